@@ -1,0 +1,32 @@
+#ifndef BITBUDGET_RUNTIME_BASE_PROGRESS_H_
+#define BITBUDGET_RUNTIME_BASE_PROGRESS_H_
+
+#include <cstdint>
+
+#include "absl/strings/string_view.h"
+
+namespace bitbudget {
+
+// How long work reports to whoever shows it, and how it learns that it should stop. Libraries never
+// print; the tool implements this as a bar or as plain lines. Calls come from one thread at a time.
+// The base class shows nothing and never interrupts.
+class Progress {
+ public:
+  virtual ~Progress() = default;
+
+  // A phase begins; `total` is its number of steps, 0 when unknown.
+  virtual void Begin(absl::string_view /*phase*/, int64_t /*total*/) {}
+
+  // `done` steps of the current phase are finished. `note` is a short state, e.g. "KL 0.0123".
+  virtual void Update(int64_t /*done*/, absl::string_view /*note*/ = {}) {}
+
+  virtual void End() {}
+
+  // True once the user asked to stop. Long work asks at least once per evaluation, stops as soon as
+  // it can do so cleanly and returns the best that it has. Safe to call from any thread.
+  virtual bool Interrupted() const { return false; }
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_BASE_PROGRESS_H_

@@ -1,0 +1,64 @@
+#ifndef BITBUDGET_RUNTIME_EVAL_METRICS_H_
+#define BITBUDGET_RUNTIME_EVAL_METRICS_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace bitbudget {
+
+// What one teacher-forced pass over one probe says about a candidate, measured on the reference's
+// greedy completion of N tokens (Divergent Token Metrics, arXiv 2311.01544; docs/design.md,
+// "Evaluation"). A position is a hit when the candidate's argmax (lowest id among ties) is the
+// reference's token.
+struct ProbeResult {
+  int tokens = 0;         // N, completion tokens compared
+  int fdt = 0;            // first divergent token: index of the first miss, N if all hit
+  int sdt = 0;            // share of divergent tokens, as a count of misses
+  double nll_sum = 0;     // -log p(reference token), nats, summed over positions
+  double kl_sum = 0;      // KL(reference || candidate), nats, summed over positions
+
+  friend bool operator==(const ProbeResult&, const ProbeResult&) = default;
+};
+
+// One evaluation: a result per probe, in probe order.
+using Evaluation = std::vector<ProbeResult>;
+
+// Statistics over probes. Larger is better for the FDT pair, smaller for the others.
+//   kFdtMean, kFdt75 (75th percentile, linear interpolation), kSdtMean: tokens
+//   kDppl: divergent perplexity, exp(mean nll of the reference's tokens)
+//   kKlMean: nats per token
+enum class Statistic : uint8_t { kFdtMean, kFdt75, kSdtMean, kDppl, kKlMean };
+
+double Compute(Statistic statistic, std::span<const ProbeResult> probes);
+bool LargerIsBetter(Statistic statistic);
+
+// "fdt", "fdt75", "sdt", "dppl", "kl"
+absl::StatusOr<Statistic> ParseStatistic(absl::string_view name);
+const char* StatisticName(Statistic statistic);
+
+// Share of positions where the candidate's argmax is the reference's, in [0, 1].
+double Top1Agreement(std::span<const ProbeResult> probes);
+
+struct Interval {
+  double low = 0;
+  double high = 0;
+};
+
+// 95 % percentile-bootstrap interval over probes (2000 resamples from a fixed stream, so the same
+// data give the same interval).
+Interval BootstrapInterval(Statistic statistic, std::span<const ProbeResult> probes);
+
+// The same for the paired difference a - b: both are resampled with the same probes.
+// REQUIRES: a.size() == b.size().
+Interval PairedInterval(Statistic statistic,
+                        std::span<const ProbeResult> a,
+                        std::span<const ProbeResult> b);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_EVAL_METRICS_H_

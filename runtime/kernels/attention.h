@@ -1,0 +1,62 @@
+#ifndef BITBUDGET_RUNTIME_KERNELS_ATTENTION_H_
+#define BITBUDGET_RUNTIME_KERNELS_ATTENTION_H_
+
+#include <cstdint>
+
+#include "runtime/base/aligned_buffer.h"
+
+namespace bitbudget {
+
+// Keys and values of one layer of one sequence, stored as f32 weight panels so that both products
+// of attention run on the f32 tile: keys as f32[kv head][key / 16][head_dim][16 keys], values as
+// f32[kv head][dim / 16][key][16 dims] (head_dim padded to 16 with zeros).
+class KeyValuePanels {
+ public:
+  // Room for `max_keys` positions; drops what was stored.
+  void Reset(int64_t kv_heads, int64_t head_dim, int64_t max_keys);
+
+  // Appends `count` positions; k and v are [count][kv_heads * head_dim] with row stride ld.
+  // REQUIRES: size() + count <= max_keys.
+  void Append(const float* k, const float* v, int64_t ld, int64_t count);
+
+  // Forgets all positions from `size` on.
+  void Truncate(int64_t size) { size_ = size; }
+
+  int64_t size() const { return size_; }
+  int64_t kv_heads() const { return kv_heads_; }
+  int64_t head_dim() const { return head_dim_; }
+  const float* KeyPanel(int64_t kv_head, int64_t key_block) const;
+  const float* ValuePanel(int64_t kv_head, int64_t dim_block) const;
+
+ private:
+  int64_t kv_heads_ = 0;
+  int64_t head_dim_ = 0;
+  int64_t max_keys_ = 0;  // padded to 16
+  int64_t size_ = 0;
+  AlignedBuffer<float> keys_;
+  AlignedBuffer<float> values_;
+};
+
+struct AttentionWorkspace {
+  AlignedBuffer<float> queries;  // [head_dim][6]
+  AlignedBuffer<float> scores;   // [6][keys padded to 16]
+  AlignedBuffer<float> weights;  // [keys][6]
+  AlignedBuffer<float> tile;
+};
+
+// Causal grouped-query attention for `rows` query positions that are the last ones in `kv` (the
+// query of row r sees keys [0, kv.size() - rows + r]). q and out are [rows][heads * head_dim] with
+// row strides ldq, ldo; scores are scaled by 1/sqrt(head_dim). A row's result is bitwise the same
+// whether its position is computed alone or in any chunk.
+void Attention(const float* q,
+               int64_t ldq,
+               const KeyValuePanels& kv,
+               int64_t heads,
+               int64_t rows,
+               float* out,
+               int64_t ldo,
+               AttentionWorkspace* workspace);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_KERNELS_ATTENTION_H_

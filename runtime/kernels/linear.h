@@ -1,0 +1,25 @@
+#ifndef BITBUDGET_RUNTIME_KERNELS_LINEAR_H_
+#define BITBUDGET_RUNTIME_KERNELS_LINEAR_H_
+
+#include <cstdint>
+
+#include "runtime/kernels/panels.h"
+
+namespace bitbudget {
+
+// Packs activations x[m][k] (row stride ldx) for a path; `out` is a reused workspace.
+void PackActivations(
+    Path path, const float* x, int64_t ldx, int64_t m, int64_t k, PackedActivations* out);
+
+// y[m][n] (row stride ldy) = x W^T. REQUIRES: x.path == w.path and x.k == w.k. Columns beyond n are
+// not written. Bitwise the same for any m, any split of the rows into calls and any `threads`
+// (panels are spread over threads, k never is).
+void Linear(
+    const PackedActivations& x, const WeightPanels& w, float* y, int64_t ldy, int threads = 1);
+
+// What the kInt16 path sees of x[m][k]: every row rounded to int16 with its scale and back, in place.
+void RoundActivationsInt16(float* x, int64_t ldx, int64_t m, int64_t k);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_KERNELS_LINEAR_H_

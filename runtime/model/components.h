@@ -1,0 +1,44 @@
+#ifndef BITBUDGET_RUNTIME_MODEL_COMPONENTS_H_
+#define BITBUDGET_RUNTIME_MODEL_COMPONENTS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/model/config.h"
+
+namespace bitbudget {
+
+enum class ComponentKind : uint8_t { kEmbedding, kQ, kK, kV, kO, kGate, kUp, kDown, kHead };
+
+const char* ComponentKindName(ComponentKind kind);  // "embed", "q", ..., "head"
+
+// Index into Model::components(): execution order, the unit of every decision.
+using ComponentId = int;
+
+// One weight matrix [rows = outputs, cols = inputs] that a plan decides on. With a tied head the
+// embedding is the head too, and there is no head component.
+struct Component {
+  ComponentKind kind;
+  int block = -1;  // -1 for embedding and head
+  int64_t rows = 0;
+  int64_t cols = 0;
+  std::string name;  // Hugging Face module name, e.g. "model.layers.0.self_attn.q_proj"
+};
+
+// Components in execution order: embedding; q, k, v, o, gate, up, down of every block; head.
+std::vector<Component> ListComponents(const ModelConfig& config);
+
+// The forward pass is a chain of stages; x is the residual stream [rows, hidden].
+//   stage 0          embedding           tokens -> x
+//   stage 1 + 2b     attention of block b     x -> x + o(attention(q, k, v)(norm(x)))
+//   stage 2 + 2b     MLP of block b           x -> x + down(silu(gate) * up)(norm(x)))
+//   stage 1 + 2L     final norm and head      x -> logits
+int NumStages(const ModelConfig& config);
+
+// The first stage whose result changes when the component changes (the embedding: stage 0).
+int FirstAffectedStage(const Component& component, const ModelConfig& config);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_MODEL_COMPONENTS_H_

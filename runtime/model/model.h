@@ -1,0 +1,82 @@
+#ifndef BITBUDGET_RUNTIME_MODEL_MODEL_H_
+#define BITBUDGET_RUNTIME_MODEL_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/model/components.h"
+#include "runtime/model/config.h"
+#include "runtime/model/safetensors.h"
+#include "runtime/model/tokenizer.h"
+#include "runtime/tensor/tensor_view.h"
+
+namespace bitbudget {
+
+// The parts of a decoder block that no plan touches, widened to float. Biases are empty when the
+// checkpoint has none.
+struct BlockVectors {
+  std::vector<float> attention_norm;  // [hidden]
+  std::vector<float> mlp_norm;        // [hidden]
+  std::vector<float> q_bias, k_bias, v_bias, o_bias;
+  std::vector<float> gate_bias, up_bias, down_bias;
+};
+
+// A checkpoint: immutable after loading, weights stay memory-mapped. Outlives every object that
+// refers to it.
+class Model {
+ public:
+  // Loads a Hugging Face folder. Checks every name, shape and dtype against config.json and scans
+  // all weights for NaN and infinity, on `threads` threads. Errors are one line that names the file,
+  // the field or tensor, and the value.
+  static absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& folder, int threads);
+
+  const std::string& path() const { return path_; }
+  std::string config_path() const { return path_ + "/config.json"; }
+  const ModelConfig& config() const { return config_; }
+  const std::vector<Component>& components() const { return components_; }
+  const Component& component(ComponentId id) const { return components_[id]; }
+  const TensorView& Weight(ComponentId id) const { return weights_[id]; }
+  const BlockVectors& block(int block) const { return blocks_[block]; }
+  const std::vector<float>& final_norm() const { return final_norm_; }
+  const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null: no tokenizer
+
+  // The component that computes logits: the head, or the tied embedding.
+  ComponentId head() const { return static_cast<ComponentId>(head_); }
+
+  // All weights of the checkpoint, tied ones once.
+  int64_t parameter_count() const { return parameter_count_; }
+  // The checkpoint's weights as they stand, and the part of them that no plan touches.
+  int64_t stored_bytes() const { return stored_bytes_; }
+  int64_t fixed_bytes() const { return fixed_bytes_; }
+  int64_t fixed_parameters() const { return fixed_parameters_; }
+
+  // SHA-256 over config.json and every tensor's name, dtype, shape and bytes, in name order: the
+  // same for any sharding of the same weights. Computed at the first call (one pass over the file).
+  const std::string& Fingerprint() const;
+
+ private:
+  Model() = default;
+
+  std::string path_;
+  ModelConfig config_;
+  std::string config_json_;
+  SafetensorsArchive archive_;
+  std::vector<Component> components_;
+  std::vector<TensorView> weights_;
+  std::vector<BlockVectors> blocks_;
+  std::vector<float> final_norm_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  ComponentId head_ = 0;
+  int64_t parameter_count_ = 0;
+  int64_t stored_bytes_ = 0;
+  int64_t fixed_bytes_ = 0;
+  int64_t fixed_parameters_ = 0;
+  mutable std::string fingerprint_;
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_MODEL_MODEL_H_

@@ -1,0 +1,50 @@
+#ifndef BITBUDGET_RUNTIME_TENSOR_ENCODER_H_
+#define BITBUDGET_RUNTIME_TENSOR_ENCODER_H_
+
+#include <memory>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "runtime/tensor/encoding.h"
+#include "runtime/tensor/tensor_view.h"
+
+namespace bitbudget {
+
+// Chooses the codes of a weight matrix in a format. Stateless after construction, deterministic,
+// and safe to call from many threads.
+class Encoder {
+ public:
+  virtual ~Encoder() = default;
+  virtual absl::string_view name() const = 0;  // "rtn", "clip": what plans record
+
+  // Float formats are a plain conversion with every encoder. Errors: kInvalidArgument for NaN or
+  // infinite weights (naming row and column) and for values that f16 cannot hold.
+  absl::StatusOr<Encoding> Encode(const TensorView& weights, const Format& format) const;
+
+ protected:
+  // Chooses scale and codes for one group of finite weights; called for every group.
+  // `*scale` is rounded to f16 by this function already (so that codes fit the stored scale),
+  // codes are in [0, 2^bits), `*zero` is in [0, 2^bits) and is 2^(bits-1) for symmetric formats.
+  virtual void EncodeGroup(std::span<const float> weights,
+                           const Format& format,
+                           std::span<uint8_t> codes,
+                           float* scale,
+                           int* zero) const = 0;
+};
+
+// Round to nearest: the scale spans the group's range (symmetric: absmax maps to 2^(bits-1) - 1;
+// zero point: [min(0, min), max(0, max)] maps to [0, 2^bits - 1], zero is always representable).
+std::unique_ptr<Encoder> MakeRtnEncoder();
+
+// Error-minimising clip: among a fixed grid of clipped ranges that starts at the RTN one, and the
+// least-squares scale for each candidate's codes, the one with the smallest squared weight error.
+// Never worse than RTN on any group.
+std::unique_ptr<Encoder> MakeClipEncoder();
+
+// "rtn" or "clip"; kInvalidArgument names the unknown text and lists what there is.
+absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(absl::string_view name);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_TENSOR_ENCODER_H_

@@ -1,0 +1,52 @@
+#ifndef BITBUDGET_RUNTIME_TENSOR_ENCODING_H_
+#define BITBUDGET_RUNTIME_TENSOR_ENCODING_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/tensor/format.h"
+
+namespace bitbudget {
+
+// Where the planes of an encoding lie, in bytes. Integer formats have three planes: codes (every
+// row padded to whole bytes; with 4 bits the even input is the low nibble), f16 scales
+// [rows, groups], and with zero_point the zero points (packed like codes, rows padded to whole
+// bytes). Float formats have one plane of plain values.
+struct EncodingLayout {
+  EncodingLayout(const Format& format, int64_t rows, int64_t cols);
+
+  int64_t groups;          // per row
+  int64_t code_row_bytes;  // stride of the code plane
+  int64_t scales_offset;
+  int64_t zeros_offset;
+  int64_t zero_row_bytes;  // stride of the zero-point plane, 0 if there is none
+  int64_t total_bytes;     // == SizeBytes(format, rows, cols)
+};
+
+// A weight matrix [rows, cols] in a format: bytes and nothing else.
+struct Encoding {
+  Format format;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  std::vector<uint8_t> bytes;
+};
+
+// The reference decoder: it defines what an encoding means; everything faster is compared with it.
+// Writes row `row` as float. REQUIRES: out.size() == encoding.cols.
+void DecodeReferenceRow(const Encoding& encoding, int64_t row, std::span<float> out);
+
+// All rows. REQUIRES: out.size() == rows * cols.
+void DecodeReference(const Encoding& encoding, std::span<float> out);
+
+// The integer parts of one row: `centered` gets u - z (in [-255, 255]) for every input and `scales`
+// the scale of every group. REQUIRES: an integer format, centered.size() == cols,
+// scales.size() == groups.
+void UnpackIntegerRow(const Encoding& encoding,
+                      int64_t row,
+                      std::span<int16_t> centered,
+                      std::span<float> scales);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_TENSOR_ENCODING_H_

@@ -1,0 +1,60 @@
+#ifndef BITBUDGET_RUNTIME_TENSOR_FORMAT_H_
+#define BITBUDGET_RUNTIME_TENSOR_FORMAT_H_
+
+#include <compare>
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace bitbudget {
+
+enum class FormatKind : uint8_t { kF32, kF16, kBF16, kInteger };
+
+// How the codes and scales of one weight matrix [n, k] are stored. A value with equality and order.
+//
+// Integer formats: every row is cut into groups of `group` consecutive inputs (the last group of a
+// row is short when `group` does not divide k; group 0 is one group per row). A group has one f16
+// scale s and unsigned codes u of `bits` bits; a weight is (u - z) * s, where the zero point z is
+// stored per group in `bits` bits (`zero_point`) or fixed at 2^(bits-1) (symmetric).
+// docs/formats.md has the byte layout.
+struct Format {
+  FormatKind kind = FormatKind::kF32;
+  int bits = 32;            // per weight, without scales and zero points
+  int group = 0;            // inputs per scale; 0: the whole row
+  bool zero_point = false;  // stored zero point (true) or symmetric (false)
+
+  bool IsInteger() const { return kind == FormatKind::kInteger; }
+
+  // Scales per row of k inputs: ceil(k / group); 1 for per-row, 0 for float formats.
+  int64_t GroupsPerRow(int64_t k) const;
+
+  // "f32", "int8", "int8z", "int4-g64", "int4z-g32", ...; ParseFormat reads every name back.
+  std::string Name() const;
+
+  friend auto operator<=>(const Format&, const Format&) = default;
+};
+
+inline constexpr Format kFormatF32{FormatKind::kF32, 32, 0, false};
+inline constexpr Format kFormatF16{FormatKind::kF16, 16, 0, false};
+inline constexpr Format kFormatBF16{FormatKind::kBF16, 16, 0, false};
+
+// Every format this build can encode, decode and run, in a fixed order.
+std::span<const Format> SupportedFormats();
+
+// kInvalidArgument names the unknown text and lists what is supported.
+absl::StatusOr<Format> ParseFormat(absl::string_view name);
+
+// The exact size of a [n, k] matrix in this format, in bits: codes, scales, zero points and padding
+// of rows to whole bytes. Always a multiple of 8. The only source of sizes in bitbudget: it equals
+// what an encoder produces and what a plan promises. REQUIRES: n >= 0, k >= 0.
+int64_t SizeBits(const Format& format, int64_t n, int64_t k);
+inline int64_t SizeBytes(const Format& format, int64_t n, int64_t k) {
+  return SizeBits(format, n, k) / 8;
+}
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_TENSOR_FORMAT_H_

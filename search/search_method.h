@@ -1,0 +1,73 @@
+#ifndef BITBUDGET_SEARCH_SEARCH_METHOD_H_
+#define BITBUDGET_SEARCH_SEARCH_METHOD_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/candidate_evaluator.h"
+#include "search/objective.h"
+#include "search/problem.h"
+
+namespace bitbudget {
+
+// How a search ended; none of these is an error.
+enum class SearchOutcome : uint8_t { kBudgetMet, kInfeasible, kInterrupted };
+
+// The divergence (mean KL, nats per token) of the reference with one component in one format.
+struct AloneDivergence {
+  ComponentFormat change;
+  double kl_mean = 0;
+};
+
+// One accepted step, for the plan's trace.
+struct TraceStep {
+  std::string what;  // "start", "round", "swap": how the step was found
+  std::vector<ComponentFormat> changes;
+  int64_t size_bytes = 0;
+  double fdt_mean = 0;
+  double dppl = 0;
+  double kl_mean = 0;
+};
+
+struct SearchSummary {
+  SearchOutcome outcome = SearchOutcome::kInfeasible;
+  Assignment assignment;  // empty when infeasible
+  Evaluation evaluation;  // of `assignment` on the search probes; empty if it was never run
+  int64_t size_bytes = 0;
+  int64_t candidates = 0;  // evaluated
+  int64_t rounds = 0;
+  std::vector<AloneDivergence> alone;  // what was measured, in component and ladder order
+  std::vector<TraceStep> trace;
+
+  std::string BriefReport() const;
+};
+
+// What every method works with. Pointers are not owned and outlive the search.
+struct SearchContext {
+  const SearchProblem* problem = nullptr;
+  CandidateEvaluator* evaluator = nullptr;
+  Progress* progress = nullptr;
+  // The unmodified model as an assignment (every component in its stored format).
+  Assignment reference;
+};
+
+// A search method. All of them take the same problem and evaluator, so they can be compared at the
+// same budget. Deterministic.
+class SearchMethod {
+ public:
+  virtual ~SearchMethod() = default;
+  virtual absl::string_view name() const = 0;
+
+  // Never exceeds the budget. kInfeasible (as an outcome) when even the smallest choices do not
+  // fit; kInterrupted with the best assignment so far when the user stopped it.
+  virtual absl::StatusOr<SearchSummary> Run(const SearchContext& context) = 0;
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_SEARCH_SEARCH_METHOD_H_

@@ -1,0 +1,16 @@
+#ifndef BITBUDGET_SEARCH_UNIFORM_H_
+#define BITBUDGET_SEARCH_UNIFORM_H_
+
+#include <memory>
+
+#include "search/search_method.h"
+
+namespace bitbudget {
+
+// Every component that is not pinned in one format: each format that all of them may take and that
+// fits the budget is evaluated, the best by `objective` wins.
+std::unique_ptr<SearchMethod> MakeUniformSearch(const Objective& objective);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_SEARCH_UNIFORM_H_
