@@ -1,24 +1,36 @@
 #ifndef BITBUDGET_PLANS_PLAN_IO_H_
 #define BITBUDGET_PLANS_PLAN_IO_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "plans/plan.pb.h"
 
 namespace bitbudget {
 
 inline constexpr uint32_t kPlanFormatVersion = 1;
 
-// The canonical bytes of a plan: deterministic protobuf serialisation.
+// Larger files are refused unread. The plan of a 100-block model with its whole search trace takes
+// about 1 MiB; a hostile file can make protobuf allocate some 75 times its size.
+inline constexpr int64_t kMaxPlanFileBytes = int64_t{64} << 20;
+
+// The canonical bytes of a plan: deterministic protobuf serialisation, -0.0 written as 0.
 std::string SerializePlan(const plans::Plan& plan);
 
 // The same plan as JSON (proto3 mapping, proto field names, fields with default values written).
+// Parsing it gives back the same canonical bytes. kInvalidArgument where JSON has no such text
+// (strings that are not UTF-8, which ValidatePlan refuses as well).
 absl::StatusOr<std::string> PlanToJson(const plans::Plan& plan);
 
-// Reads a plan, binary or JSON (told apart by the first byte), and validates it. Errors name the
-// file and the field.
+// Reads a plan from memory, binary or JSON (told apart by the first byte), and validates it.
+// Fields that this version does not know are refused: a plan of a newer version must not be
+// understood by half. Errors are one line that names `name` and the field.
+absl::StatusOr<plans::Plan> ParsePlan(absl::string_view contents, const std::string& name);
+
+// ParsePlan of a file.
 absl::StatusOr<plans::Plan> ReadPlan(const std::string& path);
 
 // Validates, then writes atomically: JSON when the name ends in .json, else binary.

@@ -13,6 +13,9 @@ struct BlockScores {
   std::vector<int> order;      // block indices, most important first
   // The score of every component, where the scorer's definition allows (ZD); else empty.
   std::vector<double> components;
+  // The score of each half of every block, where the definition allows (LIM); else empty.
+  std::vector<double> attention;
+  std::vector<double> mlp;
 };
 
 // Block indices by importance, most important first; equal scores: the lower block index is the

@@ -7,15 +7,26 @@ namespace bitbudget {
 
 // Orders evaluations of the same probes: the chosen statistic decides where the difference between
 // two candidates is larger than its own noise over probes; otherwise (ties, and the saturated end
-// of FDT where every probe is followed to its end) divergent perplexity decides, and then mean KL.
+// of FDT where every probe is followed to its end) divergent perplexity decides by the same rule,
+// and then mean KL. Noise is the standard error of the paired difference (docs/search.md,
+// "Objective"); FDT75 is a quantile and has none, so there any difference decides.
 class Objective {
  public:
   explicit Objective(Statistic primary) : primary_(primary) {}
 
   Statistic primary() const { return primary_; }
 
-  // Whether `a` is better than `b`. Deterministic; never true both ways round.
+  // Whether `a` is better than `b`: the verdict on two evaluations of whole candidates.
+  // Deterministic; never true both ways round; false for equal evaluations and for no probes. Not
+  // transitive (within noise is a tie), so a search that climbs compares with its start as well.
+  // A candidate whose loss is not finite is worse than every one whose loss is.
+  // REQUIRES: the same probes in both.
   bool Better(const Evaluation& a, const Evaluation& b) const;
+
+  // A smooth scalar to minimise, nats per token: mean KL, or the mean nll when the objective is
+  // divergent perplexity. It ranks moves and is what they are predicted in; it never accepts one.
+  // Infinite when it is not a number; 0 for no probes.
+  double Loss(const Evaluation& evaluation) const;
 
  private:
   Statistic primary_;

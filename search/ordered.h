@@ -13,16 +13,24 @@ struct OrderedOptions {
   std::string name;  // "layerwise" or "random"
   // Blocks, most important first (Layer-Wise Quantization, arXiv 2406.17415, section 2b).
   std::vector<int> block_order;
-  // The widths, by increasing size; empty: the widest choice below the budget's average bits and
-  // the narrowest above it. Two or more.
+  // The widths, by increasing size, two or more. Empty: chosen from the problem (below).
   std::vector<Format> widths;
 };
 
 // Importance order: everything starts at the lowest width; blocks are raised one width in order of
-// importance while the budget lasts, then the next width again from the top. The last block that
-// does not fit as a whole is filled component by component, so that the byte budget is used up. The
-// paper leaves embedding and head outside the average; here they count, so both placements (before
-// all blocks, after all blocks) are evaluated and the better one by `objective` is returned.
+// importance while the budget lasts, then the next width again from the top. From the first block
+// that does not fit as a whole on, components are raised one by one where they fit, so that the
+// byte budget is used up. A component that cannot take a width takes its next smaller choice.
+//
+// The paper leaves two things open, and a fair rival takes the best answer to both, so a few plans
+// are evaluated and the best by `objective` is returned (at most 12):
+//   - Embedding and head are outside the paper's average. Here they count, and are raised before
+//     all blocks or after all blocks.
+//   - Which two widths. The low one is the widest that fits everywhere, the narrowest of the same
+//     class (within a factor of 1.25 in bytes), or one between; the high one is the next that is at
+//     least 1.25 times as large, or the next after that. (int4-g128 below int4-g64 is not a choice
+//     of width, only of scales: with int4 and int8 formats and 6 bits per weight these pairs are
+//     int4 below int8.)
 std::unique_ptr<SearchMethod> MakeOrderedSearch(const OrderedOptions& options,
                                                 const Objective& objective);
 

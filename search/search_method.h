@@ -17,6 +17,7 @@ namespace bitbudget {
 
 // How a search ended; none of these is an error.
 enum class SearchOutcome : uint8_t { kBudgetMet, kInfeasible, kInterrupted };
+const char* SearchOutcomeName(SearchOutcome outcome);  // "budget met", ...
 
 // The divergence (mean KL, nats per token) of the reference with one component in one format.
 struct AloneDivergence {
@@ -26,8 +27,8 @@ struct AloneDivergence {
 
 // One accepted step, for the plan's trace.
 struct TraceStep {
-  std::string what;  // "start", "round", "swap": how the step was found
-  std::vector<ComponentFormat> changes;
+  std::string what;                      // "start", "round", "swap": how the step was found
+  std::vector<ComponentFormat> changes;  // of "start": every component
   int64_t size_bytes = 0;
   double fdt_mean = 0;
   double dppl = 0;
@@ -36,8 +37,9 @@ struct TraceStep {
 
 struct SearchSummary {
   SearchOutcome outcome = SearchOutcome::kInfeasible;
-  Assignment assignment;  // empty when infeasible
-  Evaluation evaluation;  // of `assignment` on the search probes; empty if it was never run
+  // Empty when infeasible, and when interrupted before a first candidate within the budget was run.
+  Assignment assignment;
+  Evaluation evaluation;  // of `assignment` on the search probes
   int64_t size_bytes = 0;
   int64_t candidates = 0;  // evaluated
   int64_t rounds = 0;
@@ -51,7 +53,7 @@ struct SearchSummary {
 struct SearchContext {
   const SearchProblem* problem = nullptr;
   CandidateEvaluator* evaluator = nullptr;
-  Progress* progress = nullptr;
+  Progress* progress = nullptr;  // may be null
   // The unmodified model as an assignment (every component in its stored format).
   Assignment reference;
 };
@@ -64,7 +66,8 @@ class SearchMethod {
   virtual absl::string_view name() const = 0;
 
   // Never exceeds the budget. kInfeasible (as an outcome) when even the smallest choices do not
-  // fit; kInterrupted with the best assignment so far when the user stopped it.
+  // fit, or the method's own kind of assignment does not; nothing is evaluated then. kInterrupted
+  // with the best assignment so far when the user stopped it (the evaluator returned kCancelled).
   virtual absl::StatusOr<SearchSummary> Run(const SearchContext& context) = 0;
 };
 

@@ -27,7 +27,7 @@ class AlignedBuffer {
     if (size > capacity_) {
       data_.reset();
       const size_t bytes = (static_cast<size_t>(size) * sizeof(T) + 63) / 64 * 64;
-      data_.reset(static_cast<T*>(::operator new(bytes, std::align_val_t{64})));
+      data_.reset(static_cast<T*>(::operator new (bytes, std::align_val_t{64})));
       capacity_ = size;
     }
     size_ = size;
@@ -45,7 +45,7 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    void operator()(T* p) const { ::operator delete(p, std::align_val_t{64}); }
+    void operator()(T* p) const { ::operator delete (p, std::align_val_t{64}); }
   };
   std::unique_ptr<T, Free> data_;
   int64_t size_ = 0;

@@ -7,11 +7,11 @@
 #include "absl/status/statusor.h"
 
 // Returns from the enclosing function when `expr` (an absl::Status) is not OK.
-#define BB_RETURN_IF_ERROR(expr)                          \
-  do {                                                    \
+#define BB_RETURN_IF_ERROR(expr)                              \
+  do {                                                        \
     if (::absl::Status bb_status = (expr); !bb_status.ok()) { \
-      return bb_status;                                   \
-    }                                                     \
+      return bb_status;                                       \
+    }                                                         \
   } while (false)
 
 #define BB_CONCAT_INNER(a, b) a##b

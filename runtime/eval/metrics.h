@@ -16,11 +16,11 @@ namespace bitbudget {
 // "Evaluation"). A position is a hit when the candidate's argmax (lowest id among ties) is the
 // reference's token.
 struct ProbeResult {
-  int tokens = 0;         // N, completion tokens compared
-  int fdt = 0;            // first divergent token: index of the first miss, N if all hit
-  int sdt = 0;            // share of divergent tokens, as a count of misses
-  double nll_sum = 0;     // -log p(reference token), nats, summed over positions
-  double kl_sum = 0;      // KL(reference || candidate), nats, summed over positions
+  int tokens = 0;      // N, completion tokens compared
+  int fdt = 0;         // first divergent token: index of the first miss, N if all hit
+  int sdt = 0;         // share of divergent tokens, as a count of misses
+  double nll_sum = 0;  // -log p(reference token), nats, summed over positions
+  double kl_sum = 0;   // KL(reference || candidate), nats, summed over positions
 
   friend bool operator==(const ProbeResult&, const ProbeResult&) = default;
 };

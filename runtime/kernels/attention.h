@@ -19,16 +19,25 @@ class KeyValuePanels {
   // REQUIRES: size() + count <= max_keys.
   void Append(const float* k, const float* v, int64_t ld, int64_t count);
 
-  // Forgets all positions from `size` on.
-  void Truncate(int64_t size) { size_ = size; }
+  // Forgets all positions from `size` on. REQUIRES: size <= size().
+  void Truncate(int64_t size);
 
   int64_t size() const { return size_; }
   int64_t kv_heads() const { return kv_heads_; }
   int64_t head_dim() const { return head_dim_; }
-  const float* KeyPanel(int64_t kv_head, int64_t key_block) const;
-  const float* ValuePanel(int64_t kv_head, int64_t dim_block) const;
+  const float* KeyPanel(int64_t kv_head, int64_t key_block) const {
+    return keys_.data() + KeyOffset(kv_head, key_block);
+  }
+  const float* ValuePanel(int64_t kv_head, int64_t dim_block) const {
+    return values_.data() + ValueOffset(kv_head, dim_block);
+  }
+  // Elements between the value panels of one head.
+  int64_t ValueStride() const;
 
  private:
+  int64_t KeyOffset(int64_t kv_head, int64_t key_block) const;
+  int64_t ValueOffset(int64_t kv_head, int64_t dim_block) const;
+
   int64_t kv_heads_ = 0;
   int64_t head_dim_ = 0;
   int64_t max_keys_ = 0;  // padded to 16
@@ -37,11 +46,13 @@ class KeyValuePanels {
   AlignedBuffer<float> values_;
 };
 
+// Reused between calls; one per thread.
 struct AttentionWorkspace {
-  AlignedBuffer<float> queries;  // [head_dim][6]
-  AlignedBuffer<float> scores;   // [6][keys padded to 16]
-  AlignedBuffer<float> weights;  // [keys][6]
-  AlignedBuffer<float> tile;
+  AlignedBuffer<float> gathered;  // [6][head_dim]
+  AlignedBuffer<float> queries;   // [head_dim][6]
+  AlignedBuffer<float> scores;    // [6][keys padded to 16]
+  AlignedBuffer<float> weights;   // [keys][6]
+  AlignedBuffer<float> tile;      // [6][head_dim padded to 16]
 };
 
 // Causal grouped-query attention for `rows` query positions that are the last ones in `kv` (the

@@ -17,7 +17,8 @@ void PackActivations(
 void Linear(
     const PackedActivations& x, const WeightPanels& w, float* y, int64_t ldy, int threads = 1);
 
-// What the kInt16 path sees of x[m][k]: every row rounded to int16 with its scale and back, in place.
+// What the kInt16 path sees of x[m][k]: every row rounded to int16 with its scale and back, in
+// place.
 void RoundActivationsInt16(float* x, int64_t ldx, int64_t m, int64_t k);
 
 }  // namespace bitbudget

@@ -4,23 +4,11 @@
 #include <cstdint>
 
 #include "runtime/base/aligned_buffer.h"
+#include "runtime/kernels/layout.h"
 #include "runtime/tensor/encoding.h"
 #include "runtime/tensor/tensor_view.h"
 
 namespace bitbudget {
-
-// The execution layouts (docs/design.md, "Kernels"). They do not depend on the CPU tier.
-
-// Outputs per weight panel: 16 floats are one AVX-512 register or two AVX2 registers.
-inline constexpr int kPanelWidth = 16;
-// Rows per activation block: 6 rows x 16 outputs are 12 AVX2 accumulators, which leaves four of the
-// 16 registers for two weight vectors, a broadcast and a temporary.
-inline constexpr int kTileRows = 6;
-// Inputs are padded with zeros to a multiple of this.
-inline constexpr int kInputPad = 32;
-// Inputs whose int16 x int16 products may be summed in int32 before a flush to float:
-// 256 * 255 * 32767 < 2^31, for codes of up to 8 bits with any zero point.
-inline constexpr int kMaxFlush = 256;
 
 // kF32: f32 weights, f32 activations, FMA. kInt16: codes widened to int16, activations rounded to
 // int16 per row, exact int32 sums.
@@ -44,9 +32,7 @@ struct WeightPanels {
   AlignedBuffer<int16_t> i16;
   AlignedBuffer<float> scales;
 
-  int64_t bytes() const {
-    return f32.size() * 4 + i16.size() * 2 + scales.size() * 4;
-  }
+  int64_t bytes() const { return f32.size() * 4 + i16.size() * 2 + scales.size() * 4; }
 };
 
 // Float formats give kF32 panels; integer formats give kInt16 panels.

@@ -2,7 +2,9 @@
 #define BITBUDGET_RUNTIME_MODEL_MODEL_H_
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -28,9 +30,9 @@ struct BlockVectors {
 // refers to it.
 class Model {
  public:
-  // Loads a Hugging Face folder. Checks every name, shape and dtype against config.json and scans
-  // all weights for NaN and infinity, on `threads` threads. Errors are one line that names the file,
-  // the field or tensor, and the value.
+  // Loads a Hugging Face folder (docs/models.md). Checks every name, shape and dtype against
+  // config.json and scans all weights for NaN and infinity, on `threads` threads. Errors are one
+  // line that names the file, the field or tensor, and the value.
   static absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& folder, int threads);
 
   const std::string& path() const { return path_; }
@@ -44,26 +46,37 @@ class Model {
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null: no tokenizer
 
   // The component that computes logits: the head, or the tied embedding.
-  ComponentId head() const { return static_cast<ComponentId>(head_); }
+  ComponentId head() const { return head_; }
 
-  // All weights of the checkpoint, tied ones once.
+  // All weights that the model uses, tied ones once.
   int64_t parameter_count() const { return parameter_count_; }
-  // The checkpoint's weights as they stand, and the part of them that no plan touches.
+  // Those weights in bytes as the checkpoint stores them, and the part of them that no plan
+  // touches.
   int64_t stored_bytes() const { return stored_bytes_; }
   int64_t fixed_bytes() const { return fixed_bytes_; }
   int64_t fixed_parameters() const { return fixed_parameters_; }
 
   // SHA-256 over config.json and every tensor's name, dtype, shape and bytes, in name order: the
-  // same for any sharding of the same weights. Computed at the first call (one pass over the file).
+  // same for any sharding of the same weights. Computed at the first call (one pass over the
+  // weights); safe to call from many threads.
   const std::string& Fingerprint() const;
 
  private:
   Model() = default;
 
+  absl::Status ReadTensors();
+  // A tensor of the checkpoint, its shape checked; the model's counts include it from now on.
+  absl::StatusOr<const ArchiveTensor*> Take(const std::string& name,
+                                            const std::vector<int64_t>& shape);
+  absl::StatusOr<std::vector<float>> TakeVector(const std::string& name, int64_t size);
+  absl::Status CheckRest() const;
+  absl::Status CheckFinite(int threads) const;
+
   std::string path_;
   ModelConfig config_;
   std::string config_json_;
   SafetensorsArchive archive_;
+  std::map<std::string, const ArchiveTensor*> taken_;  // what the model uses, by name
   std::vector<Component> components_;
   std::vector<TensorView> weights_;
   std::vector<BlockVectors> blocks_;
@@ -74,6 +87,7 @@ class Model {
   int64_t stored_bytes_ = 0;
   int64_t fixed_bytes_ = 0;
   int64_t fixed_parameters_ = 0;
+  mutable std::once_flag fingerprint_once_;
   mutable std::string fingerprint_;
 };
 

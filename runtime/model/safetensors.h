@@ -1,8 +1,10 @@
 #ifndef BITBUDGET_RUNTIME_MODEL_SAFETENSORS_H_
 #define BITBUDGET_RUNTIME_MODEL_SAFETENSORS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -18,19 +20,32 @@ struct ArchiveTensor {
   std::string file;  // the file that holds it, for messages
 };
 
+// The tensors of one file in the safetensors format: an 8-byte little-endian header length, a JSON
+// header, and the data. `path` is named in messages; the views point into `bytes`. Refuses
+// (kInvalidArgument, naming file, tensor or byte offset, and value) what the format forbids: a
+// header longer than the file or than 100 MB, JSON that does not parse, a name that stands twice,
+// unknown dtypes and fields, shapes that do not match offsets, and offsets that are out of range,
+// overlap, or leave bytes that no tensor owns.
+absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
+    std::span<const std::byte> bytes, const std::string& path);
+
 // The tensors of a checkpoint: model.safetensors, or the shards that model.safetensors.index.json
-// names, memory-mapped. Refuses (kInvalidArgument, naming file, tensor or byte offset, and value)
-// anything malformed: header length beyond the file, JSON that does not parse, duplicate names
-// within or across shards, unknown dtypes, shapes that do not match offsets, offsets out of range,
-// overlapping or with gaps, index entries that no shard holds and shard tensors not in the index.
+// names (the single file goes first when both exist, as in Hugging Face's loader), memory-mapped.
+// Also refuses a tensor that two shards hold, index entries that no shard holds, shard tensors that
+// the index does not place there, and shard names that lead out of the folder.
 class SafetensorsArchive {
  public:
   static absl::StatusOr<SafetensorsArchive> Open(const std::string& folder);
 
   const std::map<std::string, ArchiveTensor>& tensors() const { return tensors_; }
   const std::vector<MappedFile>& files() const { return files_; }
+  // The file that says which tensors there are: the single file or the index.
+  const std::string& path() const { return path_; }
 
  private:
+  absl::Status OpenShards();
+
+  std::string path_;
   std::vector<MappedFile> files_;
   std::map<std::string, ArchiveTensor> tensors_;
 };

@@ -1,6 +1,7 @@
 #ifndef BITBUDGET_RUNTIME_TENSOR_ENCODER_H_
 #define BITBUDGET_RUNTIME_TENSOR_ENCODER_H_
 
+#include <cstdint>
 #include <memory>
 #include <span>
 
@@ -18,14 +19,18 @@ class Encoder {
   virtual ~Encoder() = default;
   virtual absl::string_view name() const = 0;  // "rtn", "clip": what plans record
 
-  // Float formats are a plain conversion with every encoder. Errors: kInvalidArgument for NaN or
-  // infinite weights (naming row and column) and for values that f16 cannot hold.
+  // Float formats are a plain conversion with every encoder. Errors, all kInvalidArgument and
+  // naming row and column: NaN or infinite weights; values beyond the largest f16 or bf16; a group
+  // whose scale would exceed the largest f16 (clamping it would silently destroy the group). Runs
+  // on the calling thread.
   absl::StatusOr<Encoding> Encode(const TensorView& weights, const Format& format) const;
 
  protected:
-  // Chooses scale and codes for one group of finite weights; called for every group.
-  // `*scale` is rounded to f16 by this function already (so that codes fit the stored scale),
-  // codes are in [0, 2^bits), `*zero` is in [0, 2^bits) and is 2^(bits-1) for symmetric formats.
+  // Chooses scale and codes for one non-empty group of finite weights; called for every group.
+  // `*scale` is rounded to f16 by this function already (so that codes fit the stored scale); it
+  // may be negative, and it is infinite when the group needs more than f16 can hold, which Encode
+  // turns into an error. codes are in [0, 2^bits), `*zero` is in [0, 2^bits) and is 2^(bits-1) for
+  // symmetric formats.
   virtual void EncodeGroup(std::span<const float> weights,
                            const Format& format,
                            std::span<uint8_t> codes,
@@ -35,10 +40,12 @@ class Encoder {
 
 // Round to nearest: the scale spans the group's range (symmetric: absmax maps to 2^(bits-1) - 1;
 // zero point: [min(0, min), max(0, max)] maps to [0, 2^bits - 1], zero is always representable).
+// A group whose scale is below half the smallest f16 (2^-25) becomes zeros.
 std::unique_ptr<Encoder> MakeRtnEncoder();
 
-// Error-minimising clip: among a fixed grid of clipped ranges that starts at the RTN one, and the
-// least-squares scale for each candidate's codes, the one with the smallest squared weight error.
+// Error-minimising clip: among a fixed set of clipped ranges that starts at the RTN one, each with
+// the least-squares scale for its codes, the one with the smallest squared weight error. Symmetric
+// formats use all 2^bits codes, with a negative scale where the longer side is the positive one.
 // Never worse than RTN on any group.
 std::unique_ptr<Encoder> MakeClipEncoder();
 

@@ -28,7 +28,12 @@ struct Format {
 
   bool IsInteger() const { return kind == FormatKind::kInteger; }
 
-  // Scales per row of k inputs: ceil(k / group); 1 for per-row, 0 for float formats.
+  // Inputs that share a scale in a row of k: the group, or k for one group per row. The last group
+  // of a row may hold fewer. 0 for float formats.
+  int64_t GroupSize(int64_t k) const;
+
+  // Scales per row of k inputs: ceil(k / GroupSize(k)), so 1 for one group per row; 0 for float
+  // formats and for k == 0.
   int64_t GroupsPerRow(int64_t k) const;
 
   // "f32", "int8", "int8z", "int4-g64", "int4z-g32", ...; ParseFormat reads every name back.
@@ -41,15 +46,19 @@ inline constexpr Format kFormatF32{FormatKind::kF32, 32, 0, false};
 inline constexpr Format kFormatF16{FormatKind::kF16, 16, 0, false};
 inline constexpr Format kFormatBF16{FormatKind::kBF16, 16, 0, false};
 
-// Every format this build can encode, decode and run, in a fixed order.
+// Every format this build can encode, decode and run, in a fixed order: float formats, then int8,
+// then int4; symmetric before zero point, per row before growing groups.
 std::span<const Format> SupportedFormats();
+bool IsSupported(const Format& format);
 
-// kInvalidArgument names the unknown text and lists what is supported.
+// Accepts exactly the names of SupportedFormats(). kInvalidArgument names the unknown text and
+// lists what is supported.
 absl::StatusOr<Format> ParseFormat(absl::string_view name);
 
 // The exact size of a [n, k] matrix in this format, in bits: codes, scales, zero points and padding
 // of rows to whole bytes. Always a multiple of 8. The only source of sizes in bitbudget: it equals
-// what an encoder produces and what a plan promises. REQUIRES: n >= 0, k >= 0.
+// what an encoder produces and what a plan promises. Intermediate values never overflow. REQUIRES:
+// a supported format, n >= 0, k >= 0, and a result below 2^63 bits (one exbibyte).
 int64_t SizeBits(const Format& format, int64_t n, int64_t k);
 inline int64_t SizeBytes(const Format& format, int64_t n, int64_t k) {
   return SizeBits(format, n, k) / 8;

@@ -1,0 +1,189 @@
+#include "planner/constraints.h"
+
+#include <algorithm>
+#include <optional>
+#include <regex>
+
+#include "absl/status/status.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "runtime/base/status_macros.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr absl::string_view kInfeasiblePayload = "bitbudget/infeasible";
+
+// "LEFT=RIGHT", split at the last '=' (a regular expression may contain one, a format does not).
+absl::StatusOr<std::pair<std::string, std::string>> SplitRule(const std::string& text,
+                                                              const char* form) {
+  const size_t equals = text.rfind('=');
+  if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("'", text, "' is not of the form ", form));
+  }
+  return std::pair(text.substr(0, equals), text.substr(equals + 1));
+}
+
+absl::Status CheckRegex(const std::string& regex) {
+  try {
+    std::regex compiled(regex);
+    return absl::OkStatus();
+  } catch (const std::regex_error& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", regex, "' is not a regular expression: ", error.what()));
+  }
+}
+
+// Ids of the components whose name contains a match; an error when there is none.
+absl::StatusOr<std::vector<ComponentId>> Matches(const Model& model,
+                                                 const std::string& regex,
+                                                 const char* option) {
+  std::vector<ComponentId> ids;
+  const std::regex compiled(regex);
+  for (size_t c = 0; c < model.components().size(); ++c) {
+    if (std::regex_search(model.components()[c].name, compiled)) {
+      ids.push_back(static_cast<ComponentId>(c));
+    }
+  }
+  if (ids.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(option,
+                                                   " '",
+                                                   regex,
+                                                   "' matches no component of ",
+                                                   model.path(),
+                                                   "; names are like ",
+                                                   model.components().back().name));
+  }
+  return ids;
+}
+
+// Whether two formats give a row of k inputs the same layout and the same codes.
+bool SameLayout(const Format& a, const Format& b, int64_t k) {
+  return a.kind == b.kind && a.bits == b.bits && a.zero_point == b.zero_point &&
+         a.GroupsPerRow(k) == 1 && b.GroupsPerRow(k) == 1;
+}
+
+}  // namespace
+
+std::vector<Format> DefaultFormats() {
+  std::vector<Format> formats;
+  for (const char* name : {"int4-g128",
+                           "int4z-g128",
+                           "int4-g64",
+                           "int4z-g64",
+                           "int4-g32",
+                           "int4z-g32",
+                           "int8",
+                           "int8-g32"}) {
+    formats.push_back(*ParseFormat(name));
+  }
+  return formats;
+}
+
+absl::StatusOr<std::vector<Format>> ParseFormatList(const std::string& text) {
+  std::vector<Format> formats;
+  for (const absl::string_view name : absl::StrSplit(text, ',')) {
+    BB_ASSIGN_OR_RETURN(const Format format, ParseFormat(name));
+    if (std::find(formats.begin(), formats.end(), format) == formats.end()) {
+      formats.push_back(format);
+    }
+  }
+  return formats;
+}
+
+absl::StatusOr<Constraints::Pin> ParsePin(const std::string& text) {
+  BB_ASSIGN_OR_RETURN(const auto rule, SplitRule(text, "REGEX=FORMAT"));
+  BB_RETURN_IF_ERROR(CheckRegex(rule.first));
+  BB_ASSIGN_OR_RETURN(const Format format, ParseFormat(rule.second));
+  return Constraints::Pin{rule.first, format};
+}
+
+absl::StatusOr<Constraints::MinBits> ParseMinBits(const std::string& text) {
+  BB_ASSIGN_OR_RETURN(const auto rule, SplitRule(text, "REGEX=N"));
+  BB_RETURN_IF_ERROR(CheckRegex(rule.first));
+  int bits = 0;
+  if (!absl::SimpleAtoi(rule.second, &bits) || bits < 1 || bits > 32) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", text, "': '", rule.second, "' is not a number of bits (1 to 32)"));
+  }
+  return Constraints::MinBits{rule.first, bits};
+}
+
+absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
+                                           const Constraints& constraints,
+                                           int64_t budget_bytes) {
+  SearchProblem problem;
+  problem.components = model.components();
+  problem.fixed_bytes = model.fixed_bytes();
+  problem.budget_bytes = budget_bytes;
+
+  const size_t count = model.components().size();
+  std::vector<int> min_bits(count, 0);
+  for (const Constraints::MinBits& rule : constraints.min_bits) {
+    BB_ASSIGN_OR_RETURN(const auto ids, Matches(model, rule.regex, "--min-bits"));
+    for (const ComponentId id : ids) min_bits[id] = std::max(min_bits[id], rule.bits);
+  }
+  std::vector<std::optional<Format>> pinned(count);
+  for (const Constraints::Pin& pin : constraints.pins) {
+    BB_ASSIGN_OR_RETURN(const auto ids, Matches(model, pin.regex, "--pin"));
+    for (const ComponentId id : ids) pinned[id] = pin.format;
+  }
+
+  for (size_t c = 0; c < count; ++c) {
+    const Component& component = model.components()[c];
+    const TensorView& weight = model.Weight(static_cast<ComponentId>(c));
+    std::vector<Format> allowed = constraints.formats;
+    if (allowed.empty()) {
+      allowed = DefaultFormats();
+      allowed.push_back(DTypeFormat(weight.dtype));
+    }
+    if (pinned[c].has_value()) allowed = {*pinned[c]};
+    std::vector<Choice> ladder;
+    for (const Format& format : allowed) {
+      const int64_t bytes = SizeBytes(format, component.rows, component.cols);
+      const bool duplicate = std::any_of(ladder.begin(), ladder.end(), [&](const Choice& other) {
+        return SameLayout(other.format, format, component.cols);
+      });
+      const bool wasteful = bytes > weight.bytes() && !pinned[c].has_value();
+      if (format.bits >= min_bits[c] && !duplicate && !wasteful) ladder.push_back({format, bytes});
+    }
+    if (ladder.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("no allowed format is left for ",
+                       component.name,
+                       min_bits[c] > 0 ? absl::StrCat(" with at least ", min_bits[c], " bits") : "",
+                       "; allow more with --formats"));
+    }
+    std::sort(ladder.begin(), ladder.end(), [](const Choice& a, const Choice& b) {
+      return std::pair(a.bytes, a.format) < std::pair(b.bytes, b.format);
+    });
+    problem.ladders.push_back(std::move(ladder));
+  }
+  return problem;
+}
+
+absl::Status CheckFeasible(const SearchProblem& problem, int64_t parameter_count) {
+  const int64_t smallest = problem.SmallestBytes();
+  if (smallest <= problem.budget_bytes) return absl::OkStatus();
+  const auto bits_per_weight = [&](int64_t bytes) {
+    return 8.0 * static_cast<double>(bytes) / static_cast<double>(parameter_count);
+  };
+  // A payload rather than a code of its own: system errors use the codes that would fit.
+  absl::Status status = absl::InvalidArgumentError(absl::StrFormat(
+      "the budget of %d bytes (%.4f bits per weight) cannot be met: with the allowed formats the "
+      "smallest possible size is %d bytes (%.4f bits per weight)",
+      problem.budget_bytes,
+      bits_per_weight(problem.budget_bytes),
+      smallest,
+      bits_per_weight(smallest)));
+  status.SetPayload(kInfeasiblePayload, absl::Cord());
+  return status;
+}
+
+bool IsInfeasible(const absl::Status& status) {
+  return status.GetPayload(kInfeasiblePayload).has_value();
+}
+
+}  // namespace bitbudget

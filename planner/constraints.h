@@ -1,0 +1,53 @@
+#ifndef BITBUDGET_PLANNER_CONSTRAINTS_H_
+#define BITBUDGET_PLANNER_CONSTRAINTS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/model/model.h"
+#include "search/problem.h"
+
+namespace bitbudget {
+
+// What the user allows. Regular expressions are ECMAScript, searched for in the component's name
+// (e.g. "layers\.0\." or "down_proj$"); a rule that matches nothing is an error.
+struct Constraints {
+  // Formats to choose from; empty: DefaultFormats() and every component's stored format.
+  std::vector<Format> formats;
+  struct Pin {
+    std::string regex;
+    Format format;
+  };
+  std::vector<Pin> pins;  // the last matching pin holds
+  struct MinBits {
+    std::string regex;
+    int bits;
+  };
+  std::vector<MinBits> min_bits;
+};
+
+// The formats that a plan chooses from unless told otherwise.
+std::vector<Format> DefaultFormats();
+
+// "int8,int4-g64" as formats; "REGEX=FORMAT" and "REGEX=N" (split at the last '='). Errors name the
+// option's text.
+absl::StatusOr<std::vector<Format>> ParseFormatList(const std::string& text);
+absl::StatusOr<Constraints::Pin> ParsePin(const std::string& text);
+absl::StatusOr<Constraints::MinBits> ParseMinBits(const std::string& text);
+
+// Ladders for every component of the model. A format that takes more bytes than the stored weights,
+// or that lays out a component exactly as another one does, is left out of its ladder. Errors: a
+// bad regular expression, a rule that matches no component, a component left without any format.
+absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
+                                           const Constraints& constraints,
+                                           int64_t budget_bytes);
+
+// An error for which IsInfeasible() holds, naming the smallest possible size, when nothing can fit.
+absl::Status CheckFeasible(const SearchProblem& problem, int64_t parameter_count);
+bool IsInfeasible(const absl::Status& status);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_CONSTRAINTS_H_

@@ -1,0 +1,78 @@
+#include "planner/evaluate_job.h"
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "planner/measure.h"
+#include "planner/workbench.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/eval/perplexity.h"
+
+namespace bitbudget {
+
+absl::Status EvaluateOptions::Validate() const {
+  if (plan.has_value() == uniform.has_value()) {
+    return absl::InvalidArgumentError("give either a plan or a uniform format");
+  }
+  if (probe_count < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--probes is ", probe_count, ", intervals need at least 2"));
+  }
+  return probes.Validate();
+}
+
+absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
+                                              const EvaluateOptions& options,
+                                              Progress* progress) {
+  BB_RETURN_IF_ERROR(options.Validate());
+  Assignment assignment;
+  if (options.plan.has_value()) {
+    BB_ASSIGN_OR_RETURN(assignment, AssignmentOfPlan(*options.plan, model));
+  } else {
+    assignment = UniformAssignment(*options.uniform, model);
+  }
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,
+                      ProbeMaker::Create(model, options.probes));
+  WorkbenchOptions bench_options;
+  bench_options.encoder =
+      options.plan.has_value() ? options.plan->options().encoder() : options.encoder;
+  bench_options.activations = options.activations;
+  bench_options.threads = options.threads;
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
+                      Workbench::Create(model, bench_options, maker->context()));
+
+  BB_ASSIGN_OR_RETURN(
+      const ProbeSet set,
+      MakeProbeSet(*maker, ProbeRole::kHeldOut, options.probe_count, bench.get(), progress));
+  EvaluateReport report;
+  report.size_bytes = AssignmentBytes(assignment, model);
+  report.bits_per_weight = BitsPerWeight(report.size_bytes, model);
+  report.completion_tokens = maker->completion_tokens();
+  report.probes = set.reference->probes();
+  progress->Begin("evaluation", 2);
+  BB_ASSIGN_OR_RETURN(report.evaluation, set.evaluator->EvaluateFromScratch(assignment));
+  progress->Update(1);
+  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor(bench->reference()));
+  progress->End();
+  report.metrics = MetricsOf(report.evaluation);
+  report.noise_floor = MetricsOf(noise_floor);
+
+  const std::vector<std::vector<int32_t>> windows =
+      maker->TextWindows(ProbeRole::kHeldOut, options.probe_count);
+  if (!windows.empty()) {
+    BB_ASSIGN_OR_RETURN(const WeightSet weights,
+                        bench->bank()->Weights(assignment, options.threads));
+    for (const auto& [set_weights, result] :
+         {std::pair(&bench->reference().set(), &report.ppl_reference),
+          std::pair(&weights, &report.ppl_candidate)}) {
+      BB_ASSIGN_OR_RETURN(
+          const TextLikelihood likelihood,
+          MeasureText(bench->transformer(), *set_weights, windows, options.threads, progress));
+      *result = likelihood.Perplexity();
+    }
+  }
+  return report;
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,53 @@
+#ifndef BITBUDGET_PLANNER_EVALUATE_JOB_H_
+#define BITBUDGET_PLANNER_EVALUATE_JOB_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "plans/plan.pb.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/metrics.h"
+#include "runtime/eval/probes.h"
+#include "runtime/eval/reference.h"
+#include "runtime/model/model.h"
+#include "runtime/model/weights.h"
+
+namespace bitbudget {
+
+struct EvaluateOptions {
+  // What to evaluate: a plan, or every component in one format.
+  std::optional<plans::Plan> plan;
+  std::optional<Format> uniform;
+
+  ProbeOptions probes;
+  int64_t probe_count = 128;
+  std::string encoder = "clip";  // of `uniform`; a plan names its own
+  Activations activations = Activations::kInt16;
+  int threads = 1;
+
+  absl::Status Validate() const;
+};
+
+struct EvaluateReport {
+  int64_t size_bytes = 0;
+  double bits_per_weight = 0;
+  int64_t completion_tokens = 0;
+  std::vector<Probe> probes;
+  Evaluation evaluation;  // one result per probe
+  plans::Metrics metrics;
+  plans::Metrics noise_floor;
+  // Perplexity on natural text; absent unless the probes are text.
+  std::optional<double> ppl_reference, ppl_candidate;
+};
+
+// Measures an assignment on held-out probes. Errors as the parts'; kCancelled on interruption.
+absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
+                                              const EvaluateOptions& options,
+                                              Progress* progress);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_EVALUATE_JOB_H_

@@ -1,0 +1,55 @@
+#include "planner/measure.h"
+
+#include "runtime/base/status_macros.h"
+
+namespace bitbudget {
+
+plans::Interval ToProto(const Interval& interval) {
+  plans::Interval proto;
+  proto.set_low(interval.low);
+  proto.set_high(interval.high);
+  return proto;
+}
+
+plans::Metrics MetricsOf(const Evaluation& evaluation) {
+  plans::Metrics metrics;
+  const auto interval = [&](Statistic statistic) {
+    return ToProto(BootstrapInterval(statistic, evaluation));
+  };
+  metrics.set_fdt_mean(Compute(Statistic::kFdtMean, evaluation));
+  *metrics.mutable_fdt_interval() = interval(Statistic::kFdtMean);
+  metrics.set_fdt_75(Compute(Statistic::kFdt75, evaluation));
+  *metrics.mutable_fdt_75_interval() = interval(Statistic::kFdt75);
+  metrics.set_sdt_mean(Compute(Statistic::kSdtMean, evaluation));
+  *metrics.mutable_sdt_interval() = interval(Statistic::kSdtMean);
+  metrics.set_dppl(Compute(Statistic::kDppl, evaluation));
+  *metrics.mutable_dppl_interval() = interval(Statistic::kDppl);
+  metrics.set_kl_mean(Compute(Statistic::kKlMean, evaluation));
+  *metrics.mutable_kl_interval() = interval(Statistic::kKlMean);
+  metrics.set_top1_agreement(Top1Agreement(evaluation));
+  return metrics;
+}
+
+absl::StatusOr<ProbeSet> MakeProbeSet(
+    const ProbeMaker& maker, ProbeRole role, int64_t count, Workbench* bench, Progress* progress) {
+  const int threads = bench->options().threads;
+  BB_ASSIGN_OR_RETURN(
+      const std::vector<std::vector<int32_t>> prompts,
+      maker.Prompts(
+          role, count, bench->transformer(), bench->reference().set(), threads, progress));
+  ReferenceOptions reference_options;
+  reference_options.completion_tokens = maker.completion_tokens();
+  reference_options.threads = threads;
+  ProbeSet set;
+  BB_ASSIGN_OR_RETURN(
+      set.reference,
+      ReferenceRun::Create(
+          bench->transformer(), bench->reference(), prompts, reference_options, progress));
+  EvaluatorOptions evaluator_options;
+  evaluator_options.threads = threads;
+  set.evaluator = std::make_unique<Evaluator>(
+      bench->transformer(), *set.reference, bench->bank(), evaluator_options, progress);
+  return set;
+}
+
+}  // namespace bitbudget

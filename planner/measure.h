@@ -1,0 +1,36 @@
+#ifndef BITBUDGET_PLANNER_MEASURE_H_
+#define BITBUDGET_PLANNER_MEASURE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "planner/workbench.h"
+#include "plans/plan.pb.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/evaluator.h"
+#include "runtime/eval/metrics.h"
+#include "runtime/eval/probes.h"
+#include "runtime/eval/reference.h"
+
+namespace bitbudget {
+
+// All metrics of an evaluation with their 95 % intervals.
+plans::Metrics MetricsOf(const Evaluation& evaluation);
+
+plans::Interval ToProto(const Interval& interval);
+
+// Probes of one role with the reference's behaviour on them, and an evaluator over both.
+struct ProbeSet {
+  std::unique_ptr<ReferenceRun> reference;
+  std::unique_ptr<Evaluator> evaluator;
+};
+
+// Errors as ProbeMaker::Prompts and ReferenceRun::Create. Everything passed in outlives the set.
+absl::StatusOr<ProbeSet> MakeProbeSet(
+    const ProbeMaker& maker, ProbeRole role, int64_t count, Workbench* bench, Progress* progress);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_MEASURE_H_

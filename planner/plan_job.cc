@@ -1,0 +1,301 @@
+#include "planner/plan_job.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <memory>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "planner/measure.h"
+#include "planner/workbench.h"
+#include "plans/plan_io.h"
+#include "runtime/base/random.h"
+#include "runtime/base/status_macros.h"
+#include "scoring/lim.h"
+#include "scoring/zd.h"
+#include "search/additive.h"
+#include "search/greedy.h"
+#include "search/ordered.h"
+#include "search/uniform.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr uint64_t kBlockOrderStream = 3;  // of the seed, for the random block order
+
+constexpr const char* kSearchNames[] = {"greedy", "additive", "layerwise", "uniform", "random"};
+constexpr const char* kScorerNames[] = {"lim", "zd"};
+
+template <size_t N>
+absl::Status CheckName(const char* option, const std::string& name, const char* const (&known)[N]) {
+  std::string list;
+  for (const char* candidate : known) {
+    if (name == candidate) return absl::OkStatus();
+    absl::StrAppend(&list, list.empty() ? "" : ", ", candidate);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat(option, " '", name, "' is unknown; known are: ", list));
+}
+
+// One run of RunPlanJob.
+class PlanJob {
+ public:
+  PlanJob(const Model& model, const PlanOptions& options, Progress* progress)
+      : model_(model), options_(options), progress_(progress), objective_(options.objective) {}
+
+  absl::StatusOr<plans::Plan> Run() {
+    BB_RETURN_IF_ERROR(options_.Validate());
+    const int64_t budget = options_.budget.Bytes(model_.parameter_count(), model_.stored_bytes());
+    BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, options_.constraints, budget));
+    BB_RETURN_IF_ERROR(CheckFeasible(problem_, model_.parameter_count()));
+    BB_ASSIGN_OR_RETURN(maker_, ProbeMaker::Create(model_, options_.probes));
+    BB_ASSIGN_OR_RETURN(
+        bench_,
+        Workbench::Create(
+            model_, {options_.encoder, options_.activations, options_.threads}, maker_->context()));
+    DescribeJob();
+
+    BB_ASSIGN_OR_RETURN(
+        search_set_,
+        MakeProbeSet(*maker_, ProbeRole::kSearch, options_.search_probes, bench_.get(), progress_));
+    plan_.mutable_options()->set_search_probes(
+        static_cast<int64_t>(search_set_.reference->probes().size()));
+    BB_ASSIGN_OR_RETURN(const std::unique_ptr<SearchMethod> method, MakeMethod());
+    const SearchContext context{
+        &problem_, search_set_.evaluator.get(), progress_, bench_->bank()->StoredAssignment()};
+    BB_ASSIGN_OR_RETURN(SearchSummary summary, method->Run(context));
+    CHECK(summary.outcome != SearchOutcome::kInfeasible) << "checked before the search";
+    if (summary.assignment.empty()) {
+      return absl::CancelledError("interrupted before the search had a first assignment");
+    }
+    CHECK(problem_.Fits(summary.assignment));
+    DescribeSearch(summary);
+
+    Assignment assignment = summary.assignment;
+    bool complete = summary.outcome == SearchOutcome::kBudgetMet;
+    if (complete) {
+      const absl::Status compared = CompareHeldOut(&assignment);
+      complete = compared.ok();
+      if (!complete && !absl::IsCancelled(compared)) return compared;
+    }
+    if (!complete) plan_.clear_held_out();
+    plan_.set_complete(complete);
+    DescribeComponents(assignment, summary);
+    return plan_;
+  }
+
+ private:
+  void DescribeJob() {
+    plan_.set_format_version(kPlanFormatVersion);
+    plan_.set_tool_version(BITBUDGET_VERSION);
+    plans::ModelInfo& model = *plan_.mutable_model();
+    model.set_architecture(model_.config().architecture_name);
+    model.set_fingerprint(model_.Fingerprint());
+    model.set_parameter_count(model_.parameter_count());
+    model.set_stored_bytes(model_.stored_bytes());
+    model.set_fixed_bytes(model_.fixed_bytes());
+    plan_.mutable_budget()->set_requested(options_.budget.text);
+    plan_.mutable_budget()->set_bytes(problem_.budget_bytes);
+
+    plans::Options& options = *plan_.mutable_options();
+    options.set_search(options_.search);
+    if (options_.search == "layerwise") options.set_scorer(options_.scorer);
+    options.set_objective(StatisticName(options_.objective));
+    options.set_encoder(options_.encoder);
+    options.set_activations(ActivationsName(options_.activations));
+    options.set_seed(options_.probes.seed);
+    for (const Format& format : options_.constraints.formats) options.add_formats(format.Name());
+    for (const std::string& pin : options_.pin_texts) options.add_pins(pin);
+    for (const std::string& rule : options_.min_bits_texts) options.add_min_bits(rule);
+    options.set_probe_source(ProbeSourceName(options_.probes.source));
+    options.set_probe_fingerprint(maker_->fingerprint());
+    options.set_prefix_tokens(maker_->prefix_tokens());
+    options.set_completion_tokens(maker_->completion_tokens());
+  }
+
+  absl::StatusOr<std::unique_ptr<SearchMethod>> MakeMethod() {
+    if (options_.search == "uniform") return MakeUniformSearch(objective_);
+    if (options_.search == "additive") return MakeAdditiveSearch();
+    if (options_.search == "greedy") return MakeGreedySearch(GreedyOptions(), objective_);
+    OrderedOptions ordered;
+    ordered.name = options_.search;
+    BB_ASSIGN_OR_RETURN(ordered.block_order, BlockOrder());
+    return MakeOrderedSearch(ordered, objective_);
+  }
+
+  absl::StatusOr<std::vector<int>> BlockOrder() {
+    if (options_.search == "random") {
+      std::vector<int> order(model_.config().num_hidden_layers);
+      std::iota(order.begin(), order.end(), 0);
+      Random random(options_.probes.seed, {kBlockOrderStream});
+      random.Shuffle(order);
+      return order;
+    }
+    if (options_.scorer == "zd") return ScoreZd(model_, options_.threads).order;
+    BB_ASSIGN_OR_RETURN(const auto sequences,
+                        maker_->Prompts(ProbeRole::kCalibration,
+                                        options_.search_probes,
+                                        bench_->transformer(),
+                                        bench_->reference().set(),
+                                        options_.threads,
+                                        progress_));
+    BB_ASSIGN_OR_RETURN(const BlockScores scores,
+                        ScoreLim(bench_->transformer(),
+                                 bench_->reference().set(),
+                                 sequences,
+                                 options_.threads,
+                                 progress_));
+    return scores.order;
+  }
+
+  // Measures the search's result and the best uniform assignment on probes that neither was chosen
+  // on; replaces *assignment by the uniform one when it does not win.
+  absl::Status CompareHeldOut(Assignment* assignment) {
+    BB_ASSIGN_OR_RETURN(const std::optional<Format> uniform_format, BestUniform());
+    BB_ASSIGN_OR_RETURN(
+        const ProbeSet set,
+        MakeProbeSet(
+            *maker_, ProbeRole::kHeldOut, options_.held_out_probes, bench_.get(), progress_));
+    plan_.mutable_options()->set_held_out_probes(
+        static_cast<int64_t>(set.reference->probes().size()));
+    progress_->Begin("held-out comparison", 3);
+    BB_ASSIGN_OR_RETURN(const Evaluation found, set.evaluator->EvaluateFromScratch(*assignment));
+    progress_->Update(1);
+    BB_ASSIGN_OR_RETURN(const Evaluation noise_floor,
+                        set.evaluator->NoiseFloor(bench_->reference()));
+    progress_->Update(2);
+    plans::HeldOut& held_out = *plan_.mutable_held_out();
+    *held_out.mutable_plan() = MetricsOf(found);
+    *held_out.mutable_noise_floor() = MetricsOf(noise_floor);
+    if (uniform_format.has_value()) {
+      const Assignment uniform = UniformOver(*uniform_format);
+      BB_ASSIGN_OR_RETURN(const Evaluation evaluation, set.evaluator->EvaluateFromScratch(uniform));
+      held_out.set_uniform_format(uniform_format->Name());
+      held_out.set_uniform_size_bytes(problem_.TotalBytes(uniform));
+      *held_out.mutable_uniform() = MetricsOf(evaluation);
+      *held_out.mutable_fdt_difference() =
+          ToProto(PairedInterval(Statistic::kFdtMean, found, evaluation));
+      *held_out.mutable_kl_difference() =
+          ToProto(PairedInterval(Statistic::kKlMean, found, evaluation));
+      if (uniform != *assignment && !objective_.Better(found, evaluation)) {
+        held_out.set_uniform_emitted(true);
+        *assignment = uniform;
+      }
+    }
+    progress_->End();
+    return absl::OkStatus();
+  }
+
+  // The best uniform assignment that fits, chosen on the search probes; none when none fits.
+  absl::StatusOr<std::optional<Format>> BestUniform() {
+    const SearchContext context{
+        &problem_, search_set_.evaluator.get(), progress_, bench_->bank()->StoredAssignment()};
+    BB_ASSIGN_OR_RETURN(const SearchSummary summary, MakeUniformSearch(objective_)->Run(context));
+    if (summary.outcome == SearchOutcome::kInterrupted) return absl::CancelledError("interrupted");
+    if (summary.outcome == SearchOutcome::kInfeasible) return std::optional<Format>();
+    for (size_t c = 0; c < problem_.ladders.size(); ++c) {
+      if (problem_.ladders[c].size() > 1) return std::optional<Format>(summary.assignment[c]);
+    }
+    return std::optional<Format>();  // everything is pinned
+  }
+
+  // `format` where a component is free, its pinned format elsewhere.
+  Assignment UniformOver(const Format& format) const {
+    Assignment assignment;
+    for (const std::vector<Choice>& ladder : problem_.ladders) {
+      assignment.push_back(ladder.size() > 1 ? format : ladder[0].format);
+    }
+    return assignment;
+  }
+
+  void DescribeSearch(const SearchSummary& summary) {
+    plans::Search& search = *plan_.mutable_search();
+    search.set_candidates(summary.candidates);
+    search.set_rounds(summary.rounds);
+    const EvaluationCost cost = search_set_.evaluator->cost();
+    search.set_computed(cost.computed);
+    search.set_naive(cost.naive);
+    for (const TraceStep& step : summary.trace) {
+      plans::TraceStep& proto = *search.add_trace();
+      proto.set_what(step.what);
+      for (const ComponentFormat& change : step.changes) {
+        plans::Change& proto_change = *proto.add_changes();
+        proto_change.set_component(model_.component(change.component).name);
+        proto_change.set_format(change.format.Name());
+      }
+      proto.set_size_bytes(step.size_bytes);
+      proto.set_fdt_mean(step.fdt_mean);
+      proto.set_dppl(step.dppl);
+      proto.set_kl_mean(step.kl_mean);
+    }
+    if (!summary.evaluation.empty()) {
+      *search.mutable_search_probes() = MetricsOf(summary.evaluation);
+    }
+  }
+
+  void DescribeComponents(const Assignment& assignment, const SearchSummary& summary) {
+    for (size_t c = 0; c < assignment.size(); ++c) {
+      const Component& component = model_.components()[c];
+      const ComponentId id = static_cast<ComponentId>(c);
+      plans::Component& proto = *plan_.add_components();
+      proto.set_name(component.name);
+      proto.set_kind(ComponentKindName(component.kind));
+      proto.set_block(component.block);
+      proto.set_rows(component.rows);
+      proto.set_cols(component.cols);
+      proto.set_format(assignment[c].Name());
+      const bool unchanged = assignment[c] == bench_->bank()->StoredFormat(id);
+      if (!unchanged) proto.set_encoder(options_.encoder);
+      proto.set_size_bytes(SizeBytes(assignment[c], component.rows, component.cols));
+      for (const AloneDivergence& alone : summary.alone) {
+        if (alone.change.component != id) continue;
+        plans::FormatEvidence& evidence = *proto.add_evidence();
+        evidence.set_format(alone.change.format.Name());
+        evidence.set_size_bytes(SizeBytes(alone.change.format, component.rows, component.cols));
+        evidence.set_kl_mean(alone.kl_mean);
+      }
+    }
+  }
+
+  const Model& model_;
+  const PlanOptions& options_;
+  Progress* progress_;
+  Objective objective_;
+  SearchProblem problem_;
+  std::unique_ptr<ProbeMaker> maker_;
+  std::unique_ptr<Workbench> bench_;
+  ProbeSet search_set_;
+  plans::Plan plan_;
+};
+
+}  // namespace
+
+absl::Status PlanOptions::Validate() const {
+  BB_RETURN_IF_ERROR(CheckName("--search", search, kSearchNames));
+  BB_RETURN_IF_ERROR(CheckName("--scorer", scorer, kScorerNames));
+  BB_RETURN_IF_ERROR(MakeEncoder(encoder).status());
+  if (search_probes < 2 || held_out_probes < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("at least 2 search and 2 held-out probes are "
+                     "needed, not ",
+                     search_probes,
+                     " and ",
+                     held_out_probes));
+  }
+  if (threads < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("--threads is ", threads, ", must be >= 1"));
+  }
+  return probes.Validate();
+}
+
+absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
+                                       const PlanOptions& options,
+                                       Progress* progress) {
+  return PlanJob(model, options, progress).Run();
+}
+
+}  // namespace bitbudget

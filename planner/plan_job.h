@@ -1,0 +1,50 @@
+#ifndef BITBUDGET_PLANNER_PLAN_JOB_H_
+#define BITBUDGET_PLANNER_PLAN_JOB_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "planner/budget.h"
+#include "planner/constraints.h"
+#include "plans/plan.pb.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/metrics.h"
+#include "runtime/eval/probes.h"
+#include "runtime/model/model.h"
+#include "runtime/model/weights.h"
+
+namespace bitbudget {
+
+struct PlanOptions {
+  Budget budget;
+  Constraints constraints;
+  // As the user wrote them, for the plan's record.
+  std::vector<std::string> pin_texts, min_bits_texts;
+
+  std::string search = "greedy";  // greedy, additive, layerwise, uniform, random
+  std::string scorer = "lim";     // lim, zd: the order of layerwise
+  Statistic objective = Statistic::kFdtMean;
+  std::string encoder = "clip";
+  Activations activations = Activations::kInt16;
+
+  ProbeOptions probes;
+  int64_t search_probes = 48;
+  int64_t held_out_probes = 128;
+  int threads = 1;
+
+  absl::Status Validate() const;
+};
+
+// Searches for an assignment within the budget, compares it with the best uniform one on held-out
+// probes, and returns the plan with its evidence (complete == false after an interruption, then
+// without held-out metrics). The same model, options and seed give the same plan for any number of
+// threads. Errors: IsInfeasible() when no assignment fits; kCancelled when interrupted before
+// there was anything to plan with; else as the parts'.
+absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
+                                       const PlanOptions& options,
+                                       Progress* progress);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_PLAN_JOB_H_

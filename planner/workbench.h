@@ -1,0 +1,66 @@
+#ifndef BITBUDGET_PLANNER_WORKBENCH_H_
+#define BITBUDGET_PLANNER_WORKBENCH_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "plans/plan.pb.h"
+#include "runtime/eval/bank.h"
+#include "runtime/eval/probes.h"
+#include "runtime/model/model.h"
+#include "runtime/model/transformer.h"
+#include "runtime/model/weights.h"
+#include "runtime/tensor/encoder.h"
+
+namespace bitbudget {
+
+struct WorkbenchOptions {
+  std::string encoder = "clip";
+  Activations activations = Activations::kInt16;
+  int threads = 1;
+};
+
+// A loaded model with everything that running it in any assignment takes. Not thread-safe.
+class Workbench {
+ public:
+  // `context`: positions that will be run. The model outlives the workbench.
+  static absl::StatusOr<std::unique_ptr<Workbench>> Create(const Model& model,
+                                                           const WorkbenchOptions& options,
+                                                           int64_t context);
+
+  const Model& model() const { return model_; }
+  const WorkbenchOptions& options() const { return options_; }
+  const Transformer& transformer() const { return transformer_; }
+  const ReferenceWeights& reference() const { return reference_; }
+  EncodingBank* bank() { return &bank_; }
+
+ private:
+  Workbench(const Model& model,
+            const WorkbenchOptions& options,
+            std::unique_ptr<Encoder> encoder,
+            int64_t context);
+
+  const Model& model_;
+  WorkbenchOptions options_;
+  std::unique_ptr<Encoder> encoder_;
+  Transformer transformer_;
+  ReferenceWeights reference_;
+  EncodingBank bank_;
+};
+
+// The formats that a plan gives the components of this model. kInvalidArgument when the plan was
+// made for another model (naming both fingerprints) or lists other components.
+absl::StatusOr<Assignment> AssignmentOfPlan(const plans::Plan& plan, const Model& model);
+
+// Every component in one format.
+Assignment UniformAssignment(const Format& format, const Model& model);
+
+// Bytes of the whole model under an assignment.
+int64_t AssignmentBytes(const Assignment& assignment, const Model& model);
+double BitsPerWeight(int64_t bytes, const Model& model);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_WORKBENCH_H_

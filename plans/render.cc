@@ -1,0 +1,214 @@
+#include "plans/render.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "plans/render_internal.h"
+#include "plans/text_table.h"
+#include "plans/validate.h"
+
+namespace bitbudget {
+namespace {
+
+using Align = TextTable::Align;
+using internal::AddLine;
+using internal::AddWarnings;
+using internal::MetricsColumn;
+using internal::MetricsTable;
+using internal::ProbesLine;
+
+constexpr std::array<const char*, 7> kBlockKinds = {"q", "k", "v", "o", "gate", "up", "down"};
+
+// "int4z-g64" as "4zg64": a hundred blocks times seven formats have to fit beside each other.
+std::string ShortFormat(const std::string& format) {
+  return absl::StrReplaceAll(format, {{"int", ""}, {"-", ""}});
+}
+
+std::string BitsPerWeight(int64_t bytes, int64_t weights) {
+  return absl::StrFormat(
+      "%.3f", weights > 0 ? 8.0 * static_cast<double>(bytes) / static_cast<double>(weights) : 0.0);
+}
+
+double Percent(int64_t part, int64_t whole) {
+  return whole > 0 ? 100.0 * static_cast<double>(part) / static_cast<double>(whole) : 0.0;
+}
+
+// Says whether 0 lies outside the interval of a paired difference, and on which side.
+std::string Verdict(const plans::Interval& difference, bool larger_is_better) {
+  if (difference.low() <= 0 && difference.high() >= 0) return "no significant difference";
+  return (difference.low() > 0) == larger_is_better ? "better than uniform" : "worse than uniform";
+}
+
+std::string HeldOutSection(const plans::Plan& plan) {
+  const plans::HeldOut& held_out = plan.held_out();
+  std::string text;
+  if (!held_out.has_plan()) {
+    AddLine(&text, "held out", "not measured");
+    return text;
+  }
+  AddLine(&text, "held out", ProbesLine(plan.options()));
+  // A plan that fell back to uniform still shows what it decided against.
+  std::vector<MetricsColumn> columns = {
+      {held_out.uniform_emitted() ? "search's result" : "plan", &held_out.plan()}};
+  if (held_out.has_uniform()) {
+    columns.push_back({"uniform " + held_out.uniform_format(), &held_out.uniform()});
+  }
+  if (held_out.has_noise_floor()) columns.push_back({"noise floor", &held_out.noise_floor()});
+  text += MetricsTable(columns);
+  if (!held_out.has_uniform()) {
+    AddLine(&text, "uniform", "none to compare with: none fits the budget, or all is pinned");
+    return text;
+  }
+  AddLine(&text,
+          "uniform",
+          absl::StrCat(held_out.uniform_format(),
+                       " takes ",
+                       WithThousands(held_out.uniform_size_bytes()),
+                       " bytes; ",
+                       columns[0].title,
+                       " minus uniform, paired over probes:"));
+  const plans::Interval& fdt = held_out.fdt_difference();
+  const plans::Interval& kl = held_out.kl_difference();
+  AddLine(
+      &text,
+      "",
+      absl::StrFormat("FDT [%+.1f, %+.1f] tokens: %s", fdt.low(), fdt.high(), Verdict(fdt, true)));
+  AddLine(&text,
+          "",
+          absl::StrFormat("KL [%+.5f, %+.5f] nats: %s", kl.low(), kl.high(), Verdict(kl, false)));
+  return text;
+}
+
+std::string BlockTable(const plans::Plan& plan) {
+  TextTable table({Align::kLeft,
+                   Align::kLeft,
+                   Align::kLeft,
+                   Align::kLeft,
+                   Align::kLeft,
+                   Align::kLeft,
+                   Align::kLeft,
+                   Align::kLeft,
+                   Align::kRight});
+  constexpr size_t kBytesColumn = 1 + kBlockKinds.size();
+  std::vector<std::string> header = {"block"};
+  header.insert(header.end(), kBlockKinds.begin(), kBlockKinds.end());
+  header.insert(header.end(), {"bytes", "bits/weight"});
+  table.AddRow(std::move(header));
+
+  std::vector<std::string> row;
+  int64_t bytes = 0;
+  int64_t weights = 0;
+  const auto finish_row = [&] {
+    row.resize(kBytesColumn);
+    row.push_back(WithThousands(bytes));
+    row.push_back(weights > 0 ? BitsPerWeight(bytes, weights) : "");
+    table.AddRow(std::move(row));
+    row.clear();
+    bytes = weights = 0;
+  };
+  for (int i = 0; i < plan.components_size(); ++i) {
+    const plans::Component& c = plan.components(i);
+    bytes += c.size_bytes();
+    weights += c.rows() * c.cols();
+    if (c.block() < 0) {
+      row = {absl::StrCat(c.kind(), " ", ShortFormat(c.format()))};
+    } else {
+      row.resize(kBytesColumn);
+      row[0] = absl::StrCat(c.block());
+      const auto kind = std::find(kBlockKinds.begin(), kBlockKinds.end(), c.kind());
+      if (kind != kBlockKinds.end())
+        row[1 + (kind - kBlockKinds.begin())] = ShortFormat(c.format());
+    }
+    const bool last = i + 1 == plan.components_size();
+    if (last || c.block() < 0 || plan.components(i + 1).block() != c.block()) finish_row();
+  }
+  row = {"norms, biases"};
+  bytes = plan.model().fixed_bytes();
+  finish_row();
+  row = {"all"};
+  bytes = PlanSizeBytes(plan);
+  weights = plan.model().parameter_count();
+  finish_row();
+  return table.ToString(/*indent=*/0);
+}
+
+std::string FormatLegend(const plans::Plan& plan) {
+  struct Use {
+    int64_t components = 0;
+    int64_t weights = 0;
+    int64_t bytes = 0;
+  };
+  std::map<std::string, Use> uses;
+  for (const plans::Component& c : plan.components()) {
+    Use& use = uses[c.format()];
+    ++use.components;
+    use.weights += c.rows() * c.cols();
+    use.bytes += c.size_bytes();
+  }
+  TextTable table({Align::kLeft, Align::kLeft, Align::kRight});
+  table.AddRow({"format", "", "components", "weights", "bytes"});
+  for (const auto& [format, use] : uses) {
+    table.AddRow({ShortFormat(format),
+                  format,
+                  absl::StrCat(use.components),
+                  absl::StrFormat("%.1f %%", Percent(use.weights, plan.model().parameter_count())),
+                  WithThousands(use.bytes)});
+  }
+  return table.ToString(/*indent=*/0);
+}
+
+}  // namespace
+
+std::string RenderPlan(const plans::Plan& plan) {
+  const plans::Options& o = plan.options();
+  const int64_t size = PlanSizeBytes(plan);
+  std::string text;
+  AddLine(&text,
+          "model",
+          absl::StrCat(plan.model().architecture(),
+                       ", ",
+                       WithThousands(plan.model().parameter_count()),
+                       " weights, ",
+                       WithThousands(plan.model().stored_bytes()),
+                       " bytes as stored"));
+  AddLine(&text, "fingerprint", plan.model().fingerprint());
+  AddLine(&text,
+          "budget",
+          absl::StrCat(
+              plan.budget().requested(), ": ", WithThousands(plan.budget().bytes()), " bytes"));
+  AddLine(&text,
+          "size",
+          absl::StrFormat("%s bytes, %.3f bits per weight, %.2f %% of the budget",
+                          WithThousands(size),
+                          PlanBitsPerWeight(plan),
+                          Percent(size, plan.budget().bytes())));
+  AddLine(&text,
+          "search",
+          absl::StrCat(o.search(),
+                       o.scorer().empty() ? "" : " by ",
+                       o.scorer(),
+                       " for ",
+                       o.objective(),
+                       ", encoder ",
+                       o.encoder(),
+                       ", activations ",
+                       o.activations(),
+                       "; ",
+                       WithThousands(plan.search().candidates()),
+                       " candidates, ",
+                       WithThousands(plan.search().rounds()),
+                       " rounds"));
+  AddLine(
+      &text, "written by", absl::StrCat("bitbudget ", plan.tool_version(), ", seed ", o.seed()));
+  AddWarnings(&text, plan, "");
+  return absl::StrCat(
+      text, "\n", HeldOutSection(plan), "\n", BlockTable(plan), "\n", FormatLegend(plan));
+}
+
+}  // namespace bitbudget

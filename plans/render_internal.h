@@ -1,0 +1,31 @@
+#ifndef BITBUDGET_PLANS_RENDER_INTERNAL_H_
+#define BITBUDGET_PLANS_RENDER_INTERNAL_H_
+
+#include <string>
+#include <vector>
+
+#include "plans/plan.pb.h"
+
+// What the texts about one plan and about two plans share.
+namespace bitbudget::internal {
+
+// Appends "label       value\n".
+void AddLine(std::string* text, const char* label, const std::string& value);
+
+// A line per reason why the plan is not what its search aimed at; `whose` begins each.
+void AddWarnings(std::string* text, const plans::Plan& plan, const std::string& whose);
+
+// How the held-out metrics were measured.
+std::string ProbesLine(const plans::Options& options);
+
+struct MetricsColumn {
+  std::string title;
+  const plans::Metrics* metrics;
+};
+
+// One line per metric, one column per entry, with intervals where there are any.
+std::string MetricsTable(const std::vector<MetricsColumn>& columns);
+
+}  // namespace bitbudget::internal
+
+#endif  // BITBUDGET_PLANS_RENDER_INTERNAL_H_

@@ -1,0 +1,269 @@
+#include "plans/validate.h"
+
+#include <google/protobuf/message.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "plans/plan_io.h"
+#include "plans/validate_internal.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/tensor/encoder.h"
+#include "runtime/tensor/format.h"
+
+namespace bitbudget {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+using internal::Bad;
+using internal::CheckFormat;
+using internal::CheckMeasurements;
+using internal::SaturatingAdd;
+
+// No matrix comes near this many weights, and SizeBits (at most 32 bits per weight with its scales)
+// is far from overflow below it.
+constexpr int64_t kMaxWeights = int64_t{1} << 48;
+
+// Within one block; the embedding comes before all blocks and the head after them.
+constexpr std::array<absl::string_view, 7> kBlockKinds = {"q", "k", "v", "o", "gate", "up", "down"};
+
+// What holds for every field of every message: numbers are finite, text is printable ASCII (it goes
+// to terminals and into other programs' configuration), integers are not negative. The one field
+// that may be, Component.block, has its own check.
+absl::Status CheckValues(const Message& message, const std::string& prefix) {
+  const Reflection& reflection = *message.GetReflection();
+  std::vector<const FieldDescriptor*> fields;
+  reflection.ListFields(message, &fields);
+  for (const FieldDescriptor* field : fields) {
+    const int count = field->is_repeated() ? reflection.FieldSize(message, field) : 1;
+    for (int i = 0; i < count; ++i) {
+      const auto path = [&] {
+        return field->is_repeated() ? absl::StrCat(prefix, field->name(), "[", i, "]")
+                                    : absl::StrCat(prefix, field->name());
+      };
+      switch (field->cpp_type()) {
+        case FieldDescriptor::CPPTYPE_MESSAGE:
+          BB_RETURN_IF_ERROR(CheckValues(field->is_repeated()
+                                             ? reflection.GetRepeatedMessage(message, field, i)
+                                             : reflection.GetMessage(message, field),
+                                         path() + "."));
+          break;
+        case FieldDescriptor::CPPTYPE_DOUBLE: {
+          const double value = reflection.GetDouble(message, field);
+          if (!std::isfinite(value)) return Bad(path(), value, " is not a finite number");
+          break;
+        }
+        case FieldDescriptor::CPPTYPE_INT64: {
+          const int64_t value = reflection.GetInt64(message, field);
+          if (value < 0) return Bad(path(), value, " is negative");
+          break;
+        }
+        case FieldDescriptor::CPPTYPE_STRING: {
+          std::string scratch;
+          const std::string& text =
+              field->is_repeated()
+                  ? reflection.GetRepeatedStringReference(message, field, i, &scratch)
+                  : reflection.GetStringReference(message, field, &scratch);
+          if (!std::all_of(text.begin(), text.end(), absl::ascii_isprint)) {
+            return Bad(path(), "text that is not printable ASCII");
+          }
+          break;
+        }
+        default:
+          break;
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+bool IsFingerprint(const std::string& text) {
+  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
+}
+
+absl::Status CheckSize(const plans::Component& c,
+                       const Format& format,
+                       int64_t size_bytes,
+                       const std::string& path) {
+  const int64_t expected = SizeBytes(format, c.rows(), c.cols());
+  if (size_bytes == expected) return absl::OkStatus();
+  return Bad(path,
+             size_bytes,
+             ", but ",
+             format.Name(),
+             " [",
+             c.rows(),
+             ", ",
+             c.cols(),
+             "] takes ",
+             expected);
+}
+
+absl::Status CheckOptions(const plans::Options& options) {
+  if (options.search().empty()) return Bad("options.search", "empty");
+  if (options.objective().empty()) return Bad("options.objective", "empty");
+  if (options.activations().empty()) return Bad("options.activations", "empty");
+  if (const auto encoder = MakeEncoder(options.encoder()); !encoder.ok()) {
+    return Bad("options.encoder", encoder.status().message());
+  }
+  for (int i = 0; i < options.formats_size(); ++i) {
+    BB_RETURN_IF_ERROR(
+        CheckFormat(options.formats(i), absl::StrCat("options.formats[", i, "]")).status());
+  }
+  const std::string& source = options.probe_source();
+  if (source != "model" && source != "text" && source != "prompts") {
+    return Bad("options.probe_source", "'", source, "' is none of model, text, prompts");
+  }
+  const bool needs_fingerprint = source != "model";
+  if ((needs_fingerprint || !options.probe_fingerprint().empty()) &&
+      !IsFingerprint(options.probe_fingerprint())) {
+    return Bad("options.probe_fingerprint",
+               "'",
+               options.probe_fingerprint(),
+               "' is not a SHA-256 in 64 lower-case hex digits");
+  }
+  return absl::OkStatus();
+}
+
+// (block, position in block) in execution order; the embedding is block -1, the head after all.
+absl::StatusOr<std::pair<int64_t, int64_t>> ExecutionOrder(const plans::Component& c,
+                                                           const std::string& path) {
+  const auto kind = std::find(kBlockKinds.begin(), kBlockKinds.end(), c.kind());
+  const bool in_block = kind != kBlockKinds.end();
+  if (!in_block && c.kind() != "embed" && c.kind() != "head") {
+    return Bad(path + ".kind", "'", c.kind(), "' is no kind of component");
+  }
+  if (in_block != (c.block() >= 0) || c.block() < -1) {
+    return Bad(path + ".block", c.block(), ", which is no block for kind ", c.kind());
+  }
+  if (in_block) return std::pair<int64_t, int64_t>(c.block(), kind - kBlockKinds.begin());
+  const int64_t outside = c.kind() == "embed" ? -1 : std::numeric_limits<int64_t>::max();
+  return std::pair<int64_t, int64_t>(outside, 0);
+}
+
+absl::Status CheckComponent(const plans::Component& c, const std::string& path) {
+  if (c.name().empty()) return Bad(path + ".name", "empty");
+  if (c.rows() <= 0 || c.cols() <= 0 || c.rows() > kMaxWeights / c.cols()) {
+    return Bad(path, "shape [", c.rows(), ", ", c.cols(), "] is no matrix of a model");
+  }
+  BB_ASSIGN_OR_RETURN(const Format format, CheckFormat(c.format(), path + ".format"));
+  BB_RETURN_IF_ERROR(CheckSize(c, format, c.size_bytes(), path + ".size_bytes"));
+  if (c.encoder().empty()) {
+    if (format.IsInteger()) return Bad(path + ".encoder", "empty, but the format is ", c.format());
+  } else if (const auto encoder = MakeEncoder(c.encoder()); !encoder.ok()) {
+    return Bad(path + ".encoder", encoder.status().message());
+  }
+  std::set<Format> measured;
+  for (int i = 0; i < c.evidence_size(); ++i) {
+    const plans::FormatEvidence& evidence = c.evidence(i);
+    const std::string at = absl::StrCat(path, ".evidence[", i, "]");
+    BB_ASSIGN_OR_RETURN(const Format tried, CheckFormat(evidence.format(), at + ".format"));
+    if (!measured.insert(tried).second) {
+      return Bad(at + ".format", evidence.format(), " appears twice");
+    }
+    BB_RETURN_IF_ERROR(CheckSize(c, tried, evidence.size_bytes(), at + ".size_bytes"));
+    if (evidence.kl_mean() < -internal::kNatsSlack) {
+      return Bad(at + ".kl_mean", evidence.kl_mean(), " is negative");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckComponents(const plans::Plan& plan) {
+  if (plan.components().empty()) return Bad("components", "none");
+  std::set<absl::string_view> names;
+  std::pair<int64_t, int64_t> previous(std::numeric_limits<int64_t>::min(), 0);
+  for (int i = 0; i < plan.components_size(); ++i) {
+    const plans::Component& c = plan.components(i);
+    const std::string path = absl::StrCat("components[", i, "]");
+    BB_RETURN_IF_ERROR(CheckComponent(c, path));
+    if (!names.insert(c.name()).second) return Bad(path + ".name", c.name(), " appears twice");
+    BB_ASSIGN_OR_RETURN(const auto order, ExecutionOrder(c, path));
+    if (order <= previous) {
+      return Bad(path, c.name(), " is out of execution order (embed; q k v o gate up down; head)");
+    }
+    previous = order;
+  }
+  return absl::OkStatus();
+}
+
+// The components and the fixed part are the whole model. A stored weight takes 2 bytes (f16, bf16)
+// or 4 (f32), so a component that is missing from the list shows in the fixed part.
+absl::Status CheckModel(const plans::Plan& plan) {
+  const plans::ModelInfo& model = plan.model();
+  if (model.architecture().empty()) return Bad("model.architecture", "empty");
+  if (!IsFingerprint(model.fingerprint())) {
+    return Bad("model.fingerprint",
+               "'",
+               model.fingerprint(),
+               "' is not a SHA-256 in 64 lower-case hex digits");
+  }
+  int64_t planned = 0;
+  for (const plans::Component& c : plan.components()) {
+    planned = SaturatingAdd(planned, c.rows() * c.cols());
+  }
+  if (model.parameter_count() < planned) {
+    return Bad("model.parameter_count",
+               model.parameter_count(),
+               ", but the components alone have ",
+               planned);
+  }
+  const auto check_bytes = [](int64_t bytes, int64_t weights, const char* path) {
+    // weights in [bytes / 4, bytes / 2] without the products that could overflow
+    if (bytes / 4 + (bytes % 4 != 0) <= weights && weights <= bytes / 2) return absl::OkStatus();
+    return Bad(path, bytes, ", but ", weights, " weights take 2 or 4 bytes each");
+  };
+  BB_RETURN_IF_ERROR(
+      check_bytes(model.stored_bytes(), model.parameter_count(), "model.stored_bytes"));
+  return check_bytes(model.fixed_bytes(), model.parameter_count() - planned, "model.fixed_bytes");
+}
+
+absl::Status CheckBudget(const plans::Plan& plan) {
+  if (plan.budget().requested().empty()) return Bad("budget.requested", "empty");
+  const int64_t size = PlanSizeBytes(plan);
+  if (size > plan.budget().bytes()) {
+    return Bad("budget.bytes", plan.budget().bytes(), ", but the plan takes ", size);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ValidatePlan(const plans::Plan& plan) {
+  if (plan.format_version() != kPlanFormatVersion) {
+    return Bad("format_version", plan.format_version(), ", but this is ", kPlanFormatVersion);
+  }
+  BB_RETURN_IF_ERROR(CheckValues(plan, ""));
+  if (plan.tool_version().empty()) return Bad("tool_version", "empty");
+  BB_RETURN_IF_ERROR(CheckOptions(plan.options()));
+  BB_RETURN_IF_ERROR(CheckComponents(plan));
+  BB_RETURN_IF_ERROR(CheckModel(plan));
+  BB_RETURN_IF_ERROR(CheckBudget(plan));
+  return CheckMeasurements(plan);
+}
+
+int64_t PlanSizeBytes(const plans::Plan& plan) {
+  int64_t size = plan.model().fixed_bytes();
+  for (const plans::Component& c : plan.components()) size = SaturatingAdd(size, c.size_bytes());
+  return size;
+}
+
+double PlanBitsPerWeight(const plans::Plan& plan) {
+  const int64_t weights = plan.model().parameter_count();
+  if (weights <= 0) return 0;
+  return 8.0 * static_cast<double>(PlanSizeBytes(plan)) / static_cast<double>(weights);
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,44 @@
+#ifndef BITBUDGET_PLANS_VALIDATE_INTERNAL_H_
+#define BITBUDGET_PLANS_VALIDATE_INTERNAL_H_
+
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "plans/plan.pb.h"
+#include "runtime/tensor/format.h"
+
+// What the two halves of ValidatePlan share: validate.cc checks the decision and its sizes,
+// validate_measurements.cc what was measured.
+namespace bitbudget::internal {
+
+// KL and log-perplexity are non-negative in exact arithmetic. Log-probabilities of up to 100 nats
+// that were rounded to float (2^-24) leave an error below this.
+inline constexpr double kNatsSlack = 1e-5;
+
+template <typename... Parts>
+absl::Status Bad(const std::string& path, const Parts&... parts) {
+  return absl::InvalidArgumentError(absl::StrCat(path, ": ", parts...));
+}
+
+inline int64_t SaturatingAdd(int64_t a, int64_t b) {
+  int64_t sum;
+  if (!__builtin_add_overflow(a, b, &sum)) return sum;
+  return b > 0 ? std::numeric_limits<int64_t>::max() : std::numeric_limits<int64_t>::min();
+}
+
+inline absl::StatusOr<Format> CheckFormat(const std::string& name, const std::string& path) {
+  absl::StatusOr<Format> format = ParseFormat(name);
+  if (!format.ok()) return Bad(path, format.status().message());
+  return format;
+}
+
+// The search's trace and metrics and the held-out evidence. REQUIRES: everything else is valid.
+absl::Status CheckMeasurements(const plans::Plan& plan);
+
+}  // namespace bitbudget::internal
+
+#endif  // BITBUDGET_PLANS_VALIDATE_INTERNAL_H_

@@ -1,0 +1,209 @@
+#include <algorithm>
+#include <limits>
+#include <set>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "plans/validate.h"
+#include "plans/validate_internal.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/tensor/format.h"
+
+namespace bitbudget::internal {
+namespace {
+
+// Percentiles interpolate between two counts, which may leave the range by some units in the last
+// place.
+constexpr double kInterpolationSlack = 4 * std::numeric_limits<double>::epsilon();
+
+using NameSet = std::set<absl::string_view>;
+
+// `low` and `high` bound what the values may be.
+absl::Status CheckInterval(const plans::Interval& interval,
+                           const std::string& path,
+                           double low,
+                           double high) {
+  if (!(low <= interval.low() && interval.low() <= interval.high() && interval.high() <= high)) {
+    return Bad(path,
+               "[",
+               interval.low(),
+               ", ",
+               interval.high(),
+               "] is no interval within [",
+               low,
+               ", ",
+               high,
+               "]");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckMetrics(const plans::Metrics& m,
+                          const std::string& path,
+                          int64_t completion_tokens,
+                          bool intervals_required) {
+  constexpr double kAny = std::numeric_limits<double>::max();
+  const double tokens = static_cast<double>(completion_tokens) * (1 + kInterpolationSlack);
+  struct Row {
+    const char* name;
+    const char* interval_name;  // null: has none
+    double value;
+    const plans::Interval* interval;  // null: absent
+    double low, high;
+  };
+  const auto present = [](bool has, const plans::Interval& interval) {
+    return has ? &interval : nullptr;
+  };
+  const Row rows[] = {
+      {".fdt_mean",
+       ".fdt_interval",
+       m.fdt_mean(),
+       present(m.has_fdt_interval(), m.fdt_interval()),
+       0,
+       tokens},
+      {".fdt_75",
+       ".fdt_75_interval",
+       m.fdt_75(),
+       present(m.has_fdt_75_interval(), m.fdt_75_interval()),
+       0,
+       tokens},
+      {".sdt_mean",
+       ".sdt_interval",
+       m.sdt_mean(),
+       present(m.has_sdt_interval(), m.sdt_interval()),
+       0,
+       tokens},
+      {".dppl",
+       ".dppl_interval",
+       m.dppl(),
+       present(m.has_dppl_interval(), m.dppl_interval()),
+       1 - kNatsSlack,
+       kAny},
+      {".kl_mean",
+       ".kl_interval",
+       m.kl_mean(),
+       present(m.has_kl_interval(), m.kl_interval()),
+       -kNatsSlack,
+       kAny},
+      {".top1_agreement", nullptr, m.top1_agreement(), nullptr, 0, 1},
+  };
+  for (const Row& row : rows) {
+    if (row.value < row.low || row.value > row.high) {
+      return Bad(path + row.name, row.value, " is outside [", row.low, ", ", row.high, "]");
+    }
+    if (row.interval != nullptr) {
+      BB_RETURN_IF_ERROR(CheckInterval(*row.interval, path + row.interval_name, row.low, row.high));
+    } else if (row.interval_name != nullptr && intervals_required) {
+      return Bad(path + row.interval_name, "missing");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSearch(const plans::Plan& plan, const NameSet& names) {
+  const plans::Search& search = plan.search();
+  const int64_t tokens = plan.options().completion_tokens();
+  for (int i = 0; i < search.trace_size(); ++i) {
+    const plans::TraceStep& step = search.trace(i);
+    const std::string path = absl::StrCat("search.trace[", i, "]");
+    if (step.what().empty()) return Bad(path + ".what", "empty");
+    for (int j = 0; j < step.changes_size(); ++j) {
+      const plans::Change& change = step.changes(j);
+      const std::string at = absl::StrCat(path, ".changes[", j, "]");
+      if (!names.contains(change.component())) {
+        return Bad(at + ".component", "'", change.component(), "' is no component of the plan");
+      }
+      BB_RETURN_IF_ERROR(CheckFormat(change.format(), at + ".format").status());
+    }
+    if (step.size_bytes() < plan.model().fixed_bytes()) {
+      return Bad(path + ".size_bytes", step.size_bytes(), " is less than model.fixed_bytes");
+    }
+    if (step.fdt_mean() == 0 && step.dppl() == 0 && step.kl_mean() == 0) continue;  // not run
+    plans::Metrics metrics;
+    metrics.set_fdt_mean(step.fdt_mean());
+    metrics.set_dppl(step.dppl());
+    metrics.set_kl_mean(step.kl_mean());
+    BB_RETURN_IF_ERROR(CheckMetrics(metrics, path, tokens, /*intervals_required=*/false));
+  }
+  if (!search.has_search_probes()) return absl::OkStatus();
+  return CheckMetrics(search.search_probes(), "search.search_probes", tokens, false);
+}
+
+// The uniform assignment differs from the plan only in components that are not pinned, so its size
+// lies between the sums of the smaller and of the larger of the two.
+absl::Status CheckUniformSize(const plans::Plan& plan, const Format& uniform) {
+  int64_t smallest = plan.model().fixed_bytes();
+  int64_t largest = smallest;
+  for (const plans::Component& c : plan.components()) {
+    const int64_t size = SizeBytes(uniform, c.rows(), c.cols());
+    smallest = SaturatingAdd(smallest, std::min(size, c.size_bytes()));
+    largest = SaturatingAdd(largest, std::max(size, c.size_bytes()));
+  }
+  const int64_t size = plan.held_out().uniform_size_bytes();
+  if (size < smallest || size > largest) {
+    return Bad("held_out.uniform_size_bytes",
+               size,
+               ", but ",
+               uniform.Name(),
+               " on these components takes ",
+               smallest,
+               " to ",
+               largest);
+  }
+  if (size > plan.budget().bytes()) {
+    return Bad("held_out.uniform_size_bytes", size, " is over the budget");
+  }
+  if (plan.held_out().uniform_emitted() && size != PlanSizeBytes(plan)) {
+    return Bad("held_out.uniform_emitted",
+               "true, but the plan takes ",
+               PlanSizeBytes(plan),
+               " bytes and the uniform assignment ",
+               size);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckHeldOut(const plans::Plan& plan) {
+  const plans::HeldOut& held_out = plan.held_out();
+  const int64_t tokens = plan.options().completion_tokens();
+  if (held_out.has_plan()) {
+    BB_RETURN_IF_ERROR(CheckMetrics(held_out.plan(), "held_out.plan", tokens, true));
+  } else if (plan.complete()) {
+    return Bad("held_out.plan", "missing from a complete plan");
+  }
+  if (held_out.has_noise_floor()) {
+    BB_RETURN_IF_ERROR(CheckMetrics(held_out.noise_floor(), "held_out.noise_floor", tokens, false));
+  }
+  if (held_out.uniform_format().empty()) {
+    if (held_out.uniform_size_bytes() != 0 || held_out.has_uniform() ||
+        held_out.has_fdt_difference() || held_out.has_kl_difference() ||
+        held_out.uniform_emitted()) {
+      return Bad("held_out.uniform_format", "empty, but other fields describe a uniform format");
+    }
+    return absl::OkStatus();
+  }
+  BB_ASSIGN_OR_RETURN(const Format uniform,
+                      CheckFormat(held_out.uniform_format(), "held_out.uniform_format"));
+  BB_RETURN_IF_ERROR(CheckUniformSize(plan, uniform));
+  if (!held_out.has_uniform() || !held_out.has_fdt_difference() || !held_out.has_kl_difference()) {
+    if (!plan.complete() && !held_out.has_plan()) return absl::OkStatus();
+    return Bad("held_out", "uniform, fdt_difference and kl_difference are given together");
+  }
+  BB_RETURN_IF_ERROR(CheckMetrics(held_out.uniform(), "held_out.uniform", tokens, true));
+  const double limit = static_cast<double>(tokens) * (1 + kInterpolationSlack);
+  BB_RETURN_IF_ERROR(
+      CheckInterval(held_out.fdt_difference(), "held_out.fdt_difference", -limit, limit));
+  constexpr double kAny = std::numeric_limits<double>::max();
+  return CheckInterval(held_out.kl_difference(), "held_out.kl_difference", -kAny, kAny);
+}
+
+}  // namespace
+
+absl::Status CheckMeasurements(const plans::Plan& plan) {
+  std::set<absl::string_view> names;
+  for (const plans::Component& c : plan.components()) names.insert(c.name());
+  BB_RETURN_IF_ERROR(CheckSearch(plan, names));
+  return CheckHeldOut(plan);
+}
+
+}  // namespace bitbudget::internal

@@ -1,0 +1,58 @@
+#include "runtime/eval/perplexity.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/status/status.h"
+#include "runtime/base/parallel.h"
+#include "runtime/eval/forward.h"
+#include "runtime/kernels/table.h"
+
+namespace bitbudget {
+
+double TextLikelihood::Perplexity() const {
+  double nll = 0;
+  int64_t tokens = 0;
+  for (const Window& window : windows) {
+    nll += window.nll_sum;
+    tokens += window.tokens;
+  }
+  return std::exp(nll / static_cast<double>(std::max<int64_t>(tokens, 1)));
+}
+
+absl::StatusOr<TextLikelihood> MeasureText(const Transformer& transformer,
+                                           const WeightSet& weights,
+                                           std::span<const std::vector<int32_t>> windows,
+                                           int threads,
+                                           Progress* progress) {
+  const ModelConfig& config = transformer.model().config();
+  TextLikelihood result;
+  result.windows.resize(windows.size());
+  std::vector<ForwardScratch> scratch(threads);
+  progress->Begin("perplexity", static_cast<int64_t>(windows.size()));
+  SharedProgress shared(progress);
+  ParallelFor(threads, static_cast<int64_t>(windows.size()), [&](int64_t i, int worker) {
+    if (progress->Interrupted()) return;
+    ForwardScratch& ws = scratch[worker];
+    // A window is a probe of which everything but the first token is completion.
+    const Probe probe{windows[i], 1, {}};
+    EmbedBatch(transformer, weights, {&probe, 1}, &ws.x);
+    RunBlockStages(transformer, weights, {&probe, 1}, 1, ws.x.data(), &ws.workspace, {});
+    ws.logits.Resize(probe.rows() * config.vocab_size);
+    transformer.Logits(
+        weights, ws.x.data(), config.hidden_size, probe.rows(), ws.logits.data(), &ws.workspace);
+    TextLikelihood::Window& window = result.windows[i];
+    window.tokens = probe.rows();
+    for (int64_t t = 0; t < probe.rows(); ++t) {
+      const float* logits = ws.logits.data() + t * config.vocab_size;
+      window.nll_sum +=
+          Kernels().log_sum_exp(logits, config.vocab_size) - logits[probe.tokens[t + 1]];
+    }
+    shared.Step();
+  });
+  if (progress->Interrupted()) return absl::CancelledError("interrupted");
+  progress->End();
+  return result;
+}
+
+}  // namespace bitbudget

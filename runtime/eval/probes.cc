@@ -1,0 +1,259 @@
+#include "runtime/eval/probes.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <set>
+#include <span>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "runtime/base/mapped_file.h"
+#include "runtime/base/random.h"
+#include "runtime/base/sha256.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/model/generate.h"
+
+namespace bitbudget {
+namespace {
+
+// Streams of the probe seed.
+constexpr uint64_t kChoiceStream = 1;
+constexpr uint64_t kFirstTokenStream = 2;
+
+// Greedy tokens after the random first one. LLM-QAT takes 3 to 5.
+constexpr int64_t kGreedyTokens = 4;
+
+// Of every eight windows or prompts: one for calibration, three for search, four held out.
+ProbeRole RoleOf(size_t index) {
+  switch (index % 8) {
+    case 0:
+      return ProbeRole::kCalibration;
+    case 1:
+    case 3:
+    case 5:
+      return ProbeRole::kSearch;
+    default:
+      return ProbeRole::kHeldOut;
+  }
+}
+
+const char* RoleName(ProbeRole role) {
+  switch (role) {
+    case ProbeRole::kCalibration:
+      return "calibration";
+    case ProbeRole::kSearch:
+      return "search";
+    case ProbeRole::kHeldOut:
+      return "held-out";
+  }
+  return "";
+}
+
+}  // namespace
+
+const char* ProbeSourceName(ProbeSource source) {
+  switch (source) {
+    case ProbeSource::kModel:
+      return "model";
+    case ProbeSource::kText:
+      return "text";
+    case ProbeSource::kPrompts:
+      return "prompts";
+  }
+  return "";
+}
+
+absl::Status ProbeOptions::Validate() const {
+  if (prefix_tokens < 1 || completion_tokens < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("probes need at least one prefix and one "
+                     "completion token, not ",
+                     prefix_tokens,
+                     " and ",
+                     completion_tokens));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::unique_ptr<ProbeMaker>> ProbeMaker::Create(const Model& model,
+                                                               const ProbeOptions& options) {
+  BB_RETURN_IF_ERROR(options.Validate());
+  std::unique_ptr<ProbeMaker> maker(new ProbeMaker(model, options));
+  const int64_t limit = model.config().max_position_embeddings;
+  maker->prefix_tokens_ = options.prefix_tokens;
+  maker->completion_tokens_ = options.completion_tokens;
+  if (options.prefix_tokens > limit - options.completion_tokens) {
+    maker->prefix_tokens_ = std::max<int64_t>(
+        1,
+        static_cast<int64_t>(
+            static_cast<double>(limit) * static_cast<double>(options.prefix_tokens) /
+            static_cast<double>(options.prefix_tokens + options.completion_tokens)));
+    maker->completion_tokens_ = limit - maker->prefix_tokens_;
+    if (maker->completion_tokens_ < 1) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          model.config_path(), ": max_position_embeddings is ", limit, ", probes need at least 2"));
+    }
+  }
+  maker->context_ = maker->prefix_tokens_ + maker->completion_tokens_;
+
+  if (options.source == ProbeSource::kModel) {
+    BB_RETURN_IF_ERROR(CheckContext(model.config(), model.config_path(), maker->context_));
+    return maker;
+  }
+  if (model.tokenizer() == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(model.path(), ": has no tokenizer.model, which probes from text need"));
+  }
+  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.path));
+  maker->fingerprint_ = Sha256Hex(std::as_bytes(std::span(text)));
+  BB_RETURN_IF_ERROR(options.source == ProbeSource::kText ? maker->ReadText(text)
+                                                          : maker->ReadPrompts(text));
+  BB_RETURN_IF_ERROR(CheckContext(model.config(), model.config_path(), maker->context_));
+  return maker;
+}
+
+absl::Status ProbeMaker::ReadText(const std::string& text) {
+  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, model_.tokenizer()->Encode(text));
+  const std::optional<int32_t> bos = model_.config().bos_token_id;
+  const int64_t window = context_ - (bos.has_value() ? 1 : 0);
+  std::set<std::vector<int32_t>> seen;
+  for (int64_t start = 0; start + window <= static_cast<int64_t>(tokens.size()); start += window) {
+    std::vector<int32_t> item;
+    if (bos.has_value()) item.push_back(*bos);
+    item.insert(item.end(), tokens.begin() + start, tokens.begin() + start + window);
+    const std::vector<int32_t> prefix(item.begin(), item.begin() + prefix_tokens_);
+    if (seen.insert(prefix).second) items_.push_back(std::move(item));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ProbeMaker::ReadPrompts(const std::string& text) {
+  const std::optional<int32_t> bos = model_.config().bos_token_id;
+  std::set<std::vector<int32_t>> seen;
+  int64_t line_number = 0;
+  int64_t longest = 0;
+  for (const absl::string_view raw : absl::StrSplit(text, '\n')) {
+    ++line_number;
+    const absl::string_view line = absl::StripAsciiWhitespace(raw);
+    if (line.empty()) continue;
+    BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, model_.tokenizer()->Encode(line));
+    std::vector<int32_t> item;
+    if (bos.has_value()) item.push_back(*bos);
+    item.insert(item.end(), tokens.begin(), tokens.end());
+    if (item.empty()) continue;
+    const int64_t room = model_.config().max_position_embeddings - completion_tokens_;
+    if (static_cast<int64_t>(item.size()) > room) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(options_.path,
+                       ":",
+                       line_number,
+                       ": the prompt has ",
+                       item.size(),
+                       " tokens, the context leaves room for ",
+                       room,
+                       " ahead of ",
+                       completion_tokens_,
+                       " completion tokens; shorten it or lower --completion"));
+    }
+    longest = std::max(longest, static_cast<int64_t>(item.size()));
+    if (seen.insert(item).second) items_.push_back(std::move(item));
+  }
+  context_ = longest + completion_tokens_;
+  return absl::OkStatus();
+}
+
+std::vector<const std::vector<int32_t>*> ProbeMaker::Choose(ProbeRole role, int64_t count) const {
+  std::vector<size_t> indices;
+  for (size_t i = 0; i < items_.size(); ++i) {
+    if (RoleOf(i) == role) indices.push_back(i);
+  }
+  Random random(options_.seed, {kChoiceStream, static_cast<uint64_t>(role)});
+  random.Shuffle(indices);
+  if (static_cast<int64_t>(indices.size()) > count) indices.resize(count);
+  std::sort(indices.begin(), indices.end());
+  std::vector<const std::vector<int32_t>*> chosen;
+  for (const size_t i : indices) chosen.push_back(&items_[i]);
+  return chosen;
+}
+
+absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
+    ProbeRole role,
+    int64_t count,
+    const Transformer& transformer,
+    const WeightSet& weights,
+    int threads,
+    Progress* progress) const {
+  std::vector<std::vector<int32_t>> prompts;
+  if (options_.source != ProbeSource::kModel) {
+    for (const auto* item : Choose(role, count)) {
+      prompts.push_back(*item);
+      if (options_.source == ProbeSource::kText) prompts.back().resize(prefix_tokens_);
+    }
+    if (prompts.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          options_.path,
+          ": too short: it gives ",
+          items_.size(),
+          options_.source == ProbeSource::kText ? absl::StrCat(" windows of ", context_, " tokens")
+                                                : std::string(" prompts"),
+          ", none of them for ",
+          RoleName(role),
+          " probes; at least 8 are needed for every role to get some"));
+    }
+    return prompts;
+  }
+
+  // The model's own text.
+  const ModelConfig& config = model_.config();
+  std::vector<int32_t> first_tokens;
+  for (int64_t token = 0; token < config.vocab_size; ++token) {
+    const int32_t id = static_cast<int32_t>(token);
+    const bool special = model_.tokenizer() != nullptr ? id >= model_.tokenizer()->vocab_size() ||
+                                                             model_.tokenizer()->IsSpecial(id)
+                                                       : id == config.bos_token_id;
+    if (!special) first_tokens.push_back(id);
+  }
+  if (first_tokens.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(model_.path(), ": the tokenizer has no ordinary token to start probes from"));
+  }
+  Random random(options_.seed, {kFirstTokenStream});
+  random.Shuffle(first_tokens);
+  GenerateOptions generate;
+  for (int64_t i = 0; i < count; ++i) {
+    const uint64_t deal = static_cast<uint64_t>(i) * 3 + static_cast<uint64_t>(role);
+    std::vector<int32_t> prompt;
+    if (config.bos_token_id.has_value()) prompt.push_back(*config.bos_token_id);
+    if (static_cast<int64_t>(prompt.size()) < prefix_tokens_) {
+      prompt.push_back(first_tokens[deal % first_tokens.size()]);
+    }
+    prompts.push_back(std::move(prompt));
+    generate.streams.push_back(deal);
+  }
+  generate.max_tokens = prefix_tokens_ - static_cast<int64_t>(prompts[0].size());
+  if (generate.max_tokens < 1) return prompts;
+  generate.greedy_tokens = kGreedyTokens;
+  generate.stop_at_eos = false;
+  generate.seed = options_.seed;
+  generate.threads = threads;
+  progress->Begin(absl::StrCat("sampling ", RoleName(role), " probes"), count);
+  BB_ASSIGN_OR_RETURN(const std::vector<Generation> sampled,
+                      Generate(transformer, weights, prompts, generate, progress));
+  progress->End();
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    prompts[i].insert(prompts[i].end(), sampled[i].tokens.begin(), sampled[i].tokens.end());
+  }
+  return prompts;
+}
+
+std::vector<std::vector<int32_t>> ProbeMaker::TextWindows(ProbeRole role, int64_t count) const {
+  std::vector<std::vector<int32_t>> windows;
+  if (options_.source != ProbeSource::kText) return windows;
+  for (const auto* item : Choose(role, count)) windows.push_back(*item);
+  return windows;
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,92 @@
+#ifndef BITBUDGET_RUNTIME_EVAL_PROBES_H_
+#define BITBUDGET_RUNTIME_EVAL_PROBES_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/base/progress.h"
+#include "runtime/model/transformer.h"
+
+namespace bitbudget {
+
+// What a set of probes is for. The sets are disjoint by construction: a window of text, a prompt or
+// a first token belongs to one role, whatever the seed and the number of probes.
+enum class ProbeRole : uint8_t { kCalibration, kSearch, kHeldOut };
+
+enum class ProbeSource : uint8_t {
+  kModel,    // sampled from the model itself
+  kText,     // windows of a text file
+  kPrompts,  // lines of a file, one prompt each
+};
+const char* ProbeSourceName(ProbeSource source);  // "model", "text", "prompts"
+
+struct ProbeOptions {
+  ProbeSource source = ProbeSource::kModel;
+  std::string path;  // of the text or prompts file
+  // Tokens of prefix (including the beginning-of-sequence token, when the model has one) and of
+  // completion: the paper's setting (Divergent Token Metrics, papers' probe set-up). Less where the
+  // context is shorter; prompts keep their own length.
+  int64_t prefix_tokens = 100;
+  int64_t completion_tokens = 100;
+  uint64_t seed = 0;
+
+  absl::Status Validate() const;
+};
+
+// Makes prompts for probes.
+//   text: the token stream is cut into consecutive windows of prefix + completion tokens; window i
+//     belongs to the role of i mod 8 (1 calibration, 3 search, 4 held-out); repeated windows are
+//     dropped. A window's prefix is the prompt; the whole window serves perplexity.
+//   prompts: line i belongs to the role of i mod 8; repeated lines are dropped.
+//   model: tokens are shuffled by the seed and dealt to the roles as first tokens, the next four
+//     are greedy, the rest is sampled at temperature 1 (the data recipe of LLM-QAT and OneBit).
+// The seed chooses among a role's windows or lines when there are more than asked for.
+class ProbeMaker {
+ public:
+  // Reads and tokenises the file. Shrinks prefix and completion in proportion when the model's
+  // context (max_position_embeddings) is shorter than their sum. Errors: no tokenizer for text
+  // (naming the folder), an unreadable or too short file, a prompt too long for the context.
+  static absl::StatusOr<std::unique_ptr<ProbeMaker>> Create(const Model& model,
+                                                            const ProbeOptions& options);
+
+  int64_t prefix_tokens() const { return prefix_tokens_; }
+  int64_t completion_tokens() const { return completion_tokens_; }
+  // Positions that any probe needs.
+  int64_t context() const { return context_; }
+  // SHA-256 of the file; empty for the model's own probes.
+  const std::string& fingerprint() const { return fingerprint_; }
+
+  // Up to `count` prompts of a role: fewer when the file has no more (never none: kInvalidArgument
+  // then says how many the file gives). `transformer` and `weights` sample the model's own probes.
+  absl::StatusOr<std::vector<std::vector<int32_t>>> Prompts(ProbeRole role,
+                                                            int64_t count,
+                                                            const Transformer& transformer,
+                                                            const WeightSet& weights,
+                                                            int threads,
+                                                            Progress* progress) const;
+
+  // Up to `count` whole windows of natural text of a role; empty unless the source is text.
+  std::vector<std::vector<int32_t>> TextWindows(ProbeRole role, int64_t count) const;
+
+ private:
+  ProbeMaker(const Model& model, const ProbeOptions& options) : model_(model), options_(options) {}
+
+  absl::Status ReadText(const std::string& text);
+  absl::Status ReadPrompts(const std::string& text);
+  std::vector<const std::vector<int32_t>*> Choose(ProbeRole role, int64_t count) const;
+
+  const Model& model_;
+  ProbeOptions options_;
+  int64_t prefix_tokens_ = 0;
+  int64_t completion_tokens_ = 0;
+  int64_t context_ = 0;
+  std::string fingerprint_;
+  std::vector<std::vector<int32_t>> items_;  // windows or prompts, all roles
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_EVAL_PROBES_H_

@@ -1,0 +1,205 @@
+#ifndef BITBUDGET_RUNTIME_KERNELS_GEMM_INL_H_
+#define BITBUDGET_RUNTIME_KERNELS_GEMM_INL_H_
+
+// The two matrix bodies. Included after a vec_*-inl.h, whose panel vectors decide how many vectors
+// a panel of 16 outputs has and how many accumulators a tile may hold.
+
+#include <cstdint>
+
+#include "runtime/kernels/kernel_table.h"
+#include "runtime/kernels/layout.h"
+
+// Arrays of accumulators become registers only when every loop over them is unrolled early: a plain
+// zeroing loop turns into memset and costs the f32 tile two thirds of its speed (g++ 12).
+#if defined(__clang__)
+#define BITBUDGET_UNROLL _Pragma("unroll")
+#else
+#define BITBUDGET_UNROLL _Pragma("GCC unroll 32")
+#endif
+
+namespace bitbudget::BITBUDGET_TIER {
+namespace {
+
+constexpr int kPanelVectors = kPanelWidth / kPanelLanes;
+
+// Panels that a tile of `rows` rows works on at once. Six rows fill the registers with one panel;
+// fewer rows take more panels, so that there are enough independent chains to hide the latency of
+// an FMA. It does not change the order of any sum.
+constexpr int PanelsAtOnce(int rows) {
+  int panels = 1;
+  while (2 * panels * rows * kPanelVectors <= kAccumulators) panels *= 2;
+  return panels;
+}
+
+template <int kRows, int kPanels>
+BITBUDGET_INLINE void TileF32(const float* a,
+                              const float* b,
+                              int64_t b_stride,
+                              int64_t k,
+                              bool accumulate,
+                              float* c,
+                              int64_t ldc) {
+  constexpr int kVectors = kPanels * kPanelVectors;
+  PanelF acc[kRows * kVectors];
+  if (accumulate) {
+    BITBUDGET_UNROLL
+    for (int i = 0; i < kRows * kVectors; ++i) {
+      acc[i] = LoadPanel(c + i / kVectors * ldc + i % kVectors * kPanelLanes);
+    }
+  } else {
+    BITBUDGET_UNROLL
+    for (int i = 0; i < kRows * kVectors; ++i) acc[i] = ZeroPanel();
+  }
+  for (int64_t i = 0; i < k; ++i, a += kTileRows, b += kPanelWidth) {
+    PanelF w[kVectors];
+    BITBUDGET_UNROLL
+    for (int v = 0; v < kVectors; ++v) {
+      w[v] = LoadPanel(b + v / kPanelVectors * b_stride + v % kPanelVectors * kPanelLanes);
+    }
+    BITBUDGET_UNROLL
+    for (int r = 0; r < kRows; ++r) {
+      const PanelF x = BroadcastPanel(a + r);
+      BITBUDGET_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        acc[r * kVectors + v] = FmaPanel(x, w[v], acc[r * kVectors + v]);
+        Keep(acc[r * kVectors + v]);
+      }
+    }
+  }
+  BITBUDGET_UNROLL
+  for (int i = 0; i < kRows * kVectors; ++i) {
+    StorePanel(c + i / kVectors * ldc + i % kVectors * kPanelLanes, acc[i]);
+  }
+}
+
+template <int kRows, int kPanels>
+BITBUDGET_INLINE void TileI16(
+    const int16_t* a, const float* a_scales, const Int16Panels& b, float* c, int64_t ldc) {
+  constexpr int kVectors = kPanels * kPanelVectors;
+  const int16_t* codes = b.codes;
+  const float* scales = b.scales;
+  for (int64_t begin = 0; begin < b.padded_k; begin += b.flush, scales += kPanelWidth) {
+    const int64_t left = b.padded_k - begin;
+    const int64_t pairs = (left < b.flush ? left : b.flush) / 2;
+    PanelI acc[kRows * kVectors];
+    BITBUDGET_UNROLL
+    for (int i = 0; i < kRows * kVectors; ++i) acc[i] = ZeroPanelI();
+    for (int64_t i = 0; i < pairs; ++i, a += 2 * kTileRows, codes += 2 * kPanelWidth) {
+      PanelI w[kVectors];
+      BITBUDGET_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        w[v] = LoadPairs(codes + v / kPanelVectors * b.code_stride +
+                         v % kPanelVectors * (2 * kPanelLanes));
+      }
+      BITBUDGET_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const PanelI x = BroadcastPair(a + 2 * r);
+        BITBUDGET_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          acc[r * kVectors + v] = MulAddPairs(x, w[v], acc[r * kVectors + v]);
+          Keep(acc[r * kVectors + v]);
+        }
+      }
+    }
+    // The float sums live in c (in the first-level cache): the registers hold the int32 sums.
+    BITBUDGET_UNROLL
+    for (int i = 0; i < kRows * kVectors; ++i) {
+      const int v = i % kVectors;
+      float* out = c + i / kVectors * ldc + v * kPanelLanes;
+      const PanelF weight_scale =
+          LoadPanel(scales + v / kPanelVectors * b.scale_stride + v % kPanelVectors * kPanelLanes);
+      const PanelF scale = MulPanel(weight_scale, BroadcastPanel(a_scales + i / kVectors));
+      const PanelF before = begin == 0 ? ZeroPanel() : LoadPanel(out);
+      StorePanel(out, FmaPanel(ToFloatPanel(acc[i]), scale, before));
+    }
+  }
+}
+
+// All panels, as many at once as the tile takes, then the rest.
+template <int kRows, int kPanels = PanelsAtOnce(kRows)>
+void PanelsF32(const float* a,
+               const float* b,
+               int64_t b_stride,
+               int64_t k,
+               int64_t panels,
+               bool accumulate,
+               float* c,
+               int64_t ldc) {
+  for (; panels >= kPanels; panels -= kPanels) {
+    TileF32<kRows, kPanels>(a, b, b_stride, k, accumulate, c, ldc);
+    b += kPanels * b_stride;
+    c += kPanels * kPanelWidth;
+  }
+  if constexpr (kPanels > 1) {
+    PanelsF32<kRows, kPanels / 2>(a, b, b_stride, k, panels, accumulate, c, ldc);
+  }
+}
+
+template <int kRows, int kPanels = PanelsAtOnce(kRows)>
+void PanelsI16(
+    const int16_t* a, const float* a_scales, Int16Panels b, int64_t panels, float* c, int64_t ldc) {
+  for (; panels >= kPanels; panels -= kPanels) {
+    TileI16<kRows, kPanels>(a, a_scales, b, c, ldc);
+    b.codes += kPanels * b.code_stride;
+    b.scales += kPanels * b.scale_stride;
+    c += kPanels * kPanelWidth;
+  }
+  if constexpr (kPanels > 1) {
+    PanelsI16<kRows, kPanels / 2>(a, a_scales, b, panels, c, ldc);
+  }
+}
+
+void AnyTileF32(const float* a,
+                const float* b,
+                int64_t b_stride,
+                int64_t k,
+                int rows,
+                int64_t panels,
+                bool accumulate,
+                float* c,
+                int64_t ldc) {
+  switch (rows) {
+    case 1:
+      return PanelsF32<1>(a, b, b_stride, k, panels, accumulate, c, ldc);
+    case 2:
+      return PanelsF32<2>(a, b, b_stride, k, panels, accumulate, c, ldc);
+    case 3:
+      return PanelsF32<3>(a, b, b_stride, k, panels, accumulate, c, ldc);
+    case 4:
+      return PanelsF32<4>(a, b, b_stride, k, panels, accumulate, c, ldc);
+    case 5:
+      return PanelsF32<5>(a, b, b_stride, k, panels, accumulate, c, ldc);
+    case 6:
+      return PanelsF32<6>(a, b, b_stride, k, panels, accumulate, c, ldc);
+  }
+}
+
+void AnyTileI16(const int16_t* a,
+                const float* a_scales,
+                const Int16Panels& b,
+                int rows,
+                int64_t panels,
+                float* c,
+                int64_t ldc) {
+  switch (rows) {
+    case 1:
+      return PanelsI16<1>(a, a_scales, b, panels, c, ldc);
+    case 2:
+      return PanelsI16<2>(a, a_scales, b, panels, c, ldc);
+    case 3:
+      return PanelsI16<3>(a, a_scales, b, panels, c, ldc);
+    case 4:
+      return PanelsI16<4>(a, a_scales, b, panels, c, ldc);
+    case 5:
+      return PanelsI16<5>(a, a_scales, b, panels, c, ldc);
+    case 6:
+      return PanelsI16<6>(a, a_scales, b, panels, c, ldc);
+  }
+}
+
+static_assert(kTileRows == 6, "the switches above list the rows of a tile");
+
+}  // namespace
+}  // namespace bitbudget::BITBUDGET_TIER
+
+#endif  // BITBUDGET_RUNTIME_KERNELS_GEMM_INL_H_

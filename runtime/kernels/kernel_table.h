@@ -1,0 +1,102 @@
+#ifndef BITBUDGET_RUNTIME_KERNELS_KERNEL_TABLE_H_
+#define BITBUDGET_RUNTIME_KERNELS_KERNEL_TABLE_H_
+
+#include <cstdint>
+
+namespace bitbudget {
+
+// Consecutive kInt16 weight panels (WeightPanels in panels.h).
+struct Int16Panels {
+  const int16_t* codes;  // i16[panel][padded_k / 2][16][2]
+  int64_t code_stride;   // elements between panels
+  const float* scales;   // f32[panel][flush group][16]
+  int64_t scale_stride;  // elements between panels
+  int64_t padded_k;
+  int flush;  // inputs per flush group, even, at most kMaxFlush; the last group is what is left
+};
+
+// The kernels of one CPU tier: plain data in, plain data out. All tiers give bitwise the same
+// results (NaN is NaN, its sign and payload are not specified): sums run in one fixed order, fused
+// multiply-adds are real or exactly emulated, and the same polynomial evaluates exp. A row's result
+// never depends on the other rows of the call. This header has no function with a body and no
+// standard container, because the tier files are compiled with their own instruction-set flags.
+struct KernelTable {
+  const char* name;  // "portable", "avx2"
+
+  // For every panel p and row r < rows <= 6:
+  //   c[r * ldc + 16 * p + (0..16)) = c0 + sum over k of a[k][r] * b[p][k][0..16)
+  // as one FMA per k in increasing k. c0 is +0, or what c holds with `accumulate`.
+  // `a` is one activation block, f32[k][6]; panel p is f32[k][16] at b + p * b_stride.
+  void (*tile_f32)(const float* a,
+                   const float* b,
+                   int64_t b_stride,
+                   int64_t k,
+                   int rows,
+                   int64_t panels,
+                   bool accumulate,
+                   float* c,
+                   int64_t ldc);
+
+  // The kInt16 tile: acc = fma(float(int32 sum), weight scale * a_scales[r], acc) per flush group,
+  // in increasing k, from +0. `a` is one activation block, i16[padded_k / 2][6][2]; a_scales
+  // f32[6]. REQUIRES: |weight codes| <= 255, |activation codes| <= 32767 (then the int32 sums are
+  // exact).
+  void (*tile_i16)(const int16_t* a,
+                   const float* a_scales,
+                   const Int16Panels& b,
+                   int rows,
+                   int64_t panels,
+                   float* c,
+                   int64_t ldc);
+
+  // Packs rows <= 6 rows x[r][k] (row stride ldx) into one block f32[padded_k][6]; missing rows and
+  // inputs from k to padded_k become zeros.
+  void (*pack_f32)(
+      const float* x, int64_t ldx, int rows, int64_t k, int64_t padded_k, float* block);
+
+  // The same for i16[padded_k / 2][6][2] and the scales of 6 rows; padded_k is a multiple of 16.
+  // The scale of a row is absmax / 32767, its codes are x * (32767 / absmax) rounded to nearest,
+  // ties to even. A row with absmax < 2^-100 counts as a row of zeros (scale 0). A row with a NaN
+  // or an infinity gets scale NaN and codes 0, so that all outputs of that row become NaN.
+  void (*pack_i16)(const float* x,
+                   int64_t ldx,
+                   int rows,
+                   int64_t k,
+                   int64_t padded_k,
+                   int16_t* block,
+                   float* scales);
+
+  // out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]; the sum of squares is accumulated in double
+  // over 8 interleaved lanes (i mod 8), which are then added pairwise. May run in place.
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* out);
+
+  // Rotates pairs (x[i], x[i + half]) by the angle whose cosine and sine are cos[i], sin[i], in
+  // place (the "rotate half" convention of Hugging Face Llama).
+  void (*rotate_half)(float* x, const float* cos, const float* sin, int64_t half);
+
+  // out[i] = gate[i] * sigmoid(gate[i]) * up[i]; may run in place.
+  void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
+
+  // x[i] = exp(scale * x[i] - max) / sum over i < n, in place; the sum in float over the 8 lanes.
+  // Terms below 2^-126 of the largest become exact zeros.
+  void (*softmax)(float* x, float scale, int64_t n);
+
+  // log(sum of exp(x[i])) over n values; exp in float, the sum in double over the 8 lanes. The
+  // maximum is subtracted before exp and added after log. -infinity for n = 0.
+  double (*log_sum_exp)(const float* x, int64_t n);
+
+  // KL(p || q) in nats between the softmax distributions of two logit rows, given their
+  // log_sum_exp; probabilities in float, log ratios and the sum in double over the 8 lanes. Terms
+  // of probability zero are zero.
+  double (*kl_divergence)(
+      const float* p_logits, double p_lse, const float* q_logits, double q_lse, int64_t n);
+};
+
+// The tables of the tiers, defined in tier_*.cc. Only dispatch.cc may name them: a tier must not be
+// called before the CPU has been asked.
+extern const KernelTable kPortableKernels;
+extern const KernelTable kAvx2Kernels;
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_KERNELS_KERNEL_TABLE_H_

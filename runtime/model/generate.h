@@ -1,0 +1,51 @@
+#ifndef BITBUDGET_RUNTIME_MODEL_GENERATE_H_
+#define BITBUDGET_RUNTIME_MODEL_GENERATE_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/base/progress.h"
+#include "runtime/model/transformer.h"
+
+namespace bitbudget {
+
+struct GenerateOptions {
+  int64_t max_tokens = 100;  // new tokens per sequence
+  // Tokens taken greedily (argmax, lowest id among ties) before sampling from the softmax at
+  // temperature 1 begins; the default never samples.
+  int64_t greedy_tokens = INT64_MAX;
+  // Stop a sequence after it produced an end-of-sequence token; otherwise such tokens are never
+  // sampled (greedy steps take them as any other).
+  bool stop_at_eos = true;
+  uint64_t seed = 0;  // of sampling: sequence i draws from stream (seed, streams[i])
+  std::vector<uint64_t> streams;
+  int threads = 1;
+
+  absl::Status Validate() const;
+};
+
+// New tokens of one sequence and, for every one of them, the margin between the largest and the
+// second largest logit.
+struct Generation {
+  std::vector<int32_t> tokens;
+  std::vector<float> margins;
+};
+
+// Continues every prompt. Sequences are decoded in batches; a sequence's result does not depend on
+// the batch or on threads. Errors: kInvalidArgument for an empty prompt, a token outside the
+// vocabulary or more positions than the transformer has, kInternal for logits that are not finite
+// (naming the sequence), kCancelled when `progress` was interrupted.
+absl::StatusOr<std::vector<Generation>> Generate(const Transformer& transformer,
+                                                 const WeightSet& weights,
+                                                 std::span<const std::vector<int32_t>> prompts,
+                                                 const GenerateOptions& options,
+                                                 Progress* progress);
+
+// Index of the largest value, the lowest index among equals; -1 when any value is not finite.
+int32_t ArgMax(std::span<const float> values);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_MODEL_GENERATE_H_

@@ -1,0 +1,206 @@
+#include "runtime/model/transformer.h"
+
+#include <glog/logging.h>
+
+#include "runtime/kernels/linear.h"
+#include "runtime/kernels/table.h"
+
+namespace bitbudget {
+namespace {
+
+// Components of a block in ListComponents order.
+enum BlockComponent { kBlockQ, kBlockK, kBlockV, kBlockO, kBlockGate, kBlockUp, kBlockDown };
+constexpr int kComponentsPerBlock = 7;
+
+ComponentId IdOf(int block, BlockComponent component) {
+  return 1 + block * kComponentsPerBlock + component;
+}
+
+// The inputs x[m][k] of one or more products; packs them once per path that is asked for.
+class SharedInput {
+ public:
+  SharedInput(float* x, int64_t m, int64_t k, bool round, TransformerWorkspace* workspace)
+      : x_(x), m_(m), k_(k), workspace_(workspace) {
+    if (round) RoundActivationsInt16(x, k, m, k);
+  }
+
+  // y[m][n] = x W^T + bias
+  void Multiply(const ComponentWeights& weights, std::span<const float> bias, float* y) {
+    const WeightPanels& panels = weights.panels();
+    const bool is_f32 = panels.path == Path::kF32;
+    PackedActivations& packed = is_f32 ? workspace_->packed_f32 : workspace_->packed_i16;
+    bool& ready = is_f32 ? f32_ready_ : i16_ready_;
+    if (!ready) PackActivations(panels.path, x_, k_, m_, k_, &packed);
+    ready = true;
+    Linear(packed, panels, y, panels.n, workspace_->threads);
+    if (bias.empty()) return;
+    for (int64_t row = 0; row < m_; ++row) {
+      for (int64_t i = 0; i < panels.n; ++i) y[row * panels.n + i] += bias[i];
+    }
+  }
+
+ private:
+  float* x_;
+  int64_t m_;
+  int64_t k_;
+  TransformerWorkspace* workspace_;
+  bool f32_ready_ = false;
+  bool i16_ready_ = false;
+};
+
+void NormRows(const float* x,
+              int64_t ldx,
+              std::span<const float> weight,
+              double eps,
+              int64_t rows,
+              float* out) {
+  const int64_t width = static_cast<int64_t>(weight.size());
+  for (int64_t row = 0; row < rows; ++row) {
+    Kernels().rms_norm(
+        x + row * ldx, weight.data(), static_cast<float>(eps), width, out + row * width);
+  }
+}
+
+void AddRows(const float* delta, int64_t count, float* x) {
+  for (int64_t i = 0; i < count; ++i) x[i] += delta[i];
+}
+
+}  // namespace
+
+KvCache::KvCache(const ModelConfig& config, int64_t max_positions)
+    : layers(config.num_hidden_layers) {
+  for (KeyValuePanels& layer : layers) {
+    layer.Reset(config.num_key_value_heads, config.head_dim, max_positions);
+  }
+}
+
+Transformer::Transformer(const Model& model, int64_t max_positions)
+    : model_(model), max_positions_(max_positions), rope_(model.config(), max_positions) {}
+
+void Transformer::Embed(const WeightSet& weights, std::span<const int32_t> tokens, float* x) const {
+  const ComponentWeights& embedding = *weights.components[0];
+  const int64_t width = model_.config().hidden_size;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    CHECK_GE(tokens[i], 0);
+    CHECK_LT(tokens[i], model_.config().vocab_size);
+    embedding.ReadRow(tokens[i], {x + static_cast<int64_t>(i) * width, static_cast<size_t>(width)});
+  }
+}
+
+void Transformer::RunStage(int stage,
+                           const WeightSet& weights,
+                           std::span<const SequenceRows> sequences,
+                           float* x,
+                           TransformerWorkspace* workspace) const {
+  int64_t rows = 0;
+  for (const SequenceRows& sequence : sequences) rows += sequence.rows;
+  const int block = (stage - 1) / 2;
+  CHECK_GE(stage, 1);
+  CHECK_LT(block, model_.config().num_hidden_layers);
+  if (stage % 2 == 1) {
+    AttentionStage(block, weights, sequences, rows, x, workspace);
+  } else {
+    MlpStage(block, weights, rows, x, workspace);
+  }
+}
+
+void Transformer::Rotate(float* rows, int64_t heads, int64_t count, int64_t first_position) const {
+  const int64_t head_dim = model_.config().head_dim;
+  const auto rotate = Kernels().rotate_half;
+  for (int64_t row = 0; row < count; ++row) {
+    const float* cos = rope_.Cos(first_position + row);
+    const float* sin = rope_.Sin(first_position + row);
+    for (int64_t head = 0; head < heads; ++head) {
+      rotate(rows + (row * heads + head) * head_dim, cos, sin, rope_.half);
+    }
+  }
+}
+
+void Transformer::AttentionStage(int block,
+                                 const WeightSet& weights,
+                                 std::span<const SequenceRows> sequences,
+                                 int64_t rows,
+                                 float* x,
+                                 TransformerWorkspace* ws) const {
+  const ModelConfig& config = model_.config();
+  const BlockVectors& vectors = model_.block(block);
+  const int64_t width = config.hidden_size;
+  ws->normed.Resize(rows * width);
+  ws->q.Resize(rows * config.q_size());
+  ws->k.Resize(rows * config.kv_size());
+  ws->v.Resize(rows * config.kv_size());
+  ws->context.Resize(rows * config.q_size());
+  ws->delta.Resize(rows * width);
+
+  NormRows(x, width, vectors.attention_norm, config.rms_norm_eps, rows, ws->normed.data());
+  SharedInput input(ws->normed.data(), rows, width, weights.round_activations, ws);
+  input.Multiply(*weights.components[IdOf(block, kBlockQ)], vectors.q_bias, ws->q.data());
+  input.Multiply(*weights.components[IdOf(block, kBlockK)], vectors.k_bias, ws->k.data());
+  input.Multiply(*weights.components[IdOf(block, kBlockV)], vectors.v_bias, ws->v.data());
+
+  int64_t row = 0;
+  for (const SequenceRows& sequence : sequences) {
+    if (sequence.cache == nullptr) {
+      ws->transient.Reset(config.num_key_value_heads, config.head_dim, sequence.rows);
+    }
+    KeyValuePanels& kv = sequence.cache == nullptr ? ws->transient : sequence.cache->layers[block];
+    const int64_t first = kv.size();
+    CHECK_LE(first + sequence.rows, max_positions_);
+    float* q = ws->q.data() + row * config.q_size();
+    float* k = ws->k.data() + row * config.kv_size();
+    float* v = ws->v.data() + row * config.kv_size();
+    Rotate(q, config.num_attention_heads, sequence.rows, first);
+    Rotate(k, config.num_key_value_heads, sequence.rows, first);
+    kv.Append(k, v, config.kv_size(), sequence.rows);
+    Attention(q,
+              config.q_size(),
+              kv,
+              config.num_attention_heads,
+              sequence.rows,
+              ws->context.data() + row * config.q_size(),
+              config.q_size(),
+              &ws->attention);
+    row += sequence.rows;
+  }
+
+  SharedInput context(ws->context.data(), rows, config.q_size(), weights.round_activations, ws);
+  context.Multiply(*weights.components[IdOf(block, kBlockO)], vectors.o_bias, ws->delta.data());
+  AddRows(ws->delta.data(), rows * width, x);
+}
+
+void Transformer::MlpStage(
+    int block, const WeightSet& weights, int64_t rows, float* x, TransformerWorkspace* ws) const {
+  const ModelConfig& config = model_.config();
+  const BlockVectors& vectors = model_.block(block);
+  const int64_t width = config.hidden_size;
+  const int64_t inner = config.intermediate_size;
+  ws->normed.Resize(rows * width);
+  ws->gate.Resize(rows * inner);
+  ws->up.Resize(rows * inner);
+  ws->delta.Resize(rows * width);
+
+  NormRows(x, width, vectors.mlp_norm, config.rms_norm_eps, rows, ws->normed.data());
+  SharedInput input(ws->normed.data(), rows, width, weights.round_activations, ws);
+  input.Multiply(*weights.components[IdOf(block, kBlockGate)], vectors.gate_bias, ws->gate.data());
+  input.Multiply(*weights.components[IdOf(block, kBlockUp)], vectors.up_bias, ws->up.data());
+  Kernels().silu_mul(ws->gate.data(), ws->up.data(), rows * inner, ws->gate.data());
+  SharedInput hidden(ws->gate.data(), rows, inner, weights.round_activations, ws);
+  hidden.Multiply(
+      *weights.components[IdOf(block, kBlockDown)], vectors.down_bias, ws->delta.data());
+  AddRows(ws->delta.data(), rows * width, x);
+}
+
+void Transformer::Logits(const WeightSet& weights,
+                         const float* x,
+                         int64_t ldx,
+                         int64_t rows,
+                         float* logits,
+                         TransformerWorkspace* ws) const {
+  const ModelConfig& config = model_.config();
+  ws->normed.Resize(rows * config.hidden_size);
+  NormRows(x, ldx, model_.final_norm(), config.rms_norm_eps, rows, ws->normed.data());
+  SharedInput input(ws->normed.data(), rows, config.hidden_size, weights.round_activations, ws);
+  input.Multiply(*weights.components[model_.head()], {}, logits);
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,92 @@
+#ifndef BITBUDGET_RUNTIME_MODEL_TRANSFORMER_H_
+#define BITBUDGET_RUNTIME_MODEL_TRANSFORMER_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/kernels/attention.h"
+#include "runtime/model/model.h"
+#include "runtime/model/rope.h"
+#include "runtime/model/weights.h"
+
+namespace bitbudget {
+
+// Keys and values of all layers of one sequence.
+struct KvCache {
+  KvCache(const ModelConfig& config, int64_t max_positions);
+  int64_t size() const { return layers.empty() ? 0 : layers[0].size(); }
+
+  std::vector<KeyValuePanels> layers;
+};
+
+// Consecutive positions of one sequence inside a batch of rows.
+struct SequenceRows {
+  int64_t rows = 0;
+  // Earlier positions of the sequence; the new rows' keys and values are appended by every
+  // attention stage. Null: the rows are a whole sequence from position 0, and nothing is kept.
+  KvCache* cache = nullptr;
+};
+
+// Scratch memory of one thread of execution, grown on demand and reused. Not shareable.
+struct TransformerWorkspace {
+  int threads = 1;  // for the matrix products of this pass
+
+  // The same activations packed for each path that the weights at hand ask for.
+  PackedActivations packed_f32, packed_i16;
+  AlignedBuffer<float> normed, q, k, v, context, gate, up, delta;
+  AttentionWorkspace attention;
+  KeyValuePanels transient;
+};
+
+// The decoder of Llama and Mistral checkpoints, as the chain of stages of components.h. Immutable
+// and shareable. Every row's result is bitwise independent of the batch, of chunking and of
+// threads (architecture contract 1), so a teacher-forced pass and step-by-step decoding agree.
+class Transformer {
+ public:
+  // Positions up to `max_positions`. The model outlives the transformer.
+  Transformer(const Model& model, int64_t max_positions);
+
+  const Model& model() const { return model_; }
+  int64_t max_positions() const { return max_positions_; }
+
+  // Stage 0: x[tokens.size()][hidden] = embedding rows.
+  void Embed(const WeightSet& weights, std::span<const int32_t> tokens, float* x) const;
+
+  // Stages 1 .. 2L: updates the residual stream x[sum of rows][hidden] in place.
+  void RunStage(int stage,
+                const WeightSet& weights,
+                std::span<const SequenceRows> sequences,
+                float* x,
+                TransformerWorkspace* workspace) const;
+
+  // Final norm and head: logits[rows][vocab] from x[rows][hidden], row stride of x in floats.
+  void Logits(const WeightSet& weights,
+              const float* x,
+              int64_t ldx,
+              int64_t rows,
+              float* logits,
+              TransformerWorkspace* workspace) const;
+
+ private:
+  void AttentionStage(int block,
+                      const WeightSet& weights,
+                      std::span<const SequenceRows> sequences,
+                      int64_t rows,
+                      float* x,
+                      TransformerWorkspace* workspace) const;
+  void MlpStage(int block,
+                const WeightSet& weights,
+                int64_t rows,
+                float* x,
+                TransformerWorkspace* workspace) const;
+  void Rotate(float* rows, int64_t heads, int64_t count, int64_t first_position) const;
+
+  const Model& model_;
+  int64_t max_positions_;
+  RopeTable rope_;
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_MODEL_TRANSFORMER_H_

@@ -1,0 +1,55 @@
+#include "runtime/model/weights.h"
+
+#include <glog/logging.h>
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "runtime/base/parallel.h"
+
+namespace bitbudget {
+
+absl::StatusOr<Activations> ParseActivations(absl::string_view name) {
+  if (name == "int16") return Activations::kInt16;
+  if (name == "f32") return Activations::kF32;
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown activations '", name, "'; known are: int16, f32"));
+}
+
+const char* ActivationsName(Activations activations) {
+  return activations == Activations::kInt16 ? "int16" : "f32";
+}
+
+ComponentWeights::ComponentWeights(const Model& model, ComponentId id)
+    : panels_(PackWeightsF32(model.Weight(id))), stored_(model.Weight(id)) {}
+
+ComponentWeights::ComponentWeights(Encoding encoding, Activations activations, bool keep_rows)
+    : panels_(activations == Activations::kInt16 ? PackWeights(encoding)
+                                                 : PackWeightsF32(encoding)) {
+  if (keep_rows) encoding_ = std::move(encoding);
+}
+
+void ComponentWeights::ReadRow(int64_t row, std::span<float> out) const {
+  if (encoding_.has_value()) {
+    DecodeReferenceRow(*encoding_, row, out);
+    return;
+  }
+  CHECK(stored_.data != nullptr) << "the encoded rows of this component were not kept";
+  stored_.ReadRow(row, out);
+}
+
+int64_t ComponentWeights::bytes() const {
+  return panels_.bytes() +
+         (encoding_.has_value() ? static_cast<int64_t>(encoding_->bytes.size()) : 0);
+}
+
+ReferenceWeights::ReferenceWeights(const Model& model, int threads)
+    : owned_(model.components().size()) {
+  ParallelFor(threads, static_cast<int64_t>(owned_.size()), [&](int64_t i, int) {
+    owned_[i].emplace(model, static_cast<ComponentId>(i));
+  });
+  for (const auto& weights : owned_) set_.components.push_back(&*weights);
+}
+
+}  // namespace bitbudget

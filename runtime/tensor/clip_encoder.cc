@@ -1,0 +1,231 @@
+#include <Eigen/Core>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <utility>
+
+#include "runtime/tensor/encoder.h"
+#include "runtime/tensor/integer_grid.h"
+
+namespace bitbudget {
+namespace {
+
+// How finely ranges are tried. Four bits gain by clipping a lot; eight bits gain little from
+// clipping but something from a scale whose steps happen to fit, so their grid is fine and near 1.
+// docs/formats.md, "Encoders", has what each choice bought.
+struct SearchGrid {
+  int steps;        // clip ratios from 1 down to `smallest`
+  float smallest;   // ratio
+  int end_steps;    // zero point: steps in and out for each end of the best range
+  float end_width;  // ratio per such step
+};
+constexpr SearchGrid kFourBit{20, 0.40f, 3, 0.08f};
+constexpr SearchGrid kEightBit{20, 0.90f, 3, 0.01f};
+
+constexpr int kLanes = 8;
+using Lanes = Eigen::Array<float, kLanes, 1>;
+
+float SumLanes(const Lanes& lanes) {  // fixed order: the same on every instruction set
+  float sum = 0.0f;
+  for (int i = 0; i < kLanes; ++i) sum += lanes[i];
+  return sum;
+}
+
+// The nearest grid steps q of all weights w, through d = w - scale * q.
+struct Fit {
+  float error;   // sum d^2
+  float cross;   // sum q d
+  float energy;  // sum q^2
+
+  // With these q fixed, scale + cross / energy has the least squared error, error - cross^2 /
+  // energy. Working with residuals keeps float sums accurate at 8 bits, where error is a millionth
+  // of sum w^2.
+  bool HasBetterScale() const { return energy > 0.0f; }
+  float ScaleStep() const { return cross / energy; }
+  float BestError() const { return error - cross * cross / energy; }
+};
+
+// Padding a last chunk with zero weights adds q = 0 and d = 0 to the sums.
+Fit FitGrid(std::span<const float> weights, float scale, int zero, int max_code) {
+  const Lanes shift = Lanes::Constant(0x1.8p23f);  // rounds to nearest even, see integer_grid.cc
+  const float low = static_cast<float>(-zero);
+  const float high = static_cast<float>(max_code - zero);
+  const float inverse = 1.0f / scale;
+  Lanes error = Lanes::Zero();
+  Lanes cross = Lanes::Zero();
+  Lanes energy = Lanes::Zero();
+  const auto add = [&](const Lanes& w) {
+    const Lanes clipped = (w * inverse).max(low).min(high);
+    const Lanes q = (clipped + shift) - shift;
+    const Lanes d = w - q * scale;
+    error += d * d;
+    cross += q * d;
+    energy += q * q;
+  };
+  size_t i = 0;
+  for (; i + kLanes <= weights.size(); i += kLanes) add(Eigen::Map<const Lanes>(&weights[i]));
+  if (i < weights.size()) {
+    Lanes tail = Lanes::Zero();
+    std::copy(weights.begin() + i, weights.end(), tail.data());
+    add(tail);
+  }
+  return {SumLanes(error), SumLanes(cross), SumLanes(energy)};
+}
+
+// One group's search. Grids are ranked by the error that they would have with their least-squares
+// scale; the best few are then refined with scales as f16 stores them.
+class RangeSearch {
+ public:
+  RangeSearch(std::span<const float> weights, const Format& format)
+      : weights_(weights),
+        max_code_((1 << format.bits) - 1),
+        search_(format.bits == 4 ? kFourBit : kEightBit) {}
+
+  // The range-spanning scale and all smaller ones, with both signs: code 0 lies one step further
+  // out than the largest code, and a negative scale gives that step to the positive weights.
+  void TrySymmetric(int zero) {
+    const auto [low, high] = Range();
+    const float widest = std::max(-low, high) / static_cast<float>(max_code_ - zero);
+    for (int step = 0; step < search_.steps; ++step) {
+      Try(widest * Ratio(step), zero);
+      Try(-widest * Ratio(step), zero);
+    }
+  }
+
+  // Both ends shrunk together, then each end moved alone from the best of those.
+  void TryZeroPoint() {
+    const auto [low, high] = Range();
+    float best_error = std::numeric_limits<float>::infinity();
+    float best_low = low;
+    float best_high = high;
+    const auto try_range = [&](float from, float to) {
+      const float scale = (to - from) / static_cast<float>(max_code_);
+      const float zero = std::clamp(-from / scale, 0.0f, static_cast<float>(max_code_));
+      const float error = Try(scale, static_cast<int>(std::lrint(zero)));
+      if (!(error < best_error)) return;
+      best_error = error;
+      best_low = from;
+      best_high = to;
+    };
+    for (int step = 0; step < search_.steps; ++step) {
+      try_range(low * Ratio(step), high * Ratio(step));
+    }
+    const float centre_low = best_low;
+    for (int step = -search_.end_steps; step <= search_.end_steps; ++step) {
+      if (step != 0) try_range(centre_low * EndRatio(step), best_high);
+    }
+    const float centre_high = best_high;
+    for (int step = -search_.end_steps; step <= search_.end_steps; ++step) {
+      if (step != 0) try_range(best_low, centre_high * EndRatio(step));
+    }
+  }
+
+  // Returns `start`, or a grid with a smaller error (up to float rounding of the sums).
+  IntegerGrid Refine(const IntegerGrid& start) const {
+    IntegerGrid best = start;
+    float best_error = FitGrid(weights_, start.scale, start.zero, max_code_).error;
+    for (const Candidate& candidate : finalists_) {
+      float scale = candidate.scale;
+      for (int round = 0; round < kRefineRounds; ++round) {
+        scale = RoundToHalf(scale);
+        if (scale == 0.0f || !std::isfinite(scale)) break;
+        const Fit fit = FitGrid(weights_, scale, candidate.zero, max_code_);
+        if (fit.error < best_error) {
+          best_error = fit.error;
+          best = {scale, candidate.zero};
+        }
+        if (!fit.HasBetterScale()) break;
+        scale += fit.ScaleStep();
+      }
+    }
+    return best;
+  }
+
+ private:
+  static constexpr int kFinalists = 2;
+  static constexpr int kRefineRounds = 2;
+
+  struct Candidate {
+    float error = std::numeric_limits<float>::infinity();
+    float scale = 0.0f;
+    int zero = 0;
+  };
+
+  std::pair<float, float> Range() const {
+    float low = 0.0f;
+    float high = 0.0f;
+    for (const float weight : weights_) {
+      low = std::min(low, weight);
+      high = std::max(high, weight);
+    }
+    return {low, high};
+  }
+
+  float Ratio(int step) const {
+    return 1.0f - (1.0f - search_.smallest) * static_cast<float>(step) /
+                      static_cast<float>(search_.steps - 1);
+  }
+  float EndRatio(int step) const { return 1.0f + search_.end_width * static_cast<float>(step); }
+
+  // Ranks one grid; returns the error that it would have with its best scale.
+  float Try(float scale, int zero) {
+    const Fit fit = FitGrid(weights_, scale, zero, max_code_);
+    if (!fit.HasBetterScale()) return std::numeric_limits<float>::infinity();
+    Candidate candidate{fit.BestError(), scale + fit.ScaleStep(), zero};
+    const float error = candidate.error;
+    for (Candidate& kept : finalists_) {
+      if (candidate.error < kept.error) std::swap(candidate, kept);
+    }
+    return error;
+  }
+
+  std::span<const float> weights_;
+  int max_code_;
+  SearchGrid search_;
+  std::array<Candidate, kFinalists> finalists_;  // best first
+};
+
+class ClipEncoder final : public Encoder {
+ public:
+  absl::string_view name() const override { return "clip"; }
+
+ protected:
+  void EncodeGroup(std::span<const float> weights,
+                   const Format& format,
+                   std::span<uint8_t> codes,
+                   float* scale,
+                   int* zero) const override {
+    const IntegerGrid rtn = RangeGrid(weights, format);
+    *scale = rtn.scale;
+    *zero = rtn.zero;
+    if (!std::isfinite(rtn.scale)) return;
+    RoundToGrid(weights, rtn, format, codes);
+    if (rtn.scale == 0.0f) return;
+
+    RangeSearch search(weights, format);
+    if (format.zero_point) {
+      search.TryZeroPoint();
+    } else {
+      search.TrySymmetric(rtn.zero);
+    }
+    const IntegerGrid best = search.Refine(rtn);
+
+    // The promise to be no worse than RTN is kept in double, on the codes that are stored.
+    const double rtn_error = SquaredError(weights, rtn, codes);
+    RoundToGrid(weights, best, format, codes);
+    if (SquaredError(weights, best, codes) < rtn_error) {
+      *scale = best.scale;
+      *zero = best.zero;
+    } else {
+      RoundToGrid(weights, rtn, format, codes);
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Encoder> MakeClipEncoder() { return std::make_unique<ClipEncoder>(); }
+
+}  // namespace bitbudget

@@ -1,0 +1,106 @@
+#include "runtime/tensor/format.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr Format Integer(int bits, int group, bool zero_point) {
+  return {FormatKind::kInteger, bits, group, zero_point};
+}
+
+constexpr Format kSupported[] = {
+    kFormatF32,
+    kFormatBF16,
+    kFormatF16,
+    Integer(8, 0, false),
+    Integer(8, 32, false),
+    Integer(8, 64, false),
+    Integer(8, 128, false),
+    Integer(8, 0, true),
+    Integer(8, 32, true),
+    Integer(8, 64, true),
+    Integer(8, 128, true),
+    Integer(4, 32, false),
+    Integer(4, 64, false),
+    Integer(4, 128, false),
+    Integer(4, 32, true),
+    Integer(4, 64, true),
+    Integer(4, 128, true),
+};
+
+// Exact for every pair of int64_t: n * k * 32 has at most 131 bits only when no machine could hold
+// the matrix, so a row is computed first and checked before it is multiplied by n.
+using Wide = __int128;
+
+Wide BytesForBits(Wide bits) { return (bits + 7) / 8; }
+
+}  // namespace
+
+int64_t Format::GroupSize(int64_t k) const {
+  if (!IsInteger()) return 0;
+  return group == 0 ? k : group;
+}
+
+int64_t Format::GroupsPerRow(int64_t k) const {
+  if (!IsInteger() || k == 0) return 0;
+  return group == 0 ? 1 : k / group + (k % group != 0);
+}
+
+std::string Format::Name() const {
+  switch (kind) {
+    case FormatKind::kF32:
+      return "f32";
+    case FormatKind::kF16:
+      return "f16";
+    case FormatKind::kBF16:
+      return "bf16";
+    case FormatKind::kInteger:
+      break;
+  }
+  std::string name = absl::StrCat("int", bits, zero_point ? "z" : "");
+  if (group != 0) absl::StrAppend(&name, "-g", group);
+  return name;
+}
+
+std::span<const Format> SupportedFormats() { return kSupported; }
+
+bool IsSupported(const Format& format) {
+  return std::find(std::begin(kSupported), std::end(kSupported), format) != std::end(kSupported);
+}
+
+absl::StatusOr<Format> ParseFormat(absl::string_view name) {
+  for (const Format& format : kSupported) {
+    if (format.Name() == name) return format;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown format \"",
+                   absl::CEscape(name),
+                   "\"; supported: ",
+                   absl::StrJoin(kSupported, " ", [](std::string* out, const Format& format) {
+                     absl::StrAppend(out, format.Name());
+                   })));
+}
+
+int64_t SizeBits(const Format& format, int64_t n, int64_t k) {
+  CHECK(IsSupported(format)) << "no size is defined for " << format.Name();
+  CHECK(n >= 0 && k >= 0) << "[" << n << ", " << k << "]";
+  Wide row_bytes = BytesForBits(Wide{k} * format.bits);
+  const int64_t groups = format.GroupsPerRow(k);
+  row_bytes += Wide{groups} * 2;
+  if (format.zero_point) row_bytes += BytesForBits(Wide{groups} * format.bits);
+  constexpr int64_t kMaxBytes = std::numeric_limits<int64_t>::max() / 8;
+  CHECK(row_bytes == 0 || n <= kMaxBytes / row_bytes)
+      << "[" << n << ", " << k << "] in " << format.Name() << " exceeds 2^63 bits";
+  return static_cast<int64_t>(row_bytes * n * 8);
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,30 @@
+#include <cmath>
+
+#include "runtime/tensor/encoder.h"
+#include "runtime/tensor/integer_grid.h"
+
+namespace bitbudget {
+namespace {
+
+class RtnEncoder final : public Encoder {
+ public:
+  absl::string_view name() const override { return "rtn"; }
+
+ protected:
+  void EncodeGroup(std::span<const float> weights,
+                   const Format& format,
+                   std::span<uint8_t> codes,
+                   float* scale,
+                   int* zero) const override {
+    const IntegerGrid grid = RangeGrid(weights, format);
+    *scale = grid.scale;
+    *zero = grid.zero;
+    if (std::isfinite(grid.scale)) RoundToGrid(weights, grid, format, codes);
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Encoder> MakeRtnEncoder() { return std::make_unique<RtnEncoder>(); }
+
+}  // namespace bitbudget

@@ -1,0 +1,347 @@
+#include "search/greedy.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/base/status_macros.h"
+#include "search/additive.h"
+#include "search/exact_fill.h"
+#include "search/search_run.h"
+
+namespace bitbudget {
+namespace {
+
+// A step of one component along its hull, as it was measured in the context of an incumbent.
+struct Move {
+  ComponentId component = 0;
+  int choice = 0;
+  int64_t bytes = 0;      // change of size
+  double loss = 0;        // change of loss
+  int64_t version = 0;    // of the incumbent that it was measured on
+  Evaluation evaluation;  // of the incumbent with this move alone
+};
+
+using Moves = std::vector<const Move*>;  // by component, at most one each
+
+// One run of the search: the incumbent as ladder indices, and what is known about its neighbours.
+class Descent {
+ public:
+  Descent(const GreedyOptions& options, const Objective& objective, SearchRun& run)
+      : options_(options), objective_(objective), run_(run), problem_(run.problem()) {}
+
+  absl::Status Search(const Assignment& reference) {
+    BB_RETURN_IF_ERROR(Start(reference));
+    swap_trials_ = options_.max_swap_trials;
+    if (swap_trials_ < 0) {
+      swap_trials_ = 2 * std::count_if(problem_.ladders.begin(),
+                                       problem_.ladders.end(),
+                                       [](const auto& ladder) { return ladder.size() > 1; });
+    }
+    // A swap changes the context of everything else, so rounds that are left are worth another
+    // look.
+    bool moved = true;
+    while (moved) {
+      while (moved && run_.summary().rounds < options_.max_rounds) {
+        BB_ASSIGN_OR_RETURN(moved, Round());
+      }
+      BB_ASSIGN_OR_RETURN(moved, Swaps());
+      moved = moved && run_.summary().rounds < options_.max_rounds;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Start(const Assignment& reference) {
+    BB_ASSIGN_OR_RETURN(run_.summary().alone, MeasureAlone(reference, run_));
+    const CostTable alone = AloneCosts(problem_, run_.summary().alone);
+    current_ = MinimizeSum(problem_, alone);
+    BB_RETURN_IF_ERROR(run_.SetIncumbent(problem_.ToAssignment(current_)));
+    start_ = incumbent();
+    run_.AcceptStart(current_, start_);
+    for (int c = 0; c < problem_.size(); ++c) {
+      hulls_.push_back(LowerHull(problem_.ladders[c], alone[c]));
+    }
+    moves_.resize(problem_.size());
+    measured_.assign(problem_.size(), false);
+    return absl::OkStatus();
+  }
+
+  const Evaluation& incumbent() const { return run_.evaluator().incumbent_evaluation(); }
+
+  // The choices next to the incumbent's on the component's hull; the incumbent's own need not be
+  // on it.
+  std::vector<int> Neighbours(ComponentId c) const {
+    const auto& ladder = problem_.ladders[c];
+    const int64_t bytes = ladder[current_[c]].bytes;
+    std::vector<int> neighbours;
+    for (const int choice : hulls_[c]) {
+      if (ladder[choice].bytes < bytes) neighbours = {choice};
+    }
+    for (const int choice : hulls_[c]) {
+      if (ladder[choice].bytes > bytes) {
+        neighbours.push_back(choice);
+        break;
+      }
+    }
+    return neighbours;
+  }
+
+  // Runs the component's neighbours on the incumbent.
+  absl::Status Measure(ComponentId c) {
+    moves_[c].clear();
+    for (const int choice : Neighbours(c)) {
+      const ComponentFormat change = {c, problem_.ladders[c][choice].format};
+      Move move;
+      move.component = c;
+      move.choice = choice;
+      move.bytes = problem_.ladders[c][choice].bytes - problem_.ladders[c][current_[c]].bytes;
+      BB_ASSIGN_OR_RETURN(move.evaluation, run_.Evaluate({&change, 1}));
+      move.loss = objective_.Loss(move.evaluation) - objective_.Loss(incumbent());
+      if (std::isnan(move.loss)) move.loss = std::numeric_limits<double>::infinity();
+      move.version = version_;
+      moves_[c].push_back(std::move(move));
+    }
+    measured_[c] = true;
+    return absl::OkStatus();
+  }
+
+  int64_t EvaluationsToMeasure(bool all) const {
+    int64_t evaluations = 0;
+    for (int c = 0; c < problem_.size(); ++c) {
+      if (all || !measured_[c]) evaluations += static_cast<int64_t>(Neighbours(c).size());
+    }
+    return evaluations;
+  }
+
+  std::vector<ComponentFormat> Changes(const Moves& moves) const {
+    std::vector<ComponentFormat> changes;
+    for (const Move* move : moves) {
+      changes.push_back({move->component, problem_.ladders[move->component][move->choice].format});
+    }
+    return changes;
+  }
+
+  // The evaluation of the incumbent with `moves`; a single move may have been run already.
+  bool Known(const Moves& moves) const {
+    return moves.size() == 1 && moves[0]->version == version_;
+  }
+  absl::StatusOr<Evaluation> Run(const Moves& moves) {
+    if (Known(moves)) return moves[0]->evaluation;
+    return run_.Evaluate(Changes(moves));
+  }
+
+  bool Acceptable(const Evaluation& candidate) const {
+    return objective_.Better(candidate, incumbent()) && !objective_.Better(start_, candidate);
+  }
+
+  absl::Status Commit(absl::string_view what, const Moves& moves, Evaluation evaluation) {
+    std::vector<ComponentFormat> changes = Changes(moves);
+    BB_RETURN_IF_ERROR(run_.Commit(changes));
+    for (const Move* move : moves) {
+      current_[move->component] = move->choice;
+      measured_[move->component] = false;
+    }
+    ++version_;
+    run_.Accept(what, std::move(changes), current_, std::move(evaluation));
+    return absl::OkStatus();
+  }
+
+  // The joint moves of least predicted loss under the budget, when every move costs `penalty` on
+  // top. Empty: staying is best.
+  Moves BestMoves(double penalty) const {
+    CostTable cost(problem_.size());
+    for (int c = 0; c < problem_.size(); ++c) {
+      cost[c].assign(problem_.ladders[c].size(), std::numeric_limits<double>::infinity());
+      cost[c][current_[c]] = 0;
+      for (const Move& move : moves_[c]) cost[c][move.choice] = move.loss + penalty;
+    }
+    const Selection selection = MinimizeSum(problem_, cost);
+    CHECK(!selection.empty());  // staying fits
+    Moves moves;
+    for (int c = 0; c < problem_.size(); ++c) {
+      for (const Move& move : moves_[c]) {
+        if (move.choice == selection[c] && selection[c] != current_[c]) moves.push_back(&move);
+      }
+    }
+    return moves;
+  }
+
+  // The largest best set of at most `size` moves, by bisection on the penalty.
+  Moves BestMovesUpTo(size_t size) const {
+    if (size == 0) return {};
+    double low = 0, high = 0;  // at `high` no set of moves can gain anything
+    for (const auto& moves : moves_) {
+      for (const Move& move : moves) high = std::max(high, -move.loss);
+    }
+    Moves best;
+    constexpr int kBisections = 20;  // resolves the penalty to 1e-6 of the largest gain
+    for (int i = 0; i < kBisections && best.size() < size; ++i) {
+      const double penalty = (low + high) / 2;
+      Moves moves = BestMoves(penalty);
+      if (moves.size() > size) {
+        low = penalty;
+      } else {
+        high = penalty;
+        if (moves.size() > best.size()) best = std::move(moves);
+      }
+    }
+    return best;
+  }
+
+  // True when a joint move was committed.
+  absl::StatusOr<bool> Round() {
+    const int64_t round = ++run_.summary().rounds;
+    run_.BeginPhase(absl::StrCat("round ", round), EvaluationsToMeasure(/*all=*/true));
+    for (int c = 0; c < problem_.size(); ++c) BB_RETURN_IF_ERROR(Measure(c));
+    bool moved = false;
+    Moves moves = BestMoves(0);
+    while (!moves.empty() && !moved) {
+      BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(moves));
+      moved = Acceptable(evaluation);
+      if (moved) {
+        BB_RETURN_IF_ERROR(Commit("round", moves, std::move(evaluation)));
+      } else {
+        moves = BestMovesUpTo(moves.size() / 2);
+      }
+    }
+    run_.EndPhase();
+    return moved;
+  }
+
+  // Single moves and pairs of one down and one up that fit the budget and are predicted to gain,
+  // by predicted gain (ties: earlier components).
+  std::vector<Moves> PredictedGains() const {
+    const int64_t left = problem_.budget_bytes - problem_.TotalBytes(current_);
+    std::vector<const Move*> down, up;
+    for (const auto& moves : moves_) {
+      for (const Move& move : moves) (move.bytes < 0 ? down : up).push_back(&move);
+    }
+    std::vector<std::pair<double, Moves>> gains;
+    auto add = [&](double loss, int64_t bytes, Moves moves) {
+      if (loss < 0 && bytes <= left) gains.emplace_back(loss, std::move(moves));
+    };
+    for (const Move* move : down) add(move->loss, move->bytes, {move});
+    for (const Move* move : up) add(move->loss, move->bytes, {move});
+    for (const Move* a : down) {
+      for (const Move* b : up) {
+        if (a->component == b->component || a->loss + b->loss >= 0) continue;
+        Moves pair = {a, b};
+        if (a->component > b->component) std::swap(pair[0], pair[1]);
+        add(a->loss + b->loss, a->bytes + b->bytes, std::move(pair));
+      }
+    }
+    std::stable_sort(
+        gains.begin(), gains.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::vector<Moves> ordered;
+    for (auto& [loss, moves] : gains) ordered.push_back(std::move(moves));
+    return ordered;
+  }
+
+  // True when a swap was committed.
+  absl::StatusOr<bool> Swaps() {
+    if (swap_trials_ <= 0) return false;
+    run_.BeginPhase("swaps", EvaluationsToMeasure(/*all=*/false) + swap_trials_);
+    for (int c = 0; c < problem_.size(); ++c) {
+      if (!measured_[c]) BB_RETURN_IF_ERROR(Measure(c));
+    }
+    // What was refused, as component and choice; tried again only after a pass over everything else
+    // if something has changed since.
+    std::set<std::array<int, 4>> refused;
+    bool moved = false, changed = false;
+    while (true) {
+      bool committed = false;
+      for (const Moves& moves : PredictedGains()) {
+        const Move& first = *moves.front();
+        const Move& second = *moves.back();
+        if (!refused.insert({first.component, first.choice, second.component, second.choice})
+                 .second) {
+          continue;
+        }
+        if (!Known(moves) && --swap_trials_ < 0) break;
+        BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(moves));
+        if (!Acceptable(evaluation)) continue;
+        const ComponentId ends[] = {first.component, second.component};
+        BB_RETURN_IF_ERROR(Commit("swap", moves, std::move(evaluation)));
+        for (const ComponentId c : ends) {
+          if (measured_[c]) continue;
+          swap_trials_ -= std::max<int64_t>(1, static_cast<int64_t>(Neighbours(c).size()));
+          BB_RETURN_IF_ERROR(Measure(c));
+        }
+        moved = committed = true;
+        break;
+      }
+      if (swap_trials_ <= 0) break;
+      if (committed) {
+        changed = true;
+      } else if (changed) {
+        changed = false;
+        refused.clear();
+      } else {
+        break;
+      }
+    }
+    run_.EndPhase();
+    return moved;
+  }
+
+  const GreedyOptions& options_;
+  const Objective& objective_;
+  SearchRun& run_;
+  const SearchProblem& problem_;
+  std::vector<std::vector<int>> hulls_;  // ladder indices by increasing bytes
+  Selection current_;                    // the incumbent
+  int64_t version_ = 0;                  // of the incumbent: its number of commits
+  int64_t swap_trials_ = 0;              // that are left
+  Evaluation start_;
+  std::vector<std::vector<Move>> moves_;  // of every component, as last measured
+  std::vector<bool> measured_;            // whether moves_[c] starts from the incumbent's choice
+};
+
+class GreedySearch : public SearchMethod {
+ public:
+  GreedySearch(const GreedyOptions& options, const Objective& objective)
+      : options_(options), objective_(objective) {}
+
+  absl::string_view name() const override { return "greedy"; }
+
+  absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
+    SearchRun run(context);
+    if (!run.Feasible()) return run.Finish(absl::OkStatus());
+    return run.Finish(Descent(options_, objective_, run).Search(context.reference));
+  }
+
+ private:
+  const GreedyOptions options_;
+  const Objective objective_;
+};
+
+}  // namespace
+
+absl::Status GreedyOptions::Validate() const {
+  if (max_rounds < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_rounds is ", max_rounds, "; it must be 0 or more"));
+  }
+  if (max_swap_trials < -1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_swap_trials is ", max_swap_trials, "; it must be 0 or more, or -1 for the default"));
+  }
+  return absl::OkStatus();
+}
+
+std::unique_ptr<SearchMethod> MakeGreedySearch(const GreedyOptions& options,
+                                               const Objective& objective) {
+  CHECK(options.Validate().ok()) << options.Validate();
+  return std::make_unique<GreedySearch>(options, objective);
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,99 @@
+#include "search/objective.h"
+
+#include <glog/logging.h>
+
+#include <cmath>
+#include <limits>
+
+namespace bitbudget {
+namespace {
+
+// What a probe contributes to a statistic that is a ratio of sums: sum(value) / sum(weight). FDT
+// and SDT are means over probes; nll and KL are pooled over tokens.
+struct Term {
+  double value = 0;
+  double weight = 0;
+};
+
+Term TermOf(Statistic statistic, const ProbeResult& probe) {
+  switch (statistic) {
+    case Statistic::kFdtMean:
+    case Statistic::kFdt75:
+      return {static_cast<double>(probe.fdt), 1};
+    case Statistic::kSdtMean:
+      return {static_cast<double>(probe.sdt), 1};
+    case Statistic::kDppl:
+      return {probe.nll_sum, static_cast<double>(probe.tokens)};
+    case Statistic::kKlMean:
+      return {probe.kl_sum, static_cast<double>(probe.tokens)};
+  }
+  return {};
+}
+
+bool IsFinite(Statistic statistic, const Evaluation& evaluation) {
+  double sum = 0;
+  for (const ProbeResult& probe : evaluation) sum += TermOf(statistic, probe).value;
+  return std::isfinite(sum);
+}
+
+int Sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
+
+// The sign of the paired difference a - b of the statistic, 0 when it is within its standard error.
+// Every operation is exactly odd in (a - b), so swapping a and b flips the sign and nothing else.
+int SignificantSign(Statistic statistic, const Evaluation& a, const Evaluation& b) {
+  const size_t n = a.size();
+  double difference = 0;
+  double weight = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const Term term = TermOf(statistic, a[i]);
+    difference += term.value - TermOf(statistic, b[i]).value;
+    weight += term.weight;
+  }
+  if (!(weight > 0)) return 0;
+  const double d = difference / weight;
+  if (n == 1) return Sign(d);  // one probe says nothing about noise
+  // The linearised standard error of a ratio; with equal weights it is sd / sqrt(n).
+  double squares = 0;
+  for (size_t i = 0; i < n; ++i) {
+    const Term term = TermOf(statistic, a[i]);
+    const double residual = term.value - TermOf(statistic, b[i]).value - d * term.weight;
+    squares += residual * residual;
+  }
+  const double count = static_cast<double>(n);
+  const double standard_error = std::sqrt(squares * count / (count - 1)) / weight;
+  return std::abs(d) > standard_error ? Sign(d) : 0;
+}
+
+}  // namespace
+
+bool Objective::Better(const Evaluation& a, const Evaluation& b) const {
+  CHECK_EQ(a.size(), b.size()) << "evaluations of different probes cannot be compared";
+  if (a.empty()) return false;
+  const bool a_finite = IsFinite(Statistic::kDppl, a) && IsFinite(Statistic::kKlMean, a);
+  const bool b_finite = IsFinite(Statistic::kDppl, b) && IsFinite(Statistic::kKlMean, b);
+  if (!a_finite || !b_finite) return a_finite && !b_finite;
+
+  int sign = primary_ == Statistic::kFdt75 ? Sign(Compute(primary_, a) - Compute(primary_, b))
+                                           : SignificantSign(primary_, a, b);
+  if (sign != 0) return (sign > 0) == LargerIsBetter(primary_);
+  for (const Statistic statistic : {Statistic::kDppl, Statistic::kKlMean}) {
+    sign = SignificantSign(statistic, a, b);
+    if (sign != 0) return sign < 0;
+  }
+  return false;
+}
+
+double Objective::Loss(const Evaluation& evaluation) const {
+  const Statistic statistic = primary_ == Statistic::kDppl ? Statistic::kDppl : Statistic::kKlMean;
+  double value = 0;
+  double weight = 0;
+  for (const ProbeResult& probe : evaluation) {
+    const Term term = TermOf(statistic, probe);
+    value += term.value;
+    weight += term.weight;
+  }
+  if (weight == 0) return 0;
+  return std::isfinite(value) ? value / weight : std::numeric_limits<double>::infinity();
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,114 @@
+#include "search/search_run.h"
+
+#include <glog/logging.h>
+
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "runtime/base/status_macros.h"
+
+namespace bitbudget {
+
+SearchRun::SearchRun(const SearchContext& context)
+    : problem_(*CHECK_NOTNULL(context.problem)),
+      evaluator_(*CHECK_NOTNULL(context.evaluator)),
+      progress_(context.progress != nullptr ? *context.progress : silent_) {
+  CHECK_EQ(problem_.components.size(), problem_.ladders.size());
+  CHECK_EQ(context.reference.size(), problem_.ladders.size());
+  for (const std::vector<Choice>& ladder : problem_.ladders) CHECK(!ladder.empty());
+}
+
+void SearchRun::Evaluated(const Evaluation& evaluation) {
+  ++summary_.candidates;
+  progress_.Update(++phase_done_,
+                   absl::StrFormat("KL %.4f, FDT %.1f",
+                                   Compute(Statistic::kKlMean, evaluation),
+                                   Compute(Statistic::kFdtMean, evaluation)));
+}
+
+absl::Status SearchRun::SetIncumbent(const Assignment& assignment) {
+  BB_RETURN_IF_ERROR(evaluator_.SetIncumbent(assignment));
+  Evaluated(evaluator_.incumbent_evaluation());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Evaluation> SearchRun::Evaluate(std::span<const ComponentFormat> delta) {
+  BB_ASSIGN_OR_RETURN(Evaluation evaluation, evaluator_.Evaluate(delta));
+  Evaluated(evaluation);
+  return evaluation;
+}
+
+absl::Status SearchRun::Commit(std::span<const ComponentFormat> delta) {
+  return evaluator_.Commit(delta);
+}
+
+void SearchRun::BeginPhase(absl::string_view name, int64_t total) {
+  EndPhase();
+  phase_done_ = 0;
+  in_phase_ = true;
+  progress_.Begin(name, total);
+}
+
+void SearchRun::EndPhase() {
+  if (in_phase_) progress_.End();
+  in_phase_ = false;
+}
+
+void SearchRun::Accept(absl::string_view what,
+                       std::vector<ComponentFormat> changes,
+                       const Selection& selection,
+                       Evaluation evaluation) {
+  CHECK(problem_.Fits(selection));
+  summary_.assignment = problem_.ToAssignment(selection);
+  summary_.size_bytes = problem_.TotalBytes(selection);
+  TraceStep step;
+  step.what = std::string(what);
+  step.changes = std::move(changes);
+  step.size_bytes = summary_.size_bytes;
+  step.fdt_mean = Compute(Statistic::kFdtMean, evaluation);
+  step.dppl = Compute(Statistic::kDppl, evaluation);
+  step.kl_mean = Compute(Statistic::kKlMean, evaluation);
+  summary_.trace.push_back(std::move(step));
+  summary_.evaluation = std::move(evaluation);
+}
+
+void SearchRun::AcceptStart(const Selection& selection, Evaluation evaluation) {
+  const Assignment assignment = problem_.ToAssignment(selection);
+  std::vector<ComponentFormat> changes;
+  for (int c = 0; c < problem_.size(); ++c) changes.push_back({c, assignment[c]});
+  Accept("start", std::move(changes), selection, std::move(evaluation));
+}
+
+absl::Status SearchRun::KeepBest(std::span<const Selection> selections,
+                                 const Objective& objective) {
+  const Selection* best = nullptr;
+  Evaluation best_evaluation;
+  absl::Status status;
+  BeginPhase("candidates", static_cast<int64_t>(selections.size()));
+  for (const Selection& selection : selections) {
+    status = SetIncumbent(problem_.ToAssignment(selection));
+    if (!status.ok()) break;
+    const Evaluation& evaluation = evaluator_.incumbent_evaluation();
+    if (best == nullptr || objective.Better(evaluation, best_evaluation)) {
+      best = &selection;
+      best_evaluation = evaluation;
+    }
+  }
+  EndPhase();
+  if (best != nullptr) AcceptStart(*best, std::move(best_evaluation));
+  return status;
+}
+
+absl::StatusOr<SearchSummary> SearchRun::Finish(const absl::Status& status) {
+  EndPhase();
+  if (!status.ok() && !absl::IsCancelled(status)) return status;
+  if (!status.ok()) {
+    summary_.outcome = SearchOutcome::kInterrupted;
+  } else {
+    summary_.outcome =
+        summary_.assignment.empty() ? SearchOutcome::kInfeasible : SearchOutcome::kBudgetMet;
+  }
+  return std::move(summary_);
+}
+
+}  // namespace bitbudget

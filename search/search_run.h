@@ -1,0 +1,72 @@
+#ifndef BITBUDGET_SEARCH_SEARCH_RUN_H_
+#define BITBUDGET_SEARCH_SEARCH_RUN_H_
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "search/search_method.h"
+
+namespace bitbudget {
+
+// What every method does around its own idea: it counts evaluations, reports progress, keeps the
+// best assignment so far for the case of an interruption, and turns the end into an outcome. A
+// method calls these instead of the evaluator.
+class SearchRun {
+ public:
+  // REQUIRES: the context's problem, evaluator and reference fit together.
+  explicit SearchRun(const SearchContext& context);
+
+  const SearchProblem& problem() const { return problem_; }
+  const CandidateEvaluator& evaluator() const { return evaluator_; }
+  SearchSummary& summary() { return summary_; }
+
+  // Whether the smallest choices fit the budget. Asked before anything is evaluated.
+  bool Feasible() const { return problem_.SmallestBytes() <= problem_.budget_bytes; }
+
+  // CandidateEvaluator's functions of the same names. Each evaluation is one step of the phase.
+  absl::Status SetIncumbent(const Assignment& assignment);
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta);
+  absl::Status Commit(std::span<const ComponentFormat> delta);
+
+  // A phase of `total` evaluations; 0: unknown. It ends here, with the next phase, or with
+  // Finish().
+  void BeginPhase(absl::string_view name, int64_t total);
+  void EndPhase();
+
+  // Makes `selection` the result so far and adds the step to the trace.
+  // REQUIRES: it fits the budget.
+  void Accept(absl::string_view what,
+              std::vector<ComponentFormat> changes,
+              const Selection& selection,
+              Evaluation evaluation);
+  // The same for a first step, whose changes are all components.
+  void AcceptStart(const Selection& selection, Evaluation evaluation);
+
+  // Evaluates every selection in turn as a whole and accepts the best as the start; of equals the
+  // earlier one. On an interruption the best so far is accepted. REQUIRES: all fit the budget.
+  absl::Status KeepBest(std::span<const Selection> selections, const Objective& objective);
+
+  // The summary of a search that ended with `status`: kBudgetMet when it is OK, kInterrupted when
+  // it is kCancelled; any other status is the caller's error.
+  absl::StatusOr<SearchSummary> Finish(const absl::Status& status);
+
+ private:
+  void Evaluated(const Evaluation& evaluation);
+
+  const SearchProblem& problem_;
+  CandidateEvaluator& evaluator_;
+  Progress silent_;
+  Progress& progress_;
+  SearchSummary summary_;
+  bool in_phase_ = false;
+  int64_t phase_done_ = 0;
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_SEARCH_SEARCH_RUN_H_

@@ -1,0 +1,34 @@
+// config.json from a stranger: any bytes give a config or one line, and a config that was accepted
+// keeps the promises that the rest of the program builds on.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+
+#include "runtime/model/components.h"
+#include "runtime/model/config.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const auto config = bitbudget::ParseConfig(
+      absl::string_view(reinterpret_cast<const char*>(data), size), "config.json");
+  if (!config.ok()) {
+    const absl::string_view message = config.status().message();
+    if (message.find('\n') != absl::string_view::npos || message.size() > 1000) abort();
+    return 0;
+  }
+  if (config->head_dim % 2 != 0 || config->head_dim <= 0) abort();
+  if (config->num_attention_heads % config->num_key_value_heads != 0) abort();
+  if (config->q_size() <= 0 || config->kv_size() <= 0 || config->kv_size() > config->q_size()) {
+    abort();
+  }
+  for (const int32_t id : config->eos_token_ids) {
+    if (id < 0 || id >= config->vocab_size) abort();
+  }
+  if (config->num_hidden_layers < 100) {  // keeps the search fast
+    for (const bitbudget::Component& component : bitbudget::ListComponents(*config)) {
+      const int stage = bitbudget::FirstAffectedStage(component, *config);
+      if (stage < 0 || stage >= bitbudget::NumStages(*config)) abort();
+    }
+  }
+  return 0;
+}

@@ -1,0 +1,258 @@
+#include "plans/validate.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <string>
+
+#include "tests/plans/small_plan.h"
+
+namespace bitbudget {
+namespace {
+
+using plans::Plan;
+
+constexpr int64_t kHuge = std::numeric_limits<int64_t>::max();
+
+struct Mutation {
+  const char* name;
+  std::function<void(Plan&)> apply;
+  const char* message;  // the error begins so
+};
+
+void PrintTo(const Mutation& mutation, std::ostream* out) { *out << mutation.name; }
+
+class RefusalTest : public testing::TestWithParam<Mutation> {};
+
+TEST_P(RefusalTest, NamesFieldAndValue) {
+  Plan plan = SmallPlan(2);
+  ASSERT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
+  GetParam().apply(plan);
+  const absl::Status status = ValidatePlan(plan);
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(std::string(status.message()).substr(0, std::string(GetParam().message).size()),
+            GetParam().message);
+}
+
+// clang-format off
+const Mutation kMutations[] = {
+    {"version", [](Plan& p) { p.set_format_version(0); }, "format_version: 0"},
+    {"tool_version", [](Plan& p) { p.clear_tool_version(); }, "tool_version: empty"},
+    {"no_components", [](Plan& p) { p.clear_components(); }, "components: none"},
+    {"architecture", [](Plan& p) { p.mutable_model()->clear_architecture(); },
+     "model.architecture: empty"},
+    {"escape_sequence", [](Plan& p) { p.mutable_model()->set_architecture("a\x1b[2Jb"); },
+     "model.architecture: text that is not printable ASCII"},
+    {"not_utf8", [](Plan& p) { p.mutable_options()->set_pins(0, "\xff"); },
+     "options.pins[0]: text"},
+    {"fingerprint_short", [](Plan& p) { p.mutable_model()->mutable_fingerprint()->pop_back(); },
+     "model.fingerprint: '0011"},
+    {"fingerprint_upper", [](Plan& p) { p.mutable_model()->mutable_fingerprint()->back() = 'F'; },
+     "model.fingerprint: '0011"},
+    {"parameters_missing", [](Plan& p) { p.mutable_model()->set_parameter_count(86015); },
+     "model.parameter_count: 86015, but the components alone have 86016"},
+    {"parameters_negative", [](Plan& p) { p.mutable_model()->set_parameter_count(-1); },
+     "model.parameter_count: -1 is negative"},
+    {"parameters_huge", [](Plan& p) { p.mutable_model()->set_parameter_count(kHuge); },
+     "model.stored_bytes: "},
+    {"component_missing", [](Plan& p) { p.mutable_components()->DeleteSubrange(4, 1); },
+     "model.fixed_bytes: 1280, but 4416 weights"},
+    {"stored", [](Plan& p) { p.mutable_model()->set_stored_bytes(86336 * 2 - 1); },
+     "model.stored_bytes: "},
+    {"stored_huge", [](Plan& p) { p.mutable_model()->set_stored_bytes(kHuge); },
+     "model.stored_bytes: 9223372036854775807"},
+    {"fixed_too_large", [](Plan& p) { p.mutable_model()->set_fixed_bytes(1281); },
+     "model.fixed_bytes: 1281, but 320 weights"},
+    {"budget", [](Plan& p) { p.mutable_budget()->set_bytes(PlanSizeBytes(p) - 1); },
+     "budget.bytes: "},
+    {"budget_text", [](Plan& p) { p.mutable_budget()->clear_requested(); },
+     "budget.requested: empty"},
+    {"search", [](Plan& p) { p.mutable_options()->clear_search(); }, "options.search: empty"},
+    {"objective", [](Plan& p) { p.mutable_options()->clear_objective(); },
+     "options.objective: empty"},
+    {"encoder_option", [](Plan& p) { p.mutable_options()->set_encoder("gptq"); },
+     "options.encoder: "},
+    {"format_option", [](Plan& p) { p.mutable_options()->set_formats(1, "int5"); },
+     "options.formats[1]: "},
+    {"probe_source", [](Plan& p) { p.mutable_options()->set_probe_source("web"); },
+     "options.probe_source: 'web'"},
+    {"probe_fingerprint", [](Plan& p) { p.mutable_options()->clear_probe_fingerprint(); },
+     "options.probe_fingerprint: ''"},
+    {"probes_negative", [](Plan& p) { p.mutable_options()->set_held_out_probes(-5); },
+     "options.held_out_probes: -5 is negative"},
+    {"name_empty", [](Plan& p) { p.mutable_components(2)->clear_name(); },
+     "components[2].name: empty"},
+    {"name_twice", [](Plan& p) { p.mutable_components(2)->set_name(p.components(1).name()); },
+     "components[2].name: model.layers.0.self_attn.q_proj appears twice"},
+    {"kind", [](Plan& p) { p.mutable_components(2)->set_kind("expert"); },
+     "components[2].kind: 'expert'"},
+    {"block_of_embedding", [](Plan& p) { p.mutable_components(0)->set_block(0); },
+     "components[0].block: 0"},
+    {"block_negative", [](Plan& p) { p.mutable_components(1)->set_block(-1); },
+     "components[1].block: -1"},
+    {"block_very_negative", [](Plan& p) { p.mutable_components(0)->set_block(-2); },
+     "components[0].block: -2"},
+    {"order", [](Plan& p) { p.mutable_components()->SwapElements(1, 2); },
+     "components[2]: model.layers.0.self_attn.q_proj is out of execution order"},
+    {"head_first", [](Plan& p) { p.mutable_components()->SwapElements(0, 15); },
+     "components[1]: "},
+    {"rows_zero", [](Plan& p) { p.mutable_components(1)->set_rows(0); },
+     "components[1]: shape [0, 64]"},
+    {"shape_overflow",
+     [](Plan& p) { p.mutable_components(1)->set_rows(kHuge); p.mutable_components(1)->set_cols(kHuge); },
+     "components[1]: shape [9223372036854775807, 9223372036854775807]"},
+    {"rows_overflow", [](Plan& p) { p.mutable_components(1)->set_rows(int64_t{1} << 61); },
+     "components[1]: shape"},
+    {"shape", [](Plan& p) { p.mutable_components(1)->set_cols(128); },
+     "components[1].size_bytes: 2176, but int4-g64 [64, 128] takes 4352"},
+    {"format", [](Plan& p) { p.mutable_components(1)->set_format("int3-g64"); },
+     "components[1].format: "},
+    {"size", [](Plan& p) { p.mutable_components(1)->set_size_bytes(2177); },
+     "components[1].size_bytes: 2177, but int4-g64 [64, 64] takes 2176"},
+    {"encoder", [](Plan& p) { p.mutable_components(1)->set_encoder("magic"); },
+     "components[1].encoder: "},
+    {"encoder_missing", [](Plan& p) { p.mutable_components(1)->clear_encoder(); },
+     "components[1].encoder: empty, but the format is int4-g64"},
+    {"evidence_format",
+     [](Plan& p) { p.mutable_components(1)->mutable_evidence(0)->set_format(""); },
+     "components[1].evidence[0].format: "},
+    {"evidence_twice",
+     [](Plan& p) { *p.mutable_components(1)->mutable_evidence(1) = p.components(1).evidence(0); },
+     "components[1].evidence[1].format: int4-g64 appears twice"},
+    {"evidence_size",
+     [](Plan& p) { p.mutable_components(1)->mutable_evidence(1)->set_size_bytes(1); },
+     "components[1].evidence[1].size_bytes: 1, but int8 [64, 64] takes 4224"},
+    {"evidence_kl",
+     [](Plan& p) { p.mutable_components(1)->mutable_evidence(1)->set_kl_mean(-0.5); },
+     "components[1].evidence[1].kl_mean: -0.5"},
+    {"evidence_nan",
+     [](Plan& p) { p.mutable_components(1)->mutable_evidence(1)->set_kl_mean(std::nan("")); },
+     "components[1].evidence[1].kl_mean: nan"},
+    {"trace_what", [](Plan& p) { p.mutable_search()->mutable_trace(0)->clear_what(); },
+     "search.trace[0].what: empty"},
+    {"trace_component",
+     [](Plan& p) {
+       p.mutable_search()->mutable_trace(1)->mutable_changes(0)->set_component("model.norm");
+     },
+     "search.trace[1].changes[0].component: 'model.norm'"},
+    {"trace_format",
+     [](Plan& p) { p.mutable_search()->mutable_trace(1)->mutable_changes(0)->set_format("x"); },
+     "search.trace[1].changes[0].format: "},
+    {"trace_size", [](Plan& p) { p.mutable_search()->mutable_trace(1)->set_size_bytes(1279); },
+     "search.trace[1].size_bytes: 1279"},
+    {"trace_fdt", [](Plan& p) { p.mutable_search()->mutable_trace(1)->set_fdt_mean(64.5); },
+     "search.trace[1].fdt_mean: 64.5 is outside [0, 64]"},
+    {"trace_dppl", [](Plan& p) { p.mutable_search()->mutable_trace(1)->set_dppl(0.5); },
+     "search.trace[1].dppl: 0.5"},
+    {"candidates", [](Plan& p) { p.mutable_search()->set_candidates(-1); },
+     "search.candidates: -1 is negative"},
+    {"search_metrics",
+     [](Plan& p) { p.mutable_search()->mutable_search_probes()->set_sdt_mean(65); },
+     "search.search_probes.sdt_mean: 65"},
+    {"held_out_missing", [](Plan& p) { p.clear_held_out(); },
+     "held_out.plan: missing from a complete plan"},
+    {"held_out_fdt", [](Plan& p) { p.mutable_held_out()->mutable_plan()->set_fdt_mean(-1); },
+     "held_out.plan.fdt_mean: -1"},
+    {"held_out_top1",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan()->set_top1_agreement(1.5); },
+     "held_out.plan.top1_agreement: 1.5 is outside [0, 1]"},
+    {"held_out_infinite",
+     [](Plan& p) {
+       p.mutable_held_out()->mutable_plan()->set_dppl(std::numeric_limits<double>::infinity());
+     },
+     "held_out.plan.dppl: inf"},
+    {"interval_missing",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan()->clear_kl_interval(); },
+     "held_out.plan.kl_interval: missing"},
+    {"interval_reversed",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan()->mutable_fdt_interval()->set_low(60); },
+     "held_out.plan.fdt_interval: [60, 55.25]"},
+    {"interval_outside",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan()->mutable_fdt_interval()->set_high(65); },
+     "held_out.plan.fdt_interval: [47.4375, 65]"},
+    {"noise_floor",
+     [](Plan& p) { p.mutable_held_out()->mutable_noise_floor()->set_kl_mean(-1); },
+     "held_out.noise_floor.kl_mean: -1"},
+    {"uniform_format", [](Plan& p) { p.mutable_held_out()->set_uniform_format("q4_k"); },
+     "held_out.uniform_format: "},
+    {"uniform_unnamed", [](Plan& p) { p.mutable_held_out()->clear_uniform_format(); },
+     "held_out.uniform_format: empty, but"},
+    {"uniform_missing", [](Plan& p) { p.mutable_held_out()->clear_uniform(); },
+     "held_out: uniform, fdt_difference"},
+    {"uniform_small", [](Plan& p) { p.mutable_held_out()->set_uniform_size_bytes(1280); },
+     "held_out.uniform_size_bytes: 1280, but int4-g64"},
+    {"uniform_over_budget",
+     [](Plan& p) { p.mutable_held_out()->set_uniform_format("f32");
+                   p.mutable_held_out()->set_uniform_size_bytes(p.budget().bytes() + 1); },
+     "held_out.uniform_size_bytes: "},
+    {"uniform_emitted", [](Plan& p) { p.mutable_held_out()->set_uniform_emitted(true); },
+     "held_out.uniform_emitted: true, but"},
+    {"difference_fdt",
+     [](Plan& p) { p.mutable_held_out()->mutable_fdt_difference()->set_high(129); },
+     "held_out.fdt_difference: [3.25, 129]"},
+    {"difference_kl",
+     [](Plan& p) { p.mutable_held_out()->mutable_kl_difference()->set_low(1); },
+     "held_out.kl_difference: [1, 0.001]"},
+};
+// clang-format on
+
+INSTANTIATE_TEST_SUITE_P(All, RefusalTest, testing::ValuesIn(kMutations), [](const auto& info) {
+  return std::string(info.param.name);
+});
+
+TEST(ValidateTest, AcceptsGoodPlansOfManySizes) {
+  for (const int blocks : {1, 2, 3, 32, 100}) {
+    EXPECT_TRUE(ValidatePlan(SmallPlan(blocks)).ok()) << ValidatePlan(SmallPlan(blocks));
+    EXPECT_TRUE(ValidatePlan(OtherSmallPlan(blocks)).ok()) << ValidatePlan(OtherSmallPlan(blocks));
+  }
+}
+
+TEST(ValidateTest, AcceptsAnInterruptedPlanWithoutMeasurements) {
+  Plan plan = SmallPlan(1);
+  plan.set_complete(false);
+  plan.clear_held_out();
+  plan.mutable_search()->clear_search_probes();
+  EXPECT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
+}
+
+TEST(ValidateTest, AcceptsATiedEmbeddingAndProbesFromTheModel) {
+  Plan plan = SmallPlan(1);
+  const plans::Component head = plan.components(8);
+  plan.mutable_components()->RemoveLast();
+  plan.mutable_model()->set_parameter_count(plan.model().parameter_count() - 96 * 64);
+  plan.mutable_model()->set_stored_bytes(4 * plan.model().parameter_count());
+  plan.mutable_options()->set_probe_source("model");
+  plan.mutable_options()->clear_probe_fingerprint();
+  plan.mutable_held_out()->set_uniform_size_bytes(plan.held_out().uniform_size_bytes() - 96 * 34);
+  EXPECT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
+}
+
+TEST(ValidateTest, ExactlyTheBudgetFits) {
+  Plan plan = SmallPlan(1);
+  plan.mutable_held_out()->set_uniform_format("int4-g64");
+  plan.mutable_budget()->set_bytes(PlanSizeBytes(plan));
+  EXPECT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
+}
+
+TEST(PlanSizeTest, AddsComponentsAndFixedPart) {
+  const Plan plan = SmallPlan(1);
+  int64_t expected = plan.model().fixed_bytes();
+  for (const plans::Component& c : plan.components()) expected += c.size_bytes();
+  EXPECT_EQ(PlanSizeBytes(plan), expected);
+  EXPECT_DOUBLE_EQ(
+      PlanBitsPerWeight(plan),
+      8.0 * static_cast<double>(expected) / static_cast<double>(plan.model().parameter_count()));
+}
+
+TEST(PlanSizeTest, SaturatesOnHostileSizes) {
+  Plan plan;
+  EXPECT_EQ(PlanBitsPerWeight(plan), 0);
+  plan.mutable_model()->set_fixed_bytes(kHuge);
+  plan.add_components()->set_size_bytes(kHuge);
+  EXPECT_EQ(PlanSizeBytes(plan), kHuge);
+}
+
+}  // namespace
+}  // namespace bitbudget

@@ -1,0 +1,303 @@
+#include "search/greedy.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "search/additive.h"
+#include "tests/support/synthetic_evaluator.h"
+
+namespace bitbudget {
+namespace {
+
+using testing::BruteForceLoss;
+using testing::MakeToy;
+using testing::SyntheticEvaluator;
+using testing::Toy;
+
+constexpr Statistic kAll[] = {Statistic::kFdtMean,
+                              Statistic::kFdt75,
+                              Statistic::kSdtMean,
+                              Statistic::kDppl,
+                              Statistic::kKlMean};
+
+SearchSummary RunMethod(SearchMethod& method, const Toy& toy, SyntheticEvaluator& evaluator) {
+  SearchContext context;
+  context.problem = &toy.problem;
+  context.evaluator = &evaluator;
+  context.reference = evaluator.Reference();
+  absl::StatusOr<SearchSummary> summary = method.Run(context);
+  EXPECT_TRUE(summary.ok()) << summary.status();
+  return *std::move(summary);
+}
+
+SearchSummary RunGreedy(const Toy& toy,
+                        Statistic statistic = Statistic::kKlMean,
+                        SyntheticEvaluator::Options evaluator_options = {},
+                        GreedyOptions options = {}) {
+  SyntheticEvaluator evaluator(toy, evaluator_options);
+  return RunMethod(*MakeGreedySearch(options, Objective(statistic)), toy, evaluator);
+}
+
+double LossOf(const Toy& toy, const Assignment& assignment) {
+  Selection selection;
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    selection.push_back(toy.problem.IndexOf(static_cast<int>(c), assignment[c]));
+  }
+  return toy.loss(selection);
+}
+
+// The assignment that the trace's changes lead to.
+Assignment Replay(const SearchSummary& summary) {
+  Assignment assignment(summary.assignment.size(), kFormatF32);
+  for (const TraceStep& step : summary.trace) {
+    assignment = WithDelta(std::move(assignment), step.changes);
+  }
+  return assignment;
+}
+
+TEST(GreedySearchTest, IsOptimalWhenDivergencesAddUp) {
+  for (uint64_t seed = 0; seed < 30; ++seed) {
+    for (const double fill : {0.05, 0.2, 0.4, 0.7}) {
+      const Toy toy = MakeToy(seed, 7, 3, 0, fill);
+      const double best = BruteForceLoss(toy);
+      EXPECT_NEAR(LossOf(toy, RunGreedy(toy).assignment), best, 1e-13 * best);
+    }
+  }
+}
+
+// How often the methods find the optimum when components interact. The shares are properties of
+// this fixed set of instances; docs/search.md quotes them.
+TEST(GreedySearchTest, FindsTheOptimumOfMostInteractingToysAndMoreThanAdditive) {
+  for (const int dimensions : {4, 16}) {
+    int instances = 0, greedy_optimal = 0, additive_optimal = 0;
+    double greedy_excess = 0, additive_excess = 0;
+    int64_t evaluations = 0;
+    for (uint64_t seed = 0; seed < 50; ++seed) {
+      for (const double fill : {0.1, 0.2, 0.3, 0.5, 0.7}) {
+        const Toy toy = MakeToy(seed, 7, 4, dimensions, fill);
+        const double best = BruteForceLoss(toy);
+        const SearchSummary greedy = RunGreedy(toy);
+        SyntheticEvaluator evaluator(toy);
+        const SearchSummary additive = RunMethod(*MakeAdditiveSearch(), toy, evaluator);
+        const double greedy_loss = LossOf(toy, greedy.assignment);
+        const double additive_loss = LossOf(toy, additive.assignment);
+        EXPECT_LE(greedy_loss, additive_loss * (1 + 1e-13));
+        EXPECT_GE(greedy_loss, best * (1 - 1e-13));
+        ++instances;
+        greedy_optimal += greedy_loss <= best * (1 + 1e-9);
+        additive_optimal += additive_loss <= best * (1 + 1e-9);
+        greedy_excess += greedy_loss / best - 1;
+        additive_excess += additive_loss / best - 1;
+        evaluations += greedy.candidates;
+      }
+    }
+    RecordProperty("instances_" + std::to_string(dimensions), instances);
+    RecordProperty("greedy_optimal_" + std::to_string(dimensions), greedy_optimal);
+    RecordProperty("additive_optimal_" + std::to_string(dimensions), additive_optimal);
+    RecordProperty("greedy_evaluations_" + std::to_string(dimensions),
+                   std::to_string(static_cast<double>(evaluations) / instances));
+    EXPECT_GT(greedy_optimal, instances / 2);
+    EXPECT_GT(greedy_optimal, additive_optimal);
+    EXPECT_LT(greedy_excess, additive_excess);
+  }
+}
+
+TEST(GreedySearchTest, TheStartIsNeverBetterThanTheResultForAnyObjectiveAndNoise) {
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    for (const Statistic statistic : kAll) {
+      for (const double noise : {0.0, 0.3, 0.9}) {
+        const Toy toy = MakeToy(seed, 8, 3, 5, 0.3);
+        const SyntheticEvaluator::Options noisy = {.probes = 8, .noise = noise};
+        const SearchSummary summary = RunGreedy(toy, statistic, noisy);
+        ASSERT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
+        EXPECT_TRUE(toy.problem.Fits(summary.assignment));
+        EXPECT_EQ(summary.size_bytes, toy.problem.TotalBytes(summary.assignment));
+        SyntheticEvaluator evaluator(toy, noisy);
+        ASSERT_EQ(summary.trace[0].what, "start");
+        const Evaluation start =
+            evaluator.Exactly(WithDelta(evaluator.Reference(), summary.trace[0].changes));
+        EXPECT_FALSE(Objective(statistic).Better(start, summary.evaluation));
+        EXPECT_EQ(summary.evaluation, evaluator.Exactly(summary.assignment));
+        EXPECT_EQ(Replay(summary), summary.assignment);
+        // Every step was an improvement on the one before it.
+        Assignment before = Assignment(summary.assignment.size(), kFormatF32);
+        for (size_t i = 0; i < summary.trace.size(); ++i) {
+          const Assignment after = WithDelta(before, summary.trace[i].changes);
+          EXPECT_TRUE(toy.problem.Fits(after));
+          EXPECT_EQ(summary.trace[i].size_bytes, toy.problem.TotalBytes(after));
+          if (i > 0) {
+            EXPECT_TRUE(
+                Objective(statistic).Better(evaluator.Exactly(after), evaluator.Exactly(before)));
+          }
+          before = after;
+        }
+      }
+    }
+  }
+}
+
+TEST(GreedySearchTest, IsDeterministic) {
+  const Toy toy = MakeToy(5, 8, 4, 4, 0.3);
+  const SyntheticEvaluator::Options noisy = {.probes = 8, .noise = 0.5};
+  const SearchSummary a = RunGreedy(toy, Statistic::kFdtMean, noisy);
+  const SearchSummary b = RunGreedy(toy, Statistic::kFdtMean, noisy);
+  EXPECT_EQ(a.assignment, b.assignment);
+  EXPECT_EQ(a.evaluation, b.evaluation);
+  EXPECT_EQ(a.candidates, b.candidates);
+  EXPECT_EQ(a.trace.size(), b.trace.size());
+}
+
+TEST(GreedySearchTest, CountsEvaluationsAndKeepsToItsLimits) {
+  const Toy toy = MakeToy(7, 8, 4, 4, 0.3);
+  for (const int rounds : {0, 1, 6}) {
+    for (const int swaps : {0, 3, -1}) {
+      SyntheticEvaluator evaluator(toy);
+      const SearchSummary summary =
+          RunMethod(*MakeGreedySearch({.max_rounds = rounds, .max_swap_trials = swaps},
+                                      Objective(Statistic::kKlMean)),
+                    toy,
+                    evaluator);
+      EXPECT_EQ(summary.candidates, evaluator.cost().evaluations);
+      EXPECT_LE(summary.rounds, rounds);
+      // Alone, start; a round's moves and at most five joint sets (8, 4, 2, 1 and the first); the
+      // swaps' own limit, which the last measurement after a commit may pass by one component, and
+      // measuring what the rounds left unmeasured.
+      EXPECT_LE(
+          summary.candidates,
+          1 + 8 * 4 + 1 + rounds * (16 + 5) + (swaps == 0 ? 0 : 16 + 4) + (swaps < 0 ? 16 : swaps));
+      if (rounds == 0 && swaps == 0) {
+        EXPECT_EQ(summary.trace.size(), 1u);
+      }
+    }
+  }
+}
+
+TEST(GreedySearchTest, PinnedComponentsStay) {
+  Toy toy = MakeToy(9, 7, 3, 4, 0.5);
+  for (const int c : {0, 4}) {
+    toy.problem.ladders[c] = {toy.problem.ladders[c][1]};
+    toy.loss.error[c] = {toy.loss.error[c][1]};
+  }
+  const SearchSummary summary = RunGreedy(toy);
+  EXPECT_EQ(summary.assignment[0], toy.problem.ladders[0][0].format);
+  EXPECT_EQ(summary.assignment[4], toy.problem.ladders[4][0].format);
+  EXPECT_TRUE(toy.problem.Fits(summary.assignment));
+}
+
+TEST(GreedySearchTest, IsInfeasibleBelowTheSmallestSizeAndEvaluatesNothing) {
+  Toy toy = MakeToy(2, 6, 3, 4, 0.5);
+  toy.problem.budget_bytes = toy.problem.SmallestBytes() - 1;
+  SyntheticEvaluator evaluator(toy);
+  const SearchSummary summary =
+      RunMethod(*MakeGreedySearch({}, Objective(Statistic::kFdtMean)), toy, evaluator);
+  EXPECT_EQ(summary.outcome, SearchOutcome::kInfeasible);
+  EXPECT_TRUE(summary.assignment.empty());
+  EXPECT_EQ(evaluator.cost().evaluations, 0);
+}
+
+TEST(GreedySearchTest, TheSmallestBudgetHasOneAnswer) {
+  Toy toy = MakeToy(2, 6, 3, 4, 0.0);
+  const SearchSummary summary = RunGreedy(toy);
+  EXPECT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
+  EXPECT_EQ(summary.size_bytes, toy.problem.budget_bytes);
+}
+
+TEST(GreedySearchTest, AnInterruptionAnywhereReturnsTheBestSoFar) {
+  uint64_t seed = 0;  // the first toy with several accepted steps
+  while (RunGreedy(MakeToy(seed, 8, 4, 4, 0.3)).trace.size() < 4) ASSERT_LT(++seed, 100u);
+  const Toy toy = MakeToy(seed, 8, 4, 4, 0.3);
+  const SearchSummary whole = RunGreedy(toy);
+  for (int64_t after = 0; after < whole.candidates; ++after) {
+    const SearchSummary summary = RunGreedy(toy, Statistic::kKlMean, {.cancel_after = after});
+    EXPECT_EQ(summary.outcome, SearchOutcome::kInterrupted);
+    EXPECT_EQ(summary.candidates, after);
+    EXPECT_EQ(summary.assignment.empty(), after < 1 + 8 * 4 + 1);
+    ASSERT_LE(summary.trace.size(), whole.trace.size());
+    if (summary.assignment.empty()) continue;
+    // The same path, cut off.
+    EXPECT_EQ(Replay(summary), summary.assignment);
+    for (size_t i = 0; i < summary.trace.size(); ++i) {
+      EXPECT_EQ(summary.trace[i].changes, whole.trace[i].changes);
+    }
+  }
+}
+
+class RecordingProgress : public Progress {
+ public:
+  void Begin(absl::string_view phase, int64_t total) override {
+    EXPECT_FALSE(open_);
+    open_ = true;
+    phases.push_back(std::string(phase));
+    EXPECT_GT(total, 0);
+    last_ = 0;
+  }
+  void Update(int64_t done, absl::string_view note) override {
+    EXPECT_EQ(done, ++last_);
+    EXPECT_EQ(std::string(note).substr(0, 3), "KL ");
+    ++updates;
+  }
+  void End() override {
+    EXPECT_TRUE(open_);
+    open_ = false;
+  }
+  bool open() const { return open_; }
+
+  std::vector<std::string> phases;
+  int64_t updates = 0;
+
+ private:
+  bool open_ = false;
+  int64_t last_ = 0;
+};
+
+TEST(GreedySearchTest, ReportsEveryEvaluationAndClosesItsPhases) {
+  const Toy toy = MakeToy(11, 8, 4, 4, 0.3);
+  for (const int64_t cancel_after : {int64_t{-1}, int64_t{20}, int64_t{60}}) {
+    SyntheticEvaluator evaluator(toy, {.cancel_after = cancel_after});
+    RecordingProgress progress;
+    SearchContext context;
+    context.problem = &toy.problem;
+    context.evaluator = &evaluator;
+    context.progress = &progress;
+    context.reference = evaluator.Reference();
+    const auto summary = MakeGreedySearch({}, Objective(Statistic::kKlMean))->Run(context);
+    ASSERT_TRUE(summary.ok());
+    EXPECT_EQ(progress.updates, summary->candidates);
+    EXPECT_FALSE(progress.open());
+    EXPECT_EQ(progress.phases[0], "components alone");
+    if (cancel_after < 0) {
+      EXPECT_EQ(progress.phases.back(), "swaps");
+    }
+  }
+}
+
+class FailingEvaluator : public SyntheticEvaluator {
+ public:
+  using SyntheticEvaluator::SyntheticEvaluator;
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat>) override {
+    return absl::InvalidArgumentError("toy.0 cannot be encoded");
+  }
+};
+
+TEST(GreedySearchTest, OtherErrorsOfTheEvaluatorAreErrors) {
+  const Toy toy = MakeToy(1, 4, 3, 4, 0.3);
+  FailingEvaluator evaluator(toy);
+  SearchContext context;
+  context.problem = &toy.problem;
+  context.evaluator = &evaluator;
+  context.reference = evaluator.Reference();
+  EXPECT_EQ(MakeGreedySearch({}, Objective(Statistic::kKlMean))->Run(context).status(),
+            absl::InvalidArgumentError("toy.0 cannot be encoded"));
+}
+
+TEST(GreedyOptionsTest, ValidateNamesTheField) {
+  EXPECT_TRUE(GreedyOptions().Validate().ok());
+  EXPECT_NE(GreedyOptions{.max_rounds = -1}.Validate().message().find("max_rounds is -1"),
+            absl::string_view::npos);
+  EXPECT_NE(GreedyOptions{.max_swap_trials = -2}.Validate().message().find("max_swap_trials is -2"),
+            absl::string_view::npos);
+}
+
+}  // namespace
+}  // namespace bitbudget

@@ -1,0 +1,138 @@
+#include "search/objective.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "runtime/base/random.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr Statistic kAll[] = {Statistic::kFdtMean,
+                              Statistic::kFdt75,
+                              Statistic::kSdtMean,
+                              Statistic::kDppl,
+                              Statistic::kKlMean};
+
+ProbeResult Probe(int fdt, double nll_sum, double kl_sum) {
+  return {.tokens = 100, .fdt = fdt, .sdt = 100 - fdt, .nll_sum = nll_sum, .kl_sum = kl_sum};
+}
+
+TEST(ObjectiveTest, PrimaryStatisticDecidesBeyondItsNoise) {
+  // FDT differences 10, 12, 8: mean 10, standard error 1.15. Everything else says the opposite.
+  const Evaluation a = {Probe(30, 9, 9), Probe(42, 9, 9), Probe(18, 9, 9)};
+  const Evaluation b = {Probe(20, 1, 1), Probe(30, 1, 1), Probe(10, 1, 1)};
+  EXPECT_TRUE(Objective(Statistic::kFdtMean).Better(a, b));
+  EXPECT_FALSE(Objective(Statistic::kFdtMean).Better(b, a));
+  EXPECT_TRUE(Objective(Statistic::kSdtMean).Better(a, b));
+  EXPECT_TRUE(Objective(Statistic::kDppl).Better(b, a));
+  EXPECT_TRUE(Objective(Statistic::kKlMean).Better(b, a));
+}
+
+TEST(ObjectiveTest, PairingMattersAndNotTheSpreadOfTheProbes) {
+  // The same difference of 1 on every probe counts, though probes differ by 60.
+  const Evaluation a = {Probe(11, 5, 5), Probe(71, 5, 5)};
+  const Evaluation b = {Probe(10, 5, 5), Probe(70, 5, 5)};
+  EXPECT_TRUE(Objective(Statistic::kFdtMean).Better(a, b));
+  // Differences 3 and -1: mean 1, standard error 2.
+  const Evaluation c = {Probe(13, 5, 5), Probe(69, 5, 5)};
+  EXPECT_FALSE(Objective(Statistic::kFdtMean).Better(c, b));
+  EXPECT_FALSE(Objective(Statistic::kFdtMean).Better(b, c));
+}
+
+TEST(ObjectiveTest, TheDecisionIsAtOneStandardError) {
+  // Differences 1 + x and 1 - x: mean 1, standard error x.
+  auto better = [](double x) {
+    const Evaluation a = {Probe(50, 5, 5), Probe(50, 5, 5)};
+    const Evaluation b = {Probe(50, 5, 6 + x), Probe(50, 5, 6 - x)};
+    return Objective(Statistic::kKlMean).Better(a, b);
+  };
+  EXPECT_TRUE(better(0.75));
+  EXPECT_FALSE(better(1.25));
+}
+
+TEST(ObjectiveTest, TiesFallToPerplexityAndThenToDivergence) {
+  // Saturated FDT.
+  const Evaluation a = {Probe(100, 3, 9), Probe(100, 4, 9)};
+  const Evaluation b = {Probe(100, 4, 1), Probe(100, 5, 1)};
+  const Evaluation c = {Probe(100, 3, 1), Probe(100, 4, 1)};
+  for (const Statistic primary : {Statistic::kFdtMean, Statistic::kFdt75, Statistic::kSdtMean}) {
+    EXPECT_TRUE(Objective(primary).Better(a, b));
+    EXPECT_FALSE(Objective(primary).Better(b, a));
+    EXPECT_TRUE(Objective(primary).Better(c, a));
+    EXPECT_FALSE(Objective(primary).Better(a, c));
+  }
+}
+
+TEST(ObjectiveTest, AnyDifferenceOfTheQuantileDecides) {
+  Evaluation a(5, Probe(50, 5, 5)), b = a;
+  a[0].fdt = a[1].fdt = 51;  // positions 3 and 4 after sorting: the 75th percentile is 51
+  EXPECT_TRUE(Objective(Statistic::kFdt75).Better(a, b));
+  EXPECT_FALSE(Objective(Statistic::kFdt75).Better(b, a));
+}
+
+TEST(ObjectiveTest, NoProbesAndOneProbeAreHandled) {
+  for (const Statistic primary : kAll) {
+    const Objective objective(primary);
+    EXPECT_FALSE(objective.Better({}, {}));
+    EXPECT_EQ(objective.Loss({}), 0);
+    EXPECT_TRUE(objective.Better({Probe(20, 1, 1)}, {Probe(10, 2, 2)}));
+    EXPECT_FALSE(objective.Better({Probe(10, 2, 2)}, {Probe(20, 1, 1)}));
+    EXPECT_FALSE(objective.Better({Probe(10, 2, 2)}, {Probe(10, 2, 2)}));
+    EXPECT_FALSE(objective.Better({ProbeResult{}}, {ProbeResult{}}));  // no tokens
+  }
+}
+
+TEST(ObjectiveTest, NeverBothWaysRoundAndNeverBetterThanItself) {
+  Random random(1);
+  int decided = 0;
+  for (int trial = 0; trial < 2000; ++trial) {
+    const size_t n = 1 + random.Below(6);
+    Evaluation a, b;
+    for (size_t i = 0; i < n; ++i) {
+      const int tokens = 1 + static_cast<int>(random.Below(40));  // completions may be short
+      for (Evaluation* e : {&a, &b}) {
+        ProbeResult probe = Probe(static_cast<int>(random.Below(tokens + 1)),
+                                  random.Uniform() * tokens,
+                                  random.Uniform() * tokens);
+        probe.tokens = tokens;
+        probe.sdt = tokens - probe.fdt;
+        e->push_back(probe);
+      }
+    }
+    for (const Statistic primary : kAll) {
+      const Objective objective(primary);
+      const bool ab = objective.Better(a, b), ba = objective.Better(b, a);
+      EXPECT_FALSE(ab && ba);
+      EXPECT_FALSE(objective.Better(a, a));
+      decided += ab || ba;
+    }
+  }
+  EXPECT_GT(decided, 5000);  // of 10000: the rule does decide
+}
+
+TEST(ObjectiveTest, WhatIsNotANumberIsWorse) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Evaluation good = {Probe(10, 5, 5), Probe(10, 5, 5)};
+  const Evaluation broken = {Probe(90, nan, 5), Probe(90, nan, nan)};
+  for (const Statistic primary : kAll) {
+    const Objective objective(primary);
+    EXPECT_TRUE(objective.Better(good, broken));
+    EXPECT_FALSE(objective.Better(broken, good));
+    EXPECT_FALSE(objective.Better(broken, broken));
+    EXPECT_EQ(objective.Loss(broken), std::numeric_limits<double>::infinity());
+  }
+}
+
+TEST(ObjectiveTest, LossIsPooledOverTokens) {
+  ProbeResult longer = Probe(10, 30, 3);
+  longer.tokens = 300;
+  const Evaluation evaluation = {Probe(10, 20, 5), longer};
+  EXPECT_EQ(Objective(Statistic::kFdtMean).Loss(evaluation), 8.0 / 400);
+  EXPECT_EQ(Objective(Statistic::kDppl).Loss(evaluation), 50.0 / 400);
+}
+
+}  // namespace
+}  // namespace bitbudget

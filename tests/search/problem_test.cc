@@ -1,0 +1,51 @@
+#include "search/problem.h"
+
+#include <gtest/gtest.h>
+
+namespace bitbudget {
+namespace {
+
+constexpr Format kInt4{FormatKind::kInteger, 4, 128, false};
+constexpr Format kInt8{FormatKind::kInteger, 8, 0, false};
+
+SearchProblem ThreeComponents() {
+  SearchProblem problem;
+  problem.components = {{ComponentKind::kEmbedding, -1, 8, 128, "embed"},
+                        {ComponentKind::kQ, 0, 8, 128, "q"},
+                        {ComponentKind::kHead, -1, 8, 128, "head"}};
+  problem.ladders = {{{kInt4, 40}, {kInt8, 80}},
+                     {{kInt4, 30}, {kInt8, 60}, {kFormatBF16, 120}},
+                     {{kFormatBF16, 500}}};
+  problem.fixed_bytes = 7;
+  problem.budget_bytes = 607;
+  return problem;
+}
+
+TEST(SearchProblemTest, CountsFixedBytesAndTheLaddersSizes) {
+  const SearchProblem problem = ThreeComponents();
+  EXPECT_EQ(problem.SmallestBytes(), 7 + 40 + 30 + 500);
+  EXPECT_EQ(problem.TotalBytes(Selection{1, 2, 0}), 7 + 80 + 120 + 500);
+  EXPECT_EQ(problem.TotalBytes(problem.ToAssignment({1, 2, 0})), 7 + 80 + 120 + 500);
+}
+
+TEST(SearchProblemTest, CountsFormatsOutsideTheLadderWithTheirExactSize) {
+  const SearchProblem problem = ThreeComponents();
+  EXPECT_EQ(problem.TotalBytes(Assignment{kFormatF32, kInt4, kFormatBF16}),
+            7 + SizeBytes(kFormatF32, 8, 128) + 30 + 500);
+}
+
+TEST(SearchProblemTest, TheBudgetIsTheLastByteThatFits) {
+  SearchProblem problem = ThreeComponents();
+  EXPECT_TRUE(problem.Fits(Selection{0, 1, 0}));  // 607
+  problem.budget_bytes = 606;
+  EXPECT_FALSE(problem.Fits(Selection{0, 1, 0}));
+}
+
+TEST(SearchProblemTest, SharedFormatsAreThoseOfAllComponentsThatAreNotPinned) {
+  const SearchProblem problem = ThreeComponents();
+  EXPECT_EQ(problem.SharedFormats(), (std::vector<Format>{kInt4, kInt8}));
+  EXPECT_EQ(problem.Uniform(kInt8), (Selection{1, 1, 0}));
+}
+
+}  // namespace
+}  // namespace bitbudget

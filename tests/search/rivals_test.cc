@@ -1,0 +1,293 @@
+// The methods that greedy search is compared with: uniform, ordered and additive.
+
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "search/additive.h"
+#include "search/ordered.h"
+#include "search/uniform.h"
+#include "tests/support/synthetic_evaluator.h"
+
+namespace bitbudget {
+namespace {
+
+using testing::BruteForceLoss;
+using testing::MakeToy;
+using testing::SyntheticEvaluator;
+using testing::Toy;
+
+constexpr Format kInt4{FormatKind::kInteger, 4, 128, false};
+constexpr Format kInt4Fine{FormatKind::kInteger, 4, 32, true};
+constexpr Format kInt8{FormatKind::kInteger, 8, 0, false};
+
+SearchSummary RunMethod(SearchMethod& method, const Toy& toy, SyntheticEvaluator& evaluator) {
+  SearchContext context;
+  context.problem = &toy.problem;
+  context.evaluator = &evaluator;
+  context.reference = evaluator.Reference();
+  absl::StatusOr<SearchSummary> summary = method.Run(context);
+  EXPECT_TRUE(summary.ok()) << summary.status();
+  return *std::move(summary);
+}
+
+double LossOf(const Toy& toy, const Assignment& assignment) {
+  Selection selection;
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    selection.push_back(toy.problem.IndexOf(static_cast<int>(c), assignment[c]));
+  }
+  return toy.loss(selection);
+}
+
+// `blocks` blocks of two equal components, an embedding in front and a head behind, all of
+// `weights` weights, four formats, `bits_per_weight` on average.
+Toy EqualBlocks(int blocks, double bits_per_weight) {
+  Toy toy = MakeToy(1, 2 * blocks + 2, 4, 0, 0.5);
+  SearchProblem& problem = toy.problem;
+  const int n = problem.size();
+  problem.fixed_bytes = 0;
+  for (int c = 0; c < n; ++c) {
+    Component& component = problem.components[c];
+    component.rows = 32;
+    component.cols = 128;
+    component.block = c == 0 || c == n - 1 ? -1 : (c - 1) / 2;
+    for (Choice& choice : problem.ladders[c]) choice.bytes = SizeBytes(choice.format, 32, 128);
+  }
+  problem.budget_bytes = static_cast<int64_t>(bits_per_weight * 32 * 128 * n / 8);
+  return toy;
+}
+
+TEST(UniformSearchTest, FindsTheBestFormatThatFits) {
+  const Toy toy = EqualBlocks(3, 9);
+  SyntheticEvaluator evaluator(toy);
+  const SearchSummary summary =
+      RunMethod(*MakeUniformSearch(Objective(Statistic::kKlMean)), toy, evaluator);
+  EXPECT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
+  EXPECT_EQ(summary.assignment, Assignment(8, kInt8));
+  EXPECT_EQ(summary.candidates, 3);  // int4, int4z, int8; bf16 does not fit
+  EXPECT_EQ(summary.evaluation, evaluator.Exactly(summary.assignment));
+  EXPECT_EQ(summary.size_bytes, toy.problem.TotalBytes(summary.assignment));
+}
+
+TEST(UniformSearchTest, PinnedComponentsStay) {
+  Toy toy = EqualBlocks(3, 9);
+  toy.problem.ladders[7] = {toy.problem.ladders[7][3]};
+  toy.loss.error[7] = {toy.loss.error[7][3]};
+  SyntheticEvaluator evaluator(toy);
+  const SearchSummary summary =
+      RunMethod(*MakeUniformSearch(Objective(Statistic::kKlMean)), toy, evaluator);
+  Assignment expected(8, kInt8);
+  expected[7] = kFormatBF16;
+  // bf16 head: 16 + 7 * 8.125 bits on average 9.1 > 9
+  EXPECT_NE(summary.assignment, expected);
+  EXPECT_EQ(summary.assignment[7], kFormatBF16);
+  EXPECT_TRUE(toy.problem.Fits(summary.assignment));
+}
+
+TEST(UniformSearchTest, WithoutACommonFormatThatFitsItIsInfeasible) {
+  Toy toy = EqualBlocks(3, 4.5);
+  toy.problem.ladders[0].erase(toy.problem.ladders[0].begin());  // no int4 for the embedding
+  toy.loss.error[0].erase(toy.loss.error[0].begin());
+  SyntheticEvaluator evaluator(toy);
+  const SearchSummary summary =
+      RunMethod(*MakeUniformSearch(Objective(Statistic::kKlMean)), toy, evaluator);
+  EXPECT_EQ(summary.outcome, SearchOutcome::kInfeasible);
+  EXPECT_EQ(summary.candidates, 0);
+}
+
+TEST(OrderedSearchTest, RaisesBlocksInOrderOfImportance) {
+  const Toy toy = EqualBlocks(4, 6);
+  SyntheticEvaluator evaluator(toy);
+  OrderedOptions options;
+  options.name = "layerwise";
+  options.block_order = {2, 0, 3, 1};
+  options.widths = {kInt4, kInt8};
+  const SearchSummary summary =
+      RunMethod(*MakeOrderedSearch(options, Objective(Statistic::kKlMean)), toy, evaluator);
+  EXPECT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
+  EXPECT_EQ(summary.candidates, 2);  // embedding and head before or after the blocks
+  EXPECT_TRUE(toy.problem.Fits(summary.assignment));
+  // 10 components of 512 * 4.125 bytes, 30720 bytes in all: four or five reach int8.
+  auto raised = [&](std::initializer_list<int> components) {
+    Assignment assignment(10, kInt4);
+    for (const int c : components) assignment[c] = kInt8;
+    return assignment;
+  };
+  const Assignment first = raised({0, 9, 5, 6}), last = raised({5, 6, 1, 2});
+  EXPECT_TRUE(summary.assignment == first || summary.assignment == last);
+  EXPECT_EQ(summary.assignment, LossOf(toy, first) < LossOf(toy, last) ? first : last);
+}
+
+TEST(OrderedSearchTest, FillsTheBlockThatDoesNotFitByComponents) {
+  Toy toy = EqualBlocks(4, 6);
+  const int64_t step = toy.problem.ladders[0][2].bytes - toy.problem.ladders[0][0].bytes;
+  toy.problem.budget_bytes = toy.problem.SmallestBytes() + 3 * step;
+  SyntheticEvaluator evaluator(toy);
+  OrderedOptions options;
+  options.name = "random";
+  options.block_order = {3, 2, 1, 0};
+  options.widths = {kInt4, kInt8};
+  const SearchSummary summary =
+      RunMethod(*MakeOrderedSearch(options, Objective(Statistic::kKlMean)), toy, evaluator);
+  EXPECT_EQ(std::count(summary.assignment.begin(), summary.assignment.end(), kInt8), 3);
+  EXPECT_EQ(summary.size_bytes, toy.problem.budget_bytes);
+}
+
+TEST(OrderedSearchTest, ThirdWidthStartsFromTheTopAgain) {
+  const Toy toy = EqualBlocks(2, 12);
+  SyntheticEvaluator evaluator(toy);
+  OrderedOptions options;
+  options.name = "layerwise";
+  options.block_order = {1, 0};
+  options.widths = {kInt4, kInt8, kFormatBF16};
+  const SearchSummary summary =
+      RunMethod(*MakeOrderedSearch(options, Objective(Statistic::kKlMean)), toy, evaluator);
+  for (const Format& format : summary.assignment) EXPECT_NE(format, kInt4);
+  // (12 - 8.125) * 6 / (16 - 8.125) = 2.95: two components reach bf16
+  EXPECT_EQ(std::count(summary.assignment.begin(), summary.assignment.end(), kFormatBF16), 2);
+}
+
+TEST(OrderedSearchTest, ChoosesWidthsAndNotScales) {
+  OrderedOptions options;
+  options.name = "layerwise";
+  options.block_order = {0, 1, 2, 3};
+  for (const double bits : {4.25, 4.7, 6.0}) {
+    const Toy toy = EqualBlocks(4, bits);
+    SyntheticEvaluator evaluator(toy);
+    const SearchSummary summary =
+        RunMethod(*MakeOrderedSearch(options, Objective(Statistic::kKlMean)), toy, evaluator);
+    EXPECT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
+    EXPECT_TRUE(toy.problem.Fits(summary.assignment));
+    EXPECT_LE(summary.candidates, 12);
+    const std::set<Format> used(summary.assignment.begin(), summary.assignment.end());
+    // Never two int4 formats side by side; at 6 bits something was raised.
+    EXPECT_FALSE(used.contains(kInt4) && used.contains(kInt4Fine));
+    EXPECT_LE(used.size(), 2u);
+    if (bits == 6.0) {
+      EXPECT_EQ(used.size(), 2u);
+      EXPECT_TRUE(used.contains(kInt8) || used.contains(kFormatBF16));
+    }
+  }
+}
+
+TEST(OrderedSearchTest, RefusesAnIncompleteOrderAndASingleWidth) {
+  const Toy toy = EqualBlocks(3, 6);
+  SyntheticEvaluator evaluator(toy);
+  SearchContext context;
+  context.problem = &toy.problem;
+  context.evaluator = &evaluator;
+  context.reference = evaluator.Reference();
+  OrderedOptions options;
+  options.name = "layerwise";
+  for (const std::vector<int>& order :
+       {std::vector<int>{0, 1}, std::vector<int>{0, 1, 1}, std::vector<int>{0, 1, 2, 3}}) {
+    options.block_order = order;
+    EXPECT_EQ(
+        MakeOrderedSearch(options, Objective(Statistic::kKlMean))->Run(context).status().code(),
+        absl::StatusCode::kInvalidArgument);
+  }
+  options.block_order = {0, 1, 2};
+  options.widths = {kInt4};
+  EXPECT_EQ(MakeOrderedSearch(options, Objective(Statistic::kKlMean))->Run(context).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(evaluator.cost().evaluations, 0);
+}
+
+TEST(AdditiveSearchTest, MeasuresEveryChoiceAlone) {
+  Toy toy = MakeToy(3, 4, 3, 5, 0.4);
+  toy.problem.ladders[2].resize(1);
+  SyntheticEvaluator evaluator(toy);
+  const SearchSummary summary = RunMethod(*MakeAdditiveSearch(), toy, evaluator);
+  ASSERT_EQ(summary.alone.size(), 9u);  // the pinned component is not measured
+  size_t i = 0;
+  for (const int c : {0, 1, 3}) {
+    for (int choice = 0; choice < 3; ++choice, ++i) {
+      EXPECT_EQ(summary.alone[i].change,
+                (ComponentFormat{c, toy.problem.ladders[c][choice].format}));
+      // Rounding of the sums over dimensions and probes.
+      EXPECT_NEAR(
+          summary.alone[i].kl_mean, toy.loss.Alone(c, choice), 1e-14 * toy.loss.Alone(c, choice));
+    }
+  }
+  EXPECT_EQ(summary.candidates, 1 + 9 + 1);
+  EXPECT_EQ(evaluator.cost().evaluations, summary.candidates);
+}
+
+TEST(AdditiveSearchTest, AFormatTheReferenceHasNeedsNoRun) {
+  const Toy toy = MakeToy(3, 4, 4, 0, 0.4);
+  SyntheticEvaluator evaluator(toy);
+  SearchContext context;
+  context.problem = &toy.problem;
+  context.evaluator = &evaluator;
+  context.reference = Assignment(4, kFormatBF16);
+  const auto alone = MeasureAlone(context);
+  ASSERT_TRUE(alone.ok());
+  EXPECT_EQ(alone->size(), 16u);
+  EXPECT_EQ(evaluator.cost().evaluations, 1 + 4 * 3);
+}
+
+TEST(AdditiveSearchTest, IsOptimalWhenDivergencesAddUp) {
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    for (const double fill : {0.05, 0.2, 0.4, 0.7}) {
+      const Toy toy = MakeToy(seed, 7, 3, 0, fill);
+      SyntheticEvaluator evaluator(toy);
+      const SearchSummary summary = RunMethod(*MakeAdditiveSearch(), toy, evaluator);
+      EXPECT_TRUE(toy.problem.Fits(summary.assignment));
+      const double best = BruteForceLoss(toy);
+      // The measured costs are rounded sums, so an equally good selection may be taken.
+      EXPECT_NEAR(LossOf(toy, summary.assignment), best, 1e-13 * best);
+    }
+  }
+}
+
+TEST(RivalsTest, EveryMethodIsInfeasibleBelowTheSmallestSizeAndEvaluatesNothing) {
+  Toy toy = EqualBlocks(3, 6);
+  toy.problem.budget_bytes = toy.problem.SmallestBytes() - 1;
+  OrderedOptions options;
+  options.name = "layerwise";
+  options.block_order = {0, 1, 2};
+  const Objective objective(Statistic::kKlMean);
+  std::vector<std::unique_ptr<SearchMethod>> methods;
+  methods.push_back(MakeUniformSearch(objective));
+  methods.push_back(MakeOrderedSearch(options, objective));
+  methods.push_back(MakeAdditiveSearch());
+  for (const auto& method : methods) {
+    SyntheticEvaluator evaluator(toy);
+    const SearchSummary summary = RunMethod(*method, toy, evaluator);
+    EXPECT_EQ(summary.outcome, SearchOutcome::kInfeasible) << std::string(method->name());
+    EXPECT_TRUE(summary.assignment.empty());
+    EXPECT_EQ(evaluator.cost().evaluations, 0);
+  }
+}
+
+TEST(RivalsTest, AnInterruptionReturnsTheBestSoFar) {
+  const Toy toy = EqualBlocks(3, 9);
+  const Objective objective(Statistic::kKlMean);
+  for (int64_t after = 0; after < 3; ++after) {
+    SyntheticEvaluator evaluator(toy, {.cancel_after = after});
+    const SearchSummary summary = RunMethod(*MakeUniformSearch(objective), toy, evaluator);
+    EXPECT_EQ(summary.outcome, SearchOutcome::kInterrupted);
+    EXPECT_EQ(summary.candidates, after);
+    EXPECT_EQ(summary.assignment.empty(), after == 0);
+    if (after == 1) {
+      EXPECT_EQ(summary.assignment, Assignment(8, kInt4));
+    }
+  }
+  SyntheticEvaluator evaluator(toy, {.cancel_after = 5});
+  const SearchSummary summary = RunMethod(*MakeAdditiveSearch(), toy, evaluator);
+  EXPECT_EQ(summary.outcome, SearchOutcome::kInterrupted);
+  EXPECT_TRUE(summary.assignment.empty());
+}
+
+TEST(RivalsTest, ReportsSayWhatHappened) {
+  const Toy toy = EqualBlocks(3, 9);
+  SyntheticEvaluator evaluator(toy);
+  const SearchSummary summary =
+      RunMethod(*MakeUniformSearch(Objective(Statistic::kKlMean)), toy, evaluator);
+  EXPECT_NE(summary.BriefReport().find("budget met: 3 candidates"), std::string::npos)
+      << summary.BriefReport();
+  EXPECT_NE(SearchSummary().BriefReport().find("infeasible"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace bitbudget

@@ -1,0 +1,178 @@
+#include "runtime/tensor/format.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace bitbudget {
+namespace {
+
+Format Parse(const char* name) {
+  const absl::StatusOr<Format> format = ParseFormat(name);
+  EXPECT_TRUE(format.ok()) << format.status();
+  return format.value_or(Format{});
+}
+
+TEST(FormatTest, TheNamesOfAllSupportedFormats) {
+  std::vector<std::string> names;
+  for (const Format& format : SupportedFormats()) names.push_back(format.Name());
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"f32",
+                                      "bf16",
+                                      "f16",
+                                      "int8",
+                                      "int8-g32",
+                                      "int8-g64",
+                                      "int8-g128",
+                                      "int8z",
+                                      "int8z-g32",
+                                      "int8z-g64",
+                                      "int8z-g128",
+                                      "int4-g32",
+                                      "int4-g64",
+                                      "int4-g128",
+                                      "int4z-g32",
+                                      "int4z-g64",
+                                      "int4z-g128"}));
+}
+
+TEST(FormatTest, NamesRoundTripAndValuesAreDistinct) {
+  std::set<Format> seen;
+  for (const Format& format : SupportedFormats()) {
+    EXPECT_EQ(Parse(format.Name().c_str()), format);
+    EXPECT_TRUE(IsSupported(format));
+    EXPECT_TRUE(seen.insert(format).second) << format.Name();
+  }
+}
+
+TEST(FormatTest, ParsedFieldsMatchTheName) {
+  EXPECT_EQ(Parse("int4z-g64"), (Format{FormatKind::kInteger, 4, 64, true}));
+  EXPECT_EQ(Parse("int8"), (Format{FormatKind::kInteger, 8, 0, false}));
+  EXPECT_EQ(Parse("bf16"), kFormatBF16);
+}
+
+TEST(FormatTest, NearMissesAreRefusedWithTheListOfNames) {
+  for (const char* name : {"",
+                           " ",
+                           "int4",
+                           "int4z",
+                           "int4-g16",
+                           "int4-g256",
+                           "int4-g64 ",
+                           " int4-g64",
+                           "INT8",
+                           "Int8",
+                           "int8-g032",
+                           "int8-g0",
+                           "int8-g",
+                           "int8-",
+                           "int8-g32-g32",
+                           "int8g32",
+                           "int8z-",
+                           "int4-z-g64",
+                           "int3-g64",
+                           "int16",
+                           "fp16",
+                           "float16",
+                           "q8_0",
+                           "int4-g64\n",
+                           "int4-g+64",
+                           "int8-g4294967328"}) {
+    const absl::StatusOr<Format> format = ParseFormat(name);
+    ASSERT_FALSE(format.ok()) << name;
+    EXPECT_EQ(format.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(std::string(format.status().message()).find("int4-g64 int4-g128"), std::string::npos)
+        << format.status();
+  }
+  const std::string message(ParseFormat("int4-g65\n").status().message());
+  EXPECT_NE(message.find("\"int4-g65\\n\""), std::string::npos) << message;
+  EXPECT_FALSE(ParseFormat(absl::string_view("int8\0", 5)).ok());
+}
+
+TEST(FormatTest, UnsupportedValuesAreNotSupported) {
+  EXPECT_FALSE(IsSupported({FormatKind::kInteger, 4, 0, false}));
+  EXPECT_FALSE(IsSupported({FormatKind::kInteger, 3, 64, false}));
+  EXPECT_FALSE(IsSupported({FormatKind::kInteger, 8, -32, false}));
+  EXPECT_FALSE(IsSupported({FormatKind::kF32, 32, 64, false}));
+}
+
+TEST(FormatTest, GroupsCoverARow) {
+  const Format g32 = Parse("int4-g32");
+  EXPECT_EQ(g32.GroupsPerRow(0), 0);
+  EXPECT_EQ(g32.GroupsPerRow(1), 1);
+  EXPECT_EQ(g32.GroupsPerRow(32), 1);
+  EXPECT_EQ(g32.GroupsPerRow(33), 2);
+  EXPECT_EQ(g32.GroupsPerRow(std::numeric_limits<int64_t>::max()), int64_t{1} << 58);
+  EXPECT_EQ(g32.GroupSize(7), 32);
+  EXPECT_EQ(Parse("int8").GroupsPerRow(0), 0);
+  EXPECT_EQ(Parse("int8").GroupsPerRow(4097), 1);
+  EXPECT_EQ(Parse("int8").GroupSize(4097), 4097);
+  EXPECT_EQ(kFormatF16.GroupsPerRow(64), 0);
+  EXPECT_EQ(kFormatF16.GroupSize(64), 0);
+}
+
+TEST(SizeBitsTest, BitsPerWeightOfCommonFormats) {
+  constexpr int64_t kWeights = int64_t{4096} * 4096;
+  const auto per_weight = [](const char* name) {
+    return static_cast<double>(SizeBits(Parse(name), 4096, 4096)) / kWeights;  // exact
+  };
+  EXPECT_EQ(per_weight("f32"), 32.0);
+  EXPECT_EQ(per_weight("bf16"), 16.0);
+  EXPECT_EQ(per_weight("f16"), 16.0);
+  EXPECT_EQ(per_weight("int8"), 8.0 + 16.0 / 4096);
+  EXPECT_EQ(per_weight("int8z"), 8.0 + 24.0 / 4096);
+  EXPECT_EQ(per_weight("int8-g32"), 8.5);
+  EXPECT_EQ(per_weight("int8-g64"), 8.25);
+  EXPECT_EQ(per_weight("int8-g128"), 8.125);
+  EXPECT_EQ(per_weight("int8z-g32"), 8.75);
+  EXPECT_EQ(per_weight("int8z-g64"), 8.375);
+  EXPECT_EQ(per_weight("int8z-g128"), 8.1875);
+  EXPECT_EQ(per_weight("int4-g32"), 4.5);
+  EXPECT_EQ(per_weight("int4-g64"), 4.25);
+  EXPECT_EQ(per_weight("int4-g128"), 4.125);
+  EXPECT_EQ(per_weight("int4z-g32"), 4.625);
+  EXPECT_EQ(per_weight("int4z-g64"), 4.3125);
+  EXPECT_EQ(per_weight("int4z-g128"), 4.15625);
+}
+
+TEST(SizeBitsTest, PaddingIsCountedPerRow) {
+  EXPECT_EQ(SizeBits(Parse("int4-g32"), 3, 1), 3 * (8 + 16));
+  EXPECT_EQ(SizeBits(Parse("int4z-g32"), 3, 1), 3 * (8 + 16 + 8));
+  EXPECT_EQ(SizeBits(Parse("int4z-g32"), 3, 35), 3 * (18 * 8 + 2 * 16 + 8));
+  EXPECT_EQ(SizeBits(Parse("int4z-g32"), 3, 65), 3 * (33 * 8 + 3 * 16 + 16));
+  EXPECT_EQ(SizeBits(Parse("int8z-g32"), 2, 33), 2 * (33 * 8 + 2 * 16 + 2 * 8));
+}
+
+TEST(SizeBitsTest, EmptyMatricesHaveNoBits) {
+  for (const Format& format : SupportedFormats()) {
+    EXPECT_EQ(SizeBits(format, 0, 0), 0) << format.Name();
+    EXPECT_EQ(SizeBits(format, 0, 77), 0) << format.Name();
+    EXPECT_EQ(SizeBits(format, 77, 0), 0) << format.Name();
+    EXPECT_EQ(SizeBits(format, 0, std::numeric_limits<int64_t>::max()), 0) << format.Name();
+    EXPECT_EQ(SizeBits(format, std::numeric_limits<int64_t>::max(), 0), 0) << format.Name();
+  }
+}
+
+TEST(SizeBitsTest, HugeShapesAreExact) {
+  constexpr int64_t k2To30 = int64_t{1} << 30;
+  EXPECT_EQ(SizeBits(Parse("int4-g128"), k2To30, k2To30), int64_t{33} << 57);
+  EXPECT_EQ(SizeBits(kFormatF32, 1, int64_t{1} << 57), int64_t{1} << 62);
+  EXPECT_EQ(SizeBits(kFormatF32, (int64_t{1} << 58) - 1, 1), ((int64_t{1} << 58) - 1) << 5);
+  EXPECT_EQ(SizeBytes(Parse("int8"), 1, (int64_t{1} << 60) - 3), (int64_t{1} << 60) - 1);
+}
+
+TEST(SizeBitsDeathTest, SizesThatDoNotExistAreAProgrammersError) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(SizeBits(kFormatF32, int64_t{1} << 29, int64_t{1} << 29), "exceeds 2\\^63 bits");
+  EXPECT_DEATH(SizeBits(kFormatF32, 1, std::numeric_limits<int64_t>::max()), "exceeds 2\\^63 bits");
+  EXPECT_DEATH(SizeBits(kFormatF32, -1, 4), "-1");
+  EXPECT_DEATH(SizeBits({FormatKind::kInteger, 3, 64, false}, 1, 1), "int3-g64");
+}
+
+}  // namespace
+}  // namespace bitbudget

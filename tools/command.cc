@@ -1,0 +1,114 @@
+#include "tools/command.h"
+
+#include <limits>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "runtime/base/parallel.h"
+#include "tools/progress_bar.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr absl::string_view kUsagePayload = "bitbudget/usage";
+
+absl::Status& MutableCommandStatus() {
+  static absl::Status status;
+  return status;
+}
+
+nlohmann::ordered_json IntervalJson(const plans::Interval& interval) {
+  return nlohmann::ordered_json::array({interval.low(), interval.high()});
+}
+
+}  // namespace
+
+absl::Status UsageError(absl::Status status) {
+  status.SetPayload(kUsagePayload, absl::Cord());
+  return status;
+}
+
+bool IsUsageError(const absl::Status& status) {
+  return status.GetPayload(kUsagePayload).has_value();
+}
+
+Progress* ProcessProgress() {
+  static ProgressBar bar(ProgressBar::ForStderr());
+  return &bar;
+}
+
+void ModelOption::AddTo(CLI::App* app) {
+  app->add_option("MODEL", path, "Model folder in Hugging Face layout")->required();
+  app->add_option("--threads", threads, "Threads to use (default: all cores)")
+      ->check(CLI::Range(1, 1024));
+}
+
+int ModelOption::Threads() const { return threads > 0 ? threads : DefaultThreads(); }
+
+absl::StatusOr<std::unique_ptr<Model>> ModelOption::Load() const {
+  return Model::Load(path, Threads());
+}
+
+void ProbeFlags::AddTo(CLI::App* app) {
+  CLI::Option* text_option =
+      app->add_option("--text", text, "Take probes from this text file (windows of it)");
+  app->add_option("--prompts", prompts, "Take probes from this file, one prompt per line")
+      ->excludes(text_option);
+  app->add_option("--prefix", prefix, "Prompt tokens per probe")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  app->add_option("--completion", completion, "Completion tokens per probe")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  app->add_option("--seed", seed, "Seed of probes and random orders")->capture_default_str();
+}
+
+absl::StatusOr<ProbeOptions> ProbeFlags::Options() const {
+  ProbeOptions options;
+  if (!text.empty()) options.source = ProbeSource::kText;
+  if (!prompts.empty()) options.source = ProbeSource::kPrompts;
+  options.path = text.empty() ? prompts : text;
+  options.prefix_tokens = prefix;
+  options.completion_tokens = completion;
+  options.seed = seed;
+  return options;
+}
+
+absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text) {
+  std::vector<int32_t> tokens;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    int32_t token = 0;
+    if (!absl::SimpleAtoi(part, &token)) {
+      return UsageError(absl::InvalidArgumentError(
+          absl::StrCat("--tokens '", text, "': '", part, "' is not a token id")));
+    }
+    tokens.push_back(token);
+  }
+  return tokens;
+}
+
+nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics) {
+  nlohmann::ordered_json json;
+  json["fdt_mean"] = metrics.fdt_mean();
+  json["fdt_ci"] = IntervalJson(metrics.fdt_interval());
+  json["fdt_75"] = metrics.fdt_75();
+  json["fdt_75_ci"] = IntervalJson(metrics.fdt_75_interval());
+  json["sdt_mean"] = metrics.sdt_mean();
+  json["sdt_ci"] = IntervalJson(metrics.sdt_interval());
+  json["dppl"] = metrics.dppl();
+  json["dppl_ci"] = IntervalJson(metrics.dppl_interval());
+  json["kl_mean"] = metrics.kl_mean();
+  json["kl_ci"] = IntervalJson(metrics.kl_interval());
+  json["top1_agreement"] = metrics.top1_agreement();
+  return json;
+}
+
+void SetBody(CLI::App* command, std::function<absl::Status()> run) {
+  command->callback([run = std::move(run)] { MutableCommandStatus() = run(); });
+}
+
+const absl::Status& CommandStatus() { return MutableCommandStatus(); }
+
+}  // namespace bitbudget

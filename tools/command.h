@@ -1,0 +1,81 @@
+#ifndef BITBUDGET_TOOLS_COMMAND_H_
+#define BITBUDGET_TOOLS_COMMAND_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "planner/evaluate_job.h"
+#include "plans/plan.pb.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/probes.h"
+#include "runtime/model/model.h"
+
+namespace bitbudget {
+
+// Exit codes of the command.
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitUsage = 2,
+  kExitBadInput = 3,
+  kExitInfeasible = 4,
+  kExitInterrupted = 130,
+};
+
+// Marks an error as one of the command line: exit code 2 where other bad input is 3.
+absl::Status UsageError(absl::Status status);
+bool IsUsageError(const absl::Status& status);
+
+// Options that several commands share, and what they stand for.
+struct ModelOption {
+  std::string path;
+  int threads = 0;  // 0: all cores
+
+  void AddTo(CLI::App* app);
+  int Threads() const;
+  absl::StatusOr<std::unique_ptr<Model>> Load() const;
+};
+
+struct ProbeFlags {
+  std::string text;
+  std::string prompts;
+  int64_t prefix = 100;
+  int64_t completion = 100;
+  uint64_t seed = 0;
+
+  void AddTo(CLI::App* app);
+  absl::StatusOr<ProbeOptions> Options() const;
+};
+
+// "1,2,3" as token ids. Errors name the text.
+absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text);
+
+// Metrics as the fields that `eval --json` documents.
+nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics);
+
+// The progress display of the process: a bar on a terminal, plain lines elsewhere.
+Progress* ProcessProgress();
+
+// Registers `run` as the body of a subcommand; its status becomes the exit code.
+void SetBody(CLI::App* command, std::function<absl::Status()> run);
+
+// The status of the subcommand that ran.
+const absl::Status& CommandStatus();
+
+void AddPlanCommand(CLI::App* app);
+void AddScoreCommand(CLI::App* app);
+void AddEvalCommand(CLI::App* app);
+void AddGenerateCommand(CLI::App* app);
+void AddLogitsCommand(CLI::App* app);
+void AddTokenizeCommand(CLI::App* app);
+void AddShowCommand(CLI::App* app);
+void AddDiffCommand(CLI::App* app);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_TOOLS_COMMAND_H_

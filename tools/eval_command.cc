@@ -1,0 +1,147 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "planner/evaluate_job.h"
+#include "plans/plan_io.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/tensor/encoder.h"
+#include "tools/command.h"
+
+namespace bitbudget {
+namespace {
+
+struct EvalFlags {
+  ModelOption model;
+  ProbeFlags probes;
+  std::string plan;
+  std::string uniform;
+  std::string encoder = "clip";
+  std::string activations = "int16";
+  int64_t probe_count = EvaluateOptions().probe_count;
+  bool json = false;
+};
+
+absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
+  EvaluateOptions options;
+  if (!flags.uniform.empty()) {
+    BB_ASSIGN_OR_RETURN(options.uniform, ParseFormat(flags.uniform));
+  }
+  BB_RETURN_IF_ERROR(MakeEncoder(flags.encoder).status());
+  options.encoder = flags.encoder;
+  BB_ASSIGN_OR_RETURN(options.activations, ParseActivations(flags.activations));
+  BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
+  options.probe_count = flags.probe_count;
+  options.threads = flags.model.Threads();
+  return options;
+}
+
+nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
+  nlohmann::ordered_json json = {{"size_bytes", report.size_bytes},
+                                 {"bits_per_weight", report.bits_per_weight}};
+  json.update(MetricsJson(report.metrics));
+  json["ppl_reference"] = nullptr;
+  json["ppl_candidate"] = nullptr;
+  if (report.ppl_reference.has_value()) json["ppl_reference"] = *report.ppl_reference;
+  if (report.ppl_candidate.has_value()) json["ppl_candidate"] = *report.ppl_candidate;
+  json["noise_floor"] = MetricsJson(report.noise_floor);
+  json["completion_tokens"] = report.completion_tokens;
+  json["per_probe"] = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < report.probes.size(); ++i) {
+    const Probe& probe = report.probes[i];
+    const ProbeResult& result = report.evaluation[i];
+    json["per_probe"].push_back(
+        {{"prompt_tokens",
+          std::vector<int32_t>(probe.tokens.begin(), probe.tokens.begin() + probe.prompt)},
+         {"fdt", result.fdt},
+         {"sdt", result.sdt},
+         {"tokens", result.tokens},
+         {"nll", result.nll_sum},
+         {"kl", result.kl_sum}});
+  }
+  return json;
+}
+
+void PrintRow(const char* name,
+              double value,
+              const plans::Interval& interval,
+              double floor,
+              const char* unit) {
+  std::printf("  %-22s %10.5g   [%.5g, %.5g]   noise floor %.3g %s\n",
+              name,
+              value,
+              interval.low(),
+              interval.high(),
+              floor,
+              unit);
+}
+
+void PrintReport(const EvaluateReport& report) {
+  const plans::Metrics& metrics = report.metrics;
+  const plans::Metrics& floor = report.noise_floor;
+  std::printf(
+      "size %lld bytes, %.4f bits per weight; %zu held-out probes, up to %lld tokens each\n",
+      static_cast<long long>(report.size_bytes),
+      report.bits_per_weight,
+      report.probes.size(),
+      static_cast<long long>(report.completion_tokens));
+  PrintRow("FDT mean", metrics.fdt_mean(), metrics.fdt_interval(), floor.fdt_mean(), "tokens");
+  PrintRow(
+      "FDT 75th percentile", metrics.fdt_75(), metrics.fdt_75_interval(), floor.fdt_75(), "tokens");
+  PrintRow("SDT mean", metrics.sdt_mean(), metrics.sdt_interval(), floor.sdt_mean(), "tokens");
+  PrintRow("divergent perplexity", metrics.dppl(), metrics.dppl_interval(), floor.dppl(), "");
+  PrintRow("KL mean", metrics.kl_mean(), metrics.kl_interval(), floor.kl_mean(), "nats/token");
+  std::printf("  %-22s %10.5g %%\n", "top-1 agreement", 100 * metrics.top1_agreement());
+  if (report.ppl_candidate.has_value()) {
+    std::printf("  %-22s %10.5g   reference %.5g\n",
+                "perplexity",
+                *report.ppl_candidate,
+                *report.ppl_reference);
+  }
+}
+
+absl::Status RunEval(const EvalFlags& flags) {
+  absl::StatusOr<EvaluateOptions> options = OptionsOf(flags);
+  if (!options.ok()) return UsageError(options.status());
+  if (!flags.plan.empty()) {
+    BB_ASSIGN_OR_RETURN(options->plan, ReadPlan(flags.plan));
+  }
+  if (const absl::Status status = options->Validate(); !status.ok()) return UsageError(status);
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  BB_ASSIGN_OR_RETURN(const EvaluateReport report,
+                      RunEvaluateJob(*model, *options, ProcessProgress()));
+  if (flags.json) {
+    std::printf("%s\n", ReportJson(report).dump(2).c_str());
+  } else {
+    PrintReport(report);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddEvalCommand(CLI::App* app) {
+  CLI::App* command =
+      app->add_subcommand("eval", "Measure a plan or a uniform format on held-out probes");
+  auto flags = std::make_shared<EvalFlags>();
+  flags->model.AddTo(command);
+  CLI::Option_group* what = command->add_option_group("what");
+  what->add_option("--plan", flags->plan, "Plan to evaluate");
+  what->add_option("--uniform", flags->uniform, "Format to give every component, e.g. int4-g64");
+  what->require_option(1);
+  command->add_option("--encoder", flags->encoder, "Encoder for --uniform: clip or rtn")
+      ->capture_default_str();
+  command
+      ->add_option(
+          "--activations", flags->activations, "Run integer formats on int16 or f32 activations")
+      ->capture_default_str();
+  command->add_option("--probes", flags->probe_count, "Held-out probes")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
+  flags->probes.AddTo(command);
+  command->add_flag("--json", flags->json, "Print the result as JSON, with every probe");
+  SetBody(command, [flags] { return RunEval(*flags); });
+}
+
+}  // namespace bitbudget

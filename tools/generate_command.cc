@@ -1,0 +1,114 @@
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "planner/workbench.h"
+#include "plans/plan_io.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/model/generate.h"
+#include "tools/command.h"
+
+namespace bitbudget {
+namespace {
+
+struct GenerateFlags {
+  ModelOption model;
+  std::string plan;
+  std::string prompt;
+  std::string tokens;
+  std::string activations = "int16";
+  int64_t count = 100;
+  bool sample = false;
+  uint64_t seed = 0;
+  bool json = false;
+};
+
+// The prompt's token ids: given ones as they are, text behind the beginning-of-sequence token.
+absl::StatusOr<std::vector<int32_t>> PromptTokens(const GenerateFlags& flags, const Model& model) {
+  if (!flags.tokens.empty()) return ParseTokens(flags.tokens);
+  if (model.tokenizer() == nullptr) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        model.path(), ": has no tokenizer.model, which --prompt needs; give --tokens instead"));
+  }
+  std::vector<int32_t> tokens;
+  if (model.config().bos_token_id.has_value()) tokens.push_back(*model.config().bos_token_id);
+  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> text, model.tokenizer()->Encode(flags.prompt));
+  tokens.insert(tokens.end(), text.begin(), text.end());
+  return tokens;
+}
+
+absl::Status RunGenerate(const GenerateFlags& flags) {
+  const absl::StatusOr<Activations> activations = ParseActivations(flags.activations);
+  if (!activations.ok()) return UsageError(activations.status());
+  std::optional<plans::Plan> plan;
+  if (!flags.plan.empty()) {
+    BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));
+  }
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptTokens(flags, *model));
+  WorkbenchOptions options;
+  options.activations = *activations;
+  options.threads = flags.model.Threads();
+  if (plan.has_value()) options.encoder = plan->options().encoder();
+  const int64_t context = static_cast<int64_t>(prompt.size()) + flags.count - 1;
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
+                      Workbench::Create(*model, options, context));
+  WeightSet weights = bench->reference().set();
+  if (plan.has_value()) {
+    BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, *model));
+    BB_ASSIGN_OR_RETURN(weights, bench->bank()->Weights(assignment, options.threads));
+  }
+  GenerateOptions generate;
+  generate.max_tokens = flags.count;
+  if (flags.sample) generate.greedy_tokens = 0;
+  generate.seed = flags.seed;
+  generate.threads = options.threads;
+  BB_ASSIGN_OR_RETURN(
+      const std::vector<Generation> generations,
+      Generate(bench->transformer(), weights, {&prompt, 1}, generate, ProcessProgress()));
+  const std::vector<int32_t>& tokens = generations[0].tokens;
+  if (flags.json) {
+    nlohmann::ordered_json json = {{"prompt_tokens", prompt}, {"tokens", tokens}};
+    if (model->tokenizer() != nullptr) json["text"] = model->tokenizer()->Decode(tokens);
+    std::printf("%s\n",
+                json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+  } else if (model->tokenizer() != nullptr) {
+    std::vector<int32_t> all = prompt;
+    all.insert(all.end(), tokens.begin(), tokens.end());
+    std::printf("%s\n", model->tokenizer()->Decode(all).c_str());
+  } else {
+    std::printf("%s\n", absl::StrJoin(tokens, ",").c_str());
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddGenerateCommand(CLI::App* app) {
+  CLI::App* command =
+      app->add_subcommand("generate", "Continue a prompt with the model or with a plan of it");
+  auto flags = std::make_shared<GenerateFlags>();
+  flags->model.AddTo(command);
+  command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
+  CLI::Option_group* what = command->add_option_group("prompt");
+  what->add_option("--prompt", flags->prompt, "Text to continue");
+  what->add_option("--tokens", flags->tokens, "Token ids to continue, e.g. 1,2,3");
+  what->require_option(1);
+  command->add_option("-n", flags->count, "New tokens (ends early at an end-of-sequence token)")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  CLI::Option* sample =
+      command->add_flag("--sample", flags->sample, "Sample at temperature 1 instead of greedily");
+  command->add_option("--seed", flags->seed, "Seed of --sample")
+      ->capture_default_str()
+      ->needs(sample);
+  command->add_option("--activations", flags->activations, "int16 or f32")->capture_default_str();
+  command->add_flag("--json", flags->json, "Print token ids as JSON");
+  SetBody(command, [flags] { return RunGenerate(*flags); });
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,99 @@
+#include <algorithm>
+#include <bit>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "planner/workbench.h"
+#include "plans/plan_io.h"
+#include "runtime/base/atomic_file.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/model/generate.h"
+#include "tools/command.h"
+
+namespace bitbudget {
+namespace {
+
+struct LogitsFlags {
+  ModelOption model;
+  std::string plan;
+  std::string tokens;
+  std::string out;
+  std::string activations = "int16";
+};
+
+// A float32 [rows, cols] array in NumPy's .npy format, version 1.0.
+std::string NpyBytes(std::span<const float> values, int64_t rows, int64_t cols) {
+  static_assert(std::endian::native == std::endian::little);
+  std::string header =
+      absl::StrCat("{'descr': '<f4', 'fortran_order': False, 'shape': (", rows, ", ", cols, "), }");
+  // Magic, version and length take 10 bytes; the data starts at a multiple of 64.
+  header.append(63 - (10 + header.size()) % 64, ' ');
+  header.push_back('\n');
+  std::string bytes("\x93NUMPY\x01\x00", 8);
+  bytes.push_back(static_cast<char>(header.size() & 0xff));
+  bytes.push_back(static_cast<char>(header.size() >> 8));
+  bytes += header;
+  bytes.append(reinterpret_cast<const char*>(values.data()), values.size_bytes());
+  return bytes;
+}
+
+absl::Status RunLogits(const LogitsFlags& flags) {
+  const absl::StatusOr<Activations> activations = ParseActivations(flags.activations);
+  if (!activations.ok()) return UsageError(activations.status());
+  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ParseTokens(flags.tokens));
+  BB_RETURN_IF_ERROR(CheckWritable(flags.out));
+  std::optional<plans::Plan> plan;
+  if (!flags.plan.empty()) {
+    BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));
+  }
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  const ModelConfig& config = model->config();
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= config.vocab_size) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--tokens: token ", token, " is outside the vocabulary of ", config.vocab_size));
+    }
+  }
+  WorkbenchOptions options;
+  options.activations = *activations;
+  options.threads = flags.model.Threads();
+  if (plan.has_value()) options.encoder = plan->options().encoder();
+  const int64_t rows = static_cast<int64_t>(tokens.size());
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
+                      Workbench::Create(*model, options, rows));
+  WeightSet weights = bench->reference().set();
+  if (plan.has_value()) {
+    BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, *model));
+    BB_ASSIGN_OR_RETURN(weights, bench->bank()->Weights(assignment, options.threads));
+  }
+  TransformerWorkspace workspace;
+  workspace.threads = options.threads;
+  const Transformer& transformer = bench->transformer();
+  AlignedBuffer<float> x(rows * config.hidden_size);
+  AlignedBuffer<float> logits(rows * config.vocab_size);
+  transformer.Embed(weights, tokens, x.data());
+  const SequenceRows sequence{rows, nullptr};
+  for (int stage = 1; stage + 1 < NumStages(config); ++stage) {
+    transformer.RunStage(stage, weights, {&sequence, 1}, x.data(), &workspace);
+  }
+  transformer.Logits(weights, x.data(), config.hidden_size, rows, logits.data(), &workspace);
+  return WriteFileAtomically(flags.out, NpyBytes(logits.span(), rows, config.vocab_size));
+}
+
+}  // namespace
+
+void AddLogitsCommand(CLI::App* app) {
+  CLI::App* command =
+      app->add_subcommand("logits", "Write the logits of a token sequence as a NumPy file");
+  auto flags = std::make_shared<LogitsFlags>();
+  flags->model.AddTo(command);
+  command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
+  command->add_option("--tokens", flags->tokens, "Token ids, e.g. 1,2,3")->required();
+  command->add_option("--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
+  command->add_option("--activations", flags->activations, "int16 or f32")->capture_default_str();
+  SetBody(command, [flags] { return RunLogits(*flags); });
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,89 @@
+// The bitbudget command.
+
+#include <gflags/gflags.h>
+#include <glog/logging.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <new>
+#include <string>
+
+#include "absl/status/status.h"
+#include "planner/constraints.h"
+#include "runtime/kernels/table.h"
+#include "tools/command.h"
+#include "tools/interrupt.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr const char* kDescription =
+    "Decides, for a language model and a memory budget, which format every weight matrix gets,\n"
+    "proves the decision by running it, and writes it down as a plan.";
+
+constexpr const char* kFooter =
+    "Exit codes: 0 done, 2 usage, 3 bad input, 4 no assignment fits the budget, 130 interrupted.\n"
+    "Results go to standard output; progress and messages to standard error.\n"
+    "BITBUDGET_CPU=portable|avx2 selects the kernels (default: the fastest this machine has).";
+
+int ExitCodeOf(const absl::Status& status) {
+  if (status.ok()) return kExitOk;
+  if (absl::IsCancelled(status)) return kExitInterrupted;
+  if (IsUsageError(status)) return kExitUsage;
+  if (IsInfeasible(status)) return kExitInfeasible;
+  return kExitBadInput;
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app(kDescription, "bitbudget");
+  app.footer(kFooter);
+  app.require_subcommand(1);
+  app.set_version_flag("--version", BITBUDGET_VERSION);
+  int verbosity = 0;
+  app.add_option("--v", verbosity, "Diagnostics on standard error: 0 (off) to 3");
+  app.fallthrough();
+  AddPlanCommand(&app);
+  AddEvalCommand(&app);
+  AddScoreCommand(&app);
+  AddShowCommand(&app);
+  AddDiffCommand(&app);
+  AddGenerateCommand(&app);
+  AddTokenizeCommand(&app);
+  AddLogitsCommand(&app);
+
+  google::InitGoogleLogging(argv[0]);
+  FLAGS_logtostderr = true;
+  FLAGS_minloglevel = google::WARNING;
+  app.parse_complete_callback([&] {
+    FLAGS_v = verbosity;
+    if (verbosity > 0) FLAGS_minloglevel = google::INFO;
+  });
+
+  if (const absl::Status status = CheckKernelOverride(); !status.ok()) {
+    std::fprintf(stderr, "bitbudget: %s\n", std::string(status.message()).c_str());
+    return kExitUsage;
+  }
+  const InterruptGuard interrupt_guard;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  const absl::Status& status = CommandStatus();
+  if (!status.ok()) {
+    std::fprintf(stderr, "bitbudget: %s\n", std::string(status.message()).c_str());
+  }
+  return ExitCodeOf(status);
+}
+
+}  // namespace
+}  // namespace bitbudget
+
+int main(int argc, char** argv) {
+  try {
+    return bitbudget::Main(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "bitbudget: out of memory\n");
+    return bitbudget::kExitBadInput;
+  }
+}

@@ -1,0 +1,170 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "planner/plan_job.h"
+#include "plans/plan_io.h"
+#include "plans/render.h"
+#include "plans/validate.h"
+#include "runtime/base/atomic_file.h"
+#include "runtime/base/status_macros.h"
+#include "tools/command.h"
+
+namespace bitbudget {
+namespace {
+
+struct PlanFlags {
+  ModelOption model;
+  ProbeFlags probes;
+  std::string budget;
+  std::string out;
+  std::string formats;
+  std::vector<std::string> pins;
+  std::vector<std::string> min_bits;
+  std::string search = "greedy";
+  std::string scorer = "lim";
+  std::string objective = "fdt";
+  std::string encoder = "clip";
+  std::string activations = "int16";
+  int64_t search_probes = PlanOptions().search_probes;
+  int64_t held_out_probes = PlanOptions().held_out_probes;
+  bool json = false;
+};
+
+absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
+  PlanOptions options;
+  BB_ASSIGN_OR_RETURN(options.budget, ParseBudget(flags.budget));
+  if (!flags.formats.empty()) {
+    BB_ASSIGN_OR_RETURN(options.constraints.formats, ParseFormatList(flags.formats));
+  }
+  for (const std::string& text : flags.pins) {
+    BB_ASSIGN_OR_RETURN(const Constraints::Pin pin, ParsePin(text));
+    options.constraints.pins.push_back(pin);
+  }
+  for (const std::string& text : flags.min_bits) {
+    BB_ASSIGN_OR_RETURN(const Constraints::MinBits rule, ParseMinBits(text));
+    options.constraints.min_bits.push_back(rule);
+  }
+  options.pin_texts = flags.pins;
+  options.min_bits_texts = flags.min_bits;
+  options.search = flags.search;
+  options.scorer = flags.scorer;
+  BB_ASSIGN_OR_RETURN(options.objective, ParseStatistic(flags.objective));
+  options.encoder = flags.encoder;
+  BB_ASSIGN_OR_RETURN(options.activations, ParseActivations(flags.activations));
+  BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
+  options.search_probes = flags.search_probes;
+  options.held_out_probes = flags.held_out_probes;
+  options.threads = flags.model.Threads();
+  BB_RETURN_IF_ERROR(options.Validate());
+  return options;
+}
+
+nlohmann::ordered_json PlanJson(const plans::Plan& plan, double seconds) {
+  nlohmann::ordered_json json;
+  json["size_bytes"] = PlanSizeBytes(plan);
+  json["bits_per_weight"] = PlanBitsPerWeight(plan);
+  json["budget_bytes"] = plan.budget().bytes();
+  json["complete"] = plan.complete();
+  json["search"] = {{"candidates", plan.search().candidates()},
+                    {"rounds", plan.search().rounds()},
+                    {"computed", plan.search().computed()},
+                    {"naive", plan.search().naive()},
+                    {"seconds", seconds}};
+  if (!plan.has_held_out()) return json;
+  const plans::HeldOut& held_out = plan.held_out();
+  json["held_out"] = MetricsJson(held_out.plan());
+  json["held_out"]["noise_floor"] = MetricsJson(held_out.noise_floor());
+  json["held_out"]["completion_tokens"] = plan.options().completion_tokens();
+  json["held_out"]["probes"] = plan.options().held_out_probes();
+  if (!held_out.uniform_format().empty()) {
+    nlohmann::ordered_json uniform = MetricsJson(held_out.uniform());
+    nlohmann::ordered_json head = {{"format", held_out.uniform_format()},
+                                   {"size_bytes", held_out.uniform_size_bytes()}};
+    head.update(uniform);
+    json["uniform"] = head;
+    json["fdt_difference_ci"] = {held_out.fdt_difference().low(), held_out.fdt_difference().high()};
+    json["kl_difference_ci"] = {held_out.kl_difference().low(), held_out.kl_difference().high()};
+  }
+  json["uniform_emitted"] = held_out.uniform_emitted();
+  return json;
+}
+
+absl::Status RunPlan(const PlanFlags& flags) {
+  const absl::StatusOr<PlanOptions> options = OptionsOf(flags);
+  if (!options.ok()) return UsageError(options.status());
+  BB_RETURN_IF_ERROR(CheckWritable(flags.out));
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  const absl::Time start = absl::Now();
+  BB_ASSIGN_OR_RETURN(const plans::Plan plan, RunPlanJob(*model, *options, ProcessProgress()));
+  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  BB_RETURN_IF_ERROR(WritePlan(plan, flags.out));
+  if (flags.json) {
+    std::printf("%s\n", PlanJson(plan, seconds).dump(2).c_str());
+  } else {
+    std::printf(
+        "%s\nwritten to %s (%.0f s)\n", RenderPlan(plan).c_str(), flags.out.c_str(), seconds);
+  }
+  if (!plan.complete()) {
+    return absl::CancelledError(
+        absl::StrCat("interrupted; ", flags.out, " holds the best plan so far, marked incomplete"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddPlanCommand(CLI::App* app) {
+  CLI::App* command = app->add_subcommand("plan", "Search for a plan that fits a budget");
+  auto flags = std::make_shared<PlanFlags>();
+  flags->model.AddTo(command);
+  command
+      ->add_option("--budget",
+                   flags->budget,
+                   "Size of the whole model: 4.5bpw, 3.2GiB, 12345678B or 60% of it as it stands")
+      ->required();
+  command->add_option("--out", flags->out, "Plan to write (.json: as JSON, else binary)")
+      ->required();
+  command->add_option("--search", flags->search, "greedy, additive, layerwise, uniform or random")
+      ->capture_default_str();
+  command->add_option("--scorer", flags->scorer, "Block order of layerwise: lim or zd")
+      ->capture_default_str();
+  command->add_option("--objective", flags->objective, "fdt, fdt75, sdt, dppl or kl")
+      ->capture_default_str();
+  command->add_option("--formats", flags->formats, "Formats to choose from, comma-separated");
+  command
+      ->add_option(
+          "--pin", flags->pins, "REGEX=FORMAT: fix components whose name matches (repeatable)")
+      ->expected(1)
+      ->take_all();
+  command
+      ->add_option("--min-bits",
+                   flags->min_bits,
+                   "REGEX=N: at least N bits for components whose name matches (repeatable)")
+      ->expected(1)
+      ->take_all();
+  command->add_option("--encoder", flags->encoder, "clip (error-minimising) or rtn")
+      ->capture_default_str();
+  command
+      ->add_option("--activations",
+                   flags->activations,
+                   "Validate integer formats on int16 or f32 activations")
+      ->capture_default_str();
+  command->add_option("--probes", flags->search_probes, "Probes that the search uses")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
+  command
+      ->add_option(
+          "--held-out-probes", flags->held_out_probes, "Probes that the result is shown on")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
+  flags->probes.AddTo(command);
+  command->add_flag("--json", flags->json, "Print the result as JSON");
+  SetBody(command, [flags] { return RunPlan(*flags); });
+}
+
+}  // namespace bitbudget

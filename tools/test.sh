@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change is merged: formatting, the order between layers, a
+# build without warnings, and the whole test suite.
+#   tools/test.sh              with the release preset
+#   tools/test.sh --sanitize   and again with AddressSanitizer and UndefinedBehaviorSanitizer
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+presets=(release)
+case "${1:-}" in
+  '') ;;
+  --sanitize) presets+=(asan-ubsan) ;;
+  *)
+    echo "usage: tools/test.sh [--sanitize]" >&2
+    exit 2
+    ;;
+esac
+
+jobs=$(nproc)
+launcher=()
+if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
+export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "packages"
+tools/setup.sh
+step "formatting"
+tools/format.sh --check
+step "layers"
+python3 -B tests/tools/layering_test.py --self-check
+python3 -B tests/tools/layering_test.py
+
+for preset in "${presets[@]}"; do
+  step "$preset: build"
+  cmake --preset "$preset" -DBITBUDGET_WERROR=ON "${launcher[@]}"
+  cmake --build --preset "$preset" --parallel "$jobs"
+  step "$preset: tests"
+  ctest --preset "$preset" --parallel "$jobs" --no-tests=error | tee "build/$preset/ctest.log"
+done
+
+step "summary"
+for preset in "${presets[@]}"; do
+  echo "$preset: $(grep -E 'tests passed' "build/$preset/ctest.log")"
+done
