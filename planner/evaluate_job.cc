@@ -7,7 +7,6 @@
 #include "planner/measure.h"
 #include "planner/workbench.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/eval/perplexity.h"
 
 namespace bitbudget {
 
@@ -63,14 +62,18 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   if (!windows.empty()) {
     BB_ASSIGN_OR_RETURN(const WeightSet weights,
                         bench->bank()->Weights(assignment, options.threads));
-    for (const auto& [set_weights, result] :
-         {std::pair(&bench->reference().set(), &report.ppl_reference),
-          std::pair(&weights, &report.ppl_candidate)}) {
-      BB_ASSIGN_OR_RETURN(
-          const TextLikelihood likelihood,
-          MeasureText(bench->transformer(), *set_weights, windows, options.threads, progress));
-      *result = likelihood.Perplexity();
-    }
+    plans::TextPerplexity& text = report.text.emplace();
+    double value = 0;
+    BB_RETURN_IF_ERROR(MeasurePerplexity(*bench,
+                                         bench->reference().set(),
+                                         windows,
+                                         progress,
+                                         &value,
+                                         text.mutable_reference_interval()));
+    text.set_reference(value);
+    BB_RETURN_IF_ERROR(MeasurePerplexity(
+        *bench, weights, windows, progress, &value, text.mutable_plan_interval()));
+    text.set_plan(value);
   }
   return report;
 }

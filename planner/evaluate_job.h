@@ -39,8 +39,8 @@ struct EvaluateReport {
   Evaluation evaluation;  // one result per probe
   plans::Metrics metrics;
   plans::Metrics noise_floor;
-  // Perplexity on natural text; absent unless the probes are text.
-  std::optional<double> ppl_reference, ppl_candidate;
+  // On natural text (reference and plan set); absent unless the probes are text.
+  std::optional<plans::TextPerplexity> text;
 };
 
 // Measures an assignment on held-out probes. Errors as the parts'; kCancelled on interruption.

@@ -1,6 +1,7 @@
 #include "planner/measure.h"
 
 #include "runtime/base/status_macros.h"
+#include "runtime/eval/perplexity.h"
 
 namespace bitbudget {
 
@@ -50,6 +51,20 @@ absl::StatusOr<ProbeSet> MakeProbeSet(
   set.evaluator = std::make_unique<Evaluator>(
       bench->transformer(), *set.reference, bench->bank(), evaluator_options, progress);
   return set;
+}
+
+absl::Status MeasurePerplexity(const Workbench& bench,
+                               const WeightSet& weights,
+                               std::span<const std::vector<int32_t>> windows,
+                               Progress* progress,
+                               double* perplexity,
+                               plans::Interval* interval) {
+  BB_ASSIGN_OR_RETURN(
+      const Evaluation likelihood,
+      MeasureText(bench.transformer(), weights, windows, bench.options().threads, progress));
+  *perplexity = Compute(Statistic::kDppl, likelihood);
+  *interval = ToProto(BootstrapInterval(Statistic::kDppl, likelihood));
+  return absl::OkStatus();
 }
 
 }  // namespace bitbudget

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -30,6 +31,14 @@ struct ProbeSet {
 // Errors as ProbeMaker::Prompts and ReferenceRun::Create. Everything passed in outlives the set.
 absl::StatusOr<ProbeSet> MakeProbeSet(
     const ProbeMaker& maker, ProbeRole role, int64_t count, Workbench* bench, Progress* progress);
+
+// Runs `weights` over windows of natural text; sets *perplexity and its interval.
+absl::Status MeasurePerplexity(const Workbench& bench,
+                               const WeightSet& weights,
+                               std::span<const std::vector<int32_t>> windows,
+                               Progress* progress,
+                               double* perplexity,
+                               plans::Interval* interval);
 
 }  // namespace bitbudget
 

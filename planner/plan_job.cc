@@ -185,8 +185,38 @@ class PlanJob {
         held_out.set_uniform_emitted(true);
         *assignment = uniform;
       }
+      progress_->Update(3);
     }
     progress_->End();
+    return MeasureHeldOutText(*assignment, uniform_format);
+  }
+
+  // Perplexity of the emitted assignment and of uniform beside the reference's, where there is
+  // text.
+  absl::Status MeasureHeldOutText(const Assignment& assignment,
+                                  const std::optional<Format>& uniform_format) {
+    const auto windows = maker_->TextWindows(ProbeRole::kHeldOut, options_.held_out_probes);
+    if (windows.empty()) return absl::OkStatus();
+    plans::TextPerplexity& text = *plan_.mutable_held_out()->mutable_text();
+    const auto measure = [&](const WeightSet& weights, plans::Interval* interval) {
+      double perplexity = 0;
+      const absl::Status status =
+          MeasurePerplexity(*bench_, weights, windows, progress_, &perplexity, interval);
+      return status.ok() ? absl::StatusOr<double>(perplexity) : status;
+    };
+    BB_ASSIGN_OR_RETURN(const double reference,
+                        measure(bench_->reference().set(), text.mutable_reference_interval()));
+    text.set_reference(reference);
+    BB_ASSIGN_OR_RETURN(const WeightSet weights,
+                        bench_->bank()->Weights(assignment, options_.threads));
+    BB_ASSIGN_OR_RETURN(const double plan, measure(weights, text.mutable_plan_interval()));
+    text.set_plan(plan);
+    if (!uniform_format.has_value()) return absl::OkStatus();
+    BB_ASSIGN_OR_RETURN(const WeightSet uniform_weights,
+                        bench_->bank()->Weights(UniformOver(*uniform_format), options_.threads));
+    BB_ASSIGN_OR_RETURN(const double uniform,
+                        measure(uniform_weights, text.mutable_uniform_interval()));
+    text.set_uniform(uniform);
     return absl::OkStatus();
   }
 

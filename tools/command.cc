@@ -105,6 +105,16 @@ nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics) {
   return json;
 }
 
+nlohmann::ordered_json PerplexityJson(const plans::TextPerplexity* text) {
+  nlohmann::ordered_json json = {{"ppl_reference", nullptr}, {"ppl_candidate", nullptr}};
+  if (text == nullptr) return json;
+  json["ppl_reference"] = text->reference();
+  json["ppl_candidate"] = text->plan();
+  json["ppl_reference_ci"] = IntervalJson(text->reference_interval());
+  json["ppl_candidate_ci"] = IntervalJson(text->plan_interval());
+  return json;
+}
+
 void SetBody(CLI::App* command, std::function<absl::Status()> run) {
   command->callback([run = std::move(run)] { MutableCommandStatus() = run(); });
 }

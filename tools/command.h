@@ -58,6 +58,9 @@ absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text);
 // Metrics as the fields that `eval --json` documents.
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics);
 
+// ppl_reference, ppl_candidate and their intervals; nulls where there was no text.
+nlohmann::ordered_json PerplexityJson(const plans::TextPerplexity* text);
+
 // The progress display of the process: a bar on a terminal, plain lines elsewhere.
 Progress* ProcessProgress();
 

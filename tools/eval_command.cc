@@ -41,10 +41,7 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
   nlohmann::ordered_json json = {{"size_bytes", report.size_bytes},
                                  {"bits_per_weight", report.bits_per_weight}};
   json.update(MetricsJson(report.metrics));
-  json["ppl_reference"] = nullptr;
-  json["ppl_candidate"] = nullptr;
-  if (report.ppl_reference.has_value()) json["ppl_reference"] = *report.ppl_reference;
-  if (report.ppl_candidate.has_value()) json["ppl_candidate"] = *report.ppl_candidate;
+  json.update(PerplexityJson(report.text.has_value() ? &*report.text : nullptr));
   json["noise_floor"] = MetricsJson(report.noise_floor);
   json["completion_tokens"] = report.completion_tokens;
   json["per_probe"] = nlohmann::ordered_json::array();
@@ -93,11 +90,13 @@ void PrintReport(const EvaluateReport& report) {
   PrintRow("divergent perplexity", metrics.dppl(), metrics.dppl_interval(), floor.dppl(), "");
   PrintRow("KL mean", metrics.kl_mean(), metrics.kl_interval(), floor.kl_mean(), "nats/token");
   std::printf("  %-22s %10.5g %%\n", "top-1 agreement", 100 * metrics.top1_agreement());
-  if (report.ppl_candidate.has_value()) {
-    std::printf("  %-22s %10.5g   reference %.5g\n",
+  if (report.text.has_value()) {
+    std::printf("  %-22s %10.5g   [%.5g, %.5g]   reference %.5g\n",
                 "perplexity",
-                *report.ppl_candidate,
-                *report.ppl_reference);
+                report.text->plan(),
+                report.text->plan_interval().low(),
+                report.text->plan_interval().high(),
+                report.text->reference());
   }
 }
 

@@ -77,7 +77,10 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, double seconds) {
                     {"seconds", seconds}};
   if (!plan.has_held_out()) return json;
   const plans::HeldOut& held_out = plan.held_out();
-  json["held_out"] = MetricsJson(held_out.plan());
+  // What was emitted comes first; a search result that lost to uniform is shown beside it.
+  json["held_out"] = MetricsJson(held_out.uniform_emitted() ? held_out.uniform() : held_out.plan());
+  if (held_out.uniform_emitted()) json["rejected"] = MetricsJson(held_out.plan());
+  json["held_out"].update(PerplexityJson(held_out.has_text() ? &held_out.text() : nullptr));
   json["held_out"]["noise_floor"] = MetricsJson(held_out.noise_floor());
   json["held_out"]["completion_tokens"] = plan.options().completion_tokens();
   json["held_out"]["probes"] = plan.options().held_out_probes();

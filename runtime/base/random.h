@@ -1,6 +1,7 @@
 #ifndef BITBUDGET_RUNTIME_BASE_RANDOM_H_
 #define BITBUDGET_RUNTIME_BASE_RANDOM_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <utility>

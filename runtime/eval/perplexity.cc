@@ -1,8 +1,5 @@
 #include "runtime/eval/perplexity.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "absl/status/status.h"
 #include "runtime/base/parallel.h"
 #include "runtime/eval/forward.h"
@@ -10,24 +7,13 @@
 
 namespace bitbudget {
 
-double TextLikelihood::Perplexity() const {
-  double nll = 0;
-  int64_t tokens = 0;
-  for (const Window& window : windows) {
-    nll += window.nll_sum;
-    tokens += window.tokens;
-  }
-  return std::exp(nll / static_cast<double>(std::max<int64_t>(tokens, 1)));
-}
-
-absl::StatusOr<TextLikelihood> MeasureText(const Transformer& transformer,
-                                           const WeightSet& weights,
-                                           std::span<const std::vector<int32_t>> windows,
-                                           int threads,
-                                           Progress* progress) {
+absl::StatusOr<Evaluation> MeasureText(const Transformer& transformer,
+                                       const WeightSet& weights,
+                                       std::span<const std::vector<int32_t>> windows,
+                                       int threads,
+                                       Progress* progress) {
   const ModelConfig& config = transformer.model().config();
-  TextLikelihood result;
-  result.windows.resize(windows.size());
+  Evaluation result(windows.size());
   std::vector<ForwardScratch> scratch(threads);
   progress->Begin("perplexity", static_cast<int64_t>(windows.size()));
   SharedProgress shared(progress);
@@ -41,8 +27,8 @@ absl::StatusOr<TextLikelihood> MeasureText(const Transformer& transformer,
     ws.logits.Resize(probe.rows() * config.vocab_size);
     transformer.Logits(
         weights, ws.x.data(), config.hidden_size, probe.rows(), ws.logits.data(), &ws.workspace);
-    TextLikelihood::Window& window = result.windows[i];
-    window.tokens = probe.rows();
+    ProbeResult& window = result[i];
+    window.tokens = static_cast<int>(probe.rows());
     for (int64_t t = 0; t < probe.rows(); ++t) {
       const float* logits = ws.logits.data() + t * config.vocab_size;
       window.nll_sum +=

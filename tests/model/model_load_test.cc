@@ -1,12 +1,11 @@
 #include <gtest/gtest.h>
 
-#include <bit>
+#include <algorithm>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "runtime/base/mapped_file.h"
 #include "runtime/base/sha256.h"
 #include "runtime/model/model.h"
 #include "tests/support/safetensors_writer.h"

@@ -6,6 +6,7 @@
 #include "runtime/base/random.h"
 #include "scoring/scores.h"
 #include "scoring/zd.h"
+#include "tests/support/tiny_model.h"
 
 namespace bitbudget {
 namespace {
@@ -91,6 +92,25 @@ TEST(ZdTest, DoesNotDependOnThreads) {
   const TensorView view = ViewOf(weights, 1000, 33);
   const double one = ZScoreDistribution({&view, 1}, 1);
   for (const int threads : {2, 3, 7}) EXPECT_EQ(ZScoreDistribution({&view, 1}, threads), one);
+}
+
+TEST(ZdTest, ScoresBlocksPooledAndComponentsByThemselves) {
+  const TinyModel tiny({.layers = 3, .dtype = DType::kBF16});
+  const auto model = Model::Load(tiny.path(), 2);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const BlockScores scores = ScoreZd(**model, 2);
+  EXPECT_EQ(scores.scorer, "zd");
+  ASSERT_EQ(scores.blocks.size(), 3u);
+  ASSERT_EQ(scores.components.size(), (*model)->components().size());
+  std::vector<std::vector<TensorView>> blocks(3);
+  for (size_t c = 0; c < scores.components.size(); ++c) {
+    const TensorView& weight = (*model)->Weight(static_cast<int>(c));
+    EXPECT_EQ(scores.components[c], ZScoreDistribution({&weight, 1}, 1));
+    const int block = (*model)->component(static_cast<int>(c)).block;
+    if (block >= 0) blocks[block].push_back(weight);
+  }
+  for (int b = 0; b < 3; ++b) EXPECT_EQ(scores.blocks[b], ZScoreDistribution(blocks[b], 1));
+  EXPECT_EQ(scores.order, OrderByImportance(scores.blocks, /*larger_is_important=*/false));
 }
 
 }  // namespace

@@ -272,6 +272,55 @@ TEST(GreedySearchTest, ReportsEveryEvaluationAndClosesItsPhases) {
   }
 }
 
+// Better() is not transitive: A beats S and B beats A by divergence, their FDT differences lost in
+// noise, while S beats B by FDT.
+class IntransitiveEvaluator : public SyntheticEvaluator {
+ public:
+  using SyntheticEvaluator::SyntheticEvaluator;
+  absl::Status SetIncumbent(const Assignment& assignment) override {
+    assignment_ = assignment;
+    evaluation_ = Of(assignment);
+    return absl::OkStatus();
+  }
+  const Assignment& incumbent() const override { return assignment_; }
+  const Evaluation& incumbent_evaluation() const override { return evaluation_; }
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta) override {
+    return Of(WithDelta(assignment_, delta));
+  }
+  absl::Status Commit(std::span<const ComponentFormat> delta) override {
+    return SetIncumbent(WithDelta(assignment_, delta));
+  }
+
+ private:
+  static Evaluation Of(const Assignment& assignment) {
+    const std::vector<Format> ladder = testing::ToyFormats(3);
+    auto probes = [](int fdt_0, int fdt_1, double kl) {
+      return Evaluation{{.tokens = 100, .fdt = fdt_0, .sdt = 0, .nll_sum = 5, .kl_sum = kl},
+                        {.tokens = 100, .fdt = fdt_1, .sdt = 0, .nll_sum = 5, .kl_sum = kl}};
+    };
+    const bool alone = assignment[1] == kFormatF32;  // the pinned component not in place
+    if (assignment[0] == ladder[2]) return probes(50, 50, alone ? 1 : 9);  // S
+    if (assignment[0] == ladder[1]) return probes(47, 51, alone ? 2 : 8);  // A
+    return probes(48, 48, alone ? 3 : 7);                                  // B
+  }
+
+  Assignment assignment_;
+  Evaluation evaluation_;
+};
+
+TEST(GreedySearchTest, DoesNotWalkInCirclesBelowItsStart) {
+  Toy toy = MakeToy(1, 2, 3, 0, 1.0);
+  toy.problem.ladders[0] = {{testing::ToyFormats(3)[0], 10},
+                            {testing::ToyFormats(3)[1], 20},
+                            {testing::ToyFormats(3)[2], 30}};
+  toy.problem.ladders[1].resize(1);
+  IntransitiveEvaluator evaluator(toy);
+  const SearchSummary summary =
+      RunMethod(*MakeGreedySearch({}, Objective(Statistic::kFdtMean)), toy, evaluator);
+  ASSERT_EQ(summary.trace.size(), 2u);  // S, A
+  EXPECT_EQ(summary.assignment[0], testing::ToyFormats(3)[1]);
+}
+
 class FailingEvaluator : public SyntheticEvaluator {
  public:
   using SyntheticEvaluator::SyntheticEvaluator;

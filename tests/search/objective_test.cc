@@ -43,14 +43,14 @@ TEST(ObjectiveTest, PairingMattersAndNotTheSpreadOfTheProbes) {
 }
 
 TEST(ObjectiveTest, TheDecisionIsAtOneStandardError) {
-  // Differences 1 + x and 1 - x: mean 1, standard error x.
+  // Differences 1 + x, 1 and 1 - x: mean 1, standard deviation x, standard error x / sqrt(3).
   auto better = [](double x) {
-    const Evaluation a = {Probe(50, 5, 5), Probe(50, 5, 5)};
-    const Evaluation b = {Probe(50, 5, 6 + x), Probe(50, 5, 6 - x)};
+    const Evaluation a(3, Probe(50, 5, 5));
+    const Evaluation b = {Probe(50, 5, 6 + x), Probe(50, 5, 6), Probe(50, 5, 6 - x)};
     return Objective(Statistic::kKlMean).Better(a, b);
   };
-  EXPECT_TRUE(better(0.75));
-  EXPECT_FALSE(better(1.25));
+  EXPECT_TRUE(better(1.73));
+  EXPECT_FALSE(better(1.74));
 }
 
 TEST(ObjectiveTest, TiesFallToPerplexityAndThenToDivergence) {

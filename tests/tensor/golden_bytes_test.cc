@@ -29,8 +29,8 @@ Bytes EncodeRtn(const std::string& format, const std::vector<float>& weights, in
   return encoding.ok() ? encoding->bytes : Bytes{};
 }
 
-// Two rows of `group` + 3 inputs: each row is one full group, which is `a0` (or zero) followed by
-// zeros, and a short group of three.
+// Two rows of `group` + 3 inputs: each is a full group, `full` followed by zeros in row 0 and all
+// zeros in row 1, and a short group of three.
 std::vector<float> TwoRows(int group,
                            const std::vector<float>& full,
                            const std::vector<float>& short0,
@@ -68,6 +68,24 @@ TEST(GoldenBytesTest, Int8PerRowWithZeroPoint) {
   // Row 0: [-100, 155] has scale 1 and zero point 100. Row 1: nothing but zeros.
   EXPECT_EQ(EncodeRtn("int8z", {-100.0f, 155.0f, 3.0f, 0.0f, 0.0f, 0.0f}, 2),
             (Bytes{0x00, 0xff, 0x67, 0, 0, 0, /* scales */ 0x00, 0x3c, 0, 0, /* zeros */ 100, 0}));
+}
+
+TEST(GoldenBytesTest, WorkedExamplesOfTheDocumentation) {
+  EXPECT_EQ(EncodeRtn("f32", {1, -2, 0.1f}, 1),
+            (Bytes{0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0, 0xcd, 0xcc, 0xcc, 0x3d}));
+  EXPECT_EQ(EncodeRtn("bf16", {1, -2, 0.1f}, 1), (Bytes{0x80, 0x3f, 0x00, 0xc0, 0xcd, 0x3d}));
+  EXPECT_EQ(EncodeRtn("f16", {1, -2, 0.1f}, 1), (Bytes{0x00, 0x3c, 0x00, 0xc0, 0x66, 0x2e}));
+  for (const char* group : {"", "-g32", "-g64", "-g128"}) {
+    EXPECT_EQ(EncodeRtn(std::string("int8") + group, {63.5f, -63.5f, 1, 0.2f, 0}, 1),
+              (Bytes{0xff, 0x01, 0x82, 0x80, 0x80, 0x00, 0x38}));
+    EXPECT_EQ(EncodeRtn(std::string("int8z") + group, {-50, 77.5f, 1.5f, 0.2f, 0}, 1),
+              (Bytes{0x00, 0xff, 0x67, 0x64, 0x64, 0x00, 0x38, 0x64}));
+    if (*group == '\0') continue;
+    EXPECT_EQ(EncodeRtn(std::string("int4") + group, {3.5f, -3, 0.5f, 0, -3.5f}, 1),
+              (Bytes{0x2f, 0x89, 0x01, 0x00, 0x38}));
+    EXPECT_EQ(EncodeRtn(std::string("int4z") + group, {-2.5f, 5, 0.5f, 0.2f, 0}, 1),
+              (Bytes{0xf0, 0x56, 0x05, 0x00, 0x38, 0x05}));
+  }
 }
 
 class GoldenGroupTest : public testing::TestWithParam<int> {

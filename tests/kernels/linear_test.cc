@@ -1,0 +1,273 @@
+#include "runtime/kernels/linear.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "runtime/tensor/encoder.h"
+#include "tests/kernels/kernel_test_util.h"
+#include "tests/kernels/reference.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr float kUntouched = -12345.0f;
+
+Encoding Encode(const std::vector<float>& weights, int64_t n, int64_t k, const Format& format) {
+  absl::StatusOr<Encoding> encoding = MakeRtnEncoder()->Encode(ViewOf(weights, n, k), format);
+  EXPECT_TRUE(encoding.ok()) << encoding.status();
+  return *std::move(encoding);
+}
+
+std::vector<float> Product(const std::vector<float>& x,
+                           int64_t m,
+                           const WeightPanels& w,
+                           int threads = 1,
+                           int64_t extra = 0) {
+  PackedActivations packed;
+  PackActivations(w.path, x.data(), w.k, m, w.k, &packed);
+  std::vector<float> y(m * (w.n + extra), kUntouched);
+  Linear(packed, w, y.data(), w.n + extra, threads);
+  return y;
+}
+
+// A float path element is one chain of k roundings: |error| <= k u / (1 - k u) * sum |x| |w|.
+void ExpectNearReference(const std::vector<float>& y,
+                         const std::vector<float>& x,
+                         const std::vector<float>& weights,
+                         int64_t m,
+                         int64_t n,
+                         int64_t k) {
+  const double bound = static_cast<double>(k) * kUnit / (1 - static_cast<double>(k) * kUnit);
+  for (int64_t r = 0; r < m; ++r) {
+    for (int64_t j = 0; j < n; ++j) {
+      const ReferenceProduct expected =
+          ReferenceDot({x.data() + r * k, static_cast<size_t>(k)},
+                       {weights.data() + j * k, static_cast<size_t>(k)});
+      ASSERT_NEAR(y[r * n + j], expected.value, bound * expected.norm);
+    }
+  }
+}
+
+// The int16 path by its definition: codes of the row, exact integer sums, one FMA per flush group.
+std::vector<float> DefinedInt16(const std::vector<float>& x,
+                                int64_t m,
+                                const Encoding& encoding,
+                                int flush) {
+  const int64_t k = encoding.cols;
+  std::vector<float> y(m * encoding.rows);
+  std::vector<int16_t> weights(k);
+  std::vector<float> scales(encoding.format.GroupsPerRow(k));
+  for (int64_t r = 0; r < m; ++r) {
+    const float* row = x.data() + r * k;
+    float absmax = 0;
+    for (int64_t i = 0; i < k; ++i) absmax = std::max(absmax, std::abs(row[i]));
+    for (int64_t j = 0; j < encoding.rows; ++j) {
+      UnpackIntegerRow(encoding, j, weights, scales);
+      float acc = 0;
+      for (int64_t begin = 0; begin < k; begin += flush) {
+        int64_t sum = 0;
+        for (int64_t i = begin; i < std::min(begin + flush, k); ++i) {
+          sum += weights[i] * static_cast<int64_t>(std::nearbyint(row[i] * (32767.0f / absmax)));
+        }
+        const float scale = scales[begin / encoding.format.GroupSize(k)] * (absmax / 32767.0f);
+        acc = std::fma(static_cast<float>(sum), scale, acc);
+      }
+      y[r * encoding.rows + j] = acc;
+    }
+  }
+  return y;
+}
+
+TEST(Linear, F32IsWithinTheRoundingBoundOfTheReference) {
+  for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
+           {1, 1}, {3, 5}, {15, 33}, {16, 64}, {17, 101}, {40, 299}, {50, 257}, {7, 4099}}) {
+    const std::vector<float> weights = RandomFloats(n * k, n);
+    const WeightPanels w = PackWeightsF32(ViewOf(weights, n, k));
+    for (int64_t m = 1; m <= 13; ++m) {
+      const std::vector<float> x = RandomFloats(m * k, m);
+      ExpectNearReference(Product(x, m, w), x, weights, m, n, k);
+    }
+  }
+}
+
+TEST(Linear, F32OfAnEncodingIsTheProductWithItsDecodedValues) {
+  const int64_t n = 21, k = 77, m = 4;
+  for (const Format& format : SupportedFormats()) {
+    const Encoding encoding = Encode(RandomFloats(n * k, 1), n, k, format);
+    std::vector<float> decoded(n * k);
+    DecodeReference(encoding, decoded);
+    const std::vector<float> x = RandomFloats(m * k, 2);
+    ExpectNearReference(Product(x, m, PackWeightsF32(encoding)), x, decoded, m, n, k);
+  }
+}
+
+TEST(Linear, Int16EqualsItsDefinitionBitForBit) {
+  for (const Format& format : SupportedFormats()) {
+    if (!format.IsInteger()) continue;
+    for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
+             {1, 1}, {3, 31}, {16, 64}, {17, 129}, {50, 300}, {5, 2049}}) {
+      SCOPED_TRACE(format.Name() + " " + std::to_string(n) + "x" + std::to_string(k));
+      const Encoding encoding = Encode(RandomFloats(n * k, n + k), n, k, format);
+      const WeightPanels w = PackWeights(encoding);
+      for (const int64_t m : {1, 2, 5, 6, 7, 13}) {
+        const std::vector<float> x = RandomFloats(m * k, m);
+        EXPECT_TRUE(SameBits(Product(x, m, w), DefinedInt16(x, m, encoding, w.flush)));
+      }
+    }
+  }
+}
+
+// Against the plain product of x with the decoded weights. An activation moves by at most half a
+// step of its row's scale, and its code is computed from a value with two roundings (relative
+// 2^-23), so by at most (0.5 + 32768 * 2^-23) = 0.504 steps; scale and code once more round by u.
+TEST(Linear, Int16IsWithinTheActivationRoundingOfTheReference) {
+  const int64_t n = 33, k = 1000, m = 7;
+  for (const Format& format : SupportedFormats()) {
+    if (!format.IsInteger()) continue;
+    const Encoding encoding = Encode(RandomFloats(n * k, 3), n, k, format);
+    std::vector<float> decoded(n * k);
+    DecodeReference(encoding, decoded);
+    const std::vector<float> x = RandomFloats(m * k, 4);
+    const WeightPanels w = PackWeights(encoding);
+    const std::vector<float> y = Product(x, m, w);
+    for (int64_t r = 0; r < m; ++r) {
+      double absmax = 0;
+      for (int64_t i = 0; i < k; ++i) {
+        absmax = std::max<double>(absmax, std::abs(x[r * k + i]));
+      }
+      for (int64_t j = 0; j < n; ++j) {
+        const ReferenceProduct expected =
+            ReferenceDot({x.data() + r * k, static_cast<size_t>(k)},
+                         {decoded.data() + j * k, static_cast<size_t>(k)});
+        double weight_norm = 0;
+        for (int64_t i = 0; i < k; ++i) weight_norm += std::abs(decoded[j * k + i]);
+        const double activation_error = weight_norm * absmax / 32767 * 0.504;
+        const double roundings = static_cast<double>(w.flush_groups + 4);
+        const double float_error =
+            roundings * kUnit * (expected.norm + activation_error) / (1 - roundings * kUnit);
+        ASSERT_NEAR(y[r * n + j], expected.value, activation_error + float_error);
+      }
+    }
+  }
+}
+
+std::vector<WeightPanels> SomePanels(int64_t n, int64_t k) {
+  const std::vector<float> weights = RandomFloats(n * k, 5);
+  std::vector<WeightPanels> out;
+  out.push_back(PackWeightsF32(ViewOf(weights, n, k)));
+  for (const char* format : {"int8", "int8-g128", "int4z-g32"}) {
+    out.push_back(PackWeights(Encode(weights, n, k, *ParseFormat(format))));
+  }
+  return out;
+}
+
+TEST(Linear, ARowIsTheSameInAnyBatchAtAnyOffset) {
+  const int64_t n = 77, k = 301, rows = 27;
+  const std::vector<float> x = RandomFloats(rows * k, 6);
+  for (const WeightPanels& w : SomePanels(n, k)) {
+    std::vector<float> alone;
+    for (int64_t r = 0; r < rows; ++r) {
+      const std::vector<float> y = Product({x.begin() + r * k, x.begin() + (r + 1) * k}, 1, w);
+      alone.insert(alone.end(), y.begin(), y.end());
+    }
+    for (int64_t begin = 0; begin < rows; ++begin) {
+      for (int64_t end = begin + 1; end <= rows; ++end) {
+        const std::vector<float> y =
+            Product({x.begin() + begin * k, x.begin() + end * k}, end - begin, w);
+        ASSERT_TRUE(SameBits(y, {alone.data() + begin * n, y.size()})) << begin << ".." << end;
+      }
+    }
+  }
+}
+
+TEST(Linear, RowsBeyondTheRowBlockAreTheSame) {
+  const int64_t n = 20, k = 40, m = 500;
+  const std::vector<float> x = RandomFloats(m * k, 7);
+  for (const WeightPanels& w : SomePanels(n, k)) {
+    const std::vector<float> all = Product(x, m, w);
+    for (const int64_t r : {0, 239, 240, 241, 479, 480, 499}) {
+      const std::vector<float> y = Product({x.begin() + r * k, x.begin() + (r + 1) * k}, 1, w);
+      EXPECT_TRUE(SameBits(y, {all.data() + r * n, y.size()})) << r;
+    }
+  }
+}
+
+TEST(Linear, ThreadsDoNotChangeResults) {
+  const int64_t n = 333, k = 130;
+  for (const WeightPanels& w : SomePanels(n, k)) {
+    for (const int64_t m : {1, 7, 250}) {
+      const std::vector<float> x = RandomFloats(m * k, 8);
+      const std::vector<float> one = Product(x, m, w, 1);
+      EXPECT_TRUE(SameBits(Product(x, m, w, 2), one));
+      EXPECT_TRUE(SameBits(Product(x, m, w, 4), one));
+    }
+  }
+}
+
+TEST(Linear, WritesNothingBeyondTheOutputs) {
+  for (int64_t n = 1; n <= 50; ++n) {
+    for (const WeightPanels& w : SomePanels(n, 33)) {
+      for (const int64_t m : {1, 3, 6, 8}) {
+        const std::vector<float> x = RandomFloats(m * 33, 9);
+        const std::vector<float> exact = Product(x, m, w);
+        const std::vector<float> wide = Product(x, m, w, 1, 5);
+        for (int64_t r = 0; r < m; ++r) {
+          for (int64_t j = 0; j < n + 5; ++j) {
+            const float expected = j < n ? exact[r * n + j] : kUntouched;
+            ASSERT_TRUE(SameBits(wide[r * (n + 5) + j], expected)) << "n=" << n << " m=" << m;
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Linear, ANonFiniteRowSpoilsOnlyItself) {
+  const int64_t n = 20, k = 70, m = 7;
+  for (const WeightPanels& w : SomePanels(n, k)) {
+    std::vector<float> x = RandomFloats(m * k, 10);
+    const std::vector<float> before = Product(x, m, w);
+    x[3 * k + 11] = std::numeric_limits<float>::quiet_NaN();
+    const std::vector<float> after = Product(x, m, w);
+    for (int64_t i = 0; i < m * n; ++i) {
+      if (i / n == 3) {
+        EXPECT_TRUE(std::isnan(after[i]));
+      } else {
+        EXPECT_TRUE(SameBits(after[i], before[i]));
+      }
+    }
+  }
+}
+
+TEST(Linear, AZeroRowGivesZeros) {
+  for (const WeightPanels& w : SomePanels(20, 70)) {
+    for (const float y : Product(std::vector<float>(70, 0.0f), 1, w)) EXPECT_EQ(y, 0.0f);
+  }
+}
+
+TEST(Linear, EmptyProductsAreEmpty) {
+  const WeightPanels w = PackWeightsF32(ViewOf({}, 0, 5));
+  EXPECT_TRUE(Product(RandomFloats(10, 1), 2, w).empty());
+  EXPECT_TRUE(Product({}, 0, SomePanels(20, 70)[1]).empty());
+}
+
+TEST(LinearDeathTest, MixedPathsAndShapesAreProgrammerErrors) {
+  const std::vector<WeightPanels> panels = SomePanels(4, 8);
+  const std::vector<float> x = RandomFloats(16, 1);
+  std::vector<float> y(4);
+  PackedActivations packed;
+  PackActivations(Path::kF32, x.data(), 8, 1, 8, &packed);
+  EXPECT_DEATH(Linear(packed, panels[1], y.data(), 4), "different paths");
+  PackActivations(Path::kF32, x.data(), 16, 1, 16, &packed);
+  EXPECT_DEATH(Linear(packed, panels[0], y.data(), 4), "x.k == w.k");
+}
+
+}  // namespace
+}  // namespace bitbudget

@@ -1,0 +1,148 @@
+// Weight panels decode back to what the reference decoder says, value by value.
+
+#include "runtime/kernels/panels.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/tensor/encoder.h"
+#include "tests/kernels/kernel_test_util.h"
+
+namespace bitbudget {
+namespace {
+
+Encoding Encode(const std::vector<float>& weights, int64_t n, int64_t k, const Format& format) {
+  absl::StatusOr<Encoding> encoding = MakeRtnEncoder()->Encode(ViewOf(weights, n, k), format);
+  EXPECT_TRUE(encoding.ok()) << encoding.status();
+  return *std::move(encoding);
+}
+
+float PanelValue(const WeightPanels& w, int64_t row, int64_t i) {
+  return w.f32[(row / kPanelWidth * w.padded_k + i) * kPanelWidth + row % kPanelWidth];
+}
+
+int PanelCode(const WeightPanels& w, int64_t row, int64_t i) {
+  return w.i16[row / kPanelWidth * w.padded_k * kPanelWidth + i / 2 * 2 * kPanelWidth +
+               row % kPanelWidth * 2 + i % 2];
+}
+
+float PanelScale(const WeightPanels& w, int64_t row, int64_t i) {
+  return w
+      .scales[(row / kPanelWidth * w.flush_groups + i / w.flush) * kPanelWidth + row % kPanelWidth];
+}
+
+void ExpectShape(const WeightPanels& w, int64_t n, int64_t k) {
+  EXPECT_EQ(w.n, n);
+  EXPECT_EQ(w.k, k);
+  EXPECT_EQ(w.padded_k % kInputPad, 0);
+  EXPECT_GE(w.padded_k, k);
+  EXPECT_LT(w.padded_k, k + kInputPad);
+  EXPECT_EQ(w.panels, (n + kPanelWidth - 1) / kPanelWidth);
+}
+
+void ExpectF32Panels(const WeightPanels& w, const std::vector<float>& decoded) {
+  EXPECT_EQ(w.path, Path::kF32);
+  ASSERT_EQ(w.f32.size(), w.panels * w.padded_k * kPanelWidth);
+  EXPECT_EQ(w.bytes(), w.f32.size() * 4);
+  for (int64_t row = 0; row < w.panels * kPanelWidth; ++row) {
+    for (int64_t i = 0; i < w.padded_k; ++i) {
+      const float expected = row < w.n && i < w.k ? decoded[row * w.k + i] : 0.0f;
+      ASSERT_TRUE(SameBits(PanelValue(w, row, i), expected)) << row << ", " << i;
+    }
+  }
+}
+
+void ExpectInt16Panels(const WeightPanels& w, const Encoding& encoding) {
+  EXPECT_EQ(w.path, Path::kInt16);
+  ASSERT_GT(w.flush, 0);
+  EXPECT_EQ(w.flush % 2, 0);
+  EXPECT_LE(w.flush, kMaxFlush);
+  EXPECT_EQ(w.flush_groups, (w.padded_k + w.flush - 1) / w.flush);
+  ASSERT_EQ(w.i16.size(), w.panels * w.padded_k * kPanelWidth);
+  ASSERT_EQ(w.scales.size(), w.panels * w.flush_groups * kPanelWidth);
+  std::vector<int16_t> centered(w.k);
+  std::vector<float> scales(encoding.format.GroupsPerRow(w.k));
+  std::vector<float> decoded(w.k);
+  for (int64_t row = 0; row < w.n; ++row) {
+    UnpackIntegerRow(encoding, row, centered, scales);
+    DecodeReferenceRow(encoding, row, decoded);
+    for (int64_t i = 0; i < w.k; ++i) {
+      ASSERT_EQ(PanelCode(w, row, i), centered[i]);
+      ASSERT_TRUE(SameBits(PanelScale(w, row, i), scales[i / encoding.format.GroupSize(w.k)]));
+      ASSERT_EQ(static_cast<float>(PanelCode(w, row, i)) * PanelScale(w, row, i), decoded[i]);
+    }
+  }
+  for (int64_t row = 0; row < w.panels * kPanelWidth; ++row) {
+    for (int64_t i = 0; i < w.padded_k; ++i) {
+      if (row < w.n && i < w.k) continue;
+      ASSERT_EQ(PanelCode(w, row, i), 0) << row << ", " << i;
+      if (row >= w.n) {
+        ASSERT_EQ(PanelScale(w, row, i), 0);
+      }
+    }
+  }
+}
+
+TEST(PackWeights, EveryFormatDecodesBackExactly) {
+  for (const Format& format : SupportedFormats()) {
+    for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
+             {1, 1}, {5, 31}, {16, 64}, {17, 65}, {33, 129}, {50, 300}, {3, 513}}) {
+      SCOPED_TRACE(format.Name() + " " + std::to_string(n) + "x" + std::to_string(k));
+      const Encoding encoding = Encode(RandomFloats(n * k, n + k), n, k, format);
+      std::vector<float> decoded(n * k);
+      DecodeReference(encoding, decoded);
+      const WeightPanels w = PackWeights(encoding);
+      ExpectShape(w, n, k);
+      if (format.IsInteger()) {
+        ExpectInt16Panels(w, encoding);
+      } else {
+        ExpectF32Panels(w, decoded);
+      }
+      const WeightPanels f32 = PackWeightsF32(encoding);
+      ExpectShape(f32, n, k);
+      ExpectF32Panels(f32, decoded);
+    }
+  }
+}
+
+TEST(PackWeights, ViewsOfEveryTypeArePackedExactly) {
+  const int64_t n = 19;
+  const int64_t k = 45;
+  const std::vector<float> weights = RandomFloats(n * k, 1);
+  for (const Format& format : {kFormatF32, kFormatF16, kFormatBF16}) {
+    const Encoding encoding = Encode(weights, n, k, format);
+    std::vector<float> decoded(n * k);
+    DecodeReference(encoding, decoded);
+    const DType dtype = format == kFormatF32   ? DType::kF32
+                        : format == kFormatF16 ? DType::kF16
+                                               : DType::kBF16;
+    const TensorView view = {
+        dtype, reinterpret_cast<const std::byte*>(encoding.bytes.data()), n, k};
+    ExpectF32Panels(PackWeightsF32(view), decoded);
+  }
+}
+
+TEST(PackWeights, EmptyMatricesGiveEmptyPanels) {
+  for (const Format& format : {kFormatF32, *ParseFormat("int4-g32")}) {
+    const WeightPanels no_rows = PackWeights({format, 0, 7, {}});
+    EXPECT_EQ(no_rows.panels, 0);
+    EXPECT_EQ(no_rows.bytes(), 0);
+  }
+}
+
+TEST(PackWeights, FlushGroupsFollowTheFormatGroup) {
+  const std::vector<float> weights = RandomFloats(1000, 2);
+  const auto flush = [&](const char* format) {
+    return PackWeights(Encode(weights, 2, 500, *ParseFormat(format))).flush;
+  };
+  EXPECT_EQ(flush("int4-g32"), 32);
+  EXPECT_EQ(flush("int4z-g64"), 64);
+  EXPECT_EQ(flush("int8-g128"), 128);
+  EXPECT_EQ(flush("int8"), kMaxFlush);
+}
+
+}  // namespace
+}  // namespace bitbudget
