@@ -1,9 +1,9 @@
 #include "planner/budget.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -32,7 +32,14 @@ constexpr Suffix kSuffixes[] = {
     {"B", Budget::Unit::kBytes, 1},
 };
 
-constexpr double kMaxBytes = 1e18;
+// 8 PiB: below this a double holds every whole number of bytes.
+constexpr double kMaxBytes = 9007199254740992.0;
+
+// SimpleAtod alone would also take spaces and names ("nan").
+bool IsNumber(absl::string_view text, double* value) {
+  return text.find_first_not_of("0123456789.eE+-") == absl::string_view::npos &&
+         absl::SimpleAtod(text, value) && std::isfinite(*value);
+}
 
 }  // namespace
 
@@ -40,8 +47,11 @@ int64_t Budget::Bytes(int64_t parameter_count, int64_t stored_bytes) const {
   double bytes = amount;
   if (unit == Unit::kBitsPerWeight) bytes = amount * static_cast<double>(parameter_count) / 8;
   if (unit == Unit::kShare) bytes = amount * static_cast<double>(stored_bytes);
-  // A budget like 4.5 bpw may be a whole number of bytes that double arithmetic misses by an ulp.
-  return static_cast<int64_t>(std::floor(std::min(bytes * (1 + 1e-15), kMaxBytes)));
+  bytes = std::min(bytes, kMaxBytes);
+  // A budget like 3.3GB is a whole number of bytes that double arithmetic may miss by some ulps.
+  const double nearest = std::round(bytes);
+  const bool is_whole = std::abs(bytes - nearest) <= 1e-15 * bytes;
+  return static_cast<int64_t>(is_whole ? nearest : std::floor(bytes));
 }
 
 absl::StatusOr<Budget> ParseBudget(absl::string_view text) {
@@ -49,9 +59,7 @@ absl::StatusOr<Budget> ParseBudget(absl::string_view text) {
     absl::string_view number = text;
     if (!absl::ConsumeSuffix(&number, suffix.text)) continue;
     double amount = 0;
-    const bool is_number =
-        !number.empty() && !absl::StrContains(number, ' ') && absl::SimpleAtod(number, &amount);
-    if (is_number && std::isfinite(amount) && amount > 0 && amount * suffix.factor <= kMaxBytes) {
+    if (IsNumber(number, &amount) && amount > 0 && amount * suffix.factor < kMaxBytes) {
       return Budget{suffix.unit, amount * suffix.factor, std::string(text)};
     }
     break;

@@ -5,6 +5,8 @@
 #include <regex>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -16,9 +18,16 @@ namespace {
 
 constexpr absl::string_view kInfeasiblePayload = "bitbudget/infeasible";
 
+// std::regex recurses once per nested group; far longer ones would exhaust the stack.
+constexpr size_t kMaxRegexChars = 1000;
+
 // "LEFT=RIGHT", split at the last '=' (a regular expression may contain one, a format does not).
 absl::StatusOr<std::pair<std::string, std::string>> SplitRule(const std::string& text,
                                                               const char* form) {
+  if (!std::all_of(text.begin(), text.end(), absl::ascii_isprint)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", absl::CHexEscape(text), "': a plan records printable ASCII only"));
+  }
   const size_t equals = text.rfind('=');
   if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
     return absl::InvalidArgumentError(absl::StrCat("'", text, "' is not of the form ", form));
@@ -27,6 +36,15 @@ absl::StatusOr<std::pair<std::string, std::string>> SplitRule(const std::string&
 }
 
 absl::Status CheckRegex(const std::string& regex) {
+  if (regex.size() > kMaxRegexChars) {
+    return absl::InvalidArgumentError(absl::StrCat("the regular expression '",
+                                                   regex.substr(0, 40),
+                                                   "...' has ",
+                                                   regex.size(),
+                                                   " characters, at most ",
+                                                   kMaxRegexChars,
+                                                   " are allowed"));
+  }
   try {
     std::regex compiled(regex);
     return absl::OkStatus();
@@ -40,6 +58,7 @@ absl::Status CheckRegex(const std::string& regex) {
 absl::StatusOr<std::vector<ComponentId>> Matches(const Model& model,
                                                  const std::string& regex,
                                                  const char* option) {
+  BB_RETURN_IF_ERROR(CheckRegex(regex));
   std::vector<ComponentId> ids;
   const std::regex compiled(regex);
   for (size_t c = 0; c < model.components().size(); ++c) {
@@ -170,14 +189,18 @@ absl::Status CheckFeasible(const SearchProblem& problem, int64_t parameter_count
   const auto bits_per_weight = [&](int64_t bytes) {
     return 8.0 * static_cast<double>(bytes) / static_cast<double>(parameter_count);
   };
-  // A payload rather than a code of its own: system errors use the codes that would fit.
-  absl::Status status = absl::InvalidArgumentError(absl::StrFormat(
+  return InfeasibleError(absl::StrFormat(
       "the budget of %d bytes (%.4f bits per weight) cannot be met: with the allowed formats the "
       "smallest possible size is %d bytes (%.4f bits per weight)",
       problem.budget_bytes,
       bits_per_weight(problem.budget_bytes),
       smallest,
       bits_per_weight(smallest)));
+}
+
+absl::Status InfeasibleError(const std::string& message) {
+  // A payload rather than a code of its own: system errors use the codes that would fit.
+  absl::Status status = absl::InvalidArgumentError(message);
   status.SetPayload(kInfeasiblePayload, absl::Cord());
   return status;
 }

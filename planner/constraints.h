@@ -46,6 +46,7 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
 
 // An error for which IsInfeasible() holds, naming the smallest possible size, when nothing can fit.
 absl::Status CheckFeasible(const SearchProblem& problem, int64_t parameter_count);
+absl::Status InfeasibleError(const std::string& message);
 bool IsInfeasible(const absl::Status& status);
 
 }  // namespace bitbudget

@@ -18,6 +18,9 @@ absl::Status EvaluateOptions::Validate() const {
     return absl::InvalidArgumentError(
         absl::StrCat("--probes is ", probe_count, ", intervals need at least 2"));
   }
+  if (threads < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("--threads is ", threads, ", must be >= 1"));
+  }
   return probes.Validate();
 }
 

@@ -68,7 +68,7 @@ class PlanJob {
     const SearchContext context{
         &problem_, search_set_.evaluator.get(), progress_, bench_->bank()->StoredAssignment()};
     BB_ASSIGN_OR_RETURN(SearchSummary summary, method->Run(context));
-    CHECK(summary.outcome != SearchOutcome::kInfeasible) << "checked before the search";
+    if (summary.outcome == SearchOutcome::kInfeasible) return MethodInfeasible();
     if (summary.assignment.empty()) {
       return absl::CancelledError("interrupted before the search had a first assignment");
     }
@@ -78,9 +78,11 @@ class PlanJob {
     Assignment assignment = summary.assignment;
     bool complete = summary.outcome == SearchOutcome::kBudgetMet;
     if (complete) {
-      const absl::Status compared = CompareHeldOut(&assignment);
+      Assignment emitted = assignment;
+      const absl::Status compared = CompareHeldOut(&emitted);
       complete = compared.ok();
       if (!complete && !absl::IsCancelled(compared)) return compared;
+      if (complete) assignment = std::move(emitted);
     }
     if (!complete) plan_.clear_held_out();
     plan_.set_complete(complete);
@@ -125,6 +127,27 @@ class PlanJob {
     ordered.name = options_.search;
     BB_ASSIGN_OR_RETURN(ordered.block_order, BlockOrder());
     return MakeOrderedSearch(ordered, objective_);
+  }
+
+  // Some assignment fits, but none of the kind that the method makes.
+  absl::Status MethodInfeasible() const {
+    std::string smallest_uniform;
+    if (const std::vector<Format> shared = problem_.SharedFormats(); !shared.empty()) {
+      smallest_uniform = absl::StrCat("; with one format for all, ",
+                                      shared[0].Name(),
+                                      ", it is ",
+                                      problem_.TotalBytes(problem_.Uniform(shared[0])),
+                                      " bytes");
+    }
+    return InfeasibleError(absl::StrCat("--search ",
+                                        options_.search,
+                                        " has no assignment within the budget of ",
+                                        problem_.budget_bytes,
+                                        " bytes: the smallest possible size is ",
+                                        problem_.SmallestBytes(),
+                                        " bytes",
+                                        smallest_uniform,
+                                        "; use --search greedy"));
   }
 
   absl::StatusOr<std::vector<int>> BlockOrder() {

@@ -46,6 +46,17 @@ class Descent {
                                        problem_.ladders.end(),
                                        [](const auto& ladder) { return ladder.size() > 1; });
     }
+    if (options_.ceiling_share >= 0) {
+      loss_stage_ = true;
+      bool m = true;
+      while (m && run_.summary().rounds < options_.max_rounds) {
+        BB_ASSIGN_OR_RETURN(m, Round());
+      }
+      loss_stage_ = false;
+      const double low = objective_.Loss(incumbent());
+      ceiling_ = low + options_.ceiling_share * (objective_.Loss(start_) - low);
+      run_.summary().rounds = 0;
+    }
     // A swap changes the context of everything else, so rounds that are left are worth another
     // look.
     bool moved = true;
@@ -140,7 +151,9 @@ class Descent {
   }
 
   bool Acceptable(const Evaluation& candidate) const {
-    return objective_.Better(candidate, incumbent()) && !objective_.Better(start_, candidate);
+    if (loss_stage_) return Objective(Statistic::kKlMean).Better(candidate, incumbent());
+    return objective_.Better(candidate, incumbent()) && !objective_.Better(start_, candidate) &&
+           objective_.Loss(candidate) <= ceiling_;
   }
 
   absl::Status Commit(absl::string_view what, const Moves& moves, Evaluation evaluation) {
@@ -302,6 +315,8 @@ class Descent {
   int64_t version_ = 0;                  // of the incumbent: its number of commits
   int64_t swap_trials_ = 0;              // that are left
   Evaluation start_;
+  bool loss_stage_ = false;
+  double ceiling_ = std::numeric_limits<double>::infinity();
   std::vector<std::vector<Move>> moves_;  // of every component, as last measured
   std::vector<bool> measured_;            // whether moves_[c] starts from the incumbent's choice
 };

@@ -18,6 +18,8 @@ struct GreedyOptions {
   // what one round costs.
   int max_swap_trials = -1;
 
+  double ceiling_share = -1;
+
   // kInvalidArgument names the field and its value.
   absl::Status Validate() const;
 };

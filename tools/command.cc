@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "runtime/base/atomic_file.h"
 #include "runtime/base/parallel.h"
 #include "tools/progress_bar.h"
 
@@ -87,6 +88,11 @@ absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text) {
     tokens.push_back(token);
   }
   return tokens;
+}
+
+absl::Status CheckOut(const std::string& path) {
+  if (path.empty()) return UsageError(absl::InvalidArgumentError("--out is empty"));
+  return CheckWritable(path);
 }
 
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics) {

@@ -55,6 +55,9 @@ struct ProbeFlags {
 // "1,2,3" as token ids. Errors name the text.
 absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text);
 
+// Whether --out can be written: asked before long work.
+absl::Status CheckOut(const std::string& path);
+
 // Metrics as the fields that `eval --json` documents.
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics);
 

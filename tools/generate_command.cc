@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,8 +19,8 @@ namespace {
 struct GenerateFlags {
   ModelOption model;
   std::string plan;
-  std::string prompt;
-  std::string tokens;
+  std::optional<std::string> prompt;  // this or
+  std::optional<std::string> tokens;
   std::string activations = "int16";
   int64_t count = 100;
   bool sample = false;
@@ -29,14 +30,14 @@ struct GenerateFlags {
 
 // The prompt's token ids: given ones as they are, text behind the beginning-of-sequence token.
 absl::StatusOr<std::vector<int32_t>> PromptTokens(const GenerateFlags& flags, const Model& model) {
-  if (!flags.tokens.empty()) return ParseTokens(flags.tokens);
+  if (flags.tokens.has_value()) return ParseTokens(*flags.tokens);
   if (model.tokenizer() == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(
         model.path(), ": has no tokenizer.model, which --prompt needs; give --tokens instead"));
   }
   std::vector<int32_t> tokens;
   if (model.config().bos_token_id.has_value()) tokens.push_back(*model.config().bos_token_id);
-  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> text, model.tokenizer()->Encode(flags.prompt));
+  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> text, model.tokenizer()->Encode(*flags.prompt));
   tokens.insert(tokens.end(), text.begin(), text.end());
   return tokens;
 }

@@ -43,7 +43,7 @@ absl::Status RunLogits(const LogitsFlags& flags) {
   const absl::StatusOr<Activations> activations = ParseActivations(flags.activations);
   if (!activations.ok()) return UsageError(activations.status());
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ParseTokens(flags.tokens));
-  BB_RETURN_IF_ERROR(CheckWritable(flags.out));
+  BB_RETURN_IF_ERROR(CheckOut(flags.out));
   std::optional<plans::Plan> plan;
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));

@@ -9,6 +9,8 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "planner/constraints.h"
 #include "runtime/kernels/table.h"
 #include "tools/command.h"
@@ -37,7 +39,12 @@ int ExitCodeOf(const absl::Status& status) {
 int Main(int argc, char** argv) {
   CLI::App app(kDescription, "bitbudget");
   app.footer(kFooter);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // that there is one is checked after unknown arguments
+  app.failure_message([](const CLI::App*, const CLI::Error& error) {
+    return absl::StrCat("bitbudget: ",
+                        absl::StrReplaceAll(error.what(), {{"\n", " "}}),
+                        "; --help lists what there is\n");
+  });
   app.set_version_flag("--version", BITBUDGET_VERSION);
   int verbosity = 0;
   app.add_option("--v", verbosity, "Diagnostics on standard error: 0 (off) to 3");
@@ -66,6 +73,7 @@ int Main(int argc, char** argv) {
   const InterruptGuard interrupt_guard;
   try {
     app.parse(argc, argv);
+    if (app.get_subcommands().empty()) throw CLI::RequiredError("A subcommand");
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }

@@ -10,7 +10,6 @@
 #include "plans/plan_io.h"
 #include "plans/render.h"
 #include "plans/validate.h"
-#include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 
@@ -64,6 +63,18 @@ absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   return options;
 }
 
+// What `eval --json` says about an assignment, but for what all assignments share.
+nlohmann::ordered_json SizedMetricsJson(const plans::Plan& plan,
+                                        int64_t size_bytes,
+                                        const plans::Metrics& metrics) {
+  nlohmann::ordered_json json = {{"size_bytes", size_bytes},
+                                 {"bits_per_weight",
+                                  8.0 * static_cast<double>(size_bytes) /
+                                      static_cast<double>(plan.model().parameter_count())}};
+  json.update(MetricsJson(metrics));
+  return json;
+}
+
 nlohmann::ordered_json PlanJson(const plans::Plan& plan, double seconds) {
   nlohmann::ordered_json json;
   json["size_bytes"] = PlanSizeBytes(plan);
@@ -78,18 +89,20 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, double seconds) {
   if (!plan.has_held_out()) return json;
   const plans::HeldOut& held_out = plan.held_out();
   // What was emitted comes first; a search result that lost to uniform is shown beside it.
-  json["held_out"] = MetricsJson(held_out.uniform_emitted() ? held_out.uniform() : held_out.plan());
+  json["held_out"] = SizedMetricsJson(
+      plan, PlanSizeBytes(plan), held_out.uniform_emitted() ? held_out.uniform() : held_out.plan());
   if (held_out.uniform_emitted()) json["rejected"] = MetricsJson(held_out.plan());
   json["held_out"].update(PerplexityJson(held_out.has_text() ? &held_out.text() : nullptr));
   json["held_out"]["noise_floor"] = MetricsJson(held_out.noise_floor());
   json["held_out"]["completion_tokens"] = plan.options().completion_tokens();
   json["held_out"]["probes"] = plan.options().held_out_probes();
   if (!held_out.uniform_format().empty()) {
-    nlohmann::ordered_json uniform = MetricsJson(held_out.uniform());
-    nlohmann::ordered_json head = {{"format", held_out.uniform_format()},
-                                   {"size_bytes", held_out.uniform_size_bytes()}};
-    head.update(uniform);
-    json["uniform"] = head;
+    nlohmann::ordered_json& uniform = json["uniform"] = {{"format", held_out.uniform_format()}};
+    uniform.update(SizedMetricsJson(plan, held_out.uniform_size_bytes(), held_out.uniform()));
+    plans::TextPerplexity text = held_out.text();
+    text.set_plan(text.uniform());
+    *text.mutable_plan_interval() = text.uniform_interval();
+    uniform.update(PerplexityJson(held_out.has_text() ? &text : nullptr));
     json["fdt_difference_ci"] = {held_out.fdt_difference().low(), held_out.fdt_difference().high()};
     json["kl_difference_ci"] = {held_out.kl_difference().low(), held_out.kl_difference().high()};
   }
@@ -100,7 +113,7 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, double seconds) {
 absl::Status RunPlan(const PlanFlags& flags) {
   const absl::StatusOr<PlanOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
-  BB_RETURN_IF_ERROR(CheckWritable(flags.out));
+  BB_RETURN_IF_ERROR(CheckOut(flags.out));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   const absl::Time start = absl::Now();
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, RunPlanJob(*model, *options, ProcessProgress()));

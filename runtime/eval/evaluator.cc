@@ -3,7 +3,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "absl/status/status.h"
@@ -13,14 +12,6 @@
 #include "runtime/model/generate.h"
 
 namespace bitbudget {
-namespace {
-
-// A candidate so broken that its logits overflow must lose every comparison, not poison it.
-constexpr double kOverflowNats = 1e4;
-
-double FiniteNats(double nats) { return std::isfinite(nats) ? nats : kOverflowNats; }
-
-}  // namespace
 
 Evaluator::Evaluator(const Transformer& transformer,
                      const ReferenceRun& reference,
@@ -48,8 +39,11 @@ Evaluator::Evaluator(const Transformer& transformer,
 
 absl::Status Evaluator::SetIncumbent(const Assignment& assignment) {
   BB_ASSIGN_OR_RETURN(const WeightSet weights, bank_->Weights(assignment, options_.threads));
+  // The cache is overwritten from here on; until that is done nothing can use it.
+  Assignment next = assignment;
+  incumbent_.clear();
   BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(weights, 0, /*use_cache=*/false, true));
-  incumbent_ = assignment;
+  incumbent_ = std::move(next);
   incumbent_evaluation_ = std::move(evaluation);
   ++evaluations_;
   bank_->Trim(incumbent_);
@@ -85,8 +79,9 @@ absl::Status Evaluator::Commit(std::span<const ComponentFormat> delta) {
 
 absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(const Assignment& assignment) {
   BB_ASSIGN_OR_RETURN(const WeightSet weights, bank_->Weights(assignment, options_.threads));
+  BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(weights, 0, false, false));
   ++evaluations_;
-  return Run(weights, 0, false, false);
+  return evaluation;
 }
 
 absl::StatusOr<Evaluation> Evaluator::NoiseFloor(const ReferenceWeights& reference_weights) {
@@ -202,8 +197,8 @@ ProbeResult Evaluator::Score(const Probe& probe,
       ++result.sdt;
     }
     const double lse = Kernels().log_sum_exp(logits.data(), vocab);
-    result.nll_sum += FiniteNats(lse - static_cast<double>(logits[expected]));
-    result.kl_sum += FiniteNats(Kernels().kl_divergence(
+    result.nll_sum += BoundedNats(lse - static_cast<double>(logits[expected]));
+    result.kl_sum += BoundedNats(Kernels().kl_divergence(
         reference_logits.data() + t * vocab, reference_lse[t], logits.data(), lse, vocab));
   }
   return result;

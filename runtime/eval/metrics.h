@@ -1,6 +1,8 @@
 #ifndef BITBUDGET_RUNTIME_EVAL_METRICS_H_
 #define BITBUDGET_RUNTIME_EVAL_METRICS_H_
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -24,6 +26,15 @@ struct ProbeResult {
 
   friend bool operator==(const ProbeResult&, const ProbeResult&) = default;
 };
+
+// A negative log likelihood or divergence of one position as results sum it: at most kMaxNats,
+// which also stands for what is not finite. A candidate so broken that its logits overflow must
+// lose every comparison, not poison it, and exp(kMaxNats), the divergent perplexity, is still
+// finite.
+inline constexpr double kMaxNats = 700;
+inline double BoundedNats(double nats) {
+  return std::isfinite(nats) ? std::min(nats, kMaxNats) : kMaxNats;
+}
 
 // One evaluation: a result per probe, in probe order.
 using Evaluation = std::vector<ProbeResult>;

@@ -31,8 +31,8 @@ absl::StatusOr<Evaluation> MeasureText(const Transformer& transformer,
     window.tokens = static_cast<int>(probe.rows());
     for (int64_t t = 0; t < probe.rows(); ++t) {
       const float* logits = ws.logits.data() + t * config.vocab_size;
-      window.nll_sum +=
-          Kernels().log_sum_exp(logits, config.vocab_size) - logits[probe.tokens[t + 1]];
+      window.nll_sum += BoundedNats(Kernels().log_sum_exp(logits, config.vocab_size) -
+                                    logits[probe.tokens[t + 1]]);
     }
     shared.Step();
   });

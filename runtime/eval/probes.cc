@@ -1,5 +1,7 @@
 #include "runtime/eval/probes.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <set>
@@ -22,6 +24,8 @@ namespace {
 // Streams of the probe seed.
 constexpr uint64_t kChoiceStream = 1;
 constexpr uint64_t kFirstTokenStream = 2;
+
+constexpr uint64_t kRoles = 3;
 
 // Greedy tokens after the random first one. LLM-QAT takes 3 to 5.
 constexpr int64_t kGreedyTokens = 4;
@@ -86,20 +90,25 @@ absl::StatusOr<std::unique_ptr<ProbeMaker>> ProbeMaker::Create(const Model& mode
   maker->prefix_tokens_ = options.prefix_tokens;
   maker->completion_tokens_ = options.completion_tokens;
   if (options.prefix_tokens > limit - options.completion_tokens) {
-    maker->prefix_tokens_ = std::max<int64_t>(
-        1,
-        static_cast<int64_t>(
-            static_cast<double>(limit) * static_cast<double>(options.prefix_tokens) /
-            static_cast<double>(options.prefix_tokens + options.completion_tokens)));
-    maker->completion_tokens_ = limit - maker->prefix_tokens_;
-    if (maker->completion_tokens_ < 1) {
+    if (limit < 2) {
       return absl::InvalidArgumentError(absl::StrCat(
           model.config_path(), ": max_position_embeddings is ", limit, ", probes need at least 2"));
     }
+    const double prefix = static_cast<double>(options.prefix_tokens);
+    const double both = prefix + static_cast<double>(options.completion_tokens);
+    maker->prefix_tokens_ = std::clamp<int64_t>(
+        static_cast<int64_t>(static_cast<double>(limit) * prefix / both), 1, limit - 1);
+    maker->completion_tokens_ = limit - maker->prefix_tokens_;
   }
   maker->context_ = maker->prefix_tokens_ + maker->completion_tokens_;
 
   if (options.source == ProbeSource::kModel) {
+    if (model.config().bos_token_id.has_value() && maker->prefix_tokens_ < 2) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("probes sampled from the model need at least two prefix tokens, the "
+                       "beginning-of-sequence token and one more, not ",
+                       maker->prefix_tokens_));
+    }
     BB_RETURN_IF_ERROR(CheckContext(model.config(), model.config_path(), maker->context_));
     return maker;
   }
@@ -186,6 +195,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
     const WeightSet& weights,
     int threads,
     Progress* progress) const {
+  CHECK_GE(count, 1);
   std::vector<std::vector<int32_t>> prompts;
   if (options_.source != ProbeSource::kModel) {
     for (const auto* item : Choose(role, count)) {
@@ -216,22 +226,27 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
                                                        : id == config.bos_token_id;
     if (!special) first_tokens.push_back(id);
   }
-  if (first_tokens.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(model_.path(), ": the tokenizer has no ordinary token to start probes from"));
+  if (first_tokens.size() < kRoles) {
+    return absl::InvalidArgumentError(absl::StrCat(model_.path(),
+                                                   ": has ",
+                                                   first_tokens.size(),
+                                                   " ordinary tokens to start probes from, needed "
+                                                   "is one for each of ",
+                                                   kRoles,
+                                                   " roles"));
   }
   Random random(options_.seed, {kFirstTokenStream});
   random.Shuffle(first_tokens);
   GenerateOptions generate;
-  for (int64_t i = 0; i < count; ++i) {
-    const uint64_t deal = static_cast<uint64_t>(i) * 3 + static_cast<uint64_t>(role);
+  const uint64_t first = static_cast<uint64_t>(role);
+  // Tokens first, first + kRoles, ... are the role's own; it starts again when it runs out of them.
+  const uint64_t own = (first_tokens.size() - first + kRoles - 1) / kRoles;
+  for (uint64_t i = 0; i < static_cast<uint64_t>(count); ++i) {
     std::vector<int32_t> prompt;
     if (config.bos_token_id.has_value()) prompt.push_back(*config.bos_token_id);
-    if (static_cast<int64_t>(prompt.size()) < prefix_tokens_) {
-      prompt.push_back(first_tokens[deal % first_tokens.size()]);
-    }
+    prompt.push_back(first_tokens[i % own * kRoles + first]);
     prompts.push_back(std::move(prompt));
-    generate.streams.push_back(deal);
+    generate.streams.push_back(i * kRoles + first);
   }
   generate.max_tokens = prefix_tokens_ - static_cast<int64_t>(prompts[0].size());
   if (generate.max_tokens < 1) return prompts;

@@ -61,6 +61,7 @@ class ProbeMaker {
 
   // Up to `count` prompts of a role: fewer when the file has no more (never none: kInvalidArgument
   // then says how many the file gives). `transformer` and `weights` sample the model's own probes.
+  // REQUIRES: count >= 1.
   absl::StatusOr<std::vector<std::vector<int32_t>>> Prompts(ProbeRole role,
                                                             int64_t count,
                                                             const Transformer& transformer,

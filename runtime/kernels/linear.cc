@@ -12,7 +12,7 @@ namespace bitbudget {
 namespace {
 
 // Rows whose packed activations are kept in the second-level cache while all panels pass: 240 rows
-// x 2048 inputs are 1 MB (int16). Other values move the speed by less than 5%.
+// x 2048 inputs are 1 MB (int16). On a Zen 5 the f32 path loses 5% with 48 rows and 10% with 24.
 constexpr int64_t kRowBlock = 240;
 // Panels that a thread takes at a time: few enough that threads finish together, and as many as the
 // widest tile of a single row works on at once.

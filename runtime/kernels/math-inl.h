@@ -4,7 +4,8 @@
 // Functions over the eight lanes of a row operation. Included after a vec_*-inl.h.
 
 #include <cstdint>
-#include <cstring>
+
+#include "runtime/kernels/compiler-inl.h"
 
 namespace bitbudget::BITBUDGET_TIER {
 namespace {

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "runtime/kernels/compiler-inl.h"
 #include "runtime/kernels/layout.h"
 
 namespace bitbudget::BITBUDGET_TIER {
@@ -13,10 +14,12 @@ namespace {
 void PackF32(const float* x, int64_t ldx, int rows, int64_t k, int64_t padded_k, float* block) {
   for (int64_t i = 0; i < padded_k; i += kLanes) {
     float lanes[kTileRows][kLanes];
+    BITBUDGET_UNROLL
     for (int r = 0; r < kTileRows; ++r) {
       Store(lanes[r], r < rows && i < k ? LoadAt(x + r * ldx, i, k, 0) : Set(0));
     }
     for (int lane = 0; lane < kLanes && i + lane < padded_k; ++lane) {
+      BITBUDGET_UNROLL
       for (int r = 0; r < kTileRows; ++r) *block++ = lanes[r][lane];
     }
   }
@@ -76,6 +79,7 @@ void PackI16(const float* x,
       StoreI16(codes[r], low, high);
     }
     for (int lane = 0; lane < kStep; lane += 2) {
+      BITBUDGET_UNROLL
       for (int r = 0; r < kTileRows; ++r, block += 2) {
         __builtin_memcpy(block, &codes[r][lane], 2 * sizeof(int16_t));
       }

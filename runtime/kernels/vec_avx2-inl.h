@@ -9,10 +9,10 @@
 #include <cstdint>
 #include <cstring>
 
+#include "runtime/kernels/compiler-inl.h"
+
 namespace bitbudget::BITBUDGET_TIER {
 namespace {
-
-#define BITBUDGET_INLINE inline __attribute__((always_inline))
 
 using F8 = __m256;
 using I8 = __m256i;
@@ -102,9 +102,16 @@ BITBUDGET_INLINE PanelI BroadcastPair(const int16_t* p) {
   return _mm256_set1_epi32(pair);
 }
 BITBUDGET_INLINE PanelI MulAddPairs(PanelI a, PanelI b, PanelI sum) {
-  return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+  // sum + madd(a, b). With the intrinsic, g++ 12 adds into another register and moves it back.
+  asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(_mm256_madd_epi16(a, b)));
+  return sum;
 }
 BITBUDGET_INLINE PanelF ToFloatPanel(PanelI a) { return _mm256_cvtepi32_ps(a); }
+
+// Any address is allowed: a prefetch never faults.
+BITBUDGET_INLINE void Prefetch(uintptr_t address) {
+  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T0);
+}
 
 // Pins the accumulator to a register at this point of the program. Without it g++ 12 hoists all
 // broadcasts of a step above its multiplies and spills accumulators (halves the speed of the int16

@@ -8,12 +8,12 @@
 #include <cstdint>
 #include <cstring>
 
+#include "runtime/kernels/compiler-inl.h"
+
 static_assert(FLT_EVAL_METHOD == 0, "float expressions must be evaluated in float");
 
 namespace bitbudget::BITBUDGET_TIER {
 namespace {
-
-#define BITBUDGET_INLINE inline __attribute__((always_inline))
 
 // Eight interleaved lanes of a row operation.
 struct F8 {
@@ -176,6 +176,8 @@ BITBUDGET_INLINE PanelI MulAddPairs(const PanelI& a, const PanelI& b, const Pane
 BITBUDGET_INLINE PanelF ToFloatPanel(const PanelI& a) {
   BITBUDGET_LANES(PanelF, static_cast<float>(a.v[i]));
 }
+// Hints without a result; vec_avx2-inl.h says what for.
+BITBUDGET_INLINE void Prefetch(uintptr_t) {}
 BITBUDGET_INLINE void Keep(PanelF&) {}
 BITBUDGET_INLINE void Keep(PanelI&) {}
 

@@ -1,5 +1,7 @@
 #include "runtime/model/generate.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <cmath>
 #include <mutex>
@@ -172,8 +174,9 @@ absl::Status CheckPrompts(const Transformer& transformer,
             absl::StrCat("prompt ", i, ": token ", token, " is outside the vocabulary of ", vocab));
       }
     }
-    const int64_t positions = static_cast<int64_t>(prompts[i].size()) + options.max_tokens - 1;
-    if (positions > transformer.max_positions()) {
+    // The last new token is not fed. The sum of both numbers could overflow.
+    if (static_cast<int64_t>(prompts[i].size()) - 1 >
+        transformer.max_positions() - options.max_tokens) {
       return absl::InvalidArgumentError(absl::StrCat("prompt ",
                                                      i,
                                                      ": ",
@@ -216,6 +219,7 @@ absl::StatusOr<std::vector<Generation>> Generate(const Transformer& transformer,
                                                  Progress* progress) {
   BB_RETURN_IF_ERROR(options.Validate());
   BB_RETURN_IF_ERROR(CheckPrompts(transformer, prompts, options));
+  CHECK(options.streams.empty() || options.streams.size() == prompts.size());
   const int64_t count = static_cast<int64_t>(prompts.size());
   // Few sequences: parallelism inside the products; many: one batch per worker.
   const int64_t batch =

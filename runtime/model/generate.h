@@ -19,7 +19,8 @@ struct GenerateOptions {
   // Stop a sequence after it produced an end-of-sequence token; otherwise such tokens are never
   // sampled (greedy steps take them as any other).
   bool stop_at_eos = true;
-  uint64_t seed = 0;  // of sampling: sequence i draws from stream (seed, streams[i])
+  // Of sampling: sequence i draws from stream (seed, streams[i]); without streams, (seed, i).
+  uint64_t seed = 0;
   std::vector<uint64_t> streams;
   int threads = 1;
 

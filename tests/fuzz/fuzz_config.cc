@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "absl/strings/string_view.h"
 #include "runtime/model/components.h"
 #include "runtime/model/config.h"
 

@@ -373,6 +373,13 @@ TEST(ParseConfig, RefusesTextThatIsNotOneJsonObject) {
 }
 
 TEST(ParseConfig, DeepNestingNeitherOverflowsTheStackNorPasses) {
+  json nested = json::array();
+  for (int depth = 3; depth <= 32; ++depth) nested = json::array({nested});
+  EXPECT_TRUE(Parse(With(Llama(), "unused", nested)).ok());  // 1 + 31 levels
+  nested = json::array({nested});
+  ExpectRefusedText(With(Llama(), "unused", nested).dump(),
+                    absl::StatusCode::kInvalidArgument,
+                    {"nested deeper than 32 levels"});
   for (const std::string& open : {std::string("["), std::string("{\"a\":")}) {
     std::string text;
     for (int i = 0; i < 1000000; ++i) text += open;

@@ -134,7 +134,7 @@ TEST(ParseSafetensors, EveryCorruptHeaderByteGivesTensorsOrOneLine) {
 }
 
 TEST(ParseSafetensors, RefusesBadHeaderLengths) {
-  std::string file = SmallFile();
+  const std::string file = SmallFile();
   for (const unsigned char top : {0x01, 0x7f, 0x80, 0xff}) {  // about 2^56 and more
     std::string broken = file;
     broken[7] = static_cast<char>(top);
@@ -142,6 +142,10 @@ TEST(ParseSafetensors, RefusesBadHeaderLengths) {
   }
   ExpectRefused(std::string("\x00\x00\x00\x01\0\0\0\0{}", 10),
                 {"header length 16777216 at byte 0 reaches beyond the file of 10 bytes"});
+  const size_t header_end = file.find("]}}") + 3;
+  for (size_t missing = 1; missing <= 8; ++missing) {
+    ExpectRefused(file.substr(0, header_end - missing), {"at byte 0 reaches beyond the file of"});
+  }
   ExpectRefused("", {"0 bytes are too few"});
   ExpectRefused("abc", {"3 bytes are too few"});
   ExpectRefused(std::string(8, '\0'), {"at byte 8 is not {"});

@@ -95,7 +95,10 @@ TEST(ZdTest, DoesNotDependOnThreads) {
 }
 
 TEST(ZdTest, ScoresBlocksPooledAndComponentsByThemselves) {
-  const TinyModel tiny({.layers = 3, .dtype = DType::kBF16});
+  TinyModelOptions options;
+  options.layers = 3;
+  options.dtype = DType::kBF16;
+  const TinyModel tiny(options);
   const auto model = Model::Load(tiny.path(), 2);
   ASSERT_TRUE(model.ok()) << model.status();
   const BlockScores scores = ScoreZd(**model, 2);

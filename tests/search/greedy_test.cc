@@ -299,9 +299,9 @@ class IntransitiveEvaluator : public SyntheticEvaluator {
                         {.tokens = 100, .fdt = fdt_1, .sdt = 0, .nll_sum = 5, .kl_sum = kl}};
     };
     const bool alone = assignment[1] == kFormatF32;  // the pinned component not in place
-    if (assignment[0] == ladder[2]) return probes(50, 50, alone ? 1 : 9);  // S
-    if (assignment[0] == ladder[1]) return probes(47, 51, alone ? 2 : 8);  // A
-    return probes(48, 48, alone ? 3 : 7);                                  // B
+    if (assignment[0] == ladder[2]) return probes(50, 50, alone ? 1 : 9);    // S
+    if (assignment[0] == ladder[1]) return probes(47, 51, alone ? 1.5 : 8);  // A
+    return probes(48, 48, alone ? 3 : 7);                                    // B
   }
 
   Assignment assignment_;

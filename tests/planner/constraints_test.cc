@@ -1,0 +1,196 @@
+#include "planner/constraints.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tests/planner/planner_test_util.h"
+#include "tests/support/expect_error.h"
+
+namespace bitbudget {
+namespace {
+
+using testing::LoadedModel;
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr int64_t kMuch = int64_t{1} << 40;
+
+std::set<std::string> Names(const std::vector<Choice>& ladder) {
+  std::set<std::string> names;
+  for (const Choice& choice : ladder) names.insert(choice.format.Name());
+  return names;
+}
+
+// The ladder of a component by the end of its name.
+std::set<std::string> Ladder(const SearchProblem& problem, const std::string& name) {
+  for (int c = 0; c < problem.size(); ++c) {
+    if (absl::EndsWith(problem.components[c].name, name)) return Names(problem.ladders[c]);
+  }
+  ADD_FAILURE() << "no component " << name;
+  return {};
+}
+
+Format F(const char* name) { return *ParseFormat(name); }
+
+SearchProblem Build(const Model& model, const Constraints& constraints) {
+  absl::StatusOr<SearchProblem> problem = BuildProblem(model, constraints, kMuch);
+  EXPECT_TRUE(problem.ok()) << problem.status();
+  return problem.ok() ? *std::move(problem) : SearchProblem();
+}
+
+TEST(BuildProblem, GivesEveryComponentTheDefaultsAndItsStoredFormat) {
+  const LoadedModel model;
+  const SearchProblem problem = Build(*model, {});
+  ASSERT_EQ(problem.components.size(), (*model).components().size());
+  ASSERT_EQ(problem.ladders.size(), (*model).components().size());
+  EXPECT_EQ(problem.fixed_bytes, (*model).fixed_bytes());
+  EXPECT_EQ(problem.budget_bytes, kMuch);
+  for (int c = 0; c < problem.size(); ++c) {
+    const Component& component = problem.components[c];
+    const std::vector<Choice>& ladder = problem.ladders[c];
+    for (size_t i = 0; i < ladder.size(); ++i) {
+      EXPECT_EQ(ladder[i].bytes, SizeBytes(ladder[i].format, component.rows, component.cols));
+      if (i > 0) EXPECT_LE(ladder[i - 1].bytes, ladder[i].bytes) << component.name;
+    }
+    // Rows of 64 hold one group of 64 or of 128: the same layout, so only the first stays.
+    const std::set<std::string> narrow = {
+        "int4-g128", "int4z-g128", "int4-g32", "int4z-g32", "int8", "int8-g32", "bf16"};
+    std::set<std::string> wide = narrow;
+    wide.insert({"int4-g64", "int4z-g64"});
+    EXPECT_EQ(Names(ladder), component.cols == 64 ? narrow : wide) << component.name;
+  }
+}
+
+TEST(BuildProblem, LeavesWastefulFormatsOutUnlessPinned) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.formats = {F("f32"), F("int8")};
+  constraints.pins = {{"lm_head", F("f32")}};
+  const SearchProblem problem = Build(*model, constraints);
+  EXPECT_EQ(Ladder(problem, "embed_tokens"), std::set<std::string>{"int8"});
+  EXPECT_EQ(Ladder(problem, "lm_head"), std::set<std::string>{"f32"});
+  constraints.formats = {F("f32")};
+  ExpectError(BuildProblem(*model, constraints, kMuch).status(),
+              kInvalid,
+              {"no allowed format is left for model.embed_tokens", "--formats"});
+}
+
+TEST(BuildProblem, TheLastMatchingPinHolds) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.pins = {{"proj", F("int8")}, {R"(layers\.1\..*down_proj$)", F("int4-g32")}};
+  SearchProblem problem = Build(*model, constraints);
+  EXPECT_EQ(Ladder(problem, "layers.1.mlp.down_proj"), std::set<std::string>{"int4-g32"});
+  EXPECT_EQ(Ladder(problem, "layers.0.mlp.down_proj"), std::set<std::string>{"int8"});
+  EXPECT_EQ(Ladder(problem, "layers.1.self_attn.q_proj"), std::set<std::string>{"int8"});
+  EXPECT_GT(Ladder(problem, "embed_tokens").size(), 1u);
+
+  std::swap(constraints.pins[0], constraints.pins[1]);
+  problem = Build(*model, constraints);
+  EXPECT_EQ(Ladder(problem, "layers.1.mlp.down_proj"), std::set<std::string>{"int8"});
+}
+
+TEST(BuildProblem, MinBitsRaisesTheFloorAndTheHighestRuleHolds) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.min_bits = {{"down", 8}, {"proj", 5}, {"layers.0.mlp.down", 9}};
+  const SearchProblem problem = Build(*model, constraints);
+  const std::set<std::string> from_8 = {"int8", "int8-g32", "bf16"};
+  EXPECT_EQ(Ladder(problem, "layers.0.mlp.down_proj"), std::set<std::string>{"bf16"});
+  EXPECT_EQ(Ladder(problem, "layers.1.mlp.down_proj"), from_8);
+  EXPECT_EQ(Ladder(problem, "layers.1.mlp.up_proj"), from_8);
+  EXPECT_TRUE(Ladder(problem, "lm_head").contains("int4-g32"));
+}
+
+TEST(BuildProblem, RefusesRulesThatCannotHold) {
+  const LoadedModel model;
+  const auto refusal = [&](const Constraints& constraints) {
+    return BuildProblem(*model, constraints, kMuch).status();
+  };
+  Constraints pins;
+  pins.pins = {{"down_prj", F("int8")}};
+  ExpectError(refusal(pins),
+              kInvalid,
+              {"--pin 'down_prj' matches no component of", model.files.path(), "lm_head"});
+  Constraints min_bits;
+  min_bits.min_bits = {{"layers.7", 8}};
+  ExpectError(refusal(min_bits), kInvalid, {"--min-bits 'layers.7' matches no component"});
+  Constraints broken;
+  broken.pins = {{"down(", F("int8")}};
+  ExpectError(refusal(broken), kInvalid, {"'down(' is not a regular expression"});
+  Constraints nothing_left;
+  nothing_left.formats = {F("int4-g32")};
+  nothing_left.min_bits = {{"layers.1.mlp.up", 8}};
+  ExpectError(refusal(nothing_left),
+              kInvalid,
+              {"no allowed format is left for model.layers.1.mlp.up_proj with at least 8 bits"});
+  Constraints at_odds;
+  at_odds.pins = {{"lm_head", F("int4-g32")}};
+  at_odds.min_bits = {{"lm_head", 8}};
+  ExpectError(refusal(at_odds), kInvalid, {"lm_head with at least 8 bits"});
+}
+
+TEST(ParseFormatList, KeepsTheOrderAndDropsRepetitions) {
+  const auto formats = ParseFormatList("int8,int4-g64,int8");
+  ASSERT_TRUE(formats.ok()) << formats.status();
+  EXPECT_EQ(*formats, (std::vector<Format>{F("int8"), F("int4-g64")}));
+  for (const char* text : {"", ",", "int8,", "int8, int4-g64", "int8;int4-g64", "int3"}) {
+    ExpectError(ParseFormatList(text).status(), kInvalid, {"unknown format", "int4-g64"});
+  }
+}
+
+TEST(ParsePin, SplitsAtTheLastEqualsSign) {
+  const auto pin = ParsePin("(?=down)=int4-g64");
+  ASSERT_TRUE(pin.ok()) << pin.status();
+  EXPECT_EQ(pin->regex, "(?=down)");
+  EXPECT_EQ(pin->format, F("int4-g64"));
+  for (const char* text : {"", "=", "down", "=int8", "down="}) {
+    ExpectError(ParsePin(text).status(), kInvalid, {absl::StrCat("'", text, "'"), "REGEX=FORMAT"});
+  }
+  ExpectError(ParsePin("[=int8").status(), kInvalid, {"'[' is not a regular expression"});
+  ExpectError(ParsePin("down=int5").status(), kInvalid, {"unknown format \"int5\""});
+  // A plan could not record these (plans hold printable ASCII).
+  ExpectError(ParsePin("do\twn=int8").status(), kInvalid, {"'do\\twn=int8'", "ASCII"});
+  // Deep nesting must be refused, not exhaust the stack.
+  const std::string deep = std::string(50000, '(') + std::string(50000, ')');
+  ExpectError(ParsePin(deep + "=int8").status(), kInvalid, {"100000 characters", "1000"});
+}
+
+TEST(ParseMinBits, TakesOneToThirtyTwoBits) {
+  const auto rule = ParseMinBits("down_proj$=8");
+  ASSERT_TRUE(rule.ok()) << rule.status();
+  EXPECT_EQ(rule->regex, "down_proj$");
+  EXPECT_EQ(rule->bits, 8);
+  for (const char* bits : {"0", "33", "-4", "eight", "8.5", "99999999999"}) {
+    const std::string text = absl::StrCat("down=", bits);
+    ExpectError(ParseMinBits(text).status(), kInvalid, {text, "number of bits (1 to 32)"});
+  }
+  ExpectError(ParseMinBits("down").status(), kInvalid, {"'down'", "REGEX=N"});
+  ExpectError(ParseMinBits("(=8").status(), kInvalid, {"'(' is not a regular expression"});
+}
+
+TEST(CheckFeasible, NamesTheSmallestPossibleSize) {
+  const LoadedModel model;
+  SearchProblem problem = Build(*model, {});
+  const int64_t smallest = problem.SmallestBytes();
+  const int64_t parameters = (*model).parameter_count();
+  problem.budget_bytes = smallest;
+  EXPECT_TRUE(CheckFeasible(problem, parameters).ok());
+  problem.budget_bytes = smallest - 1;
+  const absl::Status status = CheckFeasible(problem, parameters);
+  ExpectError(status,
+              kInvalid,
+              {absl::StrCat("budget of ", smallest - 1, " bytes"),
+               absl::StrCat("smallest possible size is ", smallest, " bytes"),
+               "bits per weight"});
+  EXPECT_TRUE(IsInfeasible(status));
+  EXPECT_FALSE(IsInfeasible(absl::OkStatus()));
+  EXPECT_FALSE(IsInfeasible(absl::InvalidArgumentError("another")));
+}
+
+}  // namespace
+}  // namespace bitbudget
