@@ -2,9 +2,10 @@
 
 #include <glog/logging.h>
 
-#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -69,9 +70,7 @@ class PlanJob {
         &problem_, search_set_.evaluator.get(), progress_, bench_->bank()->StoredAssignment()};
     BB_ASSIGN_OR_RETURN(SearchSummary summary, method->Run(context));
     if (summary.outcome == SearchOutcome::kInfeasible) return MethodInfeasible();
-    if (summary.assignment.empty()) {
-      return absl::CancelledError("interrupted before the search had a first assignment");
-    }
+    if (summary.assignment.empty()) summary.assignment = UnmeasuredAssignment();
     CHECK(problem_.Fits(summary.assignment));
     DescribeSearch(summary);
 
@@ -123,6 +122,9 @@ class PlanJob {
     if (options_.search == "uniform") return MakeUniformSearch(objective_);
     if (options_.search == "additive") return MakeAdditiveSearch();
     if (options_.search == "greedy") return MakeGreedySearch(GreedyOptions(), objective_);
+    bool all_pinned = true;
+    for (int c = 0; c < problem_.size(); ++c) all_pinned = all_pinned && problem_.Pinned(c);
+    if (all_pinned) return MakeUniformSearch(objective_);  // no order changes the one assignment
     OrderedOptions ordered;
     ordered.name = options_.search;
     BB_ASSIGN_OR_RETURN(ordered.block_order, BlockOrder());
@@ -173,6 +175,22 @@ class PlanJob {
                                  options_.threads,
                                  progress_));
     return scores.order;
+  }
+
+  // What to fall back on when the search was interrupted before it had run any candidate that fits:
+  // the least quantization noise under the high-rate model, 4^-bits per weight.
+  Assignment UnmeasuredAssignment() const {
+    CostTable cost;
+    for (size_t c = 0; c < problem_.ladders.size(); ++c) {
+      const Component& component = problem_.components[c];
+      const double weights = static_cast<double>(component.rows * component.cols);
+      cost.emplace_back();
+      for (const Choice& choice : problem_.ladders[c]) {
+        const double bits = 8 * static_cast<double>(choice.bytes) / weights;
+        cost.back().push_back(weights * std::exp2(-2 * bits));
+      }
+    }
+    return problem_.ToAssignment(MinimizeSum(problem_, cost));
   }
 
   // Measures the search's result and the best uniform assignment on probes that neither was chosen

@@ -40,7 +40,7 @@ struct PlanOptions {
 // probes, and returns the plan with its evidence (complete == false after an interruption, then
 // without held-out metrics). The same model, options and seed give the same plan for any number of
 // threads. Errors: IsInfeasible() when no assignment fits; kCancelled when interrupted before
-// there was anything to plan with; else as the parts'.
+// the search began; else as the parts'.
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
                                        Progress* progress);

@@ -32,6 +32,11 @@ struct Move {
 
 using Moves = std::vector<const Move*>;  // by component, at most one each
 
+// What decides that a candidate replaces the incumbent: the smooth loss that moves are predicted
+// in, or the objective itself. FDT is too coarse to descend by: it is decided by a few positions
+// per probe. The loss uses every position, and what lowers it by a lot raises FDT as well.
+enum class Stage { kLoss, kObjective };
+
 // One run of the search: the incumbent as ladder indices, and what is known about its neighbours.
 class Descent {
  public:
@@ -46,20 +51,15 @@ class Descent {
                                        problem_.ladders.end(),
                                        [](const auto& ladder) { return ladder.size() > 1; });
     }
-    if (options_.ceiling_share >= 0) {
-      loss_stage_ = true;
-      bool m = true;
-      while (m && run_.summary().rounds < options_.max_rounds) {
-        BB_ASSIGN_OR_RETURN(m, Round());
-      }
-      loss_stage_ = false;
-      const double low = objective_.Loss(incumbent());
-      ceiling_ = low + options_.ceiling_share * (objective_.Loss(start_) - low);
-      run_.summary().rounds = 0;
+    bool moved = true;
+    while (moved && run_.summary().rounds < options_.max_rounds) {
+      BB_ASSIGN_OR_RETURN(moved, Round());
     }
+    stage_ = Stage::kObjective;
+    loss_ceiling_ = (objective_.Loss(start_) + objective_.Loss(incumbent())) / 2;
     // A swap changes the context of everything else, so rounds that are left are worth another
     // look.
-    bool moved = true;
+    moved = true;
     while (moved) {
       while (moved && run_.summary().rounds < options_.max_rounds) {
         BB_ASSIGN_OR_RETURN(moved, Round());
@@ -106,8 +106,14 @@ class Descent {
     return neighbours;
   }
 
-  // Runs the component's neighbours on the incumbent.
+  // Whether the component's neighbours were run on the very incumbent.
+  bool IsFresh(ComponentId c) const {
+    return measured_[c] && (moves_[c].empty() || moves_[c].front().version == version_);
+  }
+
+  // Runs the component's neighbours on the incumbent, unless that has been done.
   absl::Status Measure(ComponentId c) {
+    if (IsFresh(c)) return absl::OkStatus();
     moves_[c].clear();
     for (const int choice : Neighbours(c)) {
       const ComponentFormat change = {c, problem_.ladders[c][choice].format};
@@ -128,7 +134,8 @@ class Descent {
   int64_t EvaluationsToMeasure(bool all) const {
     int64_t evaluations = 0;
     for (int c = 0; c < problem_.size(); ++c) {
-      if (all || !measured_[c]) evaluations += static_cast<int64_t>(Neighbours(c).size());
+      if (all ? !IsFresh(c) : !measured_[c])
+        evaluations += static_cast<int64_t>(Neighbours(c).size());
     }
     return evaluations;
   }
@@ -151,9 +158,9 @@ class Descent {
   }
 
   bool Acceptable(const Evaluation& candidate) const {
-    if (loss_stage_) return Objective(Statistic::kKlMean).Better(candidate, incumbent());
-    return objective_.Better(candidate, incumbent()) && !objective_.Better(start_, candidate) &&
-           objective_.Loss(candidate) <= ceiling_;
+    if (objective_.Better(start_, candidate)) return false;
+    if (stage_ == Stage::kLoss) return objective_.LowerLoss(candidate, incumbent());
+    return objective_.Better(candidate, incumbent()) && objective_.Loss(candidate) <= loss_ceiling_;
   }
 
   absl::Status Commit(absl::string_view what, const Moves& moves, Evaluation evaluation) {
@@ -221,7 +228,8 @@ class Descent {
       BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(moves));
       moved = Acceptable(evaluation);
       if (moved) {
-        BB_RETURN_IF_ERROR(Commit("round", moves, std::move(evaluation)));
+        BB_RETURN_IF_ERROR(
+            Commit(stage_ == Stage::kLoss ? "loss round" : "round", moves, std::move(evaluation)));
       } else {
         moves = BestMovesUpTo(moves.size() / 2);
       }
@@ -315,8 +323,8 @@ class Descent {
   int64_t version_ = 0;                  // of the incumbent: its number of commits
   int64_t swap_trials_ = 0;              // that are left
   Evaluation start_;
-  bool loss_stage_ = false;
-  double ceiling_ = std::numeric_limits<double>::infinity();
+  Stage stage_ = Stage::kLoss;
+  double loss_ceiling_ = 0;               // of what the objective stage accepts
   std::vector<std::vector<Move>> moves_;  // of every component, as last measured
   std::vector<bool> measured_;            // whether moves_[c] starts from the incumbent's choice
 };

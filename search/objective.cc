@@ -83,8 +83,21 @@ bool Objective::Better(const Evaluation& a, const Evaluation& b) const {
   return false;
 }
 
+Statistic Objective::LossStatistic() const {
+  return primary_ == Statistic::kDppl ? Statistic::kDppl : Statistic::kKlMean;
+}
+
+bool Objective::LowerLoss(const Evaluation& a, const Evaluation& b) const {
+  CHECK_EQ(a.size(), b.size()) << "evaluations of different probes cannot be compared";
+  const Statistic statistic = LossStatistic();
+  const bool a_finite = IsFinite(statistic, a);
+  const bool b_finite = IsFinite(statistic, b);
+  if (!a_finite || !b_finite) return a_finite && !b_finite;
+  return SignificantSign(statistic, a, b) < 0;
+}
+
 double Objective::Loss(const Evaluation& evaluation) const {
-  const Statistic statistic = primary_ == Statistic::kDppl ? Statistic::kDppl : Statistic::kKlMean;
+  const Statistic statistic = LossStatistic();
   double value = 0;
   double weight = 0;
   for (const ProbeResult& probe : evaluation) {

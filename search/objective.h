@@ -23,12 +23,18 @@ class Objective {
   // REQUIRES: the same probes in both.
   bool Better(const Evaluation& a, const Evaluation& b) const;
 
+  // Whether the loss of `a` is lower than that of `b` by more than its noise over probes.
+  // REQUIRES: the same probes in both.
+  bool LowerLoss(const Evaluation& a, const Evaluation& b) const;
+
   // A smooth scalar to minimise, nats per token: mean KL, or the mean nll when the objective is
-  // divergent perplexity. It ranks moves and is what they are predicted in; it never accepts one.
-  // Infinite when it is not a number; 0 for no probes.
+  // divergent perplexity. It ranks moves and is what they are predicted in. Infinite when it is not
+  // a number; 0 for no probes.
   double Loss(const Evaluation& evaluation) const;
 
  private:
+  Statistic LossStatistic() const;
+
   Statistic primary_;
 };
 

@@ -63,7 +63,9 @@ void ProbeFlags::AddTo(CLI::App* app) {
   app->add_option("--completion", completion, "Completion tokens per probe")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
-  app->add_option("--seed", seed, "Seed of probes and random orders")->capture_default_str();
+  app->add_option("--seed", seed, "Seed of probes and random orders")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);  // a negative one would wrap around
 }
 
 absl::StatusOr<ProbeOptions> ProbeFlags::Options() const {

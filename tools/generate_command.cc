@@ -106,6 +106,7 @@ void AddGenerateCommand(CLI::App* app) {
       command->add_flag("--sample", flags->sample, "Sample at temperature 1 instead of greedily");
   command->add_option("--seed", flags->seed, "Seed of --sample")
       ->capture_default_str()
+      ->check(CLI::NonNegativeNumber)
       ->needs(sample);
   command->add_option("--activations", flags->activations, "int16 or f32")->capture_default_str();
   command->add_flag("--json", flags->json, "Print token ids as JSON");

@@ -79,6 +79,7 @@ int Main(int argc, char** argv) {
   }
   const absl::Status& status = CommandStatus();
   if (!status.ok()) {
+    ProcessProgress()->End();  // an error leaves its phase open; the message goes below the bar
     std::fprintf(stderr, "bitbudget: %s\n", std::string(status.message()).c_str());
   }
   return ExitCodeOf(status);

@@ -117,6 +117,7 @@ absl::Status RunPlan(const PlanFlags& flags) {
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   const absl::Time start = absl::Now();
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, RunPlanJob(*model, *options, ProcessProgress()));
+  ProcessProgress()->End();  // an interruption leaves its phase open
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   BB_RETURN_IF_ERROR(WritePlan(plan, flags.out));
   if (flags.json) {

@@ -26,7 +26,8 @@ struct EvaluatorOptions {
 // reference completion gives every metric. FDT from this pass is the FDT of free-running greedy
 // decoding, since both agree up to the first miss and all kernels are batch-invariant.
 // A candidate starts from the incumbent's cached residual stream at its first changed stage; the
-// result is bitwise that of a full pass. Not thread-safe.
+// result is bitwise that of a full pass. An interrupted SetIncumbent or Commit leaves no incumbent
+// (incumbent() is empty): SetIncumbent comes next. Not thread-safe.
 class Evaluator : public CandidateEvaluator {
  public:
   // All arguments outlive the evaluator.

@@ -90,8 +90,8 @@ inline EvalBench NovelBench() {
   return EvalBench(absl::StrCat(BITBUDGET_SOURCE_DIR, "/tools/demo/models/novel-1m"), 5, 12);
 }
 
-// A format for every component: one of eight levels of damage between none and "everything in int4",
-// so that candidates diverge early, late and not at all.
+// A format for every component: one of eight levels of damage between none and "everything in
+// int4", so that candidates diverge early, late and not at all.
 inline Assignment RandomAssignment(const EncodingBank& bank, Random* random) {
   Assignment assignment = bank.StoredAssignment();
   const uint64_t level = random->Below(8);

@@ -1,7 +1,8 @@
-// Metrics against the same formulas in double, straight from logits.
+// Metrics of candidates against the same formulas in double, straight from logits.
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+#include <span>
+#include <vector>
 
 #include "runtime/eval/evaluator.h"
 #include "runtime/eval/perplexity.h"
@@ -24,8 +25,7 @@ std::vector<float> LogitsOf(const EvalBench& bench,
   for (int stage = 1; stage + 1 < NumStages(config); ++stage) {
     bench.transformer->RunStage(stage, weights, {&whole, 1}, x.data(), &workspace);
   }
-  bench.transformer->Logits(
-      weights, x.data(), config.hidden_size, rows, logits.data(), &workspace);
+  bench.transformer->Logits(weights, x.data(), config.hidden_size, rows, logits.data(), &workspace);
   return logits;
 }
 
@@ -108,16 +108,137 @@ void ExpectMetricsFollowTheirFormulas(const EvalBench& bench,
   }
 }
 
-TEST(Score, FollowsTheFormulas) {
+TEST(Score, FollowsTheFormulasOnRandomModels) {
   for (const bool tied : {false, true}) {
-    const EvalBench bench = TinyBench(tied);
-    Evaluator evaluator(*bench.transformer, *bench.reference, bench.bank.get(), {}, nullptr_progress());
+    EvalBench bench = TinyBench(tied);
+    const auto evaluator = bench.MakeEvaluator();
     Random random(71);
     for (int c = 0; c < 10; ++c) {
       ExpectMetricsFollowTheirFormulas(
-          bench, &evaluator, RandomAssignment(*bench.bank, &random));
+          bench, evaluator.get(), RandomAssignment(*bench.bank, &random));
     }
   }
+}
+
+TEST(Score, FollowsTheFormulasOnATrainedModel) {
+  EvalBench bench = NovelBench();
+  const auto evaluator = bench.MakeEvaluator();
+  for (const char* format : {"int8", "int4-g128"}) {
+    ExpectMetricsFollowTheirFormulas(bench, evaluator.get(), Uniform(bench, format));
+  }
+}
+
+// The stored formats are the unmodified model, and every kernel gives a row the same bits in any
+// batch: the candidate's logits are the reference's, its every argmax is the reference's token, and
+// in every term of KL the log ratio is 0 - 0.
+TEST(Score, TheStoredFormatsAreExactlyTheReference) {
+  for (const int which : {0, 1, 2}) {
+    EvalBench bench = which == 2 ? NovelBench() : TinyBench(/*tied=*/which == 1);
+    const auto evaluator = bench.MakeEvaluator();
+    ASSERT_TRUE(evaluator->SetIncumbent(bench.bank->StoredAssignment()).ok());
+    const auto f32 = evaluator->EvaluateFromScratch(Uniform(bench, "f32"));  // holds bf16 exactly
+    ASSERT_TRUE(f32.ok()) << f32.status();
+    for (const Evaluation& evaluation : {evaluator->incumbent_evaluation(), *f32}) {
+      ASSERT_EQ(evaluation.size(), bench.prompts.size());
+      for (const ProbeResult& probe : evaluation) {
+        EXPECT_EQ(probe.fdt, probe.tokens);
+        EXPECT_EQ(probe.sdt, 0);
+        EXPECT_EQ(probe.kl_sum, 0);
+        EXPECT_GT(probe.nll_sum, 0);
+      }
+    }
+  }
+}
+
+TEST(Score, TheNoiseFloorIsSmallAndNotZero) {
+  for (const bool trained : {false, true}) {
+    EvalBench bench = trained ? NovelBench() : TinyBench(false);
+    const auto evaluator = bench.MakeEvaluator();
+    const auto floor = evaluator->NoiseFloor(*bench.weights);
+    const auto int8 = evaluator->EvaluateFromScratch(Uniform(bench, "int8-g32"));
+    ASSERT_TRUE(floor.ok()) << floor.status();
+    ASSERT_TRUE(int8.ok()) << int8.status();
+    const double kl = Compute(Statistic::kKlMean, *floor);
+    EXPECT_GT(kl, 0);
+    // Rounding to 16 bits has 1/256 of the error of rounding to 8, and KL is quadratic in errors.
+    EXPECT_LT(kl, Compute(Statistic::kKlMean, *int8) / 256);
+    EXPECT_GT(Top1Agreement(*floor), 0.98);
+  }
+}
+
+// A bank that encodes another checkpoint: candidates are as broken as its weights.
+void ExpectFiniteAndWorse(double weight_scale, bool overflows) {
+  EvalBench bench = TinyBench(false);
+  TinyModelOptions options;
+  options.layers = 3;
+  options.weight_scale = weight_scale;
+  const TinyModel tiny(options);
+  const auto broken = Model::Load(tiny.path(), 1);
+  ASSERT_TRUE(broken.ok()) << broken.status();
+  EncodingBank bank(**broken, *bench.weights, *bench.encoder, Activations::kInt16);
+  Evaluator evaluator(*bench.transformer, *bench.reference, &bank, {}, &bench.progress);
+  const auto evaluation = evaluator.EvaluateFromScratch(Uniform(bench, "bf16"));
+  const auto int4 = bench.MakeEvaluator()->EvaluateFromScratch(Uniform(bench, "int4-g128"));
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  ASSERT_TRUE(int4.ok()) << int4.status();
+  for (const ProbeResult& probe : *evaluation) {
+    if (!overflows) continue;
+    EXPECT_EQ(probe.fdt, 0);
+    EXPECT_EQ(probe.sdt, probe.tokens);
+    EXPECT_EQ(probe.nll_sum, kMaxNats * probe.tokens);
+    EXPECT_EQ(probe.kl_sum, kMaxNats * probe.tokens);
+  }
+  for (const Statistic statistic : {Statistic::kFdtMean,
+                                    Statistic::kFdt75,
+                                    Statistic::kSdtMean,
+                                    Statistic::kDppl,
+                                    Statistic::kKlMean}) {
+    SCOPED_TRACE(StatisticName(statistic));
+    const double bad = Compute(statistic, *evaluation);
+    const double good = Compute(statistic, *int4);
+    ASSERT_TRUE(std::isfinite(bad));
+    EXPECT_TRUE(LargerIsBetter(statistic) ? bad < good : bad > good);
+    for (const Interval& interval : {BootstrapInterval(statistic, *evaluation),
+                                     PairedInterval(statistic, *evaluation, *int4),
+                                     PairedInterval(statistic, *evaluation, *evaluation)}) {
+      EXPECT_TRUE(std::isfinite(interval.low));
+      EXPECT_TRUE(std::isfinite(interval.high));
+      EXPECT_LE(interval.low, interval.high);
+    }
+  }
+}
+
+TEST(Score, OverflowingLogitsGiveFiniteMetricsThatLose) { ExpectFiniteAndWorse(1e30, true); }
+TEST(Score, HugeFiniteLogitsGiveFiniteMetricsThatLose) { ExpectFiniteAndWorse(1e6, false); }
+
+TEST(MeasureText, IsTheMeanLogLikelihoodOfEveryTokenButTheFirst) {
+  EvalBench bench = TinyBench(false);
+  const size_t vocab = static_cast<size_t>(bench.model->config().vocab_size);
+  std::vector<std::vector<int32_t>> windows;
+  for (int i = 0; i < 7; ++i) windows.push_back(RandomTokens(2 + 5 * i, 64, 300 + i));
+  const auto set = bench.bank->Weights(Uniform(bench, "int4-g32"), 1);
+  ASSERT_TRUE(set.ok()) << set.status();
+  const auto result = MeasureText(*bench.transformer, *set, windows, 1, &bench.progress);
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_EQ(result->size(), windows.size());
+  for (size_t i = 0; i < windows.size(); ++i) {
+    const std::vector<float> logits = LogitsOf(bench, *set, windows[i]);
+    double nll = 0;
+    double error = 0;
+    for (size_t t = 0; t + 1 < windows[i].size(); ++t) {
+      const auto log_p = LogSoftmax(std::span(logits).subspan(t * vocab, vocab));
+      nll -= log_p[windows[i][t + 1]];
+      error += LseError(log_p);
+    }
+    EXPECT_EQ((*result)[i].tokens, static_cast<int>(windows[i].size()) - 1);
+    EXPECT_NEAR((*result)[i].nll_sum, nll, error);
+  }
+  for (const int threads : {2, 4}) {
+    EXPECT_EQ(*MeasureText(*bench.transformer, *set, windows, threads, &bench.progress), *result);
+  }
+  bench.progress.calls_left = 3;
+  EXPECT_EQ(MeasureText(*bench.transformer, *set, windows, 1, &bench.progress).status().code(),
+            absl::StatusCode::kCancelled);
 }
 
 }  // namespace

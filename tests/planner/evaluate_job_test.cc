@@ -12,12 +12,6 @@
 namespace bitbudget {
 namespace {
 
-using testing::CountingProgress;
-using testing::LoadedModel;
-using testing::ModelWithText;
-using testing::SmallJob;
-using testing::SmallModelOptions;
-
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 
 EvaluateOptions SameProbes(const PlanOptions& options) {

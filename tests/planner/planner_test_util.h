@@ -16,7 +16,7 @@
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
 
-namespace bitbudget::testing {
+namespace bitbudget {
 
 // 64 and 96 inputs: wide enough for groups of 32 and 64 to differ from whole rows in some
 // components and not in others.
@@ -100,6 +100,6 @@ class CountingProgress : public Progress {
   mutable std::atomic<int64_t> questions_ = 0;
 };
 
-}  // namespace bitbudget::testing
+}  // namespace bitbudget
 
 #endif  // BITBUDGET_TESTS_PLANNER_PLANNER_TEST_UTIL_H_

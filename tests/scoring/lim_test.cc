@@ -1,0 +1,202 @@
+#include "scoring/lim.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/naive_transformer.h"
+#include "tests/support/random_tokens.h"
+#include "tests/support/tiny_model.h"
+
+namespace bitbudget {
+namespace {
+
+using Sequences = std::vector<std::vector<int32_t>>;
+
+struct Bench {
+  explicit Bench(const TestCheckpoint& checkpoint) {
+    const TempDir dir;
+    WriteCheckpoint(checkpoint, dir.path());
+    auto loaded = Model::Load(dir.path(), 1);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    model = *std::move(loaded);
+    transformer = std::make_unique<Transformer>(*model, 64);
+    weights = std::make_unique<ReferenceWeights>(*model, 1);
+  }
+
+  absl::StatusOr<BlockScores> Lim(const Sequences& sequences, int threads = 1) const {
+    Progress progress;
+    return ScoreLim(*transformer, weights->set(), sequences, threads, &progress);
+  }
+
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Transformer> transformer;
+  std::unique_ptr<ReferenceWeights> weights;
+};
+
+TinyModelOptions FourBlocks() {
+  TinyModelOptions options;
+  options.layers = 4;
+  return options;
+}
+
+// Sequences of very different lengths: positions count, not sequences.
+Sequences SomeSequences() {
+  Sequences sequences;
+  for (const int64_t length : {1, 40, 7, 19, 2}) {
+    sequences.push_back(RandomTokens(length, 64, 40 + length));
+  }
+  return sequences;
+}
+
+void Zero(const std::string& name, TestCheckpoint* checkpoint) {
+  std::string& bytes = checkpoint->Tensor(name).bytes;
+  bytes.assign(bytes.size(), '\0');
+}
+
+TEST(Lim, IsTheNegatedMeanCosineAcrossEveryBlockAndHalf) {
+  TestCheckpoint checkpoint = MakeTinyCheckpoint(FourBlocks());
+  Zero("model.layers.0.mlp.down_proj.weight", &checkpoint);  // or the first block leads anyway
+  const Bench bench(checkpoint);
+  const Sequences sequences = SomeSequences();
+  const auto lim = bench.Lim(sequences);
+  ASSERT_TRUE(lim.ok()) << lim.status();
+  EXPECT_EQ(lim->scorer, "lim");
+  EXPECT_TRUE(lim->components.empty());
+
+  const size_t width = 32;
+  const NaiveTransformer naive(*bench.model);
+  std::vector<double> blocks(4), attention(4), mlp(4);
+  double positions = 0;
+  // A cosine moves by at most 2 |d| / |x| when x does by d; d from how far the definition moves
+  // when it is rounded to float on the way (four times that, as in transformer_test).
+  double bound = 0;
+  for (const auto& tokens : sequences) {
+    const NaivePass exact = naive.Run(tokens);
+    const NaivePass rounded = naive.Run(tokens, NaiveArithmetic::kFloat);
+    positions += static_cast<double>(tokens.size());
+    for (size_t t = 0; t < tokens.size(); ++t) {
+      const auto norm = [&](size_t s) {
+        double sum = 0;
+        for (size_t i = t * width; i < (t + 1) * width; ++i) {
+          sum += exact.streams[s][i] * exact.streams[s][i];
+        }
+        return std::sqrt(sum);
+      };
+      const auto cosine = [&](size_t a, size_t b) {
+        double dot = 0;
+        for (size_t i = t * width; i < (t + 1) * width; ++i) {
+          dot += exact.streams[a][i] * exact.streams[b][i];
+        }
+        return dot / (norm(a) * norm(b));
+      };
+      for (size_t b = 0; b < 4; ++b) {
+        blocks[b] -= cosine(2 * b, 2 * b + 2);
+        attention[b] -= cosine(2 * b, 2 * b + 1);
+        mlp[b] -= cosine(2 * b + 1, 2 * b + 2);
+      }
+      for (size_t s = 0; s < exact.streams.size(); ++s) {
+        const double moved = 4 * MaxDifference(exact.streams[s], rounded.streams[s]);
+        bound = std::max(bound, 2 * 2 * moved * std::sqrt(width) / norm(s));
+      }
+    }
+  }
+  EXPECT_LT(bound, 1e-4);
+  for (size_t b = 0; b < 4; ++b) {
+    EXPECT_NEAR(lim->blocks[b], blocks[b] / positions, bound);
+    EXPECT_NEAR(lim->attention[b], attention[b] / positions, bound);
+    EXPECT_NEAR(lim->mlp[b], mlp[b] / positions, bound);
+  }
+
+  // Most important first: the largest change of the input.
+  std::vector<int> order = {0, 1, 2, 3};
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return blocks[a] > blocks[b]; });
+  EXPECT_EQ(lim->order, order);
+  EXPECT_NE(order[0], 0);
+}
+
+TEST(Lim, BlocksThatDoNothingTieAndComeLastInTheirOrder) {
+  TestCheckpoint checkpoint = MakeTinyCheckpoint(FourBlocks());
+  for (const int b : {1, 2}) {
+    Zero(absl::StrCat("model.layers.", b, ".self_attn.o_proj.weight"), &checkpoint);
+    Zero(absl::StrCat("model.layers.", b, ".mlp.down_proj.weight"), &checkpoint);
+  }
+  Zero("model.layers.3.mlp.down_proj.weight", &checkpoint);
+  const Bench bench(checkpoint);
+  const auto lim = bench.Lim(SomeSequences());
+  ASSERT_TRUE(lim.ok()) << lim.status();
+  // The stream is bitwise unchanged; its cosine with itself is 1 up to three roundings of double.
+  EXPECT_NEAR(lim->blocks[1], -1, 1e-14);
+  EXPECT_EQ(lim->blocks[2], lim->blocks[1]);
+  EXPECT_EQ(lim->attention[1], lim->blocks[1]);
+  EXPECT_EQ(lim->mlp[1], lim->blocks[1]);
+  EXPECT_NEAR(lim->mlp[3], -1, 1e-14);
+  EXPECT_EQ(lim->blocks[3], lim->attention[3]);
+  EXPECT_EQ(lim->order[2], 1);
+  EXPECT_EQ(lim->order[3], 2);
+}
+
+TEST(Lim, AZeroStreamCountsAsCosineZero) {
+  TestCheckpoint checkpoint = MakeTinyCheckpoint(FourBlocks());
+  // A first token of zeros stays zero: there are no biases.
+  std::string& embedding = checkpoint.Tensor("model.embed_tokens.weight").bytes;
+  std::fill_n(embedding.begin() + 5 * 32 * 4, 32 * 4, '\0');
+  const Bench bench(checkpoint);
+  const auto zero = bench.Lim({{5}});
+  ASSERT_TRUE(zero.ok()) << zero.status();
+  EXPECT_EQ(zero->blocks, std::vector<double>(4, 0.0));
+  EXPECT_EQ(zero->order, (std::vector<int>{0, 1, 2, 3}));
+  const auto one = bench.Lim({{6}});
+  const auto both = bench.Lim({{5}, {6}});
+  ASSERT_TRUE(one.ok() && both.ok());
+  for (int b = 0; b < 4; ++b) EXPECT_EQ(both->blocks[b], one->blocks[b] / 2);
+}
+
+TEST(Lim, DoesNotDependOnThreads) {
+  const Bench bench(MakeTinyCheckpoint(FourBlocks()));
+  const auto one = bench.Lim(SomeSequences(), 1);
+  ASSERT_TRUE(one.ok()) << one.status();
+  for (const int threads : {2, 4, 9}) {
+    const auto more = bench.Lim(SomeSequences(), threads);
+    ASSERT_TRUE(more.ok()) << more.status();
+    EXPECT_EQ(more->blocks, one->blocks);
+    EXPECT_EQ(more->attention, one->attention);
+    EXPECT_EQ(more->mlp, one->mlp);
+    EXPECT_EQ(more->order, one->order);
+  }
+}
+
+TEST(Lim, ReportsAStreamThatIsNotFinite) {
+  TinyModelOptions options = FourBlocks();
+  options.weight_scale = 1e30;
+  const Bench bench(MakeTinyCheckpoint(options));
+  ExpectError(
+      bench.Lim({{3, 4}}).status(), absl::StatusCode::kInternal, {"not finite", "after block 0"});
+}
+
+TEST(Lim, CanBeInterrupted) {
+  class Stop : public Progress {
+   public:
+    bool Interrupted() const override { return --calls_left < 0; }
+    mutable std::atomic<int> calls_left = 0;
+  } stop;
+  const Bench bench(MakeTinyCheckpoint(FourBlocks()));
+  for (const int calls : {0, 3}) {
+    stop.calls_left = calls;
+    EXPECT_EQ(ScoreLim(*bench.transformer, bench.weights->set(), SomeSequences(), 2, &stop)
+                  .status()
+                  .code(),
+              absl::StatusCode::kCancelled);
+  }
+}
+
+}  // namespace
+}  // namespace bitbudget

@@ -1,0 +1,144 @@
+#!/usr/bin/env python3
+"""Compare search methods at the same size on held-out probes and print a Markdown table.
+
+Plans a model with every method at every budget (probes from --plan-text, or from the model itself),
+measures every plan with `bitbudget eval` on --eval-text (or on the model's own held-out probes), and
+prints, per budget: size, FDT, KL and perplexity with 95 % intervals, and greedy's paired differences
+to each rival. The evaluation probes are used for nothing else. Finished plans and evaluations in
+--work are kept, so an interrupted run goes on where it stopped.
+"""
+import argparse
+import json
+import pathlib
+import random
+import subprocess
+import sys
+
+METHODS = {
+    "greedy": ["--search", "greedy"],
+    "additive": ["--search", "additive"],
+    "uniform": ["--search", "uniform"],
+    "LIM order": ["--search", "layerwise", "--scorer", "lim"],
+    "ZD order": ["--search", "layerwise", "--scorer", "zd"],
+    "random order": ["--search", "random"],
+}
+RESAMPLES = 2000
+
+
+def run(command, allowed=(0,)):
+    """Runs a command; returns (exit code, stdout). Other exit codes end the script."""
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if result.returncode not in allowed:
+        sys.exit(f"{' '.join(command)}\nexit code {result.returncode}: {result.stderr.strip()}")
+    return result.returncode, result.stdout, result.stderr.strip().split("\n")[-1]
+
+
+def measure(args, method, budget):
+    """The evaluation of one plan, made now or found in --work; None when the budget is infeasible."""
+    stem = args.work / f"{pathlib.Path(args.model).name}-{budget}-{method.replace(' ', '-')}"
+    evaluation = stem.with_name(stem.name + ".json")
+    if evaluation.exists():
+        return json.loads(evaluation.read_text())
+    plan = stem.with_name(stem.name + ".pb")
+    common = ["--seed", str(args.seed)]
+    if args.threads:
+        common += ["--threads", str(args.threads)]
+    if not plan.exists():
+        command = [args.bitbudget, "plan", args.model, "--budget", budget, "--out", str(plan)]
+        command += METHODS[method] + common + ["--probes", str(args.probes), "--json"]
+        command += ["--held-out-probes", str(args.guard_probes)]
+        if args.plan_text:
+            command += ["--text", args.plan_text]
+        code, out, message = run(command, allowed=(0, 4))
+        if code == 4:
+            print(f"{budget}: {message}", file=sys.stderr)
+            return None
+        summary = json.loads(out)
+        print(f"{stem.name}: {summary['search']['candidates']} candidates, "
+              f"{summary['search']['seconds']:.0f} s", file=sys.stderr)
+        stem.with_name(stem.name + ".plan.json").write_text(out)
+    text = ["--text", args.eval_text] if args.eval_text else []
+    _, out, _ = run([args.bitbudget, "eval", args.model, "--plan", str(plan), "--probes",
+                     str(args.eval_probes), "--json"] + text + common)
+    evaluation.write_text(out)
+    return json.loads(out)
+
+
+def paired(a, b, value, weight):
+    """95 % bootstrap interval of sum(value)/sum(weight) of a minus that of b, same probes."""
+    if [p["prompt_tokens"] for p in a] != [p["prompt_tokens"] for p in b]:
+        sys.exit("evaluations in --work are of different probes; use an empty --work")
+    terms = [(value(x) - value(y), weight(x)) for x, y in zip(a, b)]
+    rng = random.Random(1)
+    differences = []
+    for _ in range(RESAMPLES):
+        sample = rng.choices(terms, k=len(terms))
+        differences.append(sum(t[0] for t in sample) / sum(t[1] for t in sample))
+    differences.sort()
+    return differences[int(0.025 * RESAMPLES)], differences[int(0.975 * RESAMPLES) - 1]
+
+
+def verdict(low, high, larger_is_better):
+    """'+' better, '-' worse, '=' not significant, of greedy against a rival."""
+    if low <= 0 <= high:
+        return "="
+    return "+" if (low > 0) == larger_is_better else "-"
+
+
+def table(args, budget, rows):
+    print(f"\n**{pathlib.Path(args.model).name}, {budget}**\n")
+    print("| method | bits/weight | FDT mean | KL, nats/token | perplexity | "
+          "greedy's FDT minus this | greedy's KL minus this |")
+    print("|---|---|---|---|---|---|---|")
+    greedy = rows.get("greedy")
+    for method, e in rows.items():
+        cells = [method, f"{e['bits_per_weight']:.3f}",
+                 f"{e['fdt_mean']:.1f} [{e['fdt_ci'][0]:.1f}, {e['fdt_ci'][1]:.1f}]",
+                 f"{e['kl_mean']:.3g} [{e['kl_ci'][0]:.3g}, {e['kl_ci'][1]:.3g}]",
+                 f"{e['ppl_candidate']:.2f}" if e["ppl_candidate"] else "-"]
+        if greedy is not None and method != "greedy":
+            a, b = greedy["per_probe"], e["per_probe"]
+            low, high = paired(a, b, lambda p: p["fdt"], lambda p: 1)
+            cells.append(f"{verdict(low, high, True)} [{low:+.1f}, {high:+.1f}]")
+            low, high = paired(a, b, lambda p: p["kl"], lambda p: p["tokens"])
+            cells.append(f"{verdict(low, high, False)} [{low:+.2g}, {high:+.2g}]")
+        else:
+            cells += ["", ""]
+        print("| " + " | ".join(cells) + " |")
+    sys.stdout.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("--eval-text", help="held-out text, used for evaluation only (default: the model's own)")
+    parser.add_argument("--plan-text", help="text that plans are made with (default: the model's own)")
+    parser.add_argument("--budgets", default="4.25bpw,4.5bpw,5bpw,6bpw,8bpw")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--probes", type=int, default=48, help="search probes")
+    parser.add_argument("--guard-probes", type=int, default=64,
+                        help="held-out probes of the plan's own comparison with uniform")
+    parser.add_argument("--eval-probes", type=int, default=256)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--work", type=pathlib.Path, required=True, help="folder for plans and evaluations")
+    parser.add_argument("--bitbudget", default=str(pathlib.Path(__file__).parent.parent /
+                                                   "build/release/bitbudget"))
+    args = parser.parse_args()
+    args.work.mkdir(parents=True, exist_ok=True)
+    for budget in args.budgets.split(","):
+        rows = {}
+        for method in args.methods.split(","):
+            if method not in METHODS:
+                sys.exit(f"unknown method '{method}'; known are: {', '.join(METHODS)}")
+            evaluation = measure(args, method, budget)
+            if evaluation is None:
+                print(f"\n**{pathlib.Path(args.model).name}, {budget}**: infeasible")
+                break
+            rows[method] = evaluation
+        if rows:
+            table(args, budget, rows)
+
+
+if __name__ == "__main__":
+    main()
