@@ -220,7 +220,7 @@ class Descent {
   // True when a joint move was committed.
   absl::StatusOr<bool> Round() {
     const int64_t round = ++run_.summary().rounds;
-    run_.BeginPhase(absl::StrCat("round ", round), EvaluationsToMeasure(/*all=*/true));
+    run_.BeginPhase(absl::StrCat("round ", round), EvaluationsToMeasure(/*all=*/true) + 1);
     for (int c = 0; c < problem_.size(); ++c) BB_RETURN_IF_ERROR(Measure(c));
     bool moved = false;
     Moves moves = BestMoves(0);

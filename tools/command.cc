@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/parallel.h"
+#include "runtime/base/status_macros.h"
 #include "tools/progress_bar.h"
 
 namespace bitbudget {
@@ -95,6 +96,22 @@ absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text) {
 absl::Status CheckOut(const std::string& path) {
   if (path.empty()) return UsageError(absl::InvalidArgumentError("--out is empty"));
   return CheckWritable(path);
+}
+
+absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
+                                              const std::optional<plans::Plan>& plan) {
+  if (flag.empty()) {
+    return plan.has_value() ? ParseActivations(plan->options().activations()) : Activations::kInt16;
+  }
+  const absl::StatusOr<Activations> activations = ParseActivations(flag);
+  if (!activations.ok()) return UsageError(activations.status());
+  return activations;
+}
+
+absl::StatusOr<WeightSet> PlannedWeights(const std::optional<plans::Plan>& plan, Workbench* bench) {
+  if (!plan.has_value()) return bench->reference().set();
+  BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, bench->model()));
+  return bench->bank()->Weights(assignment, bench->options().threads);
 }
 
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics) {

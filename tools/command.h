@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "planner/evaluate_job.h"
+#include "planner/workbench.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/probes.h"
@@ -57,6 +58,13 @@ absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text);
 
 // Whether --out can be written: asked before long work.
 absl::Status CheckOut(const std::string& path);
+
+// What --activations says; when it is empty, what the plan was validated with, else int16.
+absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
+                                              const std::optional<plans::Plan>& plan);
+
+// The weights to run: the plan's, or those of the unmodified model.
+absl::StatusOr<WeightSet> PlannedWeights(const std::optional<plans::Plan>& plan, Workbench* bench);
 
 // Metrics as the fields that `eval --json` documents.
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics);

@@ -18,7 +18,7 @@ struct EvalFlags {
   std::string plan;
   std::string uniform;
   std::string encoder = "clip";
-  std::string activations = "int16";
+  std::string activations;
   int64_t probe_count = EvaluateOptions().probe_count;
   bool json = false;
 };
@@ -30,7 +30,6 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
   }
   BB_RETURN_IF_ERROR(MakeEncoder(flags.encoder).status());
   options.encoder = flags.encoder;
-  BB_ASSIGN_OR_RETURN(options.activations, ParseActivations(flags.activations));
   BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
   options.probe_count = flags.probe_count;
   options.threads = flags.model.Threads();
@@ -106,6 +105,7 @@ absl::Status RunEval(const EvalFlags& flags) {
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(options->plan, ReadPlan(flags.plan));
   }
+  BB_ASSIGN_OR_RETURN(options->activations, ChooseActivations(flags.activations, options->plan));
   if (const absl::Status status = options->Validate(); !status.ok()) return UsageError(status);
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   BB_ASSIGN_OR_RETURN(const EvaluateReport report,
@@ -131,10 +131,10 @@ void AddEvalCommand(CLI::App* app) {
   what->require_option(1);
   command->add_option("--encoder", flags->encoder, "Encoder for --uniform: clip or rtn")
       ->capture_default_str();
-  command
-      ->add_option(
-          "--activations", flags->activations, "Run integer formats on int16 or f32 activations")
-      ->capture_default_str();
+  command->add_option(
+      "--activations",
+      flags->activations,
+      "Run integer formats on int16 or f32 activations (default: as the plan, else int16)");
   command->add_option("--probes", flags->probe_count, "Held-out probes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));

@@ -21,7 +21,7 @@ struct GenerateFlags {
   std::string plan;
   std::optional<std::string> prompt;  // this or
   std::optional<std::string> tokens;
-  std::string activations = "int16";
+  std::string activations;
   int64_t count = 100;
   bool sample = false;
   uint64_t seed = 0;
@@ -43,8 +43,6 @@ absl::StatusOr<std::vector<int32_t>> PromptTokens(const GenerateFlags& flags, co
 }
 
 absl::Status RunGenerate(const GenerateFlags& flags) {
-  const absl::StatusOr<Activations> activations = ParseActivations(flags.activations);
-  if (!activations.ok()) return UsageError(activations.status());
   std::optional<plans::Plan> plan;
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));
@@ -52,17 +50,13 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptTokens(flags, *model));
   WorkbenchOptions options;
-  options.activations = *activations;
+  BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
   options.threads = flags.model.Threads();
   if (plan.has_value()) options.encoder = plan->options().encoder();
   const int64_t context = static_cast<int64_t>(prompt.size()) + flags.count - 1;
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(*model, options, context));
-  WeightSet weights = bench->reference().set();
-  if (plan.has_value()) {
-    BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, *model));
-    BB_ASSIGN_OR_RETURN(weights, bench->bank()->Weights(assignment, options.threads));
-  }
+  BB_ASSIGN_OR_RETURN(const WeightSet weights, PlannedWeights(plan, bench.get()));
   GenerateOptions generate;
   generate.max_tokens = flags.count;
   if (flags.sample) generate.greedy_tokens = 0;
@@ -108,7 +102,8 @@ void AddGenerateCommand(CLI::App* app) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber)
       ->needs(sample);
-  command->add_option("--activations", flags->activations, "int16 or f32")->capture_default_str();
+  command->add_option(
+      "--activations", flags->activations, "int16 or f32 (default: as the plan, else int16)");
   command->add_flag("--json", flags->json, "Print token ids as JSON");
   SetBody(command, [flags] { return RunGenerate(*flags); });
 }

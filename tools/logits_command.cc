@@ -20,7 +20,7 @@ struct LogitsFlags {
   std::string plan;
   std::string tokens;
   std::string out;
-  std::string activations = "int16";
+  std::string activations;
 };
 
 // A float32 [rows, cols] array in NumPy's .npy format, version 1.0.
@@ -40,8 +40,6 @@ std::string NpyBytes(std::span<const float> values, int64_t rows, int64_t cols) 
 }
 
 absl::Status RunLogits(const LogitsFlags& flags) {
-  const absl::StatusOr<Activations> activations = ParseActivations(flags.activations);
-  if (!activations.ok()) return UsageError(activations.status());
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ParseTokens(flags.tokens));
   BB_RETURN_IF_ERROR(CheckOut(flags.out));
   std::optional<plans::Plan> plan;
@@ -57,17 +55,13 @@ absl::Status RunLogits(const LogitsFlags& flags) {
     }
   }
   WorkbenchOptions options;
-  options.activations = *activations;
+  BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
   options.threads = flags.model.Threads();
   if (plan.has_value()) options.encoder = plan->options().encoder();
   const int64_t rows = static_cast<int64_t>(tokens.size());
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(*model, options, rows));
-  WeightSet weights = bench->reference().set();
-  if (plan.has_value()) {
-    BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, *model));
-    BB_ASSIGN_OR_RETURN(weights, bench->bank()->Weights(assignment, options.threads));
-  }
+  BB_ASSIGN_OR_RETURN(const WeightSet weights, PlannedWeights(plan, bench.get()));
   TransformerWorkspace workspace;
   workspace.threads = options.threads;
   const Transformer& transformer = bench->transformer();
@@ -92,7 +86,8 @@ void AddLogitsCommand(CLI::App* app) {
   command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
   command->add_option("--tokens", flags->tokens, "Token ids, e.g. 1,2,3")->required();
   command->add_option("--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
-  command->add_option("--activations", flags->activations, "int16 or f32")->capture_default_str();
+  command->add_option(
+      "--activations", flags->activations, "int16 or f32 (default: as the plan, else int16)");
   SetBody(command, [flags] { return RunLogits(*flags); });
 }
 

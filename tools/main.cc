@@ -9,6 +9,7 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "planner/constraints.h"
@@ -27,6 +28,15 @@ constexpr const char* kFooter =
     "Exit codes: 0 done, 2 usage, 3 bad input, 4 no assignment fits the budget, 130 interrupted.\n"
     "Results go to standard output; progress and messages to standard error.\n"
     "BITBUDGET_CPU=portable|avx2 selects the kernels (default: the fastest this machine has).";
+
+// One line: file and tensor names in a message may hold anything.
+void PrintError(const absl::Status& status) {
+  std::string line(status.message());
+  for (char& c : line) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = '?';
+  }
+  std::fprintf(stderr, "bitbudget: %s\n", line.c_str());
+}
 
 int ExitCodeOf(const absl::Status& status) {
   if (status.ok()) return kExitOk;
@@ -67,7 +77,7 @@ int Main(int argc, char** argv) {
   });
 
   if (const absl::Status status = CheckKernelOverride(); !status.ok()) {
-    std::fprintf(stderr, "bitbudget: %s\n", std::string(status.message()).c_str());
+    PrintError(status);
     return kExitUsage;
   }
   const InterruptGuard interrupt_guard;
@@ -80,7 +90,7 @@ int Main(int argc, char** argv) {
   const absl::Status& status = CommandStatus();
   if (!status.ok()) {
     ProcessProgress()->End();  // an error leaves its phase open; the message goes below the bar
-    std::fprintf(stderr, "bitbudget: %s\n", std::string(status.message()).c_str());
+    PrintError(status);
   }
   return ExitCodeOf(status);
 }

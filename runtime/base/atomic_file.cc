@@ -17,10 +17,15 @@ namespace {
 // Removes the temporary on every way out but success.
 class TemporaryFile {
  public:
-  explicit TemporaryFile(const std::string& target)
-      : path_(absl::StrCat(target, ".tmp.", getpid())),
-        fd_(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)),
-        open_errno_(errno) {}
+  explicit TemporaryFile(const std::string& target) {
+    // A name may be taken by what a killed process left behind.
+    for (int attempt = 0; attempt < 100; ++attempt) {
+      path_ = absl::StrCat(target, ".tmp.", getpid(), ".", attempt);
+      fd_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      open_errno_ = errno;
+      if (fd_ >= 0 || open_errno_ != EEXIST) return;
+    }
+  }
   ~TemporaryFile() {
     if (fd_ < 0) return;
     close(fd_);
@@ -52,13 +57,21 @@ class TemporaryFile {
       return absl::ErrnoToStatus(errno, absl::StrCat(target, ": cannot rename into place"));
     }
     renamed_ = true;
+    // The rename itself survives a crash only once the folder is on disk. By now the new file is in
+    // place, so a file system that cannot sync folders is no error.
+    const std::string folder = std::filesystem::path(target).parent_path().string();
+    const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+      fsync(fd);
+      close(fd);
+    }
     return absl::OkStatus();
   }
 
  private:
   std::string path_;
-  int fd_;
-  int open_errno_;
+  int fd_ = -1;
+  int open_errno_ = 0;
   bool renamed_ = false;
 };
 

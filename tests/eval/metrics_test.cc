@@ -127,6 +127,18 @@ TEST(BootstrapInterval, HoldsTheEstimateAndIsReproducible) {
   }
 }
 
+TEST(BootstrapInterval, DrawsEveryProbeAlike) {
+  // One probe of ten has divergence 1: the number of times that a resample draws it is binomial
+  // (10, 1/10), which is at most 2 with probability 0.930 and at most 3 with probability 0.987.
+  for (int outlier = 0; outlier < 10; ++outlier) {
+    Evaluation probes(10, Probe(1, 0, 0, 0, 0));
+    probes[outlier].kl_sum = 1;
+    const Interval interval = BootstrapInterval(Statistic::kKlMean, probes);
+    EXPECT_EQ(interval.low, 0);
+    EXPECT_EQ(interval.high, 0.3);
+  }
+}
+
 TEST(BootstrapInterval, ShrinksWithTheSquareRootOfTheProbes) {
   const auto width = [](int count) {
     const Interval interval = BootstrapInterval(Statistic::kKlMean, OrdinaryProbes(count, 1));

@@ -443,7 +443,8 @@ class TeacherForcingTest(CommandTest):
                            '--probes', 6, '--seed', 11)
         parted = 0
         for probe in report['per_probe']:
-            prompt = ['--tokens', ','.join(map(str, probe['prompt_tokens'])), '-n', 40]
+            prompt = ['--tokens', ','.join(map(str, probe['prompt_tokens'])), '-n', 40,
+                      '--threads', 1]
             reference = self.json('generate', self.model, *prompt)['tokens']
             planned = self.json('generate', self.model, '--plan', plan, *prompt)['tokens']
             self.assertEqual(probe['tokens'], len(reference))
@@ -638,7 +639,8 @@ class BadInputTest(CommandTest):
         good = read_bytes(self.make_plan())
         path = self.file('damaged.pb')
         for contents in (b'', b'\x00', good[:-1], good[:len(good) // 2], good + b'\x07',
-                         b'{"format_version": ', b'{}', b'not a plan', good.replace(b'int', b'jnt')):
+                         b'{"format_version": ', b'{}', b'not a plan',
+                         good.replace(b'int', b'jnt')):
             write(path, contents)
             for command in (['show', path], ['diff', path, path], *self.with_plan(path)):
                 self.refuse(3, [path], *command)
@@ -794,15 +796,16 @@ class InterruptTest(CommandTest):
             self.assertEqual(process.wait(timeout=120), 130, seen + rest)
         return out, seen + rest
 
-    def plan_args(self, out):
+    def plan_args(self, out, probes=16, held_out=16):
+        """Probes enough that the phase to interrupt lasts longer than the signal takes."""
         return ('plan', self.model, '--budget', '6bpw', *FEW_FORMATS, '--prefix', 30,
-                '--completion', 60, '--probes', 16, '--held-out-probes', 16, '--out', out)
+                '--completion', 60, '--probes', probes, '--held-out-probes', held_out, '--out', out)
 
     def test_before_the_search(self):
         before = self.files()
         for number in (signal.SIGINT, signal.SIGTERM):
-            out, err = self.interrupt('sampling search', *self.plan_args(self.file('out.pb')),
-                                      number=number)
+            args = self.plan_args(self.file('out.pb'), probes=1000)
+            out, err = self.interrupt('sampling search', *args, number=number)
             self.assertEqual(out, '')
             self.assertTrue(err.splitlines()[-1].startswith('bitbudget: '), err)
             self.assertIn('interrupted', err.splitlines()[-1])
@@ -834,12 +837,13 @@ class InterruptTest(CommandTest):
 
     def test_in_the_comparison(self):
         path = self.file('out.pb')
-        self.interrupt('sampling held-out', *self.plan_args(path), '--search', 'layerwise')
+        self.interrupt('sampling held-out', *self.plan_args(path, held_out=1000), '--search',
+                       'layerwise')
         self.assertFalse(self.json('show', path)['complete'])
 
     def test_an_old_plan_survives_when_there_is_nothing_new(self):
         path = self.file('out.pb', 'old')
-        self.interrupt('sampling search', *self.plan_args(path))
+        self.interrupt('sampling search', *self.plan_args(path, probes=1000))
         self.assertEqual(read_bytes(path), b'old')
 
     def test_other_commands(self):
