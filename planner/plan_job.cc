@@ -16,6 +16,7 @@
 #include "plans/plan_io.h"
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/kernels/table.h"
 #include "scoring/lim.h"
 #include "scoring/zd.h"
 #include "search/additive.h"
@@ -59,6 +60,8 @@ class PlanJob {
         Workbench::Create(
             model_, {options_.encoder, options_.activations, options_.threads}, maker_->context()));
     DescribeJob();
+    VLOG(1) << "kernels " << Kernels().name << ", " << problem_.components.size()
+            << " components, budget " << budget << " bytes, smallest " << problem_.SmallestBytes();
 
     BB_ASSIGN_OR_RETURN(
         search_set_,
@@ -73,6 +76,7 @@ class PlanJob {
     if (summary.assignment.empty()) summary.assignment = UnmeasuredAssignment();
     CHECK(problem_.Fits(summary.assignment));
     DescribeSearch(summary);
+    VLOG(1) << summary.BriefReport();
 
     Assignment assignment = summary.assignment;
     bool complete = summary.outcome == SearchOutcome::kBudgetMet;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "planner/plan_job.h"
@@ -33,6 +34,12 @@ struct PlanFlags {
   int64_t held_out_probes = PlanOptions().held_out_probes;
   bool json = false;
 };
+
+std::string FormatNames(std::span<const Format> formats) {
+  return absl::StrJoin(formats, ",", [](std::string* out, const Format& format) {
+    absl::StrAppend(out, format.Name());
+  });
+}
 
 absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   PlanOptions options;
@@ -152,7 +159,13 @@ void AddPlanCommand(CLI::App* app) {
       ->capture_default_str();
   command->add_option("--objective", flags->objective, "fdt, fdt75, sdt, dppl or kl")
       ->capture_default_str();
-  command->add_option("--formats", flags->formats, "Formats to choose from, comma-separated");
+  command->add_option("--formats",
+                      flags->formats,
+                      absl::StrCat("Formats to choose from, comma-separated: ",
+                                   FormatNames(SupportedFormats()),
+                                   "; default: ",
+                                   FormatNames(DefaultFormats()),
+                                   " and the stored format"));
   command
       ->add_option(
           "--pin", flags->pins, "REGEX=FORMAT: fix components whose name matches (repeatable)")

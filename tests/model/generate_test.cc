@@ -103,7 +103,11 @@ TEST_F(GenerateTest, APromptLongerThanOnePrefillPassIsTheSame) {
   options_.max_tokens = 1;
   for (const int64_t length : {240, 241, 242, 500}) {
     const std::vector<int32_t> prompt = RandomTokens(length, 64, 9);
-    EXPECT_EQ(MustGenerate({prompt}, options_)[0].tokens[0], ArgMax(LastLogits(prompt)));
+    const Generation generation = MustGenerate({prompt}, options_)[0];
+    std::vector<float> logits = LastLogits(prompt);
+    EXPECT_EQ(generation.tokens[0], ArgMax(logits));
+    std::sort(logits.begin(), logits.end());
+    EXPECT_EQ(generation.margins[0], logits[63] - logits[62]) << length;
   }
 }
 
