@@ -280,11 +280,7 @@ class PlanJob {
 
   // `format` where a component is free, its pinned format elsewhere.
   Assignment UniformOver(const Format& format) const {
-    Assignment assignment;
-    for (const std::vector<Choice>& ladder : problem_.ladders) {
-      assignment.push_back(ladder.size() > 1 ? format : ladder[0].format);
-    }
-    return assignment;
+    return problem_.ToAssignment(problem_.Uniform(format));
   }
 
   void DescribeSearch(const SearchSummary& summary) {

@@ -19,14 +19,14 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 echo "== The plan: $model at $budget"
-"$bitbudget" plan "$model" --budget "$budget" --out "$work/plan.pb" --probes 32 --held-out-probes 64
+"$bitbudget" plan "$model" --budget "$budget" --out "$work/plan.pb" --probes 24 --held-out-probes 64
 name=$(basename "$model")
 cp "$work/plan.pb" "$work/$name-$budget-greedy.pb"
 
 echo
 echo "== The same size, decided in other ways (held-out probes, 95 % intervals; + greedy is better)"
 tools/compare.py "$model" --budgets "$budget" --methods "greedy,uniform,LIM order,random order" \
-  --probes 32 --eval-probes 96 --work "$work"
+  --probes 24 --eval-probes 96 --work "$work"
 
 echo
 echo "== Greedy continuations of: $prompt"
