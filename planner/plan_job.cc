@@ -226,7 +226,7 @@ class PlanJob {
           ToProto(PairedInterval(Statistic::kFdtMean, found, evaluation));
       *held_out.mutable_kl_difference() =
           ToProto(PairedInterval(Statistic::kKlMean, found, evaluation));
-      if (uniform != *assignment && !objective_.Better(found, evaluation)) {
+      if (uniform != *assignment && !Wins(found, evaluation)) {
         held_out.set_uniform_emitted(true);
         *assignment = uniform;
       }
@@ -234,6 +234,18 @@ class PlanJob {
     }
     progress_->End();
     return MeasureHeldOutText(*assignment, uniform_format);
+  }
+
+  // Whether the search's result beats the uniform one on held-out probes: by the objective where
+  // the 95 % interval of the paired difference excludes zero, else by KL likewise (FDT needs far
+  // more probes to tell), else by the objective's own rule.
+  bool Wins(const Evaluation& found, const Evaluation& uniform) const {
+    for (const Statistic statistic : {options_.objective, Statistic::kKlMean}) {
+      const Interval difference = PairedInterval(statistic, found, uniform);
+      if (difference.low > 0) return LargerIsBetter(statistic);
+      if (difference.high < 0) return !LargerIsBetter(statistic);
+    }
+    return objective_.Better(found, uniform);
   }
 
   // Perplexity of the emitted assignment and of uniform beside the reference's, where there is

@@ -3,10 +3,10 @@
 # model to a budget, shows the plan, compares it with plans of the same size made in other ways on
 # probes that none of them saw, and prints what the model and its planned form write.
 #
-# usage: tools/demo.sh [MODEL] [BUDGET]      (default: the bundled novel-8m, 4.5bpw)
+# usage: tools/demo.sh [MODEL] [BUDGET]      (default: the bundled novel-1m, 4.5bpw)
 set -euo pipefail
 cd "$(dirname "$0")/.."
-model=${1:-tools/demo/models/novel-8m}
+model=${1:-tools/demo/models/novel-1m}
 budget=${2:-4.5bpw}
 prompt="It was a cold evening, and the old captain"
 
@@ -19,14 +19,14 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 echo "== The plan: $model at $budget"
-"$bitbudget" plan "$model" --budget "$budget" --out "$work/plan.pb" --probes 24 --held-out-probes 64
+"$bitbudget" plan "$model" --budget "$budget" --out "$work/plan.pb" --probes 48 --held-out-probes 128
 name=$(basename "$model")
 cp "$work/plan.pb" "$work/$name-$budget-greedy.pb"
 
 echo
 echo "== The same size, decided in other ways (held-out probes, 95 % intervals; + greedy is better)"
 tools/compare.py "$model" --budgets "$budget" --methods "greedy,uniform,LIM order,random order" \
-  --probes 24 --eval-probes 96 --work "$work"
+  --probes 48 --eval-probes 128 --work "$work"
 
 echo
 echo "== Greedy continuations of: $prompt"
