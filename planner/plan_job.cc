@@ -299,9 +299,8 @@ class PlanJob {
     plans::Search& search = *plan_.mutable_search();
     search.set_candidates(summary.candidates);
     search.set_rounds(summary.rounds);
-    const EvaluationCost cost = search_set_.evaluator->cost();
-    search.set_computed(cost.computed);
-    search.set_naive(cost.naive);
+    search.set_computed(static_cast<int64_t>(summary.computed));
+    search.set_naive(static_cast<int64_t>(summary.naive));
     for (const TraceStep& step : summary.trace) {
       plans::TraceStep& proto = *search.add_trace();
       proto.set_what(step.what);

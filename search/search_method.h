@@ -42,6 +42,11 @@ struct SearchSummary {
   Evaluation evaluation;  // of `assignment` on the search probes
   int64_t size_bytes = 0;
   int64_t candidates = 0;  // evaluated
+  // Decoder work in rows x blocks (CandidateEvaluator::CostOf): of everything that was run, and of
+  // a naive search that runs every candidate that was considered, here also those that were only
+  // predicted, on every probe through all blocks.
+  double computed = 0;
+  double naive = 0;
   int64_t rounds = 0;
   std::vector<AloneDivergence> alone;  // what was measured, in component and ladder order
   std::vector<TraceStep> trace;

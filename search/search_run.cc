@@ -28,18 +28,28 @@ void SearchRun::Evaluated(const Evaluation& evaluation) {
 
 absl::Status SearchRun::SetIncumbent(const Assignment& assignment) {
   BB_RETURN_IF_ERROR(evaluator_.SetIncumbent(assignment));
+  summary_.computed += evaluator_.CostOf(std::nullopt, AllProbes());
+  Considered(1);
   Evaluated(evaluator_.incumbent_evaluation());
   return absl::OkStatus();
 }
 
 absl::StatusOr<Evaluation> SearchRun::Evaluate(std::span<const ComponentFormat> delta) {
   BB_ASSIGN_OR_RETURN(Evaluation evaluation, evaluator_.Evaluate(delta));
+  summary_.computed += evaluator_.CostOf(delta, AllProbes());
+  Considered(1);
   Evaluated(evaluation);
   return evaluation;
 }
 
 absl::Status SearchRun::Commit(std::span<const ComponentFormat> delta) {
-  return evaluator_.Commit(delta);
+  BB_RETURN_IF_ERROR(evaluator_.Commit(delta));
+  summary_.computed += evaluator_.CostOf(delta, AllProbes());
+  return absl::OkStatus();
+}
+
+void SearchRun::Considered(int64_t candidates) {
+  summary_.naive += static_cast<double>(candidates) * evaluator_.CostOf(std::nullopt, AllProbes());
 }
 
 void SearchRun::BeginPhase(absl::string_view name, int64_t total) {

@@ -33,6 +33,9 @@ class SearchRun {
   absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta);
   absl::Status Commit(std::span<const ComponentFormat> delta);
 
+  // Counts candidates that a prediction stood in for: a naive search would have run them.
+  void Considered(int64_t candidates);
+
   // A phase of `total` evaluations; 0: unknown. It ends here, with the next phase, or with
   // Finish().
   void BeginPhase(absl::string_view name, int64_t total);
@@ -56,6 +59,7 @@ class SearchRun {
   absl::StatusOr<SearchSummary> Finish(const absl::Status& status);
 
  private:
+  ProbeRange AllProbes() const { return {0, evaluator_.probe_count()}; }
   void Evaluated(const Evaluation& evaluation);
 
   const SearchProblem& problem_;

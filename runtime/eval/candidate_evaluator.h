@@ -2,6 +2,7 @@
 #define BITBUDGET_RUNTIME_EVAL_CANDIDATE_EVALUATOR_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "absl/status/status.h"
@@ -11,13 +12,10 @@
 
 namespace bitbudget {
 
-// Work done, in rows x blocks of the decoder (embedding and head not counted): what was computed
-// against what a naive search would compute, which runs every candidate on every probe through all
-// blocks.
-struct EvaluationCost {
-  int64_t evaluations = 0;
-  int64_t computed = 0;
-  int64_t naive = 0;
+// Consecutive probes, in probe order.
+struct ProbeRange {
+  int64_t first = 0;
+  int64_t count = 0;
 };
 
 // Answers one question: how does the incumbent with a small change compare with the reference?
@@ -33,15 +31,28 @@ class CandidateEvaluator {
   virtual const Assignment& incumbent() const = 0;
   virtual const Evaluation& incumbent_evaluation() const = 0;
 
-  // Evaluates the incumbent with `delta` applied; the incumbent stays. kCancelled when the user
-  // interrupted, kInvalidArgument when a component cannot be encoded in the format asked for.
-  virtual absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta) = 0;
+  virtual int64_t probe_count() const = 0;
+
+  // Evaluates the incumbent with `delta` applied on the probes of `range`, one result per probe;
+  // the incumbent stays. A probe's result does not depend on the range that it is asked in.
+  // kCancelled when the user interrupted, kInvalidArgument when a component cannot be encoded in
+  // the format asked for. REQUIRES: an incumbent, and a range within the probes.
+  virtual absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta,
+                                              ProbeRange range) = 0;
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta) {
+    return Evaluate(delta, {0, probe_count()});
+  }
 
   // Applies `delta` to the incumbent for good. incumbent_evaluation() is then what Evaluate(delta)
   // returned.
   virtual absl::Status Commit(std::span<const ComponentFormat> delta) = 0;
 
-  virtual EvaluationCost cost() const = 0;
+  // The work of Evaluate(delta, range) in rows x blocks of the decoder (embedding and head not
+  // counted) from the first stage that `delta` changes on. It is a fact of the model and the
+  // probes, whatever was cached, stored or spread over machines. An attention or MLP stage counts
+  // half a block; nullopt: all stages, what SetIncumbent runs.
+  virtual double CostOf(std::optional<std::span<const ComponentFormat>> delta,
+                        ProbeRange range) const = 0;
 };
 
 }  // namespace bitbudget

@@ -45,20 +45,20 @@ absl::Status Evaluator::SetIncumbent(const Assignment& assignment) {
   BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(weights, 0, /*use_cache=*/false, true));
   incumbent_ = std::move(next);
   incumbent_evaluation_ = std::move(evaluation);
-  ++evaluations_;
   bank_->Trim(incumbent_);
   return absl::OkStatus();
 }
 
-absl::StatusOr<Evaluation> Evaluator::Evaluate(std::span<const ComponentFormat> delta) {
+absl::StatusOr<Evaluation> Evaluator::Evaluate(std::span<const ComponentFormat> delta,
+                                               ProbeRange range) {
   CHECK(!incumbent_.empty()) << "SetIncumbent comes first";
   BB_ASSIGN_OR_RETURN(const WeightSet weights,
                       bank_->Weights(WithDelta(incumbent_, delta), options_.threads));
   BB_ASSIGN_OR_RETURN(Evaluation evaluation,
                       Run(weights, FirstAffected(delta), /*use_cache=*/true, false));
-  ++evaluations_;
   bank_->Trim(incumbent_);
-  return evaluation;
+  return Evaluation(evaluation.begin() + range.first,
+                    evaluation.begin() + range.first + range.count);
 }
 
 absl::Status Evaluator::Commit(std::span<const ComponentFormat> delta) {
@@ -80,7 +80,6 @@ absl::Status Evaluator::Commit(std::span<const ComponentFormat> delta) {
 absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(const Assignment& assignment) {
   BB_ASSIGN_OR_RETURN(const WeightSet weights, bank_->Weights(assignment, options_.threads));
   BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(weights, 0, false, false));
-  ++evaluations_;
   return evaluation;
 }
 
@@ -90,9 +89,15 @@ absl::StatusOr<Evaluation> Evaluator::NoiseFloor(const ReferenceWeights& referen
   return Run(weights, 0, false, false);
 }
 
-EvaluationCost Evaluator::cost() const {
-  const int64_t blocks = transformer_.model().config().num_hidden_layers;
-  return {evaluations_, row_stages_ / 2, evaluations_ * reference_.total_rows() * blocks};
+int64_t Evaluator::probe_count() const { return static_cast<int64_t>(reference_.probes().size()); }
+
+double Evaluator::CostOf(std::optional<std::span<const ComponentFormat>> delta,
+                         ProbeRange range) const {
+  int64_t rows = 0;
+  for (int64_t i = 0; i < range.count; ++i) rows += reference_.probes()[range.first + i].rows();
+  const int last_stage = NumStages(transformer_.model().config()) - 1;
+  const int first_stage = delta.has_value() ? std::max(FirstAffected(*delta), 1) : 1;
+  return static_cast<double>(rows * (last_stage - first_stage)) / 2;
 }
 
 int Evaluator::FirstAffected(std::span<const ComponentFormat> delta) const {
@@ -121,8 +126,6 @@ absl::StatusOr<Evaluation> Evaluator::Run(const WeightSet& weights,
             weights, batch, first_stage, use_cache, save_cache, &scratch_[worker], &evaluation);
       });
   if (progress_->Interrupted()) return absl::CancelledError("interrupted");
-  const int last_stage = NumStages(transformer_.model().config()) - 1;
-  row_stages_ += reference_.total_rows() * (last_stage - std::max(first_stage, 1));
   return evaluation;
 }
 

@@ -40,9 +40,13 @@ class Evaluator : public CandidateEvaluator {
   absl::Status SetIncumbent(const Assignment& assignment) override;
   const Assignment& incumbent() const override { return incumbent_; }
   const Evaluation& incumbent_evaluation() const override { return incumbent_evaluation_; }
-  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta) override;
+  int64_t probe_count() const override;
+  using CandidateEvaluator::Evaluate;
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta,
+                                      ProbeRange range) override;
   absl::Status Commit(std::span<const ComponentFormat> delta) override;
-  EvaluationCost cost() const override;
+  double CostOf(std::optional<std::span<const ComponentFormat>> delta,
+                ProbeRange range) const override;
 
   // One full pass with nothing cached: the incumbent is neither used nor changed.
   absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
@@ -85,8 +89,6 @@ class Evaluator : public CandidateEvaluator {
   // cache_[batch][stage]: the residual stream [rows][hidden] ahead of the stage; empty if not kept.
   std::vector<std::vector<AlignedBuffer<float>>> cache_;
   std::vector<ForwardScratch> scratch_;
-  int64_t evaluations_ = 0;
-  int64_t row_stages_ = 0;
 };
 
 }  // namespace bitbudget

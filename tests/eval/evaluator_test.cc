@@ -189,45 +189,37 @@ TEST(Evaluator, CountsTheRowsOfTheBlocksThatItRuns) {
   const std::vector<ComponentFormat> head = {{22, int8}};
   const std::vector<ComponentFormat> head_and_q_of_1 = {{22, int8}, {8, int8}};
 
-  // Half blocks that each of the deltas takes, by how many stages the memory holds.
-  struct Case {
-    int64_t kept;
-    int64_t gate_of_0, q_of_1, down_of_2, head;
+  const auto evaluator = bench.MakeEvaluator();
+  const auto cost = [&](const std::vector<ComponentFormat>& delta, ProbeRange range) {
+    return evaluator->CostOf(std::span<const ComponentFormat>(delta), range);
   };
-  for (const Case& c : {Case{7, 5, 4, 1, 0}, Case{4, 6, 4, 2, 0}, Case{0, 6, 6, 6, 6}}) {
-    SCOPED_TRACE(c.kept);
+  const ProbeRange all = {0, evaluator->probe_count()};
+  EXPECT_EQ(evaluator->CostOf(std::nullopt, all), 3.0 * rows);
+  EXPECT_EQ(cost(embedding, all), 3.0 * rows);
+  EXPECT_EQ(cost(gate_of_0, all), 2.5 * rows);
+  EXPECT_EQ(cost(q_of_1, all), 2.0 * rows);
+  EXPECT_EQ(cost(down_of_2, all), 0.5 * rows);
+  EXPECT_EQ(cost(head, all), 0);
+  EXPECT_EQ(cost(head_and_q_of_1, all), 2.0 * rows);
+  const int64_t some = bench.reference->probes()[3].rows() + bench.reference->probes()[4].rows();
+  EXPECT_EQ(cost(q_of_1, {3, 2}), 2.0 * some);
+}
+
+TEST(Evaluator, ARangeOfProbesGivesTheirResults) {
+  EvalBench bench = TinyBench(false);
+  Random random(9);
+  for (const int threads : {1, 2}) {
     EvaluatorOptions options;
-    options.max_cache_bytes = c.kept * StageBytes(bench);
-    options.threads = 2;
+    options.threads = threads;
     const auto evaluator = bench.MakeEvaluator(options);
-    ASSERT_EQ(evaluator->cost().computed, 0);
-    ASSERT_TRUE(evaluator->SetIncumbent(bench.bank->StoredAssignment()).ok());
-    ASSERT_EQ(evaluator->cost().computed, 3 * rows);
-    int64_t sum = 6;
-    const auto expect = [&](const std::vector<ComponentFormat>& delta, int64_t cost) {
-      ASSERT_TRUE(evaluator->Evaluate(delta).ok());
-      sum += cost;
-      EXPECT_EQ(evaluator->cost().computed, sum * rows / 2);
-    };
-    expect(embedding, 6);
-    expect(gate_of_0, c.gate_of_0);
-    expect(q_of_1, c.q_of_1);
-    expect(down_of_2, c.down_of_2);
-    expect(head, c.head);
-    expect(head_and_q_of_1, c.q_of_1);
-    EXPECT_EQ(evaluator->cost().evaluations, 7);
-    EXPECT_EQ(evaluator->cost().naive, 7 * 3 * rows);
-    // Committing what was evaluated is work, but no candidate.
-    ASSERT_TRUE(evaluator->Commit(down_of_2).ok());
-    sum += c.down_of_2;
-    EXPECT_EQ(evaluator->cost().computed, sum * rows / 2);
-    EXPECT_EQ(evaluator->cost().evaluations, 7);
-    ASSERT_TRUE(evaluator->EvaluateFromScratch(Uniform(bench, "int8")).ok());
-    EXPECT_EQ(evaluator->cost().computed, (sum + 6) * rows / 2);
-    EXPECT_EQ(evaluator->cost().evaluations, 8);
-    EXPECT_EQ(evaluator->cost().naive, 8 * 3 * rows);
-    if (c.kept > 0) {
-      EXPECT_LT(evaluator->cost().computed, evaluator->cost().naive);
+    ASSERT_TRUE(evaluator->SetIncumbent(Uniform(bench, "int8")).ok());
+    for (int i = 0; i < 10; ++i) {
+      const std::vector<ComponentFormat> delta = RandomDelta(*bench.bank, &random);
+      const Evaluation whole = *evaluator->Evaluate(delta);
+      const int64_t first = static_cast<int64_t>(random.Below(whole.size()));
+      const int64_t count = static_cast<int64_t>(random.Below(whole.size() - first + 1));
+      const Evaluation part = *evaluator->Evaluate(delta, {first, count});
+      EXPECT_EQ(part, Evaluation(whole.begin() + first, whole.begin() + first + count));
     }
   }
 }
@@ -243,7 +235,6 @@ TEST(Evaluator, InterruptionLeavesTheIncumbentUsable) {
     const std::vector<ComponentFormat> delta = {{2, *ParseFormat("int4-g32")}};
     const Evaluation expected =
         *evaluator->EvaluateFromScratch(WithDelta(evaluator->incumbent(), delta));
-    const EvaluationCost cost = evaluator->cost();
     // One question per batch and one at the end.
     const int64_t questions = static_cast<int64_t>(bench.reference->batches().size()) + 1;
     for (int64_t calls = 0; calls < questions; ++calls) {
@@ -252,7 +243,6 @@ TEST(Evaluator, InterruptionLeavesTheIncumbentUsable) {
       bench.progress.calls_left = 1000000;
       EXPECT_EQ(evaluator->incumbent(), Uniform(bench, "int8"));
       EXPECT_EQ(evaluator->incumbent_evaluation(), incumbent);
-      EXPECT_EQ(evaluator->cost().evaluations, cost.evaluations + calls);
       EXPECT_EQ(*evaluator->Evaluate(delta), expected);
     }
     bench.progress.calls_left = 0;

@@ -158,7 +158,7 @@ TEST(GreedySearchTest, CountsEvaluationsAndKeepsToItsLimits) {
                                       Objective(Statistic::kKlMean)),
                     toy,
                     evaluator);
-      EXPECT_EQ(summary.candidates, evaluator.cost().evaluations);
+      EXPECT_EQ(summary.candidates, evaluator.evaluations());
       EXPECT_LE(summary.rounds, rounds);
       // Alone, start; a round's moves and at most five joint sets (8, 4, 2, 1 and the first); the
       // swaps' own limit, which the last measurement after a commit may pass by one component, and
@@ -193,7 +193,7 @@ TEST(GreedySearchTest, IsInfeasibleBelowTheSmallestSizeAndEvaluatesNothing) {
       RunMethod(*MakeGreedySearch({}, Objective(Statistic::kFdtMean)), toy, evaluator);
   EXPECT_EQ(summary.outcome, SearchOutcome::kInfeasible);
   EXPECT_TRUE(summary.assignment.empty());
-  EXPECT_EQ(evaluator.cost().evaluations, 0);
+  EXPECT_EQ(evaluator.evaluations(), 0);
 }
 
 TEST(GreedySearchTest, TheSmallestBudgetHasOneAnswer) {
@@ -284,9 +284,12 @@ class IntransitiveEvaluator : public SyntheticEvaluator {
   }
   const Assignment& incumbent() const override { return assignment_; }
   const Evaluation& incumbent_evaluation() const override { return evaluation_; }
-  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta) override {
-    return Of(WithDelta(assignment_, delta));
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta,
+                                      ProbeRange range) override {
+    const Evaluation all = Of(WithDelta(assignment_, delta));
+    return Evaluation(all.begin() + range.first, all.begin() + range.first + range.count);
   }
+  int64_t probe_count() const override { return 2; }
   absl::Status Commit(std::span<const ComponentFormat> delta) override {
     return SetIncumbent(WithDelta(assignment_, delta));
   }
@@ -324,7 +327,7 @@ TEST(GreedySearchTest, DoesNotWalkInCirclesBelowItsStart) {
 class FailingEvaluator : public SyntheticEvaluator {
  public:
   using SyntheticEvaluator::SyntheticEvaluator;
-  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat>) override {
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat>, ProbeRange) override {
     return absl::InvalidArgumentError("toy.0 cannot be encoded");
   }
 };

@@ -196,7 +196,7 @@ TEST(OrderedSearchTest, RefusesAnIncompleteOrderAndASingleWidth) {
   options.widths = {kInt4};
   EXPECT_EQ(MakeOrderedSearch(options, Objective(Statistic::kKlMean))->Run(context).status().code(),
             absl::StatusCode::kInvalidArgument);
-  EXPECT_EQ(evaluator.cost().evaluations, 0);
+  EXPECT_EQ(evaluator.evaluations(), 0);
 }
 
 TEST(AdditiveSearchTest, MeasuresEveryChoiceAlone) {
@@ -216,7 +216,7 @@ TEST(AdditiveSearchTest, MeasuresEveryChoiceAlone) {
     }
   }
   EXPECT_EQ(summary.candidates, 1 + 9 + 1);
-  EXPECT_EQ(evaluator.cost().evaluations, summary.candidates);
+  EXPECT_EQ(evaluator.evaluations(), summary.candidates);
 }
 
 TEST(AdditiveSearchTest, AFormatTheReferenceHasNeedsNoRun) {
@@ -229,7 +229,7 @@ TEST(AdditiveSearchTest, AFormatTheReferenceHasNeedsNoRun) {
   const auto alone = MeasureAlone(context);
   ASSERT_TRUE(alone.ok());
   EXPECT_EQ(alone->size(), 16u);
-  EXPECT_EQ(evaluator.cost().evaluations, 1 + 4 * 3);
+  EXPECT_EQ(evaluator.evaluations(), 1 + 4 * 3);
 }
 
 TEST(AdditiveSearchTest, IsOptimalWhenDivergencesAddUp) {
@@ -262,7 +262,7 @@ TEST(RivalsTest, EveryMethodIsInfeasibleBelowTheSmallestSizeAndEvaluatesNothing)
     const SearchSummary summary = RunMethod(*method, toy, evaluator);
     EXPECT_EQ(summary.outcome, SearchOutcome::kInfeasible) << std::string(method->name());
     EXPECT_TRUE(summary.assignment.empty());
-    EXPECT_EQ(evaluator.cost().evaluations, 0);
+    EXPECT_EQ(evaluator.evaluations(), 0);
   }
 }
 

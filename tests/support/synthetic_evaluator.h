@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -183,9 +184,14 @@ class SyntheticEvaluator : public CandidateEvaluator {
   const Assignment& incumbent() const override { return incumbent_; }
   const Evaluation& incumbent_evaluation() const override { return evaluation_; }
 
-  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta) override {
+  int64_t probe_count() const override { return options_.probes; }
+
+  using CandidateEvaluator::Evaluate;
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta,
+                                      ProbeRange range) override {
     if (Cancelled()) return absl::CancelledError("interrupted");
-    return Exactly(WithDelta(incumbent_, delta));
+    const Evaluation all = Exactly(WithDelta(incumbent_, delta));
+    return Evaluation(all.begin() + range.first, all.begin() + range.first + range.count);
   }
 
   absl::Status Commit(std::span<const ComponentFormat> delta) override {
@@ -194,12 +200,17 @@ class SyntheticEvaluator : public CandidateEvaluator {
     return absl::OkStatus();
   }
 
-  EvaluationCost cost() const override { return cost_; }
+  // One row per probe and one block.
+  double CostOf(std::optional<std::span<const ComponentFormat>>, ProbeRange range) const override {
+    return static_cast<double>(range.count);
+  }
+
+  int64_t evaluations() const { return evaluations_; }
 
  private:
   bool Cancelled() {
-    if (cost_.evaluations == options_.cancel_after) return true;
-    ++cost_.evaluations;
+    if (evaluations_ == options_.cancel_after) return true;
+    ++evaluations_;
     return false;
   }
 
@@ -207,7 +218,7 @@ class SyntheticEvaluator : public CandidateEvaluator {
   const Options options_;
   Assignment incumbent_;
   Evaluation evaluation_;
-  EvaluationCost cost_;
+  int64_t evaluations_ = 0;
 };
 
 }  // namespace bitbudget::testing
