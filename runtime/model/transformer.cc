@@ -19,8 +19,15 @@ ComponentId IdOf(int block, BlockComponent component) {
 // The inputs x[m][k] of one or more products; packs them once per path that is asked for.
 class SharedInput {
  public:
-  SharedInput(float* x, int64_t m, int64_t k, bool round, TransformerWorkspace* workspace)
+  // `first`: the first component that takes them.
+  SharedInput(ComponentId first,
+              float* x,
+              int64_t m,
+              int64_t k,
+              bool round,
+              TransformerWorkspace* workspace)
       : x_(x), m_(m), k_(k), workspace_(workspace) {
+    if (workspace->observe_input) workspace->observe_input(first, x, m, k);
     if (round) RoundActivationsInt16(x, k, m, k);
   }
 
@@ -133,7 +140,8 @@ void Transformer::AttentionStage(int block,
   ws->delta.Resize(rows * width);
 
   NormRows(x, width, vectors.attention_norm, config.rms_norm_eps, rows, ws->normed.data());
-  SharedInput input(ws->normed.data(), rows, width, weights.round_activations, ws);
+  SharedInput input(
+      IdOf(block, kBlockQ), ws->normed.data(), rows, width, weights.round_activations, ws);
   input.Multiply(*weights.components[IdOf(block, kBlockQ)], vectors.q_bias, ws->q.data());
   input.Multiply(*weights.components[IdOf(block, kBlockK)], vectors.k_bias, ws->k.data());
   input.Multiply(*weights.components[IdOf(block, kBlockV)], vectors.v_bias, ws->v.data());
@@ -163,7 +171,12 @@ void Transformer::AttentionStage(int block,
     row += sequence.rows;
   }
 
-  SharedInput context(ws->context.data(), rows, config.q_size(), weights.round_activations, ws);
+  SharedInput context(IdOf(block, kBlockO),
+                      ws->context.data(),
+                      rows,
+                      config.q_size(),
+                      weights.round_activations,
+                      ws);
   context.Multiply(*weights.components[IdOf(block, kBlockO)], vectors.o_bias, ws->delta.data());
   AddRows(ws->delta.data(), rows * width, x);
 }
@@ -180,11 +193,13 @@ void Transformer::MlpStage(
   ws->delta.Resize(rows * width);
 
   NormRows(x, width, vectors.mlp_norm, config.rms_norm_eps, rows, ws->normed.data());
-  SharedInput input(ws->normed.data(), rows, width, weights.round_activations, ws);
+  SharedInput input(
+      IdOf(block, kBlockGate), ws->normed.data(), rows, width, weights.round_activations, ws);
   input.Multiply(*weights.components[IdOf(block, kBlockGate)], vectors.gate_bias, ws->gate.data());
   input.Multiply(*weights.components[IdOf(block, kBlockUp)], vectors.up_bias, ws->up.data());
   Kernels().silu_mul(ws->gate.data(), ws->up.data(), rows * inner, ws->gate.data());
-  SharedInput hidden(ws->gate.data(), rows, inner, weights.round_activations, ws);
+  SharedInput hidden(
+      IdOf(block, kBlockDown), ws->gate.data(), rows, inner, weights.round_activations, ws);
   hidden.Multiply(
       *weights.components[IdOf(block, kBlockDown)], vectors.down_bias, ws->delta.data());
   AddRows(ws->delta.data(), rows * width, x);
@@ -199,7 +214,8 @@ void Transformer::Logits(const WeightSet& weights,
   const ModelConfig& config = model_.config();
   ws->normed.Resize(rows * config.hidden_size);
   NormRows(x, ldx, model_.final_norm(), config.rms_norm_eps, rows, ws->normed.data());
-  SharedInput input(ws->normed.data(), rows, config.hidden_size, weights.round_activations, ws);
+  SharedInput input(
+      model_.head(), ws->normed.data(), rows, config.hidden_size, weights.round_activations, ws);
   input.Multiply(*weights.components[model_.head()], {}, logits);
 }
 

@@ -2,6 +2,7 @@
 #define BITBUDGET_RUNTIME_MODEL_TRANSFORMER_H_
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -31,6 +32,12 @@ struct SequenceRows {
 // Scratch memory of one thread of execution, grown on demand and reused. Not shareable.
 struct TransformerWorkspace {
   int threads = 1;  // for the matrix products of this pass
+
+  // When set, called with the inputs x[rows][width] of matrix products ahead of them, once for
+  // components that share their inputs: with q (also of k and v), o, gate (also of up), down and
+  // the head.
+  std::function<void(ComponentId component, const float* x, int64_t rows, int64_t width)>
+      observe_input;
 
   // The same activations packed for each path that the weights at hand ask for.
   PackedActivations packed_f32, packed_i16;

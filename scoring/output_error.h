@@ -1,0 +1,60 @@
+#ifndef BITBUDGET_SCORING_OUTPUT_ERROR_H_
+#define BITBUDGET_SCORING_OUTPUT_ERROR_H_
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/base/aligned_buffer.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/bank.h"
+#include "runtime/model/transformer.h"
+
+namespace bitbudget {
+
+// What the components of the reference see on calibration tokens.
+class InputSample {
+ public:
+  // Runs the sequences through the model and keeps `max_rows` of their positions (all when there
+  // are fewer), evenly spread, of the inputs of every matrix product, f32. kCancelled on
+  // interruption.
+  static absl::StatusOr<InputSample> Create(const Transformer& transformer,
+                                            const WeightSet& weights,
+                                            std::span<const std::vector<int32_t>> sequences,
+                                            int64_t max_rows,
+                                            int threads,
+                                            Progress* progress);
+
+  int64_t rows() const { return rows_; }
+  // x[rows()][cols] of a component that is multiplied. REQUIRES: not an untied embedding.
+  std::span<const float> Inputs(ComponentId component) const;
+  // How often every token occurs in the sequences.
+  const std::vector<int64_t>& token_counts() const { return token_counts_; }
+
+ private:
+  int64_t rows_ = 0;
+  std::vector<ComponentId> source_;  // whose inputs a component shares; -1: none
+  std::map<ComponentId, AlignedBuffer<float>> inputs_;
+  std::vector<int64_t> token_counts_;
+};
+
+// The relative output error of each change: ||X (W' - W)^T||^2 / ||X W^T||^2 in the Frobenius norm,
+// W' the weights in the changed format as the runtime runs them. With H = X^T X it is
+// tr(dW H dW^T) / tr(W H W^T), the Gram-weighted error that GPTQ and its kin minimise (GPTQ, arXiv
+// 2210.17323, eq. 1), without forming H: a sample of fewer rows than columns is cheaper. For the
+// embedding, whose inputs are one-hot, the mean over the calibration tokens; a tied embedding,
+// which is multiplied too, has the sum of both. No pass through the model: n k rows() multiply-adds
+// each. Not finite when the outputs are not, 0 when both norms are. Deterministic for any
+// `threads`. Errors: a component cannot be encoded; kCancelled on interruption.
+absl::StatusOr<std::vector<double>> OutputErrors(const Model& model,
+                                                 const InputSample& sample,
+                                                 std::span<const ComponentFormat> changes,
+                                                 EncodingBank* bank,
+                                                 int threads,
+                                                 Progress* progress);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_SCORING_OUTPUT_ERROR_H_
