@@ -18,6 +18,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/table.h"
 #include "scoring/lim.h"
+#include "scoring/output_error.h"
 #include "scoring/zd.h"
 #include "search/additive.h"
 #include "search/greedy.h"
@@ -28,6 +29,11 @@ namespace bitbudget {
 namespace {
 
 constexpr uint64_t kBlockOrderStream = 3;  // of the seed, for the random block order
+
+// Calibration for stage 0: the sample's outputs, rows x outputs of a component, average the error
+// of many more weights than one, so that a few hundred rows give it to a few per cent.
+constexpr int64_t kErrorProbes = 16;
+constexpr int64_t kErrorRows = 256;
 
 constexpr const char* kSearchNames[] = {"greedy", "additive", "layerwise", "uniform", "random"};
 constexpr const char* kScorerNames[] = {"lim", "zd"};
@@ -69,8 +75,12 @@ class PlanJob {
     plan_.mutable_options()->set_search_probes(
         static_cast<int64_t>(search_set_.reference->probes().size()));
     BB_ASSIGN_OR_RETURN(const std::unique_ptr<SearchMethod> method, MakeMethod());
-    const SearchContext context{
+    SearchContext context{
         &problem_, search_set_.evaluator.get(), progress_, bench_->bank()->StoredAssignment()};
+    if (Predicts()) {
+      BB_ASSIGN_OR_RETURN(errors_, MeasureOutputErrors());
+      context.errors = &errors_;
+    }
     BB_ASSIGN_OR_RETURN(SearchSummary summary, method->Run(context));
     if (summary.outcome == SearchOutcome::kInfeasible) return MethodInfeasible();
     if (summary.assignment.empty()) summary.assignment = UnmeasuredAssignment();
@@ -109,6 +119,7 @@ class PlanJob {
     plans::Options& options = *plan_.mutable_options();
     options.set_search(options_.search);
     if (options_.search == "layerwise") options.set_scorer(options_.scorer);
+    options.set_exhaustive(options_.exhaustive);
     options.set_objective(StatisticName(options_.objective));
     options.set_encoder(options_.encoder);
     options.set_activations(ActivationsName(options_.activations));
@@ -156,6 +167,42 @@ class PlanJob {
                                         "; use --search greedy"));
   }
 
+  // Whether the search method uses predictions where it may.
+  bool Predicts() const {
+    return !options_.exhaustive && (options_.search == "greedy" || options_.search == "additive");
+  }
+
+  absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(int64_t count) {
+    return maker_->Prompts(ProbeRole::kCalibration,
+                           count,
+                           bench_->transformer(),
+                           bench_->reference().set(),
+                           options_.threads,
+                           progress_);
+  }
+
+  // Stage 0: the output error of every choice, rows as the ladders; no candidate is run.
+  absl::StatusOr<CostTable> MeasureOutputErrors() {
+    BB_ASSIGN_OR_RETURN(const auto sequences, CalibrationPrompts(kErrorProbes));
+    BB_ASSIGN_OR_RETURN(const InputSample sample,
+                        InputSample::Create(bench_->transformer(),
+                                            bench_->reference().set(),
+                                            sequences,
+                                            kErrorRows,
+                                            options_.threads,
+                                            progress_));
+    std::vector<ComponentFormat> changes;
+    for (int c = 0; c < problem_.size(); ++c) {
+      for (const Choice& choice : problem_.ladders[c]) changes.push_back({c, choice.format});
+    }
+    BB_ASSIGN_OR_RETURN(
+        const std::vector<double> errors,
+        OutputErrors(model_, sample, changes, bench_->bank(), options_.threads, progress_));
+    CostTable table(problem_.size());
+    for (size_t i = 0; i < changes.size(); ++i) table[changes[i].component].push_back(errors[i]);
+    return table;
+  }
+
   absl::StatusOr<std::vector<int>> BlockOrder() {
     if (options_.search == "random") {
       std::vector<int> order(model_.config().num_hidden_layers);
@@ -165,13 +212,7 @@ class PlanJob {
       return order;
     }
     if (options_.scorer == "zd") return ScoreZd(model_, options_.threads).order;
-    BB_ASSIGN_OR_RETURN(const auto sequences,
-                        maker_->Prompts(ProbeRole::kCalibration,
-                                        options_.search_probes,
-                                        bench_->transformer(),
-                                        bench_->reference().set(),
-                                        options_.threads,
-                                        progress_));
+    BB_ASSIGN_OR_RETURN(const auto sequences, CalibrationPrompts(options_.search_probes));
     BB_ASSIGN_OR_RETURN(const BlockScores scores,
                         ScoreLim(bench_->transformer(),
                                  bench_->reference().set(),
@@ -339,6 +380,9 @@ class PlanJob {
         evidence.set_format(alone.change.format.Name());
         evidence.set_size_bytes(SizeBytes(alone.change.format, component.rows, component.cols));
         evidence.set_kl_mean(alone.kl_mean);
+        if (!errors_.empty()) {
+          evidence.set_output_error(errors_[c][problem_.IndexOf(id, alone.change.format)]);
+        }
       }
     }
   }
@@ -351,6 +395,7 @@ class PlanJob {
   std::unique_ptr<ProbeMaker> maker_;
   std::unique_ptr<Workbench> bench_;
   ProbeSet search_set_;
+  CostTable errors_;  // of stage 0; empty when the search runs everything
   plans::Plan plan_;
 };
 

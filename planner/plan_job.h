@@ -24,6 +24,9 @@ struct PlanOptions {
 
   std::string search = "greedy";  // greedy, additive, layerwise, uniform, random
   std::string scorer = "lim";     // lim, zd: the order of layerwise
+  // greedy and additive run every candidate that they consider on all probes, instead of screening
+  // and predicting.
+  bool exhaustive = false;
   Statistic objective = Statistic::kFdtMean;
   std::string encoder = "clip";
   Activations activations = Activations::kInt16;

@@ -177,6 +177,9 @@ absl::Status CheckComponent(const plans::Component& c, const std::string& path) 
     if (evidence.kl_mean() < -internal::kNatsSlack) {
       return Bad(at + ".kl_mean", evidence.kl_mean(), " is negative");
     }
+    if (evidence.output_error() < 0) {
+      return Bad(at + ".output_error", evidence.output_error(), " is negative");
+    }
   }
   return absl::OkStatus();
 }

@@ -1,17 +1,186 @@
 #include "search/additive.h"
 
-#include <glog/logging.h>
-
+#include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 #include "runtime/base/status_macros.h"
 #include "search/search_run.h"
+#include "search/surrogate.h"
 
 namespace bitbudget {
 namespace {
 
+// What a divergence that is not finite counts as: more than finite logits give.
 constexpr double kNotFiniteNats = 1000;
+// What additive measures for the surrogate.
+constexpr double kEvaluationsPerComponent = 1.3;
+
+struct ComponentChoice {
+  ComponentId component;
+  int choice;
+};
+
+class AloneMeasurement {
+ public:
+  AloneMeasurement(const SearchContext& context, double evaluations_per_component, SearchRun& run)
+      : context_(context),
+        evaluations_per_component_(evaluations_per_component),
+        run_(run),
+        problem_(run.problem()) {
+    for (int c = 0; c < problem_.size(); ++c) {
+      const std::vector<Choice>& ladder = problem_.ladders[c];
+      result_.cost.emplace_back(ladder.size(), 0.0);
+      measured_.emplace_back(ladder.size(), false);
+      if (problem_.Pinned(c)) continue;
+      ++free_components_;
+      for (int i = 0; i < static_cast<int>(ladder.size()); ++i) runs_ += !IsReference({c, i});
+    }
+  }
+
+  absl::StatusOr<AloneCosts> Measure() {
+    run_.BeginPhase("components alone", context_.errors == nullptr ? 1 + runs_ : 0);
+    BB_RETURN_IF_ERROR(run_.SetIncumbent(context_.reference));
+    reference_ = run_.evaluator().incumbent_evaluation();
+    BB_RETURN_IF_ERROR(context_.errors == nullptr ? Everything() : Contenders(*context_.errors));
+    run_.EndPhase();
+    for (int c = 0; c < problem_.size(); ++c) {
+      for (size_t i = 0; i < measured_[c].size(); ++i) {
+        if (!measured_[c][i]) continue;
+        result_.measured.push_back({{c, problem_.ladders[c][i].format}, result_.cost[c][i]});
+      }
+    }
+    return std::move(result_);
+  }
+
+ private:
+  bool IsReference(ComponentChoice at) const {
+    return problem_.ladders[at.component][at.choice].format == context_.reference[at.component];
+  }
+  ComponentFormat ChangeTo(ComponentChoice at) const {
+    return {at.component, problem_.ladders[at.component][at.choice].format};
+  }
+
+  void Record(ComponentChoice at, const Evaluation& evaluation) {
+    const double kl = Compute(Statistic::kKlMean, evaluation);
+    result_.cost[at.component][at.choice] = std::isfinite(kl) ? kl : kNotFiniteNats;
+    measured_[at.component][at.choice] = true;
+  }
+
+  absl::Status Everything() {
+    for (int c = 0; c < problem_.size(); ++c) {
+      if (problem_.Pinned(c)) continue;
+      for (int i = 0; i < static_cast<int>(problem_.ladders[c].size()); ++i) {
+        Evaluation evaluation = reference_;
+        if (!IsReference({c, i})) {
+          const ComponentFormat change = ChangeTo({c, i});
+          BB_ASSIGN_OR_RETURN(evaluation, run_.Evaluate({&change, 1}));
+        }
+        Record({c, i}, evaluation);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Contenders(const CostTable& errors) {
+    Surrogate surrogate(problem_, errors, SurrogateOptions());
+    const Evaluation reference = run_.ScreenPart(reference_);
+    const double share =
+        static_cast<double>(reference.size()) / static_cast<double>(reference_.size());
+    int64_t runs_left = static_cast<int64_t>(evaluations_per_component_ * free_components_ / share);
+    run_.Considered(runs_);
+    std::vector<ComponentChoice> wanted = FirstChoices(errors);
+    while (!wanted.empty()) {
+      for (const ComponentChoice at : wanted) {
+        const ComponentFormat change = ChangeTo(at);
+        BB_ASSIGN_OR_RETURN(const Evaluation evaluation, run_.Screen({&change, 1}));
+        run_.Considered(-1);  // it is one of runs_
+        Record(at, evaluation);
+        surrogate.Observe(at.component,
+                          at.choice,
+                          result_.cost[at.component][at.choice],
+                          Difference(Statistic::kKlMean, evaluation, reference).standard_error);
+      }
+      runs_left -= static_cast<int64_t>(wanted.size());
+      surrogate.Fit();
+      Predict(surrogate);
+      wanted = Contending(0);
+      if (wanted.empty()) wanted = Contending(surrogate.spread());
+      KeepCostliest(runs_left, &wanted);
+    }
+    return absl::OkStatus();
+  }
+
+  // One choice of every component: what the least sum of errors would take, before anything is
+  // known of how much a component's error matters.
+  std::vector<ComponentChoice> FirstChoices(const CostTable& errors) const {
+    const Selection selection = MinimizeSum(problem_, errors);
+    std::vector<ComponentChoice> first;
+    for (int c = 0; c < problem_.size(); ++c) {
+      if (problem_.Pinned(c)) continue;
+      ComponentChoice at = {c, selection.empty() ? 0 : selection[c]};
+      while (at.choice > 0 && IsReference(at)) --at.choice;
+      if (!IsReference(at)) first.push_back(at);
+    }
+    return first;
+  }
+
+  // Fills in what was not measured.
+  void Predict(const Surrogate& surrogate) {
+    for (int c = 0; c < problem_.size(); ++c) {
+      if (problem_.Pinned(c)) continue;
+      for (int i = 0; i < static_cast<int>(problem_.ladders[c].size()); ++i) {
+        if (!measured_[c][i]) result_.cost[c][i] = surrogate.Predict(c, i);
+      }
+    }
+  }
+
+  // What the least sum under the budget takes and nobody measured, when predictions are taken as
+  // lower by `optimism` standard deviations of their logarithm.
+  std::vector<ComponentChoice> Contending(double optimism) const {
+    CostTable cost = result_.cost;
+    for (int c = 0; c < problem_.size(); ++c) {
+      for (size_t i = 0; i < cost[c].size(); ++i) {
+        if (!measured_[c][i]) cost[c][i] *= std::exp(-optimism);
+      }
+    }
+    const Selection selection = MinimizeSum(problem_, cost);
+    std::vector<ComponentChoice> contending;
+    for (int c = 0; c < static_cast<int>(selection.size()); ++c) {
+      const ComponentChoice at = {c, selection[c]};
+      if (!problem_.Pinned(c) && !measured_[c][at.choice] && !IsReference(at)) {
+        contending.push_back(at);
+      }
+    }
+    return contending;
+  }
+
+  // The `count` choices whose predicted cost, and with it what a prediction may be wrong by, is
+  // largest; in component order.
+  void KeepCostliest(int64_t count, std::vector<ComponentChoice>* choices) const {
+    if (static_cast<int64_t>(choices->size()) <= count) return;
+    std::stable_sort(
+        choices->begin(), choices->end(), [&](const ComponentChoice& a, const ComponentChoice& b) {
+          return result_.cost[a.component][a.choice] > result_.cost[b.component][b.choice];
+        });
+    choices->resize(static_cast<size_t>(std::max<int64_t>(count, 0)));
+    std::sort(
+        choices->begin(), choices->end(), [](const ComponentChoice& a, const ComponentChoice& b) {
+          return a.component < b.component;
+        });
+  }
+
+  const SearchContext& context_;
+  const double evaluations_per_component_;
+  SearchRun& run_;
+  const SearchProblem& problem_;
+  Evaluation reference_;
+  AloneCosts result_;
+  std::vector<std::vector<bool>> measured_;
+  int free_components_ = 0;
+  int64_t runs_ = 0;  // that measuring everything takes, but for the reference
+};
 
 class AdditiveSearch : public SearchMethod {
  public:
@@ -25,9 +194,9 @@ class AdditiveSearch : public SearchMethod {
  private:
   static absl::Status Search(const SearchContext& context, SearchRun& run) {
     if (!run.Feasible()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(run.summary().alone, MeasureAlone(context.reference, run));
-    const Selection selection =
-        MinimizeSum(run.problem(), AloneCosts(run.problem(), run.summary().alone));
+    BB_ASSIGN_OR_RETURN(AloneCosts alone, MeasureAlone(context, kEvaluationsPerComponent, run));
+    run.summary().alone = std::move(alone.measured);
+    const Selection selection = MinimizeSum(run.problem(), alone.cost);
     BB_RETURN_IF_ERROR(run.SetIncumbent(run.problem().ToAssignment(selection)));
     run.AcceptStart(selection, run.evaluator().incumbent_evaluation());
     return absl::OkStatus();
@@ -36,51 +205,10 @@ class AdditiveSearch : public SearchMethod {
 
 }  // namespace
 
-absl::StatusOr<std::vector<AloneDivergence>> MeasureAlone(const SearchContext& context) {
-  SearchRun run(context);
-  return MeasureAlone(context.reference, run);
-}
-
-absl::StatusOr<std::vector<AloneDivergence>> MeasureAlone(const Assignment& reference,
-                                                          SearchRun& run) {
-  const SearchProblem& problem = run.problem();
-  int64_t evaluations = 1;
-  for (int c = 0; c < problem.size(); ++c) {
-    if (problem.Pinned(c)) continue;
-    for (const Choice& choice : problem.ladders[c]) evaluations += choice.format != reference[c];
-  }
-  run.BeginPhase("components alone", evaluations);
-  BB_RETURN_IF_ERROR(run.SetIncumbent(reference));
-  const double reference_kl = Compute(Statistic::kKlMean, run.evaluator().incumbent_evaluation());
-
-  std::vector<AloneDivergence> alone;
-  for (int c = 0; c < problem.size(); ++c) {
-    if (problem.Pinned(c)) continue;
-    for (const Choice& choice : problem.ladders[c]) {
-      const ComponentFormat change = {c, choice.format};
-      double kl = reference_kl;
-      if (choice.format != reference[c]) {
-        BB_ASSIGN_OR_RETURN(const Evaluation evaluation, run.Evaluate({&change, 1}));
-        kl = Compute(Statistic::kKlMean, evaluation);
-      }
-      alone.push_back({change, kl});
-    }
-  }
-  run.EndPhase();
-  return alone;
-}
-
-CostTable AloneCosts(const SearchProblem& problem, const std::vector<AloneDivergence>& alone) {
-  CostTable cost(problem.size());
-  for (int c = 0; c < problem.size(); ++c) cost[c].resize(problem.ladders[c].size(), 0.0);
-  for (const AloneDivergence& measured : alone) {
-    const ComponentId c = measured.change.component;
-    const int index = problem.IndexOf(c, measured.change.format);
-    CHECK_GE(index, 0) << problem.components[c].name << " cannot take "
-                       << measured.change.format.Name();
-    cost[c][index] = std::isfinite(measured.kl_mean) ? measured.kl_mean : kNotFiniteNats;
-  }
-  return cost;
+absl::StatusOr<AloneCosts> MeasureAlone(const SearchContext& context,
+                                        double evaluations_per_component,
+                                        SearchRun& run) {
+  return AloneMeasurement(context, evaluations_per_component, run).Measure();
 }
 
 std::unique_ptr<SearchMethod> MakeAdditiveSearch() { return std::make_unique<AdditiveSearch>(); }

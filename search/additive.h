@@ -10,24 +10,29 @@ namespace bitbudget {
 
 class SearchRun;
 
-// The divergence (mean KL) of each component in each format of its ladder alone, everything else
-// as in the reference, in component and ladder order: one evaluation each after one of the
-// reference. A format that the component has in the reference needs none (it is the reference's
-// value); pinned components are not measured, as nothing depends on them. Leaves the reference as
-// the incumbent. On interruption kCancelled.
-absl::StatusOr<std::vector<AloneDivergence>> MeasureAlone(const SearchContext& context);
+// What every choice costs alone (mean KL, everything else as in the reference), and what of it was
+// measured.
+struct AloneCosts {
+  CostTable cost;  // rows as the ladders; 0 for pinned components, on which nothing depends
+  std::vector<AloneDivergence> measured;
+};
 
-// The same inside a search: counted and shown there.
-absl::StatusOr<std::vector<AloneDivergence>> MeasureAlone(const Assignment& reference,
-                                                          SearchRun& run);
+// Measures components alone, after one evaluation of the reference; a format that the component has
+// in the reference needs no run. Leaves the reference as the incumbent. On interruption kCancelled.
+//   Without the context's errors: every component in every format of its ladder, on all probes.
+//   With them: screened, one choice of every component first, which together with its error
+//   predicts the others (Surrogate); then those that the least sum of predictions under the budget
+//   would take, with what was not measured taken as lower by the model's uncertainty, until all of
+//   them were. So measurements go where they can change the plan. Their work ends at 1.3
+//   evaluations on all probes per component.
+// A divergence that is not finite counts as 1000 nats, which is more than finite logits give, so
+// that a choice is a last resort rather than forbidden.
+absl::StatusOr<AloneCosts> MeasureAlone(const SearchContext& context,
+                                        double evaluations_per_component,
+                                        SearchRun& run);
 
-// `alone` as a table over the problem's ladders. Choices that were not measured cost 0; a
-// divergence that is not finite counts as 1000 nats, which is more than finite logits give, so that
-// a choice is a last resort rather than forbidden.
-CostTable AloneCosts(const SearchProblem& problem, const std::vector<AloneDivergence>& alone);
-
-// Measures every component in every format alone, then minimises the sum under the budget and runs
-// the result once. Exact when divergences add up; they do not quite (docs/search.md).
+// Measures components alone, then minimises the sum under the budget and runs the result once.
+// Exact when divergences add up; they do not quite (docs/search.md).
 std::unique_ptr<SearchMethod> MakeAdditiveSearch();
 
 }  // namespace bitbudget

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <set>
 #include <utility>
 #include <vector>
@@ -20,7 +21,7 @@
 namespace bitbudget {
 namespace {
 
-// A step of one component along its hull, as it was measured in the context of an incumbent.
+// A step of one component along its hull in the context of an incumbent.
 struct Move {
   ComponentId component = 0;
   int choice = 0;
@@ -37,29 +38,36 @@ using Moves = std::vector<const Move*>;  // by component, at most one each
 // per probe. The loss uses every position, and what lowers it by a lot raises FDT as well.
 enum class Stage { kLoss, kObjective };
 
+// Evaluations per component that the start's surrogate measures: a better start is not worth more,
+// as everything is measured again in context.
+constexpr double kStartEvaluations = 0.4;
+
 // One run of the search: the incumbent as ladder indices, and what is known about its neighbours.
 class Descent {
  public:
   Descent(const GreedyOptions& options, const Objective& objective, SearchRun& run)
       : options_(options), objective_(objective), run_(run), problem_(run.problem()) {}
 
-  absl::Status Search(const Assignment& reference) {
-    BB_RETURN_IF_ERROR(Start(reference));
+  absl::Status Search(const SearchContext& context) {
+    BB_RETURN_IF_ERROR(Start(context));
     swap_trials_ = options_.max_swap_trials;
     if (swap_trials_ < 0) {
       swap_trials_ = 2 * std::count_if(problem_.ladders.begin(),
                                        problem_.ladders.end(),
                                        [](const auto& ladder) { return ladder.size() > 1; });
     }
-    bool moved = true;
-    while (moved && run_.summary().rounds < options_.max_rounds) {
-      BB_ASSIGN_OR_RETURN(moved, Round());
-    }
+    BB_RETURN_IF_ERROR(Descend());
     stage_ = Stage::kObjective;
     loss_ceiling_ = (objective_.Loss(start_) + objective_.Loss(incumbent())) / 2;
-    // A swap changes the context of everything else, so rounds that are left are worth another
-    // look.
-    moved = true;
+    BB_RETURN_IF_ERROR(Descend());
+    return absl::OkStatus();
+  }
+
+ private:
+  // Rounds and swaps by turns until nothing is accepted: a swap changes the context of everything
+  // else, so that rounds are worth another look.
+  absl::Status Descend() {
+    bool moved = true;
     while (moved) {
       while (moved && run_.summary().rounds < options_.max_rounds) {
         BB_ASSIGN_OR_RETURN(moved, Round());
@@ -70,19 +78,20 @@ class Descent {
     return absl::OkStatus();
   }
 
- private:
-  absl::Status Start(const Assignment& reference) {
-    BB_ASSIGN_OR_RETURN(run_.summary().alone, MeasureAlone(reference, run_));
-    const CostTable alone = AloneCosts(problem_, run_.summary().alone);
-    current_ = MinimizeSum(problem_, alone);
+  absl::Status Start(const SearchContext& context) {
+    BB_ASSIGN_OR_RETURN(AloneCosts alone, MeasureAlone(context, kStartEvaluations, run_));
+    run_.summary().alone = std::move(alone.measured);
+    current_ = MinimizeSum(problem_, alone.cost);
     BB_RETURN_IF_ERROR(run_.SetIncumbent(problem_.ToAssignment(current_)));
     start_ = incumbent();
+    accepted_.insert(current_);
     run_.AcceptStart(current_, start_);
     for (int c = 0; c < problem_.size(); ++c) {
-      hulls_.push_back(LowerHull(problem_.ladders[c], alone[c]));
+      hulls_.push_back(LowerHull(problem_.ladders[c], alone.cost[c]));
     }
     moves_.resize(problem_.size());
     measured_.assign(problem_.size(), false);
+    screens_ = context.errors != nullptr;
     return absl::OkStatus();
   }
 
@@ -111,7 +120,10 @@ class Descent {
     return measured_[c] && (moves_[c].empty() || moves_[c].front().version == version_);
   }
 
-  // Runs the component's neighbours on the incumbent, unless that has been done.
+  // Runs the component's neighbours on the incumbent, unless that has been done: screened where the
+  // search screens. Errors of components interfere, so that a move's effect here has little to do
+  // with its effect alone; but what a quarter of the probes says of it, all of them confirm
+  // (docs/search.md).
   absl::Status Measure(ComponentId c) {
     if (IsFresh(c)) return absl::OkStatus();
     moves_[c].clear();
@@ -121,8 +133,10 @@ class Descent {
       move.component = c;
       move.choice = choice;
       move.bytes = problem_.ladders[c][choice].bytes - problem_.ladders[c][current_[c]].bytes;
-      BB_ASSIGN_OR_RETURN(move.evaluation, run_.Evaluate({&change, 1}));
-      move.loss = objective_.Loss(move.evaluation) - objective_.Loss(incumbent());
+      BB_ASSIGN_OR_RETURN(move.evaluation,
+                          screens_ ? run_.Screen({&change, 1}) : run_.Evaluate({&change, 1}));
+      move.loss = objective_.Loss(move.evaluation) -
+                  objective_.Loss(screens_ ? run_.ScreenPart(incumbent()) : incumbent());
       if (std::isnan(move.loss)) move.loss = std::numeric_limits<double>::infinity();
       move.version = version_;
       moves_[c].push_back(std::move(move));
@@ -148,13 +162,28 @@ class Descent {
     return changes;
   }
 
-  // The evaluation of the incumbent with `moves`; a single move may have been run already.
-  bool Known(const Moves& moves) const {
-    return moves.size() == 1 && moves[0]->version == version_;
+  Selection After(const Moves& moves) const {
+    Selection selection = current_;
+    for (const Move* move : moves) selection[move->component] = move->choice;
+    return selection;
   }
-  absl::StatusOr<Evaluation> Run(const Moves& moves) {
-    if (Known(moves)) return moves[0]->evaluation;
-    return run_.Evaluate(Changes(moves));
+
+  // The evaluation of the incumbent with `moves`, nullopt when it was dropped on the way; a single
+  // move may have been run already.
+  bool Known(const Moves& moves) const {
+    return moves.size() == 1 && moves[0]->version == version_ && !screens_;
+  }
+  absl::StatusOr<std::optional<Evaluation>> Run(const Moves& moves) {
+    if (Known(moves)) return std::optional<Evaluation>(moves[0]->evaluation);
+    if (!screens_) {
+      BB_ASSIGN_OR_RETURN(Evaluation evaluation, run_.Evaluate(Changes(moves)));
+      return std::optional<Evaluation>(std::move(evaluation));
+    }
+    return run_.Race(Changes(moves), [this](const Evaluation& candidate, const Evaluation& other) {
+      // What does not lower the loss of the probes so far will hardly lower it significantly.
+      return stage_ == Stage::kLoss ? objective_.Loss(candidate) >= objective_.Loss(other)
+                                    : objective_.Hopeless(candidate, other);
+    });
   }
 
   bool Acceptable(const Evaluation& candidate) const {
@@ -171,6 +200,7 @@ class Descent {
       measured_[move->component] = false;
     }
     ++version_;
+    accepted_.insert(current_);
     run_.Accept(what, std::move(changes), current_, std::move(evaluation));
     return absl::OkStatus();
   }
@@ -225,11 +255,11 @@ class Descent {
     bool moved = false;
     Moves moves = BestMoves(0);
     while (!moves.empty() && !moved) {
-      BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(moves));
-      moved = Acceptable(evaluation);
+      BB_ASSIGN_OR_RETURN(std::optional<Evaluation> evaluation, Run(moves));
+      moved = evaluation.has_value() && Acceptable(*evaluation);
       if (moved) {
         BB_RETURN_IF_ERROR(
-            Commit(stage_ == Stage::kLoss ? "loss round" : "round", moves, std::move(evaluation)));
+            Commit(stage_ == Stage::kLoss ? "loss round" : "round", moves, *std::move(evaluation)));
       } else {
         moves = BestMovesUpTo(moves.size() / 2);
       }
@@ -287,11 +317,12 @@ class Descent {
                  .second) {
           continue;
         }
+        if (accepted_.contains(After(moves))) continue;
         if (!Known(moves) && --swap_trials_ < 0) break;
-        BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(moves));
-        if (!Acceptable(evaluation)) continue;
+        BB_ASSIGN_OR_RETURN(std::optional<Evaluation> evaluation, Run(moves));
+        if (!evaluation.has_value() || !Acceptable(*evaluation)) continue;
         const ComponentId ends[] = {first.component, second.component};
-        BB_RETURN_IF_ERROR(Commit("swap", moves, std::move(evaluation)));
+        BB_RETURN_IF_ERROR(Commit("swap", moves, *std::move(evaluation)));
         for (const ComponentId c : ends) {
           if (measured_[c]) continue;
           swap_trials_ -= std::max<int64_t>(1, static_cast<int64_t>(Neighbours(c).size()));
@@ -327,6 +358,8 @@ class Descent {
   double loss_ceiling_ = 0;               // of what the objective stage accepts
   std::vector<std::vector<Move>> moves_;  // of every component, as last measured
   std::vector<bool> measured_;            // whether moves_[c] starts from the incumbent's choice
+  bool screens_ = false;
+  std::set<Selection> accepted_;  // so that noise cannot lead in circles
 };
 
 class GreedySearch : public SearchMethod {
@@ -339,7 +372,7 @@ class GreedySearch : public SearchMethod {
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
     SearchRun run(context);
     if (!run.Feasible()) return run.Finish(absl::OkStatus());
-    return run.Finish(Descent(options_, objective_, run).Search(context.reference));
+    return run.Finish(Descent(options_, objective_, run).Search(context));
   }
 
  private:

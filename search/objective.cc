@@ -38,9 +38,22 @@ bool IsFinite(Statistic statistic, const Evaluation& evaluation) {
 
 int Sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 
-// The sign of the paired difference a - b of the statistic, 0 when it is within its standard error.
+// The sign of a - b of the statistic, 0 when it is within `errors` of its standard errors.
+int SignificantSign(Statistic statistic,
+                    const Evaluation& a,
+                    const Evaluation& b,
+                    double errors = 1) {
+  const PairedDifference d = Difference(statistic, a, b);
+  if (a.size() == 1) return Sign(d.value);  // one probe says nothing about noise
+  return std::abs(d.value) > errors * d.standard_error ? Sign(d.value) : 0;
+}
+
+}  // namespace
+
 // Every operation is exactly odd in (a - b), so swapping a and b flips the sign and nothing else.
-int SignificantSign(Statistic statistic, const Evaluation& a, const Evaluation& b) {
+PairedDifference Difference(Statistic statistic, const Evaluation& a, const Evaluation& b) {
+  CHECK(statistic != Statistic::kFdt75);
+  CHECK_EQ(a.size(), b.size()) << "evaluations of different probes cannot be compared";
   const size_t n = a.size();
   double difference = 0;
   double weight = 0;
@@ -49,9 +62,9 @@ int SignificantSign(Statistic statistic, const Evaluation& a, const Evaluation& 
     difference += term.value - TermOf(statistic, b[i]).value;
     weight += term.weight;
   }
-  if (!(weight > 0)) return 0;
+  if (!(weight > 0)) return {};
   const double d = difference / weight;
-  if (n == 1) return Sign(d);  // one probe says nothing about noise
+  if (n == 1) return {d, std::numeric_limits<double>::infinity()};
   // The linearised standard error of a ratio; with equal weights it is sd / sqrt(n).
   double squares = 0;
   for (size_t i = 0; i < n; ++i) {
@@ -60,11 +73,8 @@ int SignificantSign(Statistic statistic, const Evaluation& a, const Evaluation& 
     squares += residual * residual;
   }
   const double count = static_cast<double>(n);
-  const double standard_error = std::sqrt(squares * count / (count - 1)) / weight;
-  return std::abs(d) > standard_error ? Sign(d) : 0;
+  return {d, std::sqrt(squares * count / (count - 1)) / weight};
 }
-
-}  // namespace
 
 bool Objective::Better(const Evaluation& a, const Evaluation& b) const {
   CHECK_EQ(a.size(), b.size()) << "evaluations of different probes cannot be compared";
@@ -87,13 +97,21 @@ Statistic Objective::LossStatistic() const {
   return primary_ == Statistic::kDppl ? Statistic::kDppl : Statistic::kKlMean;
 }
 
-bool Objective::LowerLoss(const Evaluation& a, const Evaluation& b) const {
+bool Objective::LowerLoss(const Evaluation& a, const Evaluation& b, double errors) const {
   CHECK_EQ(a.size(), b.size()) << "evaluations of different probes cannot be compared";
   const Statistic statistic = LossStatistic();
   const bool a_finite = IsFinite(statistic, a);
   const bool b_finite = IsFinite(statistic, b);
   if (!a_finite || !b_finite) return a_finite && !b_finite;
-  return SignificantSign(statistic, a, b) < 0;
+  return SignificantSign(statistic, a, b, errors) < 0;
+}
+
+bool Objective::Hopeless(const Evaluation& a, const Evaluation& b) const {
+  constexpr double kErrors = 2;
+  if (LowerLoss(b, a, kErrors)) return true;
+  if (primary_ == Statistic::kFdt75) return false;
+  const int sign = SignificantSign(primary_, a, b, kErrors);
+  return sign != 0 && (sign > 0) != LargerIsBetter(primary_);
 }
 
 double Objective::Loss(const Evaluation& evaluation) const {

@@ -5,6 +5,15 @@
 
 namespace bitbudget {
 
+// The difference a - b of a statistic that is a mean or a ratio of sums, paired over probes, with
+// its standard error (infinite for less than two probes).
+// REQUIRES: the same probes in both; the statistic is not kFdt75.
+struct PairedDifference {
+  double value = 0;
+  double standard_error = 0;
+};
+PairedDifference Difference(Statistic statistic, const Evaluation& a, const Evaluation& b);
+
 // Orders evaluations of the same probes: the chosen statistic decides where the difference between
 // two candidates is larger than its own noise over probes; otherwise (ties, and the saturated end
 // of FDT where every probe is followed to its end) divergent perplexity decides by the same rule,
@@ -23,18 +32,22 @@ class Objective {
   // REQUIRES: the same probes in both.
   bool Better(const Evaluation& a, const Evaluation& b) const;
 
-  // Whether the loss of `a` is lower than that of `b` by more than its noise over probes.
+  // Whether the loss of `a` is lower than that of `b` by more than `errors` times its standard
+  // error over probes. REQUIRES: the same probes in both.
+  bool LowerLoss(const Evaluation& a, const Evaluation& b, double errors = 1) const;
+
+  // Whether `a`, of which only some probes are known, cannot be expected to become better than `b`:
+  // it is worse by the statistic of the objective, or by loss, by two standard errors.
   // REQUIRES: the same probes in both.
-  bool LowerLoss(const Evaluation& a, const Evaluation& b) const;
+  bool Hopeless(const Evaluation& a, const Evaluation& b) const;
 
   // A smooth scalar to minimise, nats per token: mean KL, or the mean nll when the objective is
   // divergent perplexity. It ranks moves and is what they are predicted in. Infinite when it is not
   // a number; 0 for no probes.
   double Loss(const Evaluation& evaluation) const;
-
- private:
   Statistic LossStatistic() const;
 
+ private:
   Statistic primary_;
 };
 

@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/candidate_evaluator.h"
+#include "search/exact_fill.h"
 #include "search/objective.h"
 #include "search/problem.h"
 
@@ -48,7 +49,8 @@ struct SearchSummary {
   double computed = 0;
   double naive = 0;
   int64_t rounds = 0;
-  std::vector<AloneDivergence> alone;  // what was measured, in component and ladder order
+  // What was measured, in component and ladder order; predictions are not listed.
+  std::vector<AloneDivergence> alone;
   std::vector<TraceStep> trace;
 
   std::string BriefReport() const;
@@ -61,6 +63,9 @@ struct SearchContext {
   Progress* progress = nullptr;  // may be null
   // The unmodified model as an assignment (every component in its stored format).
   Assignment reference;
+  // Relative output errors of all choices (scoring/output_error.h), rows as the problem's ladders.
+  // Null: methods run what they would otherwise predict.
+  const CostTable* errors = nullptr;
 };
 
 // A search method. All of them take the same problem and evaluator, so they can be compared at the

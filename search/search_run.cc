@@ -2,12 +2,25 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
+namespace {
+
+// A quarter of the probes, at least four. On novel-1m and novel-8m the divergence of a component
+// has a relative standard error of 3 to 15 % over 48 probes and so 6 to 30 % over a quarter of
+// them: about what the surrogate is off anyway (docs/search.md, "Surrogate").
+constexpr int64_t kMinScreenProbes = 4;
+int64_t ScreenCount(const CandidateEvaluator& evaluator) {
+  const int64_t probes = evaluator.probe_count();
+  return std::min(probes, std::max(kMinScreenProbes, (probes + 3) / 4));
+}
+
+}  // namespace
 
 SearchRun::SearchRun(const SearchContext& context)
     : problem_(*CHECK_NOTNULL(context.problem)),
@@ -34,12 +47,55 @@ absl::Status SearchRun::SetIncumbent(const Assignment& assignment) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<Evaluation> SearchRun::EvaluateRange(std::span<const ComponentFormat> delta,
+                                                    ProbeRange range) {
+  BB_ASSIGN_OR_RETURN(Evaluation evaluation, evaluator_.Evaluate(delta, range));
+  summary_.computed += evaluator_.CostOf(delta, range);
+  return evaluation;
+}
+
 absl::StatusOr<Evaluation> SearchRun::Evaluate(std::span<const ComponentFormat> delta) {
-  BB_ASSIGN_OR_RETURN(Evaluation evaluation, evaluator_.Evaluate(delta));
-  summary_.computed += evaluator_.CostOf(delta, AllProbes());
+  BB_ASSIGN_OR_RETURN(Evaluation evaluation, EvaluateRange(delta, AllProbes()));
   Considered(1);
   Evaluated(evaluation);
   return evaluation;
+}
+
+absl::StatusOr<Evaluation> SearchRun::Screen(std::span<const ComponentFormat> delta) {
+  BB_ASSIGN_OR_RETURN(Evaluation evaluation, EvaluateRange(delta, {0, ScreenCount(evaluator_)}));
+  Considered(1);
+  Evaluated(evaluation);
+  return evaluation;
+}
+
+Evaluation SearchRun::ScreenPart(const Evaluation& evaluation) const {
+  return Evaluation(evaluation.begin(), evaluation.begin() + ScreenCount(evaluator_));
+}
+
+absl::StatusOr<std::optional<Evaluation>> SearchRun::Race(
+    std::span<const ComponentFormat> delta,
+    const std::function<bool(const Evaluation& candidate, const Evaluation& incumbent)>& hopeless) {
+  const Evaluation& incumbent = evaluator_.incumbent_evaluation();
+  const int64_t probes = evaluator_.probe_count();
+  const int64_t screened = ScreenCount(evaluator_);
+  const int64_t next = std::min(2 * screened, probes);
+  Considered(1);
+  Evaluation evaluation(probes);
+  Evaluation seen, incumbent_seen;
+  for (const auto& [begin, end] :
+       {std::pair(screened, next), {next, probes}, {int64_t{0}, screened}}) {
+    if (begin == end) continue;
+    BB_ASSIGN_OR_RETURN(const Evaluation part, EvaluateRange(delta, {begin, end - begin}));
+    std::copy(part.begin(), part.end(), evaluation.begin() + begin);
+    seen.insert(seen.end(), part.begin(), part.end());
+    incumbent_seen.insert(incumbent_seen.end(), incumbent.begin() + begin, incumbent.begin() + end);
+    if (static_cast<int64_t>(seen.size()) < probes && hopeless(seen, incumbent_seen)) {
+      Evaluated(seen);
+      return std::optional<Evaluation>();
+    }
+  }
+  Evaluated(evaluation);
+  return std::optional<Evaluation>(std::move(evaluation));
 }
 
 absl::Status SearchRun::Commit(std::span<const ComponentFormat> delta) {

@@ -2,6 +2,8 @@
 #define BITBUDGET_SEARCH_SEARCH_RUN_H_
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,6 +35,21 @@ class SearchRun {
   absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta);
   absl::Status Commit(std::span<const ComponentFormat> delta);
 
+  // The same on the first probes only, a share of them that is enough to tell large effects from
+  // small ones; for a prediction or to decide what to run next, never to accept a candidate.
+  absl::StatusOr<Evaluation> Screen(std::span<const ComponentFormat> delta);
+  // The results of `evaluation` on the probes that Screen() runs.
+  Evaluation ScreenPart(const Evaluation& evaluation) const;
+
+  // Evaluates `delta` on a growing share of the probes and drops it, nullopt, as soon as `hopeless`
+  // says so of the results so far: they come with those of the incumbent on the same probes. Probes
+  // that Screen() does not run come first: what was chosen for its results there looks better there
+  // than it is. The schedule is fixed, so the outcome is reproducible.
+  absl::StatusOr<std::optional<Evaluation>> Race(
+      std::span<const ComponentFormat> delta,
+      const std::function<bool(const Evaluation& candidate, const Evaluation& incumbent)>&
+          hopeless);
+
   // Counts candidates that a prediction stood in for: a naive search would have run them.
   void Considered(int64_t candidates);
 
@@ -60,6 +77,8 @@ class SearchRun {
 
  private:
   ProbeRange AllProbes() const { return {0, evaluator_.probe_count()}; }
+  absl::StatusOr<Evaluation> EvaluateRange(std::span<const ComponentFormat> delta,
+                                           ProbeRange range);
   void Evaluated(const Evaluation& evaluation);
 
   const SearchProblem& problem_;

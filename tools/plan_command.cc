@@ -32,6 +32,7 @@ struct PlanFlags {
   std::string activations = "int16";
   int64_t search_probes = PlanOptions().search_probes;
   int64_t held_out_probes = PlanOptions().held_out_probes;
+  bool exhaustive = false;
   bool json = false;
 };
 
@@ -59,6 +60,7 @@ absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   options.min_bits_texts = flags.min_bits;
   options.search = flags.search;
   options.scorer = flags.scorer;
+  options.exhaustive = flags.exhaustive;
   BB_ASSIGN_OR_RETURN(options.objective, ParseStatistic(flags.objective));
   options.encoder = flags.encoder;
   BB_ASSIGN_OR_RETURN(options.activations, ParseActivations(flags.activations));
@@ -157,6 +159,10 @@ void AddPlanCommand(CLI::App* app) {
       ->capture_default_str();
   command->add_option("--scorer", flags->scorer, "Block order of layerwise: lim or zd")
       ->capture_default_str();
+  command->add_flag(
+      "--exhaustive",
+      flags->exhaustive,
+      "greedy, additive: run all candidates on all probes, predict and screen nothing");
   command->add_option("--objective", flags->objective, "fdt, fdt75, sdt, dppl or kl")
       ->capture_default_str();
   command->add_option("--formats",

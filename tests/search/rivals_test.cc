@@ -6,6 +6,7 @@
 
 #include "search/additive.h"
 #include "search/ordered.h"
+#include "search/search_run.h"
 #include "search/uniform.h"
 #include "tests/support/synthetic_evaluator.h"
 
@@ -226,10 +227,79 @@ TEST(AdditiveSearchTest, AFormatTheReferenceHasNeedsNoRun) {
   context.problem = &toy.problem;
   context.evaluator = &evaluator;
   context.reference = Assignment(4, kFormatBF16);
-  const auto alone = MeasureAlone(context);
+  SearchRun run(context);
+  const auto alone = MeasureAlone(context, 1.3, run);
   ASSERT_TRUE(alone.ok());
-  EXPECT_EQ(alone->size(), 16u);
+  EXPECT_EQ(alone->measured.size(), 16u);
   EXPECT_EQ(evaluator.evaluations(), 1 + 4 * 3);
+}
+
+// The toy's losses as relative errors: what stage 0 would give if a component's loss were exactly
+// proportional to them, by a factor that differs from component to component.
+CostTable ProportionalErrors(const Toy& toy) {
+  CostTable errors;
+  for (int c = 0; c < toy.problem.size(); ++c) {
+    errors.emplace_back();
+    for (size_t i = 0; i < toy.problem.ladders[c].size(); ++i) {
+      errors.back().push_back(toy.loss.Alone(c, static_cast<int>(i)) / (0.1 + 3.0 * c));
+    }
+  }
+  return errors;
+}
+
+SearchSummary RunPredicting(SearchMethod& method,
+                            const Toy& toy,
+                            const CostTable& errors,
+                            SyntheticEvaluator& evaluator) {
+  SearchContext context;
+  context.problem = &toy.problem;
+  context.evaluator = &evaluator;
+  context.reference = evaluator.Reference();
+  context.errors = &errors;
+  auto summary = method.Run(context);
+  EXPECT_TRUE(summary.ok()) << summary.status();
+  return *std::move(summary);
+}
+
+TEST(AdditiveSearchTest, PredictionsThatHoldGiveTheOptimumForOneRunAndAThirdPerComponent) {
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    for (const double fill : {0.1, 0.3, 0.6}) {
+      const Toy toy = MakeToy(seed, 7, 4, 0, fill);
+      // Four probes: a screening run is a whole one.
+      SyntheticEvaluator evaluator(toy);
+      const std::unique_ptr<SearchMethod> method = MakeAdditiveSearch();
+      const SearchSummary summary = RunPredicting(*method, toy, ProportionalErrors(toy), evaluator);
+      const double best = BruteForceLoss(toy);
+      EXPECT_NEAR(LossOf(toy, summary.assignment), best, 1e-9 * best);  // the fit's tolerance
+      EXPECT_LE(summary.candidates, 1 + 9 + 1);  // 9 = floor(1.3 * 7); the reference, the result
+      EXPECT_LT(summary.computed, summary.naive);
+      // All choices and the result; the reference needs no search.
+      EXPECT_EQ(summary.naive, 4 * (1 + 7 * 4 + 1));
+    }
+  }
+}
+
+TEST(AdditiveSearchTest, WrongPredictionsAreMeasuredWhereTheyMatter) {
+  double predicted_excess = 0, measured_excess = 0;
+  for (uint64_t seed = 0; seed < 40; ++seed) {
+    const Toy toy = MakeToy(seed, 10, 4, 0, 0.3);
+    CostTable errors = ProportionalErrors(toy);
+    Random random(seed, {77});
+    for (auto& row : errors) {
+      for (double& error : row) error *= std::exp(random.Uniform() - 0.5);
+    }
+    // 16 probes: screening runs cost a quarter, so 52 are allowed.
+    SyntheticEvaluator evaluator(toy, {.probes = 16});
+    const std::unique_ptr<SearchMethod> method = MakeAdditiveSearch();
+    const SearchSummary summary = RunPredicting(*method, toy, errors, evaluator);
+    const double best = BruteForceLoss(toy);
+    measured_excess += LossOf(toy, summary.assignment) / best - 1;
+    const Selection blind = MinimizeSum(toy.problem, errors);
+    predicted_excess += toy.loss(blind) / best - 1;
+    EXPECT_LE(summary.computed, 16 * (1 + 1.3 * 10 + 1));
+  }
+  EXPECT_LT(measured_excess / 40, 0.01);
+  EXPECT_GT(predicted_excess / 40, 0.1);
 }
 
 TEST(AdditiveSearchTest, IsOptimalWhenDivergencesAddUp) {
