@@ -15,12 +15,12 @@ namespace {
 
 constexpr int kPanelVectors = kPanelWidth / kPanelLanes;
 
-// Panels that a tile of `rows` rows works on at once. Six rows fill the registers with one panel;
-// fewer rows take more panels, so that there are enough independent chains to hide the latency of
-// an FMA. It does not change the order of any sum.
+// Panels that a tile of `rows` rows works on at once: as many as the registers hold, so that there
+// are enough independent chains to hide the latency of an FMA, and at most four, because every
+// panel is a stream of its own for the prefetcher. It does not change the order of any sum.
 constexpr int PanelsAtOnce(int rows) {
   int panels = 1;
-  while (2 * panels * rows * kPanelVectors <= kAccumulators) panels *= 2;
+  while (panels < kMaxTilePanels && 2 * panels * rows * kPanelVectors <= kAccumulators) panels *= 2;
   return panels;
 }
 

@@ -21,7 +21,10 @@ struct Int16Panels {
 // never depends on the other rows of the call. This header has no function with a body and no
 // standard container, because the tier files are compiled with their own instruction-set flags.
 struct KernelTable {
-  const char* name;  // "portable", "avx2"
+  const char* name;  // "portable", "avx2", "avx512vnni"
+  // Panels that the tiles work on at once with six rows: calls with a multiple of it are fastest,
+  // and more at a time only widen the working set.
+  int six_row_panels;
 
   // For every panel p and row r < rows <= 6:
   //   c[r * ldc + 16 * p + (0..16)) = c0 + sum over k of a[k][r] * b[p][k][0..16)
@@ -96,6 +99,7 @@ struct KernelTable {
 // called before the CPU has been asked.
 extern const KernelTable kPortableKernels;
 extern const KernelTable kAvx2Kernels;
+extern const KernelTable kAvx512VnniKernels;
 
 }  // namespace bitbudget
 

@@ -11,6 +11,8 @@ inline constexpr int kPanelWidth = 16;
 // Rows per activation block: 6 rows x 16 outputs are 12 AVX2 accumulators, which leaves four of the
 // 16 registers for two weight vectors, a broadcast and a temporary.
 inline constexpr int kTileRows = 6;
+// The most panels that any tile works on at once.
+inline constexpr int kMaxTilePanels = 4;
 // Inputs are padded with zeros to a multiple of this.
 inline constexpr int kInputPad = 32;
 // Inputs whose int16 x int16 products may be summed in int32 before a flush to float:

@@ -18,8 +18,8 @@ constexpr int64_t kRowBlock = 240;
 constexpr int64_t kMinMacsPerThread = 1 << 20;
 
 // Panels that a thread takes at a time: few enough that threads finish together, and as many as the
-// widest tile of a single row works on at once.
-constexpr int64_t kPanelChunk = 4;
+// widest tile works on at once.
+constexpr int64_t kPanelChunk = kMaxTilePanels;
 
 static_assert(kRowBlock % kTileRows == 0);
 
@@ -140,9 +140,10 @@ void Linear(const PackedActivations& x, const WeightPanels& w, float* y, int64_t
     const int tail = static_cast<int>(rows % kTileRows);
     const int64_t begin = item % chunks * kPanelChunk;
     const int64_t end = std::min(begin + kPanelChunk, w.panels);
-    for (int64_t panel = begin; panel < end; ++panel) {
+    for (int64_t panel = begin; panel < end; panel += kernels.six_row_panels) {
+      const int64_t count = std::min<int64_t>(kernels.six_row_panels, end - panel);
       for (int64_t block = first; block < last; ++block) {
-        TileInto(kernels, x, block, kTileRows, w, panel, 1, y, ldy);
+        TileInto(kernels, x, block, kTileRows, w, panel, count, y, ldy);
       }
     }
     if (tail > 0) TileInto(kernels, x, last, tail, w, begin, end - begin, y, ldy);

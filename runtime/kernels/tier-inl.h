@@ -18,6 +18,7 @@ namespace {
 constexpr KernelTable MakeTable(const char* name) {
   return {
       .name = name,
+      .six_row_panels = PanelsAtOnce(kTileRows),
       .tile_f32 = AnyTileF32,
       .tile_i16 = AnyTileI16,
       .pack_f32 = PackF32,

@@ -44,15 +44,17 @@ TEST(Dispatch, TheOverrideChangesTheTier) {
   }
 }
 
-TEST(Dispatch, TheFastestTierIsTheDefault) {
+TEST(Dispatch, TheDefaultIsNeverATierThatIsOffByDefault) {
   const std::string out = Probe("");
-  EXPECT_EQ(Line(out, "tier"), AvailableKernels().back()->name);
+  EXPECT_EQ(Line(out, "tier"), DefaultKernels().name);
+  const bool has_avx2 = AvailableKernels().size() > 1;
+  EXPECT_STREQ(DefaultKernels().name, has_avx2 ? "avx2" : "portable");
   EXPECT_EQ(Line(out, "override"), "OK");
 }
 
 TEST(Dispatch, AnUnknownTierIsReportedAndTheDefaultRuns) {
   const std::string out = Probe("sse9");
-  EXPECT_EQ(Line(out, "tier"), AvailableKernels().back()->name);
+  EXPECT_EQ(Line(out, "tier"), DefaultKernels().name);
   const std::string verdict = Line(out, "override");
   EXPECT_NE(verdict.find("INVALID_ARGUMENT"), std::string::npos) << verdict;
   EXPECT_NE(verdict.find("BITBUDGET_CPU=sse9"), std::string::npos) << verdict;
