@@ -46,9 +46,18 @@ BITBUDGET_INLINE F8 FromBits(I8 a) { return _mm256_castsi256_ps(a); }
 BITBUDGET_INLINE void StoreI(int32_t* p, I8 a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
 }
-BITBUDGET_INLINE void StoreI16(int16_t* p, I8 a, I8 b) {
+BITBUDGET_INLINE __m256i Narrow(I8 a, I8 b) {
   const __m256i halves = _mm256_packs_epi32(a, b);  // a0-3 b0-3 a4-7 b4-7
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(halves, 0xd8));
+  return _mm256_permute4x64_epi64(halves, 0xd8);
+}
+BITBUDGET_INLINE void StoreCodes(int16_t* p, I8 a, I8 b) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), Narrow(a, b));
+}
+BITBUDGET_INLINE void StoreCodes(int8_t* p, I8 a, I8 b) {
+  const __m256i pairs = Narrow(a, b);
+  _mm_storeu_si128(
+      reinterpret_cast<__m128i*>(p),
+      _mm_packs_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1)));
 }
 
 BITBUDGET_INLINE D8 SetD(double a) { return {_mm256_set1_pd(a), _mm256_set1_pd(a)}; }

@@ -11,6 +11,7 @@
 
 #include "runtime/kernels/compiler-inl.h"
 #include "runtime/kernels/lanes_avx2-inl.h"
+#include "runtime/kernels/layout.h"
 
 namespace bitbudget::BITBUDGET_TIER {
 namespace {
@@ -27,6 +28,9 @@ BITBUDGET_INLINE void StorePanel(float* p, PanelF a) { _mm256_storeu_ps(p, a); }
 BITBUDGET_INLINE PanelF BroadcastPanel(const float* p) { return _mm256_broadcast_ss(p); }
 BITBUDGET_INLINE PanelF MulPanel(PanelF a, PanelF b) { return _mm256_mul_ps(a, b); }
 BITBUDGET_INLINE PanelF FmaPanel(PanelF a, PanelF b, PanelF c) { return _mm256_fmadd_ps(a, b, c); }
+BITBUDGET_INLINE PanelF NegativeFmaPanel(PanelF a, PanelF b, PanelF c) {
+  return _mm256_fnmadd_ps(a, b, c);
+}
 BITBUDGET_INLINE PanelI ZeroPanelI() { return _mm256_setzero_si256(); }
 BITBUDGET_INLINE PanelI LoadPairs(const int16_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -42,6 +46,38 @@ BITBUDGET_INLINE PanelI MulAddPairs(PanelI a, PanelI b, PanelI sum) {
   return sum;
 }
 BITBUDGET_INLINE PanelF ToFloatPanel(PanelI a) { return _mm256_cvtepi32_ps(a); }
+BITBUDGET_INLINE PanelI AddPanelI(PanelI a, PanelI b) { return _mm256_add_epi32(a, b); }
+BITBUDGET_INLINE PanelI LoadPanelI(const int32_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+BITBUDGET_INLINE void StorePanelI(int32_t* p, PanelI a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
+}
+
+// 16 int16 sums of pairs of products. A pair is at most 2 * 15 * 127, so vpmaddubsw does not
+// saturate, and eight of them (32 inputs) stay below 2^15.
+using PanelU = __m256i;
+constexpr int kUint4FlushInputs = 32;
+static_assert(kUint4FlushInputs / 4 * 2 * kMaxUint4Code * kMaxInt8Code < 1 << 15);
+
+BITBUDGET_INLINE PanelU ZeroPanelU() { return _mm256_setzero_si256(); }
+BITBUDGET_INLINE PanelI LoadNibbles(const uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+BITBUDGET_INLINE PanelI LowNibbles(PanelI a) { return _mm256_and_si256(a, _mm256_set1_epi8(0x0f)); }
+BITBUDGET_INLINE PanelI HighNibbles(PanelI a) {
+  return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi8(0x0f));
+}
+BITBUDGET_INLINE PanelI BroadcastQuad(const int8_t* p) {
+  int32_t quad;
+  std::memcpy(&quad, p, sizeof(quad));
+  return _mm256_set1_epi32(quad);
+}
+BITBUDGET_INLINE PanelU MulAddQuads(PanelI codes, PanelI x, PanelU sum) {
+  asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(_mm256_maddubs_epi16(codes, x)));  // as MulAddPairs
+  return sum;
+}
+BITBUDGET_INLINE PanelI WidenQuads(PanelU a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
 
 // Pins the accumulator to a register at this point of the program. Without it g++ 12 hoists all
 // broadcasts of a step above its multiplies and spills accumulators (halves the speed of the int16

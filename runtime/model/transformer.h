@@ -32,8 +32,8 @@ struct SequenceRows {
 struct TransformerWorkspace {
   int threads = 1;  // for the matrix products of this pass
 
-  // The same activations packed for each path that the weights at hand ask for.
-  PackedActivations packed_f32, packed_i16;
+  // The same activations in each packing that the weights at hand ask for.
+  std::vector<PackedActivations> packed;
   AlignedBuffer<float> normed, q, k, v, context, gate, up, delta;
   AttentionWorkspace attention;
   KeyValuePanels transient;
