@@ -134,7 +134,7 @@ void AddEvalCommand(CLI::App* app) {
   command->add_option(
       "--activations",
       flags->activations,
-      "Run integer formats on int16 or f32 activations (default: as the plan, else int16)");
+      "Run integer formats on int16, int8 or f32 activations (default: as the plan, else int16)");
   command->add_option("--probes", flags->probe_count, "Held-out probes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));

@@ -103,7 +103,7 @@ void AddGenerateCommand(CLI::App* app) {
       ->check(CLI::NonNegativeNumber)
       ->needs(sample);
   command->add_option(
-      "--activations", flags->activations, "int16 or f32 (default: as the plan, else int16)");
+      "--activations", flags->activations, "int16, int8 or f32 (default: as the plan, else int16)");
   command->add_flag("--json", flags->json, "Print token ids as JSON");
   SetBody(command, [flags] { return RunGenerate(*flags); });
 }

@@ -188,7 +188,7 @@ void AddPlanCommand(CLI::App* app) {
   command
       ->add_option("--activations",
                    flags->activations,
-                   "Validate integer formats on int16 or f32 activations")
+                   "Validate integer formats on int16, int8 or f32 activations")
       ->capture_default_str();
   command->add_option("--probes", flags->search_probes, "Probes that the search uses")
       ->capture_default_str()

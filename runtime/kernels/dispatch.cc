@@ -27,12 +27,18 @@ bool HasAvx2Tier() {
   __builtin_cpu_init();
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
 }
+
+bool HasAvx512VnniTier() {
+  return HasAvx2Tier() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+}
 #endif
 
 std::vector<const KernelTable*> FindKernels() {
   std::vector<const KernelTable*> tables = {&kPortableKernels};
 #if defined(__x86_64__)
   if (HasAvx2Tier()) tables.push_back(&kAvx2Kernels);
+  if (HasAvx512VnniTier()) tables.push_back(&kAvx512VnniKernels);
 #endif
   return tables;
 }
@@ -56,10 +62,15 @@ std::span<const KernelTable* const> AvailableKernels() {
   return tables;
 }
 
+const KernelTable& DefaultKernels() {
+  const KernelTable* avx2 = Find("avx2");
+  return avx2 != nullptr ? *avx2 : kPortableKernels;
+}
+
 const KernelTable& Kernels() {
   static const KernelTable* const chosen = [] {
     const KernelTable* named = Find(Override());
-    return named != nullptr ? named : AvailableKernels().back();
+    return named != nullptr ? named : &DefaultKernels();
   }();
   return *chosen;
 }

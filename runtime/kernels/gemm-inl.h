@@ -1,8 +1,8 @@
 #ifndef BITBUDGET_RUNTIME_KERNELS_GEMM_INL_H_
 #define BITBUDGET_RUNTIME_KERNELS_GEMM_INL_H_
 
-// The two matrix bodies. Included after a vec_*-inl.h, whose panel vectors decide how many vectors
-// a panel of 16 outputs has and how many accumulators a tile may hold.
+// The three matrix bodies. Included after a vec_*-inl.h, whose panel vectors decide how many
+// vectors a panel of 16 outputs has and how many accumulators a tile may hold.
 
 #include <cstdint>
 
@@ -15,12 +15,12 @@ namespace {
 
 constexpr int kPanelVectors = kPanelWidth / kPanelLanes;
 
-// Panels that a tile of `rows` rows works on at once. Six rows fill the registers with one panel;
-// fewer rows take more panels, so that there are enough independent chains to hide the latency of
-// an FMA. It does not change the order of any sum.
+// Panels that a tile of `rows` rows works on at once: as many as the registers hold, so that there
+// are enough independent chains to hide the latency of an FMA, and at most four, because every
+// panel is a stream of its own for the prefetcher. It does not change the order of any sum.
 constexpr int PanelsAtOnce(int rows) {
   int panels = 1;
-  while (2 * panels * rows * kPanelVectors <= kAccumulators) panels *= 2;
+  while (panels < kMaxTilePanels && 2 * panels * rows * kPanelVectors <= kAccumulators) panels *= 2;
   return panels;
 }
 
@@ -78,8 +78,12 @@ BITBUDGET_INLINE void TileF32(const float* a,
 }
 
 template <int kRows, int kPanels>
-BITBUDGET_INLINE void TileI16(
-    const int16_t* a, const float* a_scales, const Int16Panels& b, float* c, int64_t ldc) {
+BITBUDGET_INLINE void TileI16(const int16_t* a,
+                              const float* a_scales,
+                              int64_t a_scale_step,
+                              const Int16Panels& b,
+                              float* c,
+                              int64_t ldc) {
   constexpr int kVectors = kPanels * kPanelVectors;
   const int16_t* codes = b.codes;
   const float* scales = b.scales;
@@ -118,6 +122,103 @@ BITBUDGET_INLINE void TileI16(
       const PanelF before = begin == 0 ? ZeroPanel() : LoadPanel(out);
       StorePanel(out, FmaPanel(ToFloatPanel(acc[i]), scale, before));
     }
+    a_scales += a_scale_step;
+  }
+}
+
+// sums = the products of `inputs` inputs; moves `a` and `codes` behind them.
+template <int kRows, int kPanels>
+BITBUDGET_INLINE void SumQuads(
+    int64_t inputs, int64_t code_stride, const int8_t*& a, const uint8_t*& codes, PanelU* sums) {
+  constexpr int kVectors = kPanels * kPanelVectors;
+  BITBUDGET_UNROLL
+  for (int i = 0; i < kRows * kVectors; ++i) sums[i] = ZeroPanelU();
+  for (; inputs > 0; inputs -= 8, a += 8 * kTileRows, codes += 4 * kPanelWidth) {
+    PrefetchAhead<kPanels>(codes);
+    BITBUDGET_UNROLL
+    for (int half = 0; half < 2; ++half) {
+      PanelI w[kVectors];
+      BITBUDGET_UNROLL
+      for (int v = 0; v < kVectors; ++v) {
+        const PanelI both = LoadNibbles(codes + v / kPanelVectors * code_stride +
+                                        v % kPanelVectors * (4 * kPanelLanes));
+        w[v] = half == 0 ? LowNibbles(both) : HighNibbles(both);
+      }
+      BITBUDGET_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const PanelI x = BroadcastQuad(a + (half * kTileRows + r) * 4);
+        BITBUDGET_UNROLL
+        for (int v = 0; v < kVectors; ++v) {
+          sums[r * kVectors + v] = MulAddQuads(w[v], x, sums[r * kVectors + v]);
+          Keep(sums[r * kVectors + v]);
+        }
+      }
+    }
+  }
+}
+
+template <int kRows, int kPanels>
+BITBUDGET_INLINE void TileU4(const int8_t* a,
+                             const float* a_scales,
+                             const float* a_sums,
+                             const Uint4Panels& b,
+                             float* c,
+                             int64_t ldc) {
+  constexpr int kVectors = kPanels * kPanelVectors;
+  constexpr int kSums = kRows * kVectors;
+  const uint8_t* codes = b.codes;
+  const float* scales = b.scales;
+  const float* zeros = b.zeros;
+  for (int64_t begin = 0; begin < b.padded_k; begin += b.group) {
+    const int64_t left = b.padded_k - begin;
+    int64_t inputs = left < b.group ? left : b.group;
+    PanelU acc[kSums];
+    // The int32 sums of the parts of a group that do not fit PanelU at once.
+    int32_t earlier[kSums * kPanelLanes];
+    bool parts = false;
+    if constexpr (kUint4FlushInputs < kMaxFlush) {
+      for (; inputs > kUint4FlushInputs; inputs -= kUint4FlushInputs) {
+        SumQuads<kRows, kPanels>(kUint4FlushInputs, b.code_stride, a, codes, acc);
+        if (parts) {
+          BITBUDGET_UNROLL
+          for (int i = 0; i < kSums; ++i) {
+            int32_t* sum = earlier + i * kPanelLanes;
+            StorePanelI(sum, AddPanelI(LoadPanelI(sum), WidenQuads(acc[i])));
+          }
+        } else {
+          BITBUDGET_UNROLL
+          for (int i = 0; i < kSums; ++i) {
+            StorePanelI(earlier + i * kPanelLanes, WidenQuads(acc[i]));
+          }
+        }
+        parts = true;
+      }
+    }
+    SumQuads<kRows, kPanels>(inputs, b.code_stride, a, codes, acc);
+    if (!parts) {
+      BITBUDGET_UNROLL
+      for (int i = 0; i < kSums; ++i) StorePanelI(earlier + i * kPanelLanes, ZeroPanelI());
+    }
+    BITBUDGET_UNROLL
+    for (int i = 0; i < kSums; ++i) {
+      const int r = i / kVectors;
+      const int v = i % kVectors;
+      const int64_t panel = v / kPanelVectors;
+      const int lane = v % kPanelVectors * kPanelLanes;
+      float* out = c + r * ldc + v * kPanelLanes;
+      const PanelI sum = AddPanelI(LoadPanelI(earlier + i * kPanelLanes), WidenQuads(acc[i]));
+      const PanelF centered = NegativeFmaPanel(LoadPanel(zeros + panel * b.zero_stride + lane),
+                                               BroadcastPanel(a_sums + r),
+                                               ToFloatPanel(sum));
+      const PanelF scale =
+          MulPanel(LoadPanel(scales + panel * b.scale_stride + lane), BroadcastPanel(a_scales + r));
+      const PanelF before = begin == 0 ? ZeroPanel() : LoadPanel(out);
+      StorePanel(out, FmaPanel(centered, scale, before));
+    }
+    scales += kPanelWidth;
+    zeros += b.zero_step;
+    a_scales += kTileRows;
+    a_sums += kTileRows;
   }
 }
 
@@ -142,16 +243,41 @@ void PanelsF32(const float* a,
 }
 
 template <int kRows, int kPanels = PanelsAtOnce(kRows)>
-void PanelsI16(
-    const int16_t* a, const float* a_scales, Int16Panels b, int64_t panels, float* c, int64_t ldc) {
+void PanelsI16(const int16_t* a,
+               const float* a_scales,
+               int64_t a_scale_step,
+               Int16Panels b,
+               int64_t panels,
+               float* c,
+               int64_t ldc) {
   for (; panels >= kPanels; panels -= kPanels) {
-    TileI16<kRows, kPanels>(a, a_scales, b, c, ldc);
+    TileI16<kRows, kPanels>(a, a_scales, a_scale_step, b, c, ldc);
     b.codes += kPanels * b.code_stride;
     b.scales += kPanels * b.scale_stride;
     c += kPanels * kPanelWidth;
   }
   if constexpr (kPanels > 1) {
-    PanelsI16<kRows, kPanels / 2>(a, a_scales, b, panels, c, ldc);
+    PanelsI16<kRows, kPanels / 2>(a, a_scales, a_scale_step, b, panels, c, ldc);
+  }
+}
+
+template <int kRows, int kPanels = PanelsAtOnce(kRows)>
+void PanelsU4(const int8_t* a,
+              const float* a_scales,
+              const float* a_sums,
+              Uint4Panels b,
+              int64_t panels,
+              float* c,
+              int64_t ldc) {
+  for (; panels >= kPanels; panels -= kPanels) {
+    TileU4<kRows, kPanels>(a, a_scales, a_sums, b, c, ldc);
+    b.codes += kPanels * b.code_stride;
+    b.scales += kPanels * b.scale_stride;
+    b.zeros += kPanels * b.zero_stride;
+    c += kPanels * kPanelWidth;
+  }
+  if constexpr (kPanels > 1) {
+    PanelsU4<kRows, kPanels / 2>(a, a_scales, a_sums, b, panels, c, ldc);
   }
 }
 
@@ -182,6 +308,7 @@ void AnyTileF32(const float* a,
 
 void AnyTileI16(const int16_t* a,
                 const float* a_scales,
+                int64_t a_scale_step,
                 const Int16Panels& b,
                 int rows,
                 int64_t panels,
@@ -189,17 +316,41 @@ void AnyTileI16(const int16_t* a,
                 int64_t ldc) {
   switch (rows) {
     case 1:
-      return PanelsI16<1>(a, a_scales, b, panels, c, ldc);
+      return PanelsI16<1>(a, a_scales, a_scale_step, b, panels, c, ldc);
     case 2:
-      return PanelsI16<2>(a, a_scales, b, panels, c, ldc);
+      return PanelsI16<2>(a, a_scales, a_scale_step, b, panels, c, ldc);
     case 3:
-      return PanelsI16<3>(a, a_scales, b, panels, c, ldc);
+      return PanelsI16<3>(a, a_scales, a_scale_step, b, panels, c, ldc);
     case 4:
-      return PanelsI16<4>(a, a_scales, b, panels, c, ldc);
+      return PanelsI16<4>(a, a_scales, a_scale_step, b, panels, c, ldc);
     case 5:
-      return PanelsI16<5>(a, a_scales, b, panels, c, ldc);
+      return PanelsI16<5>(a, a_scales, a_scale_step, b, panels, c, ldc);
     case 6:
-      return PanelsI16<6>(a, a_scales, b, panels, c, ldc);
+      return PanelsI16<6>(a, a_scales, a_scale_step, b, panels, c, ldc);
+  }
+}
+
+void AnyTileU4(const int8_t* a,
+               const float* a_scales,
+               const float* a_sums,
+               const Uint4Panels& b,
+               int rows,
+               int64_t panels,
+               float* c,
+               int64_t ldc) {
+  switch (rows) {
+    case 1:
+      return PanelsU4<1>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 2:
+      return PanelsU4<2>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 3:
+      return PanelsU4<3>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 4:
+      return PanelsU4<4>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 5:
+      return PanelsU4<5>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 6:
+      return PanelsU4<6>(a, a_scales, a_sums, b, panels, c, ldc);
   }
 }
 

@@ -15,13 +15,29 @@ struct Int16Panels {
   int flush;  // inputs per flush group, even, at most kMaxFlush; the last group is what is left
 };
 
+// Consecutive kUint4 weight panels. A weight is scale * (code - zero).
+struct Uint4Panels {
+  const uint8_t* codes;  // u8[panel][padded_k / 8][16][4]; low nibbles: inputs 8j .. 8j + 3
+  int64_t code_stride;   // bytes between panels
+  const float* scales;   // f32[panel][group][16]
+  int64_t scale_stride;  // elements between panels
+  const float* zeros;    // integers in [-15, 15]: f32[panel][group][16], or f32[16] for all groups
+  int64_t zero_stride;   // elements between panels, 0 for one vector
+  int64_t zero_step;     // elements between groups, 0 for one vector
+  int64_t padded_k;      // a multiple of 32
+  int group;             // a multiple of 32, at most kMaxFlush; the last group is what is left
+};
+
 // The kernels of one CPU tier: plain data in, plain data out. All tiers give bitwise the same
 // results (NaN is NaN, its sign and payload are not specified): sums run in one fixed order, fused
 // multiply-adds are real or exactly emulated, and the same polynomial evaluates exp. A row's result
 // never depends on the other rows of the call. This header has no function with a body and no
 // standard container, because the tier files are compiled with their own instruction-set flags.
 struct KernelTable {
-  const char* name;  // "portable", "avx2"
+  const char* name;  // "portable", "avx2", "avx512vnni"
+  // Panels that the tiles work on at once with six rows: calls with a multiple of it are fastest,
+  // and more at a time only widen the working set.
+  int six_row_panels;
 
   // For every panel p and row r < rows <= 6:
   //   c[r * ldc + 16 * p + (0..16)) = c0 + sum over k of a[k][r] * b[p][k][0..16)
@@ -37,34 +53,65 @@ struct KernelTable {
                    float* c,
                    int64_t ldc);
 
-  // The kInt16 tile: acc = fma(float(int32 sum), weight scale * a_scales[r], acc) per flush group,
-  // in increasing k, from +0. `a` is one activation block, i16[padded_k / 2][6][2]; a_scales
-  // f32[6]. REQUIRES: |weight codes| <= 255, |activation codes| <= 32767 (then the int32 sums are
-  // exact).
+  // The tile of kInt16 and kInt8: acc = fma(float(int32 sum), weight scale * activation scale, acc)
+  // per flush group, in increasing k, from +0. `a` is one activation block, i16[padded_k /
+  // 2][6][2]; the scales of flush group g are a_scales[g * a_scale_step + (0..6)], with a step of 0
+  // for one scale per row. REQUIRES: |weight codes| <= 255, |activation codes| <= 32767 (then the
+  // int32 sums are exact).
   void (*tile_i16)(const int16_t* a,
                    const float* a_scales,
+                   int64_t a_scale_step,
                    const Int16Panels& b,
                    int rows,
                    int64_t panels,
                    float* c,
                    int64_t ldc);
 
+  // The kUint4 tile: acc = fma(sum - zero * a_sum, weight scale * activation scale, acc) per group,
+  // in increasing k, from +0, where sum is the int32 sum of code * a; sum - zero * a_sum is an
+  // exact integer. `a` is one activation block, i8[padded_k / 4][6][4] with |codes| <= 127;
+  // a_scales and a_sums (of the codes) are f32[group][6].
+  void (*tile_u4)(const int8_t* a,
+                  const float* a_scales,
+                  const float* a_sums,
+                  const Uint4Panels& b,
+                  int rows,
+                  int64_t panels,
+                  float* c,
+                  int64_t ldc);
+
   // Packs rows <= 6 rows x[r][k] (row stride ldx) into one block f32[padded_k][6]; missing rows and
   // inputs from k to padded_k become zeros.
   void (*pack_f32)(
       const float* x, int64_t ldx, int rows, int64_t k, int64_t padded_k, float* block);
 
-  // The same for i16[padded_k / 2][6][2] and the scales of 6 rows; padded_k is a multiple of 16.
-  // The scale of a row is absmax / 32767, its codes are x * (32767 / absmax) rounded to nearest,
-  // ties to even. A row with absmax < 2^-100 counts as a row of zeros (scale 0). A row with a NaN
-  // or an infinity gets scale NaN and codes 0, so that all outputs of that row become NaN.
+  // The same for i16[padded_k / 2][6][2] and scales f32[group][6], one for every `group` inputs of
+  // a row (the last group of a row is what is left); padded_k and group are multiples of kCodeStep.
+  // With `absmax` the largest magnitude of a row's group, its scale is absmax / max_code and its
+  // codes are x * (max_code / absmax) rounded to nearest, ties to even; |codes| <= max_code <=
+  // 32767. A group with absmax < 2^-100 counts as zeros (scale 0). A group with a NaN or an
+  // infinity gets scale NaN and codes 0, so that all outputs of its row become NaN.
   void (*pack_i16)(const float* x,
                    int64_t ldx,
                    int rows,
                    int64_t k,
                    int64_t padded_k,
+                   int64_t group,
+                   int max_code,
                    int16_t* block,
                    float* scales);
+
+  // The same codes with max_code = 127 as i8[padded_k / 4][6][4], and beside the scales the sums of
+  // each group's codes, f32[group][6].
+  void (*pack_i8)(const float* x,
+                  int64_t ldx,
+                  int rows,
+                  int64_t k,
+                  int64_t padded_k,
+                  int64_t group,
+                  int8_t* block,
+                  float* scales,
+                  float* sums);
 
   // out[i] = x[i] / sqrt(mean(x^2) + eps) * weight[i]; the sum of squares is accumulated in double
   // over 8 interleaved lanes (i mod 8), which are then added pairwise. May run in place.
@@ -96,6 +143,7 @@ struct KernelTable {
 // called before the CPU has been asked.
 extern const KernelTable kPortableKernels;
 extern const KernelTable kAvx2Kernels;
+extern const KernelTable kAvx512VnniKernels;
 
 }  // namespace bitbudget
 

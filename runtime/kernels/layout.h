@@ -11,13 +11,22 @@ inline constexpr int kPanelWidth = 16;
 // Rows per activation block: 6 rows x 16 outputs are 12 AVX2 accumulators, which leaves four of the
 // 16 registers for two weight vectors, a broadcast and a temporary.
 inline constexpr int kTileRows = 6;
+// The most panels that any tile works on at once.
+inline constexpr int kMaxTilePanels = 4;
 // Inputs are padded with zeros to a multiple of this.
 inline constexpr int kInputPad = 32;
+// Groups of activations that share a scale are multiples of this.
+inline constexpr int kCodeStep = 16;
 // Inputs whose int16 x int16 products may be summed in int32 before a flush to float:
 // 256 * 255 * 32767 < 2^31, for codes of up to 8 bits with any zero point.
 inline constexpr int kMaxFlush = 256;
-// The largest magnitude of an int16 activation code.
-inline constexpr int kMaxActivationCode = 32767;
+// The largest magnitudes of an int16 and of an int8 activation code.
+inline constexpr int kMaxInt16Code = 32767;
+inline constexpr int kMaxInt8Code = 127;
+// The largest code of a kUint4 panel. A product of such codes with int8 activations over a group of
+// kMaxFlush inputs, and the product of the group's zero point with the sum of its activations, are
+// below 2^24, so both are exact floats.
+inline constexpr int kMaxUint4Code = 15;
 
 }  // namespace bitbudget
 

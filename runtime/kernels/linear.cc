@@ -18,8 +18,8 @@ constexpr int64_t kRowBlock = 240;
 constexpr int64_t kMinMacsPerThread = 1 << 20;
 
 // Panels that a thread takes at a time: few enough that threads finish together, and as many as the
-// widest tile of a single row works on at once.
-constexpr int64_t kPanelChunk = 4;
+// widest tile works on at once.
+constexpr int64_t kPanelChunk = kMaxTilePanels;
 
 static_assert(kRowBlock % kTileRows == 0);
 
@@ -36,32 +36,59 @@ void Tile(const KernelTable& kernels,
           float* y,
           int64_t ldy) {
   const int64_t stride = w.padded_k * kPanelWidth;
-  if (w.path == Path::kF32) {
-    kernels.tile_f32(x.f32.data() + block * x.padded_k * kTileRows,
-                     w.f32.data() + panel * stride,
-                     stride,
-                     w.k,
-                     rows,
-                     count,
-                     /*accumulate=*/false,
-                     y,
-                     ldy);
-    return;
-  }
   const int64_t scale_stride = w.flush_groups * kPanelWidth;
-  const Int16Panels panels = {.codes = w.i16.data() + panel * stride,
-                              .code_stride = stride,
-                              .scales = w.scales.data() + panel * scale_stride,
-                              .scale_stride = scale_stride,
-                              .padded_k = w.padded_k,
-                              .flush = w.flush};
-  kernels.tile_i16(x.i16.data() + block * x.padded_k * kTileRows,
-                   x.scales.data() + block * kTileRows,
-                   panels,
-                   rows,
-                   count,
-                   y,
-                   ldy);
+  const int64_t codes = block * x.padded_k * kTileRows;
+  const int64_t groups = block * x.groups() * kTileRows;
+  switch (w.path) {
+    case Path::kF32:
+      return kernels.tile_f32(x.f32.data() + codes,
+                              w.f32.data() + panel * stride,
+                              stride,
+                              w.k,
+                              rows,
+                              count,
+                              /*accumulate=*/false,
+                              y,
+                              ldy);
+    case Path::kInt16:
+    case Path::kInt8: {
+      const Int16Panels panels = {.codes = w.i16.data() + panel * stride,
+                                  .code_stride = stride,
+                                  .scales = w.scales.data() + panel * scale_stride,
+                                  .scale_stride = scale_stride,
+                                  .padded_k = w.padded_k,
+                                  .flush = w.flush};
+      return kernels.tile_i16(x.i16.data() + codes,
+                              x.scales.data() + groups,
+                              w.path == Path::kInt8 ? kTileRows : 0,
+                              panels,
+                              rows,
+                              count,
+                              y,
+                              ldy);
+    }
+    case Path::kUint4: {
+      const bool one_zero = w.zeros.size() == kPanelWidth;
+      const int64_t zero_stride = one_zero ? 0 : scale_stride;
+      const Uint4Panels panels = {.codes = w.u4.data() + panel * (stride / 2),
+                                  .code_stride = stride / 2,
+                                  .scales = w.scales.data() + panel * scale_stride,
+                                  .scale_stride = scale_stride,
+                                  .zeros = w.zeros.data() + panel * zero_stride,
+                                  .zero_stride = zero_stride,
+                                  .zero_step = one_zero ? 0 : kPanelWidth,
+                                  .padded_k = w.padded_k,
+                                  .group = w.flush};
+      return kernels.tile_u4(x.i8.data() + codes,
+                             x.scales.data() + groups,
+                             x.sums.data() + groups,
+                             panels,
+                             rows,
+                             count,
+                             y,
+                             ldy);
+    }
+  }
 }
 
 // The same into y[m][n]: a last panel that is wider than what is left of y goes through a buffer.
@@ -89,35 +116,75 @@ void TileInto(const KernelTable& kernels,
 
 }  // namespace
 
-void PackActivations(
-    Path path, const float* x, int64_t ldx, int64_t m, int64_t k, PackedActivations* out) {
+void PackActivations(ActivationPacking packing,
+                     const float* x,
+                     int64_t ldx,
+                     int64_t m,
+                     int64_t k,
+                     PackedActivations* out) {
   CHECK_GE(ldx, k);
+  const bool grouped = packing.path == Path::kInt8 || packing.path == Path::kUint4;
+  CHECK(grouped ? packing.group > 0 && packing.group % kCodeStep == 0 : packing.group == 0)
+      << "group " << packing.group;
   const KernelTable& kernels = Kernels();
   const int64_t blocks = CeilDiv(m, kTileRows);
-  out->path = path;
+  out->packing = packing;
   out->m = m;
   out->k = k;
   out->padded_k = CeilDiv(k, kInputPad) * kInputPad;
   const int64_t block_size = out->padded_k * kTileRows;
-  if (path == Path::kF32) {
+  const int64_t block_groups = out->groups() * kTileRows;
+  if (packing.path == Path::kF32) {
     out->f32.Resize(blocks * block_size);
+  } else if (packing.path == Path::kUint4) {
+    out->i8.Resize(blocks * block_size);
+    out->sums.Resize(blocks * block_groups);
   } else {
     out->i16.Resize(blocks * block_size);
-    out->scales.Resize(blocks * kTileRows);
   }
+  out->scales.Resize(blocks * block_groups);
   for (int64_t block = 0; block < blocks; ++block) {
     const float* from = x + block * kTileRows * ldx;
     const int rows = static_cast<int>(std::min<int64_t>(kTileRows, m - block * kTileRows));
-    if (path == Path::kF32) {
-      kernels.pack_f32(from, ldx, rows, k, out->padded_k, out->f32.data() + block * block_size);
-    } else {
-      kernels.pack_i16(from,
-                       ldx,
-                       rows,
-                       k,
-                       out->padded_k,
-                       out->i16.data() + block * block_size,
-                       out->scales.data() + block * kTileRows);
+    const int64_t codes = block * block_size;
+    float* scales = out->scales.data() + block * block_groups;
+    switch (packing.path) {
+      case Path::kF32:
+        kernels.pack_f32(from, ldx, rows, k, out->padded_k, out->f32.data() + codes);
+        break;
+      case Path::kInt16:
+        kernels.pack_i16(from,
+                         ldx,
+                         rows,
+                         k,
+                         out->padded_k,
+                         /*group=*/out->padded_k,
+                         kMaxInt16Code,
+                         out->i16.data() + codes,
+                         scales);
+        break;
+      case Path::kInt8:
+        kernels.pack_i16(from,
+                         ldx,
+                         rows,
+                         k,
+                         out->padded_k,
+                         packing.group,
+                         kMaxInt8Code,
+                         out->i16.data() + codes,
+                         scales);
+        break;
+      case Path::kUint4:
+        kernels.pack_i8(from,
+                        ldx,
+                        rows,
+                        k,
+                        out->padded_k,
+                        packing.group,
+                        out->i8.data() + codes,
+                        scales,
+                        out->sums.data() + block * block_groups);
+        break;
     }
   }
 }
@@ -125,7 +192,7 @@ void PackActivations(
 void Linear(const PackedActivations& x, const WeightPanels& w, float* y, int64_t ldy, int threads) {
   threads = static_cast<int>(
       std::clamp<int64_t>(x.m * w.n * w.k / kMinMacsPerThread, 1, std::max(threads, 1)));
-  CHECK(x.path == w.path) << "activations and weights are packed for different paths";
+  CHECK(x.packing == w.packing()) << "activations and weights are packed for different products";
   CHECK_EQ(x.k, w.k);
   CHECK_GE(ldy, w.n);
   const KernelTable& kernels = Kernels();
@@ -140,9 +207,10 @@ void Linear(const PackedActivations& x, const WeightPanels& w, float* y, int64_t
     const int tail = static_cast<int>(rows % kTileRows);
     const int64_t begin = item % chunks * kPanelChunk;
     const int64_t end = std::min(begin + kPanelChunk, w.panels);
-    for (int64_t panel = begin; panel < end; ++panel) {
+    for (int64_t panel = begin; panel < end; panel += kernels.six_row_panels) {
+      const int64_t count = std::min<int64_t>(kernels.six_row_panels, end - panel);
       for (int64_t block = first; block < last; ++block) {
-        TileInto(kernels, x, block, kTileRows, w, panel, 1, y, ldy);
+        TileInto(kernels, x, block, kTileRows, w, panel, count, y, ldy);
       }
     }
     if (tail > 0) TileInto(kernels, x, last, tail, w, begin, end - begin, y, ldy);

@@ -7,13 +7,18 @@
 
 namespace bitbudget {
 
-// Packs activations x[m][k] (row stride ldx) for a path; `out` is a reused workspace.
-void PackActivations(
-    Path path, const float* x, int64_t ldx, int64_t m, int64_t k, PackedActivations* out);
+// Packs activations x[m][k] (row stride ldx) for every product that asks for `packing`; `out` is a
+// reused workspace.
+void PackActivations(ActivationPacking packing,
+                     const float* x,
+                     int64_t ldx,
+                     int64_t m,
+                     int64_t k,
+                     PackedActivations* out);
 
-// y[m][n] (row stride ldy) = x W^T. REQUIRES: x.path == w.path and x.k == w.k. Columns beyond n are
-// not written. Bitwise the same for any m, any split of the rows into calls and any `threads`
-// (panels are spread over threads, k never is).
+// y[m][n] (row stride ldy) = x W^T. REQUIRES: x.packing == w.packing() and x.k == w.k. Columns
+// beyond n are not written. Bitwise the same for any m, any split of the rows into calls and any
+// `threads` (panels are spread over threads, k never is).
 void Linear(
     const PackedActivations& x, const WeightPanels& w, float* y, int64_t ldy, int threads = 1);
 

@@ -25,8 +25,9 @@ void PackF32(const float* x, int64_t ldx, int rows, int64_t k, int64_t padded_k,
   }
 }
 
-// 32767 / absmax of a row, or 0 when its codes are all zero; `scale` as KernelTable documents it.
-inline float RowInt16Scale(const float* x, int64_t k, float* scale) {
+// max_code / absmax of x[0 .. k), or 0 when its codes are all zero; `scale` as KernelTable
+// documents it.
+inline float CodesPerUnit(const float* x, int64_t k, float max_code, float* scale) {
   // As integers, the bits of non-negative floats are ordered like the floats, then come infinity
   // and the NaNs.
   const I8 magnitude = SetI(0x7fffffff);
@@ -42,12 +43,74 @@ inline float RowInt16Scale(const float* x, int64_t k, float* scale) {
   __builtin_memcpy(&absmax, &bits, sizeof(absmax));
 
   *scale = 0;
-  if (absmax < 0x1p-100f) return 0;  // 32767 / absmax might overflow
+  if (absmax < 0x1p-100f) return 0;  // max_code / absmax might overflow
   *scale = __builtin_nanf("");
   if (bits >= 0x7f800000) return 0;
-  constexpr float kLargestCode = kMaxActivationCode;
-  *scale = absmax / kLargestCode;
-  return kLargestCode / absmax;
+  *scale = absmax / max_code;
+  return max_code / absmax;
+}
+
+// Codes of 6 rows, four bytes of every row side by side: i16[k / 2][6][2] or i8[k / 4][6][4].
+// `sums` may be null.
+template <typename Code>
+BITBUDGET_INLINE void PackCodes(const float* x,
+                                int64_t ldx,
+                                int rows,
+                                int64_t k,
+                                int64_t padded_k,
+                                int64_t group,
+                                int max_code,
+                                Code* block,
+                                float* scales,
+                                float* sums) {
+  constexpr int kStep = kCodeStep;
+  static_assert(kStep == 2 * kLanes);
+  constexpr int kTogether = 4 / sizeof(Code);
+  for (int64_t begin = 0; begin < padded_k; begin += group, scales += kTileRows) {
+    const int64_t end = begin + group < padded_k ? begin + group : padded_k;
+    const int64_t stop = k < end ? k : end;  // where the row's inputs of this group end
+    float inverse[kTileRows] = {};
+    I8 totals[kTileRows];
+    for (int r = 0; r < kTileRows; ++r) {
+      totals[r] = SetI(0);
+      scales[r] = 0;
+      if (r < rows && begin < stop) {
+        inverse[r] = CodesPerUnit(
+            x + r * ldx + begin, stop - begin, static_cast<float>(max_code), &scales[r]);
+      }
+    }
+    for (int64_t i = begin; i < end; i += kStep) {
+      Code codes[kTileRows][kStep];
+      for (int r = 0; r < kTileRows; ++r) {
+        I8 low = SetI(0);
+        I8 high = SetI(0);
+        if (inverse[r] != 0 && i < stop) {
+          // |x * inverse| <= max_code (1 + 2^-23), so a code never exceeds max_code.
+          const float* row = x + r * ldx;
+          low = RoundToInt(Mul(LoadAt(row, i, stop, 0), Set(inverse[r])));
+          if (i + kLanes < stop) {
+            high = RoundToInt(Mul(LoadAt(row, i + kLanes, stop, 0), Set(inverse[r])));
+          }
+        }
+        totals[r] = AddI(totals[r], AddI(low, high));
+        StoreCodes(codes[r], low, high);
+      }
+      for (int lane = 0; lane < kStep; lane += kTogether) {
+        BITBUDGET_UNROLL
+        for (int r = 0; r < kTileRows; ++r, block += kTogether) {
+          __builtin_memcpy(block, &codes[r][lane], 4);
+        }
+      }
+    }
+    if (sums == nullptr) continue;
+    for (int r = 0; r < kTileRows; ++r) {
+      int32_t lanes[kLanes];
+      StoreI(lanes, totals[r]);
+      int32_t sum = 0;
+      for (int lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
+      *sums++ = static_cast<float>(sum);
+    }
+  }
 }
 
 void PackI16(const float* x,
@@ -55,36 +118,23 @@ void PackI16(const float* x,
              int rows,
              int64_t k,
              int64_t padded_k,
+             int64_t group,
+             int max_code,
              int16_t* block,
              float* scales) {
-  float inverse[kTileRows] = {};
-  for (int r = 0; r < kTileRows; ++r) {
-    scales[r] = 0;
-    if (r < rows) inverse[r] = RowInt16Scale(x + r * ldx, k, &scales[r]);
-  }
-  constexpr int kStep = 2 * kLanes;
-  for (int64_t i = 0; i < padded_k; i += kStep) {
-    int16_t codes[kTileRows][kStep];
-    for (int r = 0; r < kTileRows; ++r) {
-      I8 low = SetI(0);
-      I8 high = SetI(0);
-      if (inverse[r] != 0 && i < k) {
-        // |x * inverse| <= 32767 (1 + 2^-23), so a code never exceeds 32767.
-        const float* row = x + r * ldx;
-        low = RoundToInt(Mul(LoadAt(row, i, k, 0), Set(inverse[r])));
-        if (i + kLanes < k) {
-          high = RoundToInt(Mul(LoadAt(row, i + kLanes, k, 0), Set(inverse[r])));
-        }
-      }
-      StoreI16(codes[r], low, high);
-    }
-    for (int lane = 0; lane < kStep; lane += 2) {
-      BITBUDGET_UNROLL
-      for (int r = 0; r < kTileRows; ++r, block += 2) {
-        __builtin_memcpy(block, &codes[r][lane], 2 * sizeof(int16_t));
-      }
-    }
-  }
+  PackCodes(x, ldx, rows, k, padded_k, group, max_code, block, scales, nullptr);
+}
+
+void PackI8(const float* x,
+            int64_t ldx,
+            int rows,
+            int64_t k,
+            int64_t padded_k,
+            int64_t group,
+            int8_t* block,
+            float* scales,
+            float* sums) {
+  PackCodes(x, ldx, rows, k, padded_k, group, kMaxInt8Code, block, scales, sums);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <functional>
 #include <span>
 #include <vector>
@@ -49,28 +50,74 @@ WeightPanels PackRows(int64_t n,
   return out;
 }
 
-WeightPanels PackInteger(const Encoding& encoding) {
-  WeightPanels out = EmptyPanels(Path::kInt16, encoding.rows, encoding.cols);
-  out.flush = FlushInputs(encoding.format, out.k);
-  out.flush_groups = (out.padded_k + out.flush - 1) / out.flush;
+// Where the scales of flush groups go, [panel][flush group][16]; those of the padding stay 0.
+void InitGroups(int flush, WeightPanels* out) {
+  out->flush = flush;
+  out->flush_groups = (out->padded_k + flush - 1) / flush;
+  out->scales.Resize(out->panels * out->flush_groups * kPanelWidth);
+  out->scales.Fill(0);
+}
+
+int64_t GroupOffset(const WeightPanels& w, int64_t row) {
+  return row / kPanelWidth * w.flush_groups * kPanelWidth + row % kPanelWidth;
+}
+
+WeightPanels PackInteger(const Encoding& encoding, Path path) {
+  WeightPanels out = EmptyPanels(path, encoding.rows, encoding.cols);
+  InitGroups(FlushInputs(encoding.format, out.k), &out);
   out.i16.Resize(out.panels * out.padded_k * kPanelWidth);
   out.i16.Fill(0);
-  out.scales.Resize(out.panels * out.flush_groups * kPanelWidth);
-  out.scales.Fill(0);
 
   const int64_t group = encoding.format.GroupSize(out.k);
   std::vector<int16_t> codes(out.k);
   std::vector<float> scales(encoding.format.GroupsPerRow(out.k));
   for (int64_t i = 0; i < out.n; ++i) {
     UnpackIntegerRow(encoding, i, codes, scales);
-    const int64_t panel = i / kPanelWidth;
-    const int64_t lane = i % kPanelWidth;
-    int16_t* code_to = out.i16.data() + panel * out.padded_k * kPanelWidth + 2 * lane;
+    int16_t* code_to =
+        out.i16.data() + i / kPanelWidth * out.padded_k * kPanelWidth + i % kPanelWidth * 2;
     for (int64_t j = 0; j < out.k; ++j) code_to[j / 2 * 2 * kPanelWidth + j % 2] = codes[j];
-    float* scale_to = out.scales.data() + panel * out.flush_groups * kPanelWidth + lane;
-    // Flush groups that lie wholly in the padding keep scale 0.
+    float* scale_to = out.scales.data() + GroupOffset(out, i);
     for (int64_t j = 0; j < out.k; j += out.flush) {
       scale_to[j / out.flush * kPanelWidth] = scales[j / group];
+    }
+  }
+  return out;
+}
+
+bool HasUint4Panels(const Format& format) {
+  return format.bits <= 4 && format.group > 0 && format.group % kInputPad == 0 &&
+         format.group <= kMaxFlush;
+}
+
+WeightPanels PackUint4(const Encoding& encoding) {
+  WeightPanels out = EmptyPanels(Path::kUint4, encoding.rows, encoding.cols);
+  const Format& format = encoding.format;
+  InitGroups(format.group, &out);
+  out.u4.Resize(out.panels * out.padded_k / 2 * kPanelWidth);
+  out.u4.Fill(0);
+  out.zeros.Resize(format.zero_point ? out.scales.size() : kPanelWidth);
+  out.zeros.Fill(static_cast<float>(format.zero_point ? 0 : 1 << (format.bits - 1)));
+
+  std::vector<int16_t> centered(out.k);
+  std::vector<float> scales(format.GroupsPerRow(out.k));
+  for (int64_t i = 0; i < out.n; ++i) {
+    UnpackIntegerRow(encoding, i, centered, scales);
+    uint8_t* code_to =
+        out.u4.data() + i / kPanelWidth * (out.padded_k / 2 * kPanelWidth) + i % kPanelWidth * 4;
+    for (int64_t begin = 0; begin < out.k; begin += out.flush) {
+      const int64_t end = std::min(begin + out.flush, out.k);
+      const int64_t at = GroupOffset(out, i) + begin / out.flush * kPanelWidth;
+      out.scales[at] = scales[begin / out.flush];
+      int zero = 1 << (format.bits - 1);
+      if (format.zero_point) {
+        zero = -*std::min_element(centered.begin() + begin, centered.begin() + end);
+        out.zeros[at] = static_cast<float>(zero);
+      }
+      for (int64_t j = begin; j < end; ++j) {
+        const int code = centered[j] + zero;
+        CHECK(code >= 0 && code <= kMaxUint4Code) << format.Name() << " code " << code;
+        code_to[j / 8 * 4 * kPanelWidth + j % 4] |= static_cast<uint8_t>(code << (j % 8 / 4 * 4));
+      }
     }
   }
   return out;
@@ -79,7 +126,13 @@ WeightPanels PackInteger(const Encoding& encoding) {
 }  // namespace
 
 WeightPanels PackWeights(const Encoding& encoding) {
-  return encoding.format.IsInteger() ? PackInteger(encoding) : PackWeightsF32(encoding);
+  return encoding.format.IsInteger() ? PackInteger(encoding, Path::kInt16)
+                                     : PackWeightsF32(encoding);
+}
+
+WeightPanels PackWeightsInt8(const Encoding& encoding) {
+  if (!encoding.format.IsInteger()) return PackWeightsF32(encoding);
+  return HasUint4Panels(encoding.format) ? PackUint4(encoding) : PackInteger(encoding, Path::kInt8);
 }
 
 WeightPanels PackWeightsF32(const Encoding& encoding) {

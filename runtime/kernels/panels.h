@@ -10,33 +10,62 @@
 
 namespace bitbudget {
 
-// kF32: f32 weights, f32 activations, FMA. kInt16: codes widened to int16, activations rounded to
-// int16 per row, exact int32 sums.
-enum class Path : uint8_t { kF32, kInt16 };
+// How weights and activations meet.
+//   kF32:   f32 weights, f32 activations, FMA.
+//   kInt16: codes widened to int16, activations rounded to int16 per row, exact int32 sums.
+//   kInt8:  the panels of kInt16 with activations rounded to int8 per row and flush group.
+//   kUint4: unsigned codes of at most 4 bits, activations rounded to int8 per row and group.
+enum class Path : uint8_t { kF32, kInt16, kInt8, kUint4 };
+
+// What a product needs of its activations.
+struct ActivationPacking {
+  // A path without groups is a packing. NOLINTNEXTLINE(google-explicit-constructor)
+  ActivationPacking(Path path = Path::kF32, int group = 0) : path(path), group(group) {}
+
+  Path path;
+  int group;  // inputs per activation scale, kInt8 and kUint4 only; 0: none or one scale per row
+
+  friend bool operator==(const ActivationPacking&, const ActivationPacking&) = default;
+};
 
 // A weight matrix [n, k] packed for one path. n is padded to whole panels (zero weights), k to
 // kInputPad (zero weights).
 //   kF32:   f32[panel][k][16]
-//   kInt16: i16[panel][k/2][16][2] and scales[panel][flush group][16]; flush groups hold `flush`
-//           inputs each (the last one what is left) and carry the scale of the format's group that
-//           they lie in.
+//   kInt16, kInt8: i16[panel][k/2][16][2] and scales[panel][flush group][16]; flush groups hold
+//           `flush` inputs each (the last one what is left) and carry the scale of the format's
+//           group that they lie in.
+//   kUint4: u8[panel][k/8][16][4]; the low nibbles of byte c belong to input 8j + c, the high ones
+//           to 8j + 4 + c. Scales as above; flush groups are the format's groups. The zero points
+//           of symmetric formats are one vector zeros[16]; else they are zeros[panel][group][16],
+//           each the one for which the group's codes start at 0 (weight = scale * (code - zero)).
 struct WeightPanels {
   Path path = Path::kF32;
   int64_t n = 0;
   int64_t k = 0;
   int64_t padded_k = 0;
   int64_t panels = 0;
-  int flush = 0;  // inputs per flush group, even; 0 for kF32
+  int flush = 0;  // inputs per flush group, even (a multiple of 32 for kUint4); 0 for kF32
   int64_t flush_groups = 0;
   AlignedBuffer<float> f32;
   AlignedBuffer<int16_t> i16;
+  AlignedBuffer<uint8_t> u4;
   AlignedBuffer<float> scales;
+  AlignedBuffer<float> zeros;
 
-  int64_t bytes() const { return f32.size() * 4 + i16.size() * 2 + scales.size() * 4; }
+  ActivationPacking packing() const {
+    return {path, path == Path::kInt8 || path == Path::kUint4 ? flush : 0};
+  }
+  int64_t bytes() const {
+    return f32.size() * 4 + i16.size() * 2 + u4.size() + scales.size() * 4 + zeros.size() * 4;
+  }
 };
 
 // Float formats give kF32 panels; integer formats give kInt16 panels.
 WeightPanels PackWeights(const Encoding& encoding);
+
+// The same for int8 activations: integer formats give kUint4 panels when their codes have at most 4
+// bits and their groups are multiples of 32 of at most kMaxFlush inputs, else kInt8 panels.
+WeightPanels PackWeightsInt8(const Encoding& encoding);
 
 // Any encoding as kF32 panels of its decoded values.
 WeightPanels PackWeightsF32(const Encoding& encoding);
@@ -47,14 +76,25 @@ WeightPanels PackWeightsF32(const TensorView& weights);
 // Activations [m, k] packed into blocks of 6 rows (the last block padded with zero rows).
 //   kF32:   f32[block][k][6]
 //   kInt16: i16[block][k/2][6][2] and one scale per row: x ~ scale * q, |q| <= 32767.
+//   kInt8:  the same with |q| <= 127 and scales[block][group][6].
+//   kUint4: i8[block][k/4][6][4], |q| <= 127, scales and sums of q [block][group][6].
+// Codes and scales are defined at KernelTable::pack_i16.
 struct PackedActivations {
-  Path path = Path::kF32;
+  ActivationPacking packing;
   int64_t m = 0;
   int64_t k = 0;
   int64_t padded_k = 0;
   AlignedBuffer<float> f32;
   AlignedBuffer<int16_t> i16;
-  AlignedBuffer<float> scales;  // [6 * blocks], kInt16 only
+  AlignedBuffer<int8_t> i8;
+  AlignedBuffer<float> scales;
+  AlignedBuffer<float> sums;
+
+  // Scales per row.
+  int64_t groups() const {
+    if (packing.path == Path::kF32) return 0;
+    return packing.group == 0 ? 1 : (padded_k + packing.group - 1) / packing.group;
+  }
 };
 
 }  // namespace bitbudget

@@ -18,10 +18,13 @@ namespace {
 constexpr KernelTable MakeTable(const char* name) {
   return {
       .name = name,
+      .six_row_panels = PanelsAtOnce(kTileRows),
       .tile_f32 = AnyTileF32,
       .tile_i16 = AnyTileI16,
+      .tile_u4 = AnyTileU4,
       .pack_f32 = PackF32,
       .pack_i16 = PackI16,
+      .pack_i8 = PackI8,
       .rms_norm = RmsNorm,
       .rotate_half = RotateHalf,
       .silu_mul = SiluMul,

@@ -10,75 +10,11 @@
 #include <cstring>
 
 #include "runtime/kernels/compiler-inl.h"
+#include "runtime/kernels/lanes_avx2-inl.h"
+#include "runtime/kernels/layout.h"
 
 namespace bitbudget::BITBUDGET_TIER {
 namespace {
-
-using F8 = __m256;
-using I8 = __m256i;
-struct D8 {
-  __m256d lo, hi;
-};
-
-BITBUDGET_INLINE F8 Load(const float* p) { return _mm256_loadu_ps(p); }
-BITBUDGET_INLINE void Store(float* p, F8 a) { _mm256_storeu_ps(p, a); }
-BITBUDGET_INLINE F8 Set(float a) { return _mm256_set1_ps(a); }
-BITBUDGET_INLINE F8 Add(F8 a, F8 b) { return _mm256_add_ps(a, b); }
-BITBUDGET_INLINE F8 Sub(F8 a, F8 b) { return _mm256_sub_ps(a, b); }
-BITBUDGET_INLINE F8 Mul(F8 a, F8 b) { return _mm256_mul_ps(a, b); }
-BITBUDGET_INLINE F8 Div(F8 a, F8 b) { return _mm256_div_ps(a, b); }
-BITBUDGET_INLINE F8 Max(F8 a, F8 b) { return _mm256_max_ps(a, b); }
-BITBUDGET_INLINE F8 Fma(F8 a, F8 b, F8 c) { return _mm256_fmadd_ps(a, b, c); }
-BITBUDGET_INLINE F8 SelectLess(F8 a, F8 b, F8 yes, F8 no) {
-  return _mm256_blendv_ps(no, yes, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
-}
-
-BITBUDGET_INLINE I8 SetI(int32_t a) { return _mm256_set1_epi32(a); }
-BITBUDGET_INLINE I8 AddI(I8 a, I8 b) { return _mm256_add_epi32(a, b); }
-BITBUDGET_INLINE I8 SubI(I8 a, I8 b) { return _mm256_sub_epi32(a, b); }
-BITBUDGET_INLINE I8 AndI(I8 a, I8 b) { return _mm256_and_si256(a, b); }
-BITBUDGET_INLINE I8 MaxI(I8 a, I8 b) { return _mm256_max_epi32(a, b); }
-template <int kBits>
-BITBUDGET_INLINE I8 ShiftLeft(I8 a) {
-  return _mm256_slli_epi32(a, kBits);
-}
-BITBUDGET_INLINE I8 Bits(F8 a) { return _mm256_castps_si256(a); }
-BITBUDGET_INLINE F8 FromBits(I8 a) { return _mm256_castsi256_ps(a); }
-BITBUDGET_INLINE void StoreI(int32_t* p, I8 a) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
-}
-BITBUDGET_INLINE void StoreI16(int16_t* p, I8 a, I8 b) {
-  const __m256i halves = _mm256_packs_epi32(a, b);  // a0-3 b0-3 a4-7 b4-7
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_permute4x64_epi64(halves, 0xd8));
-}
-
-BITBUDGET_INLINE D8 SetD(double a) { return {_mm256_set1_pd(a), _mm256_set1_pd(a)}; }
-BITBUDGET_INLINE D8 ToDouble(F8 a) {
-  return {_mm256_cvtps_pd(_mm256_castps256_ps128(a)), _mm256_cvtps_pd(_mm256_extractf128_ps(a, 1))};
-}
-BITBUDGET_INLINE F8 ToFloat(D8 a) {
-  return _mm256_set_m128(_mm256_cvtpd_ps(a.hi), _mm256_cvtpd_ps(a.lo));
-}
-BITBUDGET_INLINE D8 Add(D8 a, D8 b) {
-  return {_mm256_add_pd(a.lo, b.lo), _mm256_add_pd(a.hi, b.hi)};
-}
-BITBUDGET_INLINE D8 Sub(D8 a, D8 b) {
-  return {_mm256_sub_pd(a.lo, b.lo), _mm256_sub_pd(a.hi, b.hi)};
-}
-BITBUDGET_INLINE D8 Mul(D8 a, D8 b) {
-  return {_mm256_mul_pd(a.lo, b.lo), _mm256_mul_pd(a.hi, b.hi)};
-}
-BITBUDGET_INLINE __m256d MulUnlessZero(__m256d a, __m256d b) {
-  const __m256d nonzero = _mm256_cmp_pd(a, _mm256_setzero_pd(), _CMP_NEQ_UQ);
-  return _mm256_and_pd(_mm256_mul_pd(a, b), nonzero);
-}
-BITBUDGET_INLINE D8 MulUnlessZero(D8 a, D8 b) {
-  return {MulUnlessZero(a.lo, b.lo), MulUnlessZero(a.hi, b.hi)};
-}
-BITBUDGET_INLINE void Store(double* p, D8 a) {
-  _mm256_storeu_pd(p, a.lo);
-  _mm256_storeu_pd(p + 4, a.hi);
-}
 
 // The vectors of a panel's 16 outputs.
 using PanelF = __m256;
@@ -92,6 +28,9 @@ BITBUDGET_INLINE void StorePanel(float* p, PanelF a) { _mm256_storeu_ps(p, a); }
 BITBUDGET_INLINE PanelF BroadcastPanel(const float* p) { return _mm256_broadcast_ss(p); }
 BITBUDGET_INLINE PanelF MulPanel(PanelF a, PanelF b) { return _mm256_mul_ps(a, b); }
 BITBUDGET_INLINE PanelF FmaPanel(PanelF a, PanelF b, PanelF c) { return _mm256_fmadd_ps(a, b, c); }
+BITBUDGET_INLINE PanelF NegativeFmaPanel(PanelF a, PanelF b, PanelF c) {
+  return _mm256_fnmadd_ps(a, b, c);
+}
 BITBUDGET_INLINE PanelI ZeroPanelI() { return _mm256_setzero_si256(); }
 BITBUDGET_INLINE PanelI LoadPairs(const int16_t* p) {
   return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
@@ -107,11 +46,38 @@ BITBUDGET_INLINE PanelI MulAddPairs(PanelI a, PanelI b, PanelI sum) {
   return sum;
 }
 BITBUDGET_INLINE PanelF ToFloatPanel(PanelI a) { return _mm256_cvtepi32_ps(a); }
-
-// Any address is allowed: a prefetch never faults.
-BITBUDGET_INLINE void Prefetch(uintptr_t address) {
-  _mm_prefetch(reinterpret_cast<const char*>(address), _MM_HINT_T0);
+BITBUDGET_INLINE PanelI AddPanelI(PanelI a, PanelI b) { return _mm256_add_epi32(a, b); }
+BITBUDGET_INLINE PanelI LoadPanelI(const int32_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
 }
+BITBUDGET_INLINE void StorePanelI(int32_t* p, PanelI a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
+}
+
+// 16 int16 sums of pairs of products. A pair is at most 2 * 15 * 127, so vpmaddubsw does not
+// saturate, and eight of them (32 inputs) stay below 2^15.
+using PanelU = __m256i;
+constexpr int kUint4FlushInputs = 32;
+static_assert(kUint4FlushInputs / 4 * 2 * kMaxUint4Code * kMaxInt8Code < 1 << 15);
+
+BITBUDGET_INLINE PanelU ZeroPanelU() { return _mm256_setzero_si256(); }
+BITBUDGET_INLINE PanelI LoadNibbles(const uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+BITBUDGET_INLINE PanelI LowNibbles(PanelI a) { return _mm256_and_si256(a, _mm256_set1_epi8(0x0f)); }
+BITBUDGET_INLINE PanelI HighNibbles(PanelI a) {
+  return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi8(0x0f));
+}
+BITBUDGET_INLINE PanelI BroadcastQuad(const int8_t* p) {
+  int32_t quad;
+  std::memcpy(&quad, p, sizeof(quad));
+  return _mm256_set1_epi32(quad);
+}
+BITBUDGET_INLINE PanelU MulAddQuads(PanelI codes, PanelI x, PanelU sum) {
+  asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(_mm256_maddubs_epi16(codes, x)));  // as MulAddPairs
+  return sum;
+}
+BITBUDGET_INLINE PanelI WidenQuads(PanelU a) { return _mm256_madd_epi16(a, _mm256_set1_epi16(1)); }
 
 // Pins the accumulator to a register at this point of the program. Without it g++ 12 hoists all
 // broadcasts of a step above its multiplies and spills accumulators (halves the speed of the int16

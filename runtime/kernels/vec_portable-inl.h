@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "runtime/kernels/compiler-inl.h"
+#include "runtime/kernels/layout.h"
 
 static_assert(FLT_EVAL_METHOD == 0, "float expressions must be evaluated in float");
 
@@ -120,11 +121,12 @@ BITBUDGET_INLINE I8 ShiftLeft(const I8& a) {
 BITBUDGET_INLINE I8 Bits(const F8& a) { BITBUDGET_LANES(I8, FloatBits(a.v[i])); }
 BITBUDGET_INLINE F8 FromBits(const I8& a) { BITBUDGET_LANES(F8, BitsFloat(a.v[i])); }
 BITBUDGET_INLINE void StoreI(int32_t* p, const I8& a) { std::memcpy(p, a.v, sizeof(a.v)); }
-// Narrows 16 values that fit int16.
-BITBUDGET_INLINE void StoreI16(int16_t* p, const I8& a, const I8& b) {
+// Narrows 16 values that fit the code type.
+template <typename Code>
+BITBUDGET_INLINE void StoreCodes(Code* p, const I8& a, const I8& b) {
   for (int i = 0; i < 8; ++i) {
-    p[i] = static_cast<int16_t>(a.v[i]);
-    p[i + 8] = static_cast<int16_t>(b.v[i]);
+    p[i] = static_cast<Code>(a.v[i]);
+    p[i + 8] = static_cast<Code>(b.v[i]);
   }
 }
 
@@ -154,6 +156,10 @@ BITBUDGET_INLINE PanelF MulPanel(const PanelF& a, const PanelF& b) { return Mul(
 BITBUDGET_INLINE PanelF FmaPanel(const PanelF& a, const PanelF& b, const PanelF& c) {
   return Fma(a, b, c);
 }
+// c - a * b with one rounding
+BITBUDGET_INLINE PanelF NegativeFmaPanel(const PanelF& a, const PanelF& b, const PanelF& c) {
+  return Fma(Sub(Set(0), a), b, c);
+}
 BITBUDGET_INLINE PanelI ZeroPanelI() { return SetI(0); }
 // A lane of these holds two int16: an even input in the low half, its odd neighbour in the high.
 BITBUDGET_INLINE PanelI LoadPairs(const int16_t* p) {
@@ -173,6 +179,49 @@ BITBUDGET_INLINE PanelI MulAddPairs(const PanelI& a, const PanelI& b, const Pane
   BITBUDGET_LANES(
       PanelI, sum.v[i] + (LowHalf(a.v[i]) * LowHalf(b.v[i]) + HighHalf(a.v[i]) * HighHalf(b.v[i])));
 }
+BITBUDGET_INLINE PanelI AddPanelI(const PanelI& a, const PanelI& b) { return AddI(a, b); }
+BITBUDGET_INLINE PanelI LoadPanelI(const int32_t* p) {
+  PanelI out;
+  std::memcpy(out.v, p, sizeof(out.v));
+  return out;
+}
+BITBUDGET_INLINE void StorePanelI(int32_t* p, const PanelI& a) { StoreI(p, a); }
+
+// Sums of products of four unsigned with four signed bytes. How many inputs they may hold before
+// WidenQuads makes int32 of them depends on the tier.
+using PanelU = I8;
+constexpr int kUint4FlushInputs = kMaxFlush;
+
+BITBUDGET_INLINE PanelU ZeroPanelU() { return SetI(0); }
+// A lane of these holds four bytes, two inputs in each; LowNibbles has the first four inputs.
+BITBUDGET_INLINE PanelI LoadNibbles(const uint8_t* p) {
+  PanelI out;
+  std::memcpy(out.v, p, sizeof(out.v));
+  return out;
+}
+BITBUDGET_INLINE PanelI LowNibbles(const PanelI& a) {
+  BITBUDGET_LANES(PanelI, a.v[i] & 0x0f0f0f0f);
+}
+BITBUDGET_INLINE PanelI HighNibbles(const PanelI& a) {
+  BITBUDGET_LANES(PanelI, (a.v[i] >> 4) & 0x0f0f0f0f);
+}
+BITBUDGET_INLINE PanelI BroadcastQuad(const int8_t* p) {
+  int32_t quad;
+  std::memcpy(&quad, p, sizeof(quad));
+  return SetI(quad);
+}
+template <int kByte>
+BITBUDGET_INLINE int32_t ByteProduct(int32_t codes, int32_t x) {
+  return ((codes >> (8 * kByte)) & 0xff) * static_cast<int8_t>((x >> (8 * kByte)) & 0xff);
+}
+// sum + the four products of unsigned codes and signed x
+BITBUDGET_INLINE PanelU MulAddQuads(const PanelI& codes, const PanelI& x, const PanelU& sum) {
+  BITBUDGET_LANES(
+      PanelU,
+      sum.v[i] + (ByteProduct<0>(codes.v[i], x.v[i]) + ByteProduct<1>(codes.v[i], x.v[i]) +
+                  ByteProduct<2>(codes.v[i], x.v[i]) + ByteProduct<3>(codes.v[i], x.v[i])));
+}
+BITBUDGET_INLINE PanelI WidenQuads(const PanelU& a) { return a; }
 BITBUDGET_INLINE PanelF ToFloatPanel(const PanelI& a) {
   BITBUDGET_LANES(PanelF, static_cast<float>(a.v[i]));
 }

@@ -16,7 +16,7 @@ ComponentId IdOf(int block, BlockComponent component) {
   return 1 + block * kComponentsPerBlock + component;
 }
 
-// The inputs x[m][k] of one or more products; packs them once per path that is asked for.
+// The inputs x[m][k] of one or more products; packs them once per packing that is asked for.
 class SharedInput {
  public:
   // `first`: the first component that takes them.
@@ -34,12 +34,7 @@ class SharedInput {
   // y[m][n] = x W^T + bias
   void Multiply(const ComponentWeights& weights, std::span<const float> bias, float* y) {
     const WeightPanels& panels = weights.panels();
-    const bool is_f32 = panels.path == Path::kF32;
-    PackedActivations& packed = is_f32 ? workspace_->packed_f32 : workspace_->packed_i16;
-    bool& ready = is_f32 ? f32_ready_ : i16_ready_;
-    if (!ready) PackActivations(panels.path, x_, k_, m_, k_, &packed);
-    ready = true;
-    Linear(packed, panels, y, panels.n, workspace_->threads);
+    Linear(Packed(panels.packing()), panels, y, panels.n, workspace_->threads);
     if (bias.empty()) return;
     for (int64_t row = 0; row < m_; ++row) {
       for (int64_t i = 0; i < panels.n; ++i) y[row * panels.n + i] += bias[i];
@@ -47,12 +42,21 @@ class SharedInput {
   }
 
  private:
+  const PackedActivations& Packed(const ActivationPacking& packing) {
+    std::vector<PackedActivations>& all = workspace_->packed;
+    for (size_t i = 0; i < ready_; ++i) {
+      if (all[i].packing == packing) return all[i];
+    }
+    if (ready_ == all.size()) all.emplace_back();
+    PackActivations(packing, x_, k_, m_, k_, &all[ready_]);
+    return all[ready_++];
+  }
+
   float* x_;
   int64_t m_;
   int64_t k_;
   TransformerWorkspace* workspace_;
-  bool f32_ready_ = false;
-  bool i16_ready_ = false;
+  size_t ready_ = 0;  // the first entries of workspace_->packed hold x
 };
 
 void NormRows(const float* x,

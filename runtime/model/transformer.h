@@ -39,8 +39,8 @@ struct TransformerWorkspace {
   std::function<void(ComponentId component, const float* x, int64_t rows, int64_t width)>
       observe_input;
 
-  // The same activations packed for each path that the weights at hand ask for.
-  PackedActivations packed_f32, packed_i16;
+  // The same activations in each packing that the weights at hand ask for.
+  std::vector<PackedActivations> packed;
   AlignedBuffer<float> normed, q, k, v, context, gate, up, delta;
   AttentionWorkspace attention;
   KeyValuePanels transient;

@@ -12,21 +12,45 @@ namespace bitbudget {
 
 absl::StatusOr<Activations> ParseActivations(absl::string_view name) {
   if (name == "int16") return Activations::kInt16;
+  if (name == "int8") return Activations::kInt8;
   if (name == "f32") return Activations::kF32;
   return absl::InvalidArgumentError(
-      absl::StrCat("unknown activations '", name, "'; known are: int16, f32"));
+      absl::StrCat("unknown activations '", name, "'; known are: int16, int8, f32"));
 }
 
 const char* ActivationsName(Activations activations) {
-  return activations == Activations::kInt16 ? "int16" : "f32";
+  switch (activations) {
+    case Activations::kInt16:
+      return "int16";
+    case Activations::kInt8:
+      return "int8";
+    case Activations::kF32:
+      break;
+  }
+  return "f32";
 }
+
+namespace {
+
+WeightPanels Pack(const Encoding& encoding, Activations activations) {
+  switch (activations) {
+    case Activations::kInt16:
+      return PackWeights(encoding);
+    case Activations::kInt8:
+      return PackWeightsInt8(encoding);
+    case Activations::kF32:
+      break;
+  }
+  return PackWeightsF32(encoding);
+}
+
+}  // namespace
 
 ComponentWeights::ComponentWeights(const Model& model, ComponentId id)
     : panels_(PackWeightsF32(model.Weight(id))), stored_(model.Weight(id)) {}
 
 ComponentWeights::ComponentWeights(Encoding encoding, Activations activations, bool keep_rows)
-    : panels_(activations == Activations::kInt16 ? PackWeights(encoding)
-                                                 : PackWeightsF32(encoding)) {
+    : panels_(Pack(encoding, activations)) {
   if (keep_rows) encoding_ = std::move(encoding);
 }
 

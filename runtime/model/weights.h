@@ -15,10 +15,11 @@
 namespace bitbudget {
 
 // How integer formats are run. kInt16: on the int16 path (activations rounded to int16 per row),
-// which is what validation uses; kF32: decoded weights and f32 activations.
-enum class Activations : uint8_t { kInt16, kF32 };
+// which is what validation uses; kInt8: activations rounded to int8 per row and group of the
+// weights, as W4A8 and W8A8 runtimes do; kF32: decoded weights and f32 activations.
+enum class Activations : uint8_t { kInt16, kInt8, kF32 };
 
-absl::StatusOr<Activations> ParseActivations(absl::string_view name);  // "int16", "f32"
+absl::StatusOr<Activations> ParseActivations(absl::string_view name);  // "int16", "int8", "f32"
 const char* ActivationsName(Activations activations);
 
 // One component ready to run.

@@ -26,9 +26,10 @@ std::string Probe(const std::string& value) {
 }
 
 std::string Line(const std::string& text, const std::string& key) {
-  const size_t begin = text.find(key + " ");
-  if (begin == std::string::npos) return "";
-  return text.substr(begin + key.size() + 1, text.find('\n', begin) - begin - key.size() - 1);
+  const size_t before = ("\n" + text).find("\n" + key + " ");
+  if (before == std::string::npos) return "";
+  const size_t begin = before + key.size() + 1;
+  return text.substr(begin, text.find('\n', begin) - begin);
 }
 
 TEST(Dispatch, TiersAreSlowestFirstAndAlwaysIncludePortable) {
@@ -44,15 +45,17 @@ TEST(Dispatch, TheOverrideChangesTheTier) {
   }
 }
 
-TEST(Dispatch, TheFastestTierIsTheDefault) {
+TEST(Dispatch, TheDefaultIsNeverATierThatIsOffByDefault) {
   const std::string out = Probe("");
-  EXPECT_EQ(Line(out, "tier"), AvailableKernels().back()->name);
+  EXPECT_EQ(Line(out, "tier"), DefaultKernels().name);
+  const bool has_avx2 = AvailableKernels().size() > 1;
+  EXPECT_STREQ(DefaultKernels().name, has_avx2 ? "avx2" : "portable");
   EXPECT_EQ(Line(out, "override"), "OK");
 }
 
 TEST(Dispatch, AnUnknownTierIsReportedAndTheDefaultRuns) {
   const std::string out = Probe("sse9");
-  EXPECT_EQ(Line(out, "tier"), AvailableKernels().back()->name);
+  EXPECT_EQ(Line(out, "tier"), DefaultKernels().name);
   const std::string verdict = Line(out, "override");
   EXPECT_NE(verdict.find("INVALID_ARGUMENT"), std::string::npos) << verdict;
   EXPECT_NE(verdict.find("BITBUDGET_CPU=sse9"), std::string::npos) << verdict;
@@ -61,7 +64,16 @@ TEST(Dispatch, AnUnknownTierIsReportedAndTheDefaultRuns) {
 
 TEST(Dispatch, MatrixProductsAndAttentionAreTheSameInEveryTier) {
   const std::string first = Probe("portable");
-  for (const char* key : {"f32", "bf16", "int8", "int8z-g64", "int4-g32", "attention"}) {
+  for (const char* key : {"f32",
+                          "bf16",
+                          "int8",
+                          "int8z-g64",
+                          "int4-g32",
+                          "a8:int8",
+                          "a8:int8z-g64",
+                          "a8:int4-g32",
+                          "a8:int4z-g64",
+                          "attention"}) {
     EXPECT_EQ(Line(first, key).size(), 64u) << key;
     for (const KernelTable* table : AvailableKernels()) {
       EXPECT_EQ(Line(Probe(table->name), key), Line(first, key)) << table->name << " " << key;

@@ -38,13 +38,17 @@ int Main() {
   const std::vector<float> weights = Values(n * k, 2);
   PackedActivations packed;
   std::vector<float> y(m * n);
-  for (const char* name : {"f32", "bf16", "int8", "int8z-g64", "int4-g32"}) {
+  for (const char* name : {"f32", "bf16", "int8", "int8z-g64", "int4-g32", "int4z-g64"}) {
     const Encoding encoding =
         MakeRtnEncoder()->Encode(ViewOf(weights, n, k), ParseFormat(name).value()).value();
     const WeightPanels panels = PackWeights(encoding);
-    PackActivations(panels.path, x.data(), k, m, k, &packed);
+    PackActivations(panels.packing(), x.data(), k, m, k, &packed);
     Linear(packed, panels, y.data(), n, 2);
     Print(name, y);
+    const WeightPanels int8 = PackWeightsInt8(encoding);
+    PackActivations(int8.packing(), x.data(), k, m, k, &packed);
+    Linear(packed, int8, y.data(), n, 2);
+    Print((std::string("a8:") + name).c_str(), y);
   }
 
   const int64_t heads = 6, kv_heads = 2, dim = 20, positions = 45;

@@ -31,7 +31,7 @@ std::vector<float> Product(const std::vector<float>& x,
                            int threads = 1,
                            int64_t extra = 0) {
   PackedActivations packed;
-  PackActivations(w.path, x.data(), w.k, m, w.k, &packed);
+  PackActivations(w.packing(), x.data(), w.k, m, w.k, &packed);
   std::vector<float> y(m * (w.n + extra), kUntouched);
   Linear(packed, w, y.data(), w.n + extra, threads);
   return y;
@@ -85,6 +85,37 @@ std::vector<float> DefinedInt16(const std::vector<float>& x,
   return y;
 }
 
+// The int8 paths by their definition: activation codes per row and group, exact integer sums of
+// centred weights, one FMA per group.
+std::vector<float> DefinedInt8(const std::vector<float>& x,
+                               int64_t m,
+                               const Encoding& encoding,
+                               int group) {
+  const int64_t k = encoding.cols;
+  std::vector<float> y(m * encoding.rows, 0.0f);
+  std::vector<int16_t> weights(k);
+  std::vector<float> scales(encoding.format.GroupsPerRow(k));
+  for (int64_t j = 0; j < encoding.rows; ++j) {
+    UnpackIntegerRow(encoding, j, weights, scales);
+    for (int64_t r = 0; r < m; ++r) {
+      const float* row = x.data() + r * k;
+      float& acc = y[r * encoding.rows + j];
+      for (int64_t begin = 0; begin < k; begin += group) {
+        const int64_t end = std::min(begin + group, k);
+        float absmax = 0;
+        for (int64_t i = begin; i < end; ++i) absmax = std::max(absmax, std::abs(row[i]));
+        int64_t sum = 0;
+        for (int64_t i = begin; i < end; ++i) {
+          sum += weights[i] * static_cast<int64_t>(std::nearbyint(row[i] * (127.0f / absmax)));
+        }
+        const float scale = scales[begin / encoding.format.GroupSize(k)] * (absmax / 127.0f);
+        acc = std::fma(static_cast<float>(sum), scale, acc);
+      }
+    }
+  }
+  return y;
+}
+
 TEST(Linear, F32IsWithinTheRoundingBoundOfTheReference) {
   for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
            {1, 1}, {3, 5}, {15, 33}, {16, 64}, {17, 101}, {40, 299}, {50, 257}, {7, 4099}}) {
@@ -119,6 +150,59 @@ TEST(Linear, Int16EqualsItsDefinitionBitForBit) {
       for (const int64_t m : {1, 2, 5, 6, 7, 13}) {
         const std::vector<float> x = RandomFloats(m * k, m);
         EXPECT_TRUE(SameBits(Product(x, m, w), DefinedInt16(x, m, encoding, w.flush)));
+      }
+    }
+  }
+}
+
+TEST(Linear, Int8EqualsItsDefinitionBitForBit) {
+  for (const Format& format : SupportedFormats()) {
+    if (!format.IsInteger()) continue;
+    for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
+             {1, 1}, {3, 31}, {16, 64}, {17, 129}, {50, 300}, {83, 257}, {5, 2049}}) {
+      SCOPED_TRACE(format.Name() + " " + std::to_string(n) + "x" + std::to_string(k));
+      const Encoding encoding = Encode(RandomFloats(n * k, n + k), n, k, format);
+      const WeightPanels w = PackWeightsInt8(encoding);
+      const int group = format.group == 0 ? kMaxFlush : format.group;
+      for (const int64_t m : {1, 2, 5, 6, 7, 13}) {
+        const std::vector<float> x = RandomFloats(m * k, m);
+        EXPECT_TRUE(SameBits(Product(x, m, w), DefinedInt8(x, m, encoding, group)));
+      }
+    }
+  }
+}
+
+// As the int16 bound below, with a step of 1/127 of the group's absmax: a code is at most
+// 0.5 + 128 * 2^-23 steps away.
+TEST(Linear, Int8IsWithinTheActivationRoundingOfTheReference) {
+  const int64_t n = 33, k = 1000, m = 7;
+  for (const Format& format : SupportedFormats()) {
+    if (!format.IsInteger()) continue;
+    const Encoding encoding = Encode(RandomFloats(n * k, 3), n, k, format);
+    std::vector<float> decoded(n * k);
+    DecodeReference(encoding, decoded);
+    const std::vector<float> x = RandomFloats(m * k, 4);
+    const WeightPanels w = PackWeightsInt8(encoding);
+    const std::vector<float> y = Product(x, m, w);
+    for (int64_t r = 0; r < m; ++r) {
+      for (int64_t j = 0; j < n; ++j) {
+        const ReferenceProduct expected =
+            ReferenceDot({x.data() + r * k, static_cast<size_t>(k)},
+                         {decoded.data() + j * k, static_cast<size_t>(k)});
+        double activation_error = 0;
+        for (int64_t begin = 0; begin < k; begin += w.flush) {
+          double absmax = 0;
+          double weight_norm = 0;
+          for (int64_t i = begin; i < std::min(begin + w.flush, k); ++i) {
+            absmax = std::max<double>(absmax, std::abs(x[r * k + i]));
+            weight_norm += std::abs(decoded[j * k + i]);
+          }
+          activation_error += weight_norm * absmax / 127 * 0.5001;
+        }
+        const double roundings = static_cast<double>(w.flush_groups + 4);
+        const double float_error =
+            roundings * kUnit * (expected.norm + activation_error) / (1 - roundings * kUnit);
+        ASSERT_NEAR(y[r * n + j], expected.value, activation_error + float_error);
       }
     }
   }
@@ -164,6 +248,9 @@ std::vector<WeightPanels> SomePanels(int64_t n, int64_t k) {
   out.push_back(PackWeightsF32(ViewOf(weights, n, k)));
   for (const char* format : {"int8", "int8-g128", "int4z-g32"}) {
     out.push_back(PackWeights(Encode(weights, n, k, *ParseFormat(format))));
+  }
+  for (const char* format : {"int8", "int8z-g64", "int4-g32", "int4z-g32", "int4z-g128"}) {
+    out.push_back(PackWeightsInt8(Encode(weights, n, k, *ParseFormat(format))));
   }
   return out;
 }
@@ -259,13 +346,15 @@ TEST(Linear, EmptyProductsAreEmpty) {
 }
 
 TEST(LinearDeathTest, MixedPathsAndShapesAreProgrammerErrors) {
-  const std::vector<WeightPanels> panels = SomePanels(4, 8);
-  const std::vector<float> x = RandomFloats(16, 1);
+  const std::vector<WeightPanels> panels = SomePanels(4, 64);
+  const std::vector<float> x = RandomFloats(128, 1);
   std::vector<float> y(4);
   PackedActivations packed;
-  PackActivations(Path::kF32, x.data(), 8, 1, 8, &packed);
-  EXPECT_DEATH(Linear(packed, panels[1], y.data(), 4), "different paths");
-  PackActivations(Path::kF32, x.data(), 16, 1, 16, &packed);
+  PackActivations({Path::kUint4, 64}, x.data(), 64, 1, 64, &packed);
+  EXPECT_DEATH(Linear(packed, panels[6], y.data(), 4), "different products");  // groups of 32
+  PackActivations(Path::kF32, x.data(), 64, 1, 64, &packed);
+  EXPECT_DEATH(Linear(packed, panels[1], y.data(), 4), "different products");
+  PackActivations(Path::kF32, x.data(), 128, 1, 128, &packed);
   EXPECT_DEATH(Linear(packed, panels[0], y.data(), 4), "x.k == w.k");
 }
 

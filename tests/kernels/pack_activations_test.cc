@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -46,9 +47,123 @@ Int16Block Pack(const KernelTable& kernels, const std::vector<float>& x, int row
   Int16Block out;
   out.codes.assign(padded_k * kTileRows, 77);
   out.scales.assign(kTileRows, 77);
-  kernels.pack_i16(
-      x.data(), x.size() / rows, rows, k, padded_k, out.codes.data(), out.scales.data());
+  kernels.pack_i16(x.data(),
+                   x.size() / rows,
+                   rows,
+                   k,
+                   padded_k,
+                   padded_k,
+                   kMaxInt16Code,
+                   out.codes.data(),
+                   out.scales.data());
   return out;
+}
+
+// The same rows with int8 codes in groups, in both layouts.
+struct Int8Block {
+  std::vector<int16_t> wide;
+  std::vector<int8_t> codes;
+  std::vector<float> wide_scales, scales, sums;
+  int64_t group;
+  int WideCode(int64_t i, int r) const { return wide[i / 2 * 2 * kTileRows + 2 * r + i % 2]; }
+  int Code(int64_t i, int r) const { return codes[i / 4 * 4 * kTileRows + 4 * r + i % 4]; }
+  float Scale(int64_t i, int r) const { return scales[i / group * kTileRows + r]; }
+  float Sum(int64_t i, int r) const { return sums[i / group * kTileRows + r]; }
+};
+
+Int8Block PackInt8(
+    const KernelTable& kernels, const std::vector<float>& x, int rows, int64_t k, int64_t group) {
+  const int64_t padded_k = (k + kInputPad - 1) / kInputPad * kInputPad;
+  const int64_t groups = (padded_k + group - 1) / group;
+  Int8Block out;
+  out.group = group;
+  out.wide.assign(padded_k * kTileRows, 77);
+  out.codes.assign(padded_k * kTileRows, 77);
+  out.scales.assign(groups * kTileRows, 77);
+  out.wide_scales = out.sums = out.scales;
+  const int64_t ldx = static_cast<int64_t>(x.size()) / rows;
+  kernels.pack_i16(x.data(),
+                   ldx,
+                   rows,
+                   k,
+                   padded_k,
+                   group,
+                   kMaxInt8Code,
+                   out.wide.data(),
+                   out.wide_scales.data());
+  kernels.pack_i8(x.data(),
+                  ldx,
+                  rows,
+                  k,
+                  padded_k,
+                  group,
+                  out.codes.data(),
+                  out.scales.data(),
+                  out.sums.data());
+  EXPECT_TRUE(SameBits(out.wide_scales, out.scales));
+  return out;
+}
+
+TEST(PackI8, EveryGroupHasItsOwnScaleAndSum) {
+  for (const int64_t k : {1, 15, 16, 17, 31, 33, 64, 129, 300}) {
+    for (const int64_t group : {16, 32, 64, 128, 256}) {
+      for (int rows = 1; rows <= kTileRows; ++rows) {
+        std::vector<float> x = RandomFloats(rows * (k + 1), 200 + k);
+        for (size_t i = 0; i < x.size(); ++i) x[i] = std::ldexp(x[i], static_cast<int>(i % 37 / 4));
+        for (const KernelTable* kernels : AvailableKernels()) {
+          const Int8Block block = PackInt8(*kernels, x, rows, k, group);
+          const int64_t padded_k = static_cast<int64_t>(block.codes.size()) / kTileRows;
+          for (int r = 0; r < kTileRows; ++r) {
+            const float* row = x.data() + r * (k + 1);
+            for (int64_t begin = 0; begin < padded_k; begin += group) {
+              float absmax = 0;
+              int sum = 0;
+              for (int64_t i = begin; i < std::min(begin + group, k) && r < rows; ++i) {
+                absmax = std::max(absmax, std::abs(row[i]));
+              }
+              for (int64_t i = begin; i < std::min(begin + group, padded_k); ++i) {
+                const float code =
+                    i < k && r < rows ? std::nearbyint(row[i] * (127.0f / absmax)) : 0.0f;
+                sum += static_cast<int>(code);
+                ASSERT_EQ(block.Code(i, r), static_cast<int>(code))
+                    << kernels->name << " k=" << k << " group=" << group << " i=" << i;
+                ASSERT_EQ(block.WideCode(i, r), static_cast<int>(code)) << kernels->name;
+              }
+              ASSERT_TRUE(SameBits(block.Scale(begin, r), absmax / 127.0f));
+              ASSERT_EQ(block.Sum(begin, r), static_cast<float>(sum));
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(PackI8, TiesGoToEvenAndTheEndsAreReached) {
+  const std::vector<float> x = {127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, -127.0f};
+  const std::vector<int> expected = {127, 0, 2, 2, 0, -2, -2, -127};
+  for (const KernelTable* kernels : AvailableKernels()) {
+    const Int8Block block = PackInt8(*kernels, x, 1, 8, 32);
+    for (int i = 0; i < 8; ++i) EXPECT_EQ(block.Code(i, 0), expected[i]) << kernels->name;
+  }
+}
+
+TEST(PackI8, ANonFiniteValueSpoilsTheScaleOfItsGroupOnly) {
+  const float kInf = std::numeric_limits<float>::infinity();
+  for (const KernelTable* kernels : AvailableKernels()) {
+    for (const float bad : {kInf, -kInf, std::numeric_limits<float>::quiet_NaN()}) {
+      std::vector<float> x(2 * 96, 1.0f);
+      x[40] = bad;
+      const Int8Block block = PackInt8(*kernels, x, 2, 96, 32);
+      for (int64_t i = 0; i < 96; ++i) {
+        const bool spoilt = i / 32 == 1;
+        EXPECT_EQ(std::isnan(block.Scale(i, 0)), spoilt);
+        EXPECT_EQ(block.Code(i, 0), spoilt ? 0 : 127);
+        EXPECT_EQ(block.Sum(i, 0), spoilt ? 0 : 32 * 127);
+        EXPECT_FALSE(std::isnan(block.Scale(i, 1)));
+      }
+    }
+  }
 }
 
 TEST(PackI16, RoundsToNearestEvenWithThePromisedScale) {

@@ -55,8 +55,8 @@ void ExpectF32Panels(const WeightPanels& w, const std::vector<float>& decoded) {
   }
 }
 
-void ExpectInt16Panels(const WeightPanels& w, const Encoding& encoding) {
-  EXPECT_EQ(w.path, Path::kInt16);
+void ExpectInt16Panels(const WeightPanels& w, const Encoding& encoding, Path path) {
+  EXPECT_EQ(w.path, path);
   ASSERT_GT(w.flush, 0);
   EXPECT_EQ(w.flush % 2, 0);
   EXPECT_LE(w.flush, kMaxFlush);
@@ -86,6 +86,40 @@ void ExpectInt16Panels(const WeightPanels& w, const Encoding& encoding) {
   }
 }
 
+void ExpectUint4Panels(const WeightPanels& w, const Encoding& encoding) {
+  EXPECT_EQ(w.path, Path::kUint4);
+  EXPECT_EQ(w.flush, encoding.format.group);
+  EXPECT_EQ(w.packing(), ActivationPacking(Path::kUint4, w.flush));
+  EXPECT_EQ(w.flush_groups, (w.padded_k + w.flush - 1) / w.flush);
+  ASSERT_EQ(w.u4.size(), w.panels * w.padded_k * kPanelWidth / 2);
+  ASSERT_EQ(w.scales.size(), w.panels * w.flush_groups * kPanelWidth);
+  ASSERT_EQ(w.zeros.size(), encoding.format.zero_point ? w.scales.size() : kPanelWidth);
+  EXPECT_EQ(w.bytes(), w.u4.size() + 4 * (w.scales.size() + w.zeros.size()));
+  std::vector<int16_t> centered(w.k);
+  std::vector<float> scales(encoding.format.GroupsPerRow(w.k));
+  for (int64_t row = 0; row < w.panels * kPanelWidth; ++row) {
+    const int64_t lane = row % kPanelWidth;
+    if (row < w.n) UnpackIntegerRow(encoding, row, centered, scales);
+    for (int64_t i = 0; i < w.padded_k; ++i) {
+      const int both = w.u4[row / kPanelWidth * w.padded_k * kPanelWidth / 2 +
+                            i / 8 * 4 * kPanelWidth + 4 * lane + i % 4];
+      const int code = i % 8 < 4 ? both & 0xf : both >> 4;
+      if (row >= w.n || i >= w.k) {
+        ASSERT_EQ(code, 0) << row << ", " << i;
+        if (row >= w.n) {
+          ASSERT_EQ(PanelScale(w, row, i), 0);
+        }
+        continue;
+      }
+      const int64_t group = row / kPanelWidth * w.flush_groups + i / w.flush;
+      const int64_t at = group * kPanelWidth + lane;
+      const float zero = w.zeros[encoding.format.zero_point ? at : lane];
+      ASSERT_EQ(code - static_cast<int>(zero), centered[i]) << row << ", " << i;
+      ASSERT_TRUE(SameBits(PanelScale(w, row, i), scales[i / w.flush]));
+    }
+  }
+}
+
 TEST(PackWeights, EveryFormatDecodesBackExactly) {
   for (const Format& format : SupportedFormats()) {
     for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
@@ -97,9 +131,18 @@ TEST(PackWeights, EveryFormatDecodesBackExactly) {
       const WeightPanels w = PackWeights(encoding);
       ExpectShape(w, n, k);
       if (format.IsInteger()) {
-        ExpectInt16Panels(w, encoding);
+        ExpectInt16Panels(w, encoding, Path::kInt16);
       } else {
         ExpectF32Panels(w, decoded);
+      }
+      const WeightPanels int8 = PackWeightsInt8(encoding);
+      ExpectShape(int8, n, k);
+      if (!format.IsInteger()) {
+        ExpectF32Panels(int8, decoded);
+      } else if (format.bits == 4) {
+        ExpectUint4Panels(int8, encoding);
+      } else {
+        ExpectInt16Panels(int8, encoding, Path::kInt8);
       }
       const WeightPanels f32 = PackWeightsF32(encoding);
       ExpectShape(f32, n, k);
