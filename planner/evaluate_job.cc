@@ -55,7 +55,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   progress->Begin("evaluation", 2);
   BB_ASSIGN_OR_RETURN(report.evaluation, set.evaluator->EvaluateFromScratch(assignment));
   progress->Update(1);
-  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor(bench->reference()));
+  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor());
   progress->End();
   report.metrics = MetricsOf(report.evaluation);
   report.noise_floor = MetricsOf(noise_floor);
@@ -63,19 +63,14 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   const std::vector<std::vector<int32_t>> windows =
       maker->TextWindows(ProbeRole::kHeldOut, options.probe_count);
   if (!windows.empty()) {
-    BB_ASSIGN_OR_RETURN(const WeightSet weights,
-                        bench->bank()->Weights(assignment, options.threads));
+    AssignmentWeights weights = bench->bank()->Weights(assignment);
     plans::TextPerplexity& text = report.text.emplace();
     double value = 0;
-    BB_RETURN_IF_ERROR(MeasurePerplexity(*bench,
-                                         bench->reference().set(),
-                                         windows,
-                                         progress,
-                                         &value,
-                                         text.mutable_reference_interval()));
+    BB_RETURN_IF_ERROR(MeasurePerplexity(
+        *bench, bench->reference(), windows, progress, &value, text.mutable_reference_interval()));
     text.set_reference(value);
     BB_RETURN_IF_ERROR(MeasurePerplexity(
-        *bench, weights, windows, progress, &value, text.mutable_plan_interval()));
+        *bench, &weights, windows, progress, &value, text.mutable_plan_interval()));
     text.set_plan(value);
   }
   return report;

@@ -169,15 +169,13 @@ class PlanJob {
                         maker_->Prompts(ProbeRole::kCalibration,
                                         options_.search_probes,
                                         bench_->transformer(),
-                                        bench_->reference().set(),
+                                        bench_->reference(),
                                         options_.threads,
                                         progress_));
-    BB_ASSIGN_OR_RETURN(const BlockScores scores,
-                        ScoreLim(bench_->transformer(),
-                                 bench_->reference().set(),
-                                 sequences,
-                                 options_.threads,
-                                 progress_));
+    BB_ASSIGN_OR_RETURN(
+        const BlockScores scores,
+        ScoreLim(
+            bench_->transformer(), bench_->reference(), sequences, options_.threads, progress_));
     return scores.order;
   }
 
@@ -210,8 +208,7 @@ class PlanJob {
     progress_->Begin("held-out comparison", 3);
     BB_ASSIGN_OR_RETURN(const Evaluation found, set.evaluator->EvaluateFromScratch(*assignment));
     progress_->Update(1);
-    BB_ASSIGN_OR_RETURN(const Evaluation noise_floor,
-                        set.evaluator->NoiseFloor(bench_->reference()));
+    BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor());
     progress_->Update(2);
     plans::HeldOut& held_out = *plan_.mutable_held_out();
     *held_out.mutable_plan() = MetricsOf(found);
@@ -255,24 +252,22 @@ class PlanJob {
     const auto windows = maker_->TextWindows(ProbeRole::kHeldOut, options_.held_out_probes);
     if (windows.empty()) return absl::OkStatus();
     plans::TextPerplexity& text = *plan_.mutable_held_out()->mutable_text();
-    const auto measure = [&](const WeightSet& weights, plans::Interval* interval) {
+    const auto measure = [&](WeightSource* weights, plans::Interval* interval) {
       double perplexity = 0;
       const absl::Status status =
           MeasurePerplexity(*bench_, weights, windows, progress_, &perplexity, interval);
       return status.ok() ? absl::StatusOr<double>(perplexity) : status;
     };
     BB_ASSIGN_OR_RETURN(const double reference,
-                        measure(bench_->reference().set(), text.mutable_reference_interval()));
+                        measure(bench_->reference(), text.mutable_reference_interval()));
     text.set_reference(reference);
-    BB_ASSIGN_OR_RETURN(const WeightSet weights,
-                        bench_->bank()->Weights(assignment, options_.threads));
-    BB_ASSIGN_OR_RETURN(const double plan, measure(weights, text.mutable_plan_interval()));
+    AssignmentWeights weights = bench_->bank()->Weights(assignment);
+    BB_ASSIGN_OR_RETURN(const double plan, measure(&weights, text.mutable_plan_interval()));
     text.set_plan(plan);
     if (!uniform_format.has_value()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(const WeightSet uniform_weights,
-                        bench_->bank()->Weights(UniformOver(*uniform_format), options_.threads));
+    AssignmentWeights uniform_weights = bench_->bank()->Weights(UniformOver(*uniform_format));
     BB_ASSIGN_OR_RETURN(const double uniform,
-                        measure(uniform_weights, text.mutable_uniform_interval()));
+                        measure(&uniform_weights, text.mutable_uniform_interval()));
     text.set_uniform(uniform);
     return absl::OkStatus();
   }

@@ -16,8 +16,8 @@ Workbench::Workbench(const Model& model,
       options_(options),
       encoder_(std::move(encoder)),
       transformer_(model, context),
-      reference_(model, options.threads),
-      bank_(model, reference_, *encoder_, options.activations) {}
+      bank_(model, *encoder_, {options.activations, options.bank_bytes, options.spill_directory}),
+      reference_(bank_.Reference()) {}
 
 absl::StatusOr<std::unique_ptr<Workbench>> Workbench::Create(const Model& model,
                                                              const WorkbenchOptions& options,

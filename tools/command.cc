@@ -108,10 +108,11 @@ absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
   return activations;
 }
 
-absl::StatusOr<WeightSet> PlannedWeights(const std::optional<plans::Plan>& plan, Workbench* bench) {
-  if (!plan.has_value()) return bench->reference().set();
+absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan>& plan,
+                                                 Workbench* bench) {
+  if (!plan.has_value()) return bench->bank()->Reference();
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, bench->model()));
-  return bench->bank()->Weights(assignment, bench->options().threads);
+  return bench->bank()->Weights(assignment);
 }
 
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics) {

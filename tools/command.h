@@ -64,7 +64,7 @@ absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
                                               const std::optional<plans::Plan>& plan);
 
 // The weights to run: the plan's, or those of the unmodified model.
-absl::StatusOr<WeightSet> PlannedWeights(const std::optional<plans::Plan>& plan, Workbench* bench);
+absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan>& plan, Workbench* bench);
 
 // Metrics as the fields that `eval --json` documents.
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics);

@@ -32,11 +32,11 @@ absl::StatusOr<BlockScores> Score(const ScoreFlags& flags, const Model& model) {
                       maker->Prompts(ProbeRole::kCalibration,
                                      flags.probe_count,
                                      bench->transformer(),
-                                     bench->reference().set(),
+                                     bench->reference(),
                                      bench_options.threads,
                                      ProcessProgress()));
   return ScoreLim(bench->transformer(),
-                  bench->reference().set(),
+                  bench->reference(),
                   sequences,
                   bench_options.threads,
                   ProcessProgress());

@@ -192,7 +192,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
     ProbeRole role,
     int64_t count,
     const Transformer& transformer,
-    const WeightSet& weights,
+    WeightSource* weights,
     int threads,
     Progress* progress) const {
   CHECK_GE(count, 1);

@@ -65,7 +65,7 @@ class ProbeMaker {
   absl::StatusOr<std::vector<std::vector<int32_t>>> Prompts(ProbeRole role,
                                                             int64_t count,
                                                             const Transformer& transformer,
-                                                            const WeightSet& weights,
+                                                            WeightSource* weights,
                                                             int threads,
                                                             Progress* progress) const;
 
