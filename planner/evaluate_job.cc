@@ -41,6 +41,16 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
       options.plan.has_value() ? options.plan->options().encoder() : options.encoder;
   bench_options.activations = options.activations;
   bench_options.threads = options.threads;
+  bench_options.spill_directory = options.spill_directory;
+  MemoryRequest request;
+  request.held_out_probes = options.probe_count;
+  request.context = maker->context();
+  request.completion = maker->completion_tokens();
+  request.text = options.probes.source == ProbeSource::kText;
+  request.threads = options.threads;
+  BB_ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(model, request, options.memory_bytes));
+  progress->Message(memory.Describe());
+  bench_options.SetMemory(memory);
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(model, bench_options, maker->context()));
 
@@ -48,6 +58,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
       const ProbeSet set,
       MakeProbeSet(*maker, ProbeRole::kHeldOut, options.probe_count, bench.get(), progress));
   EvaluateReport report;
+  report.memory = memory;
   report.size_bytes = AssignmentBytes(assignment, model);
   report.bits_per_weight = BitsPerWeight(report.size_bytes, model);
   report.completion_tokens = maker->completion_tokens();

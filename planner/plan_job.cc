@@ -46,8 +46,12 @@ absl::Status CheckName(const char* option, const std::string& name, const char* 
 // One run of RunPlanJob.
 class PlanJob {
  public:
-  PlanJob(const Model& model, const PlanOptions& options, Progress* progress)
-      : model_(model), options_(options), progress_(progress), objective_(options.objective) {}
+  PlanJob(const Model& model, const PlanOptions& options, Progress* progress, MemoryPlan* memory)
+      : model_(model),
+        options_(options),
+        progress_(progress),
+        memory_(memory),
+        objective_(options.objective) {}
 
   absl::StatusOr<plans::Plan> Run() {
     BB_RETURN_IF_ERROR(options_.Validate());
@@ -55,10 +59,7 @@ class PlanJob {
     BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, options_.constraints, budget));
     BB_RETURN_IF_ERROR(CheckFeasible(problem_, model_.parameter_count()));
     BB_ASSIGN_OR_RETURN(maker_, ProbeMaker::Create(model_, options_.probes));
-    BB_ASSIGN_OR_RETURN(
-        bench_,
-        Workbench::Create(
-            model_, {options_.encoder, options_.activations, options_.threads}, maker_->context()));
+    BB_RETURN_IF_ERROR(MakeBench());
     DescribeJob();
     VLOG(1) << "kernels " << Kernels().name << ", " << problem_.components.size()
             << " components, budget " << budget << " bytes, smallest " << problem_.SmallestBytes();
@@ -94,6 +95,29 @@ class PlanJob {
   }
 
  private:
+  absl::Status MakeBench() {
+    MemoryRequest request;
+    request.search_probes = options_.search_probes;
+    request.held_out_probes = options_.held_out_probes;
+    if (options_.search == "layerwise") request.calibration_probes = options_.search_probes;
+    request.context = maker_->context();
+    request.completion = maker_->completion_tokens();
+    request.text = options_.probes.source == ProbeSource::kText;
+    request.threads = options_.threads;
+    BB_ASSIGN_OR_RETURN(const MemoryPlan memory,
+                        PlanMemory(model_, request, options_.memory_bytes));
+    progress_->Message(memory.Describe());
+    if (memory_ != nullptr) *memory_ = memory;
+    WorkbenchOptions bench;
+    bench.encoder = options_.encoder;
+    bench.activations = options_.activations;
+    bench.threads = options_.threads;
+    bench.spill_directory = options_.spill_directory;
+    bench.SetMemory(memory);
+    BB_ASSIGN_OR_RETURN(bench_, Workbench::Create(model_, bench, maker_->context()));
+    return absl::OkStatus();
+  }
+
   void DescribeJob() {
     plan_.set_format_version(kPlanFormatVersion);
     plan_.set_tool_version(BITBUDGET_VERSION);
@@ -171,7 +195,8 @@ class PlanJob {
                                         bench_->transformer(),
                                         bench_->reference(),
                                         options_.threads,
-                                        progress_));
+                                        progress_,
+                                        bench_->options().states_bytes));
     BB_ASSIGN_OR_RETURN(
         const BlockScores scores,
         ScoreLim(
@@ -199,6 +224,7 @@ class PlanJob {
   // on; replaces *assignment by the uniform one when it does not win.
   absl::Status CompareHeldOut(Assignment* assignment) {
     BB_ASSIGN_OR_RETURN(const std::optional<Format> uniform_format, BestUniform());
+    search_set_.evaluator.reset();  // its streams make room for the keys and values of what follows
     BB_ASSIGN_OR_RETURN(
         const ProbeSet set,
         MakeProbeSet(
@@ -341,6 +367,7 @@ class PlanJob {
   const Model& model_;
   const PlanOptions& options_;
   Progress* progress_;
+  MemoryPlan* memory_;
   Objective objective_;
   SearchProblem problem_;
   std::unique_ptr<ProbeMaker> maker_;
@@ -371,8 +398,9 @@ absl::Status PlanOptions::Validate() const {
 
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
-                                       Progress* progress) {
-  return PlanJob(model, options, progress).Run();
+                                       Progress* progress,
+                                       MemoryPlan* memory) {
+  return PlanJob(model, options, progress, memory).Run();
 }
 
 }  // namespace bitbudget

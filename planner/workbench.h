@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "planner/memory_plan.h"
 #include "plans/plan.pb.h"
 #include "runtime/eval/bank.h"
 #include "runtime/eval/probes.h"
@@ -20,14 +21,14 @@ struct WorkbenchOptions {
   std::string encoder = "clip";
   Activations activations = Activations::kInt16;
   int threads = 1;
-  // Memory for encodings and panels, for keys and values while completions are generated, for the
-  // reference's logits and for the incumbent's residual stream, in bytes.
-  int64_t bank_bytes = int64_t{4} << 30;
-  int64_t kv_bytes = int64_t{4} << 30;
+  // Of memory_plan.h, in bytes.
+  int64_t weights_bytes = int64_t{4} << 30;
+  int64_t states_bytes = int64_t{4} << 30;
   int64_t logits_bytes = int64_t{1} << 30;
-  int64_t cache_bytes = int64_t{4} << 30;
   // Where encodings go that memory has no room for.
   std::string spill_directory = "/tmp";
+
+  void SetMemory(const MemoryPlan& memory);
 };
 
 // A loaded model with everything that running it in any assignment takes. Not thread-safe.
