@@ -41,6 +41,16 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
       options.plan.has_value() ? options.plan->options().encoder() : options.encoder;
   bench_options.activations = options.activations;
   bench_options.threads = options.threads;
+  bench_options.spill_directory = options.spill_directory;
+  MemoryRequest request;
+  request.held_out_probes = options.probe_count;
+  request.context = maker->context();
+  request.completion = maker->completion_tokens();
+  request.text = options.probes.source == ProbeSource::kText;
+  request.threads = options.threads;
+  BB_ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(model, request, options.memory_bytes));
+  progress->Message(memory.Describe());
+  bench_options.SetMemory(memory);
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(model, bench_options, maker->context()));
 
@@ -48,6 +58,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
       const ProbeSet set,
       MakeProbeSet(*maker, ProbeRole::kHeldOut, options.probe_count, bench.get(), progress));
   EvaluateReport report;
+  report.memory = memory;
   report.size_bytes = AssignmentBytes(assignment, model);
   report.bits_per_weight = BitsPerWeight(report.size_bytes, model);
   report.completion_tokens = maker->completion_tokens();
@@ -55,7 +66,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   progress->Begin("evaluation", 2);
   BB_ASSIGN_OR_RETURN(report.evaluation, set.evaluator->EvaluateFromScratch(assignment));
   progress->Update(1);
-  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor(bench->reference()));
+  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor());
   progress->End();
   report.metrics = MetricsOf(report.evaluation);
   report.noise_floor = MetricsOf(noise_floor);
@@ -63,19 +74,14 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   const std::vector<std::vector<int32_t>> windows =
       maker->TextWindows(ProbeRole::kHeldOut, options.probe_count);
   if (!windows.empty()) {
-    BB_ASSIGN_OR_RETURN(const WeightSet weights,
-                        bench->bank()->Weights(assignment, options.threads));
+    AssignmentWeights weights = bench->bank()->Weights(assignment);
     plans::TextPerplexity& text = report.text.emplace();
     double value = 0;
-    BB_RETURN_IF_ERROR(MeasurePerplexity(*bench,
-                                         bench->reference().set(),
-                                         windows,
-                                         progress,
-                                         &value,
-                                         text.mutable_reference_interval()));
+    BB_RETURN_IF_ERROR(MeasurePerplexity(
+        *bench, bench->reference(), windows, progress, &value, text.mutable_reference_interval()));
     text.set_reference(value);
     BB_RETURN_IF_ERROR(MeasurePerplexity(
-        *bench, weights, windows, progress, &value, text.mutable_plan_interval()));
+        *bench, &weights, windows, progress, &value, text.mutable_plan_interval()));
     text.set_plan(value);
   }
   return report;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "planner/memory_plan.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/metrics.h"
@@ -27,6 +28,8 @@ struct EvaluateOptions {
   std::string encoder = "clip";  // of `uniform`; a plan names its own
   Activations activations = Activations::kInt16;
   int threads = 1;
+  int64_t memory_bytes = DefaultMemoryLimit();
+  std::string spill_directory = "/tmp";
 
   absl::Status Validate() const;
 };
@@ -41,6 +44,7 @@ struct EvaluateReport {
   plans::Metrics noise_floor;
   // On natural text (reference and plan set); absent unless the probes are text.
   std::optional<plans::TextPerplexity> text;
+  MemoryPlan memory;
 };
 
 // Measures an assignment on held-out probes. Errors as the parts'; kCancelled on interruption.

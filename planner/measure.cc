@@ -34,13 +34,19 @@ plans::Metrics MetricsOf(const Evaluation& evaluation) {
 absl::StatusOr<ProbeSet> MakeProbeSet(
     const ProbeMaker& maker, ProbeRole role, int64_t count, Workbench* bench, Progress* progress) {
   const int threads = bench->options().threads;
-  BB_ASSIGN_OR_RETURN(
-      const std::vector<std::vector<int32_t>> prompts,
-      maker.Prompts(
-          role, count, bench->transformer(), bench->reference().set(), threads, progress));
+  BB_ASSIGN_OR_RETURN(const std::vector<std::vector<int32_t>> prompts,
+                      maker.Prompts(role,
+                                    count,
+                                    bench->transformer(),
+                                    bench->reference(),
+                                    threads,
+                                    progress,
+                                    bench->options().states_bytes));
   ReferenceOptions reference_options;
   reference_options.completion_tokens = maker.completion_tokens();
   reference_options.threads = threads;
+  reference_options.max_kv_bytes = bench->options().states_bytes;
+  reference_options.max_logits_bytes = bench->options().logits_bytes;
   ProbeSet set;
   BB_ASSIGN_OR_RETURN(
       set.reference,
@@ -48,13 +54,14 @@ absl::StatusOr<ProbeSet> MakeProbeSet(
           bench->transformer(), bench->reference(), prompts, reference_options, progress));
   EvaluatorOptions evaluator_options;
   evaluator_options.threads = threads;
+  evaluator_options.max_cache_bytes = bench->options().states_bytes;
   set.evaluator = std::make_unique<Evaluator>(
       bench->transformer(), *set.reference, bench->bank(), evaluator_options, progress);
   return set;
 }
 
 absl::Status MeasurePerplexity(const Workbench& bench,
-                               const WeightSet& weights,
+                               WeightSource* weights,
                                std::span<const std::vector<int32_t>> windows,
                                Progress* progress,
                                double* perplexity,

@@ -34,7 +34,7 @@ absl::StatusOr<ProbeSet> MakeProbeSet(
 
 // Runs `weights` over windows of natural text; sets *perplexity and its interval.
 absl::Status MeasurePerplexity(const Workbench& bench,
-                               const WeightSet& weights,
+                               WeightSource* weights,
                                std::span<const std::vector<int32_t>> windows,
                                Progress* progress,
                                double* perplexity,

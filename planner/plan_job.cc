@@ -52,8 +52,12 @@ absl::Status CheckName(const char* option, const std::string& name, const char* 
 // One run of RunPlanJob.
 class PlanJob {
  public:
-  PlanJob(const Model& model, const PlanOptions& options, Progress* progress)
-      : model_(model), options_(options), progress_(progress), objective_(options.objective) {}
+  PlanJob(const Model& model, const PlanOptions& options, Progress* progress, MemoryPlan* memory)
+      : model_(model),
+        options_(options),
+        progress_(progress),
+        memory_(memory),
+        objective_(options.objective) {}
 
   absl::StatusOr<plans::Plan> Run() {
     BB_RETURN_IF_ERROR(options_.Validate());
@@ -61,10 +65,7 @@ class PlanJob {
     BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, options_.constraints, budget));
     BB_RETURN_IF_ERROR(CheckFeasible(problem_, model_.parameter_count()));
     BB_ASSIGN_OR_RETURN(maker_, ProbeMaker::Create(model_, options_.probes));
-    BB_ASSIGN_OR_RETURN(
-        bench_,
-        Workbench::Create(
-            model_, {options_.encoder, options_.activations, options_.threads}, maker_->context()));
+    BB_RETURN_IF_ERROR(MakeBench());
     DescribeJob();
     VLOG(1) << "kernels " << Kernels().name << ", " << problem_.components.size()
             << " components, budget " << budget << " bytes, smallest " << problem_.SmallestBytes();
@@ -104,6 +105,29 @@ class PlanJob {
   }
 
  private:
+  absl::Status MakeBench() {
+    MemoryRequest request;
+    request.search_probes = options_.search_probes;
+    request.held_out_probes = options_.held_out_probes;
+    if (options_.search == "layerwise") request.calibration_probes = options_.search_probes;
+    request.context = maker_->context();
+    request.completion = maker_->completion_tokens();
+    request.text = options_.probes.source == ProbeSource::kText;
+    request.threads = options_.threads;
+    BB_ASSIGN_OR_RETURN(const MemoryPlan memory,
+                        PlanMemory(model_, request, options_.memory_bytes));
+    progress_->Message(memory.Describe());
+    if (memory_ != nullptr) *memory_ = memory;
+    WorkbenchOptions bench;
+    bench.encoder = options_.encoder;
+    bench.activations = options_.activations;
+    bench.threads = options_.threads;
+    bench.spill_directory = options_.spill_directory;
+    bench.SetMemory(memory);
+    BB_ASSIGN_OR_RETURN(bench_, Workbench::Create(model_, bench, maker_->context()));
+    return absl::OkStatus();
+  }
+
   void DescribeJob() {
     plan_.set_format_version(kPlanFormatVersion);
     plan_.set_tool_version(BITBUDGET_VERSION);
@@ -176,9 +200,10 @@ class PlanJob {
     return maker_->Prompts(ProbeRole::kCalibration,
                            count,
                            bench_->transformer(),
-                           bench_->reference().set(),
+                           bench_->reference(),
                            options_.threads,
-                           progress_);
+                           progress_,
+                           bench_->options().states_bytes);
   }
 
   // Stage 0: the output error of every choice, rows as the ladders; no candidate is run.
@@ -186,7 +211,7 @@ class PlanJob {
     BB_ASSIGN_OR_RETURN(const auto sequences, CalibrationPrompts(kErrorProbes));
     BB_ASSIGN_OR_RETURN(const InputSample sample,
                         InputSample::Create(bench_->transformer(),
-                                            bench_->reference().set(),
+                                            bench_->reference(),
                                             sequences,
                                             kErrorRows,
                                             options_.threads,
@@ -195,9 +220,8 @@ class PlanJob {
     for (int c = 0; c < problem_.size(); ++c) {
       for (const Choice& choice : problem_.ladders[c]) changes.push_back({c, choice.format});
     }
-    BB_ASSIGN_OR_RETURN(
-        const std::vector<double> errors,
-        OutputErrors(model_, sample, changes, bench_->bank(), options_.threads, progress_));
+    BB_ASSIGN_OR_RETURN(const std::vector<double> errors,
+                        OutputErrors(sample, changes, bench_->bank(), options_.threads, progress_));
     CostTable table(problem_.size());
     for (size_t i = 0; i < changes.size(); ++i) table[changes[i].component].push_back(errors[i]);
     return table;
@@ -213,12 +237,10 @@ class PlanJob {
     }
     if (options_.scorer == "zd") return ScoreZd(model_, options_.threads).order;
     BB_ASSIGN_OR_RETURN(const auto sequences, CalibrationPrompts(options_.search_probes));
-    BB_ASSIGN_OR_RETURN(const BlockScores scores,
-                        ScoreLim(bench_->transformer(),
-                                 bench_->reference().set(),
-                                 sequences,
-                                 options_.threads,
-                                 progress_));
+    BB_ASSIGN_OR_RETURN(
+        const BlockScores scores,
+        ScoreLim(
+            bench_->transformer(), bench_->reference(), sequences, options_.threads, progress_));
     return scores.order;
   }
 
@@ -242,6 +264,7 @@ class PlanJob {
   // on; replaces *assignment by the uniform one when it does not win.
   absl::Status CompareHeldOut(Assignment* assignment) {
     BB_ASSIGN_OR_RETURN(const std::optional<Format> uniform_format, BestUniform());
+    search_set_.evaluator.reset();  // its streams make room for the keys and values of what follows
     BB_ASSIGN_OR_RETURN(
         const ProbeSet set,
         MakeProbeSet(
@@ -251,8 +274,7 @@ class PlanJob {
     progress_->Begin("held-out comparison", 3);
     BB_ASSIGN_OR_RETURN(const Evaluation found, set.evaluator->EvaluateFromScratch(*assignment));
     progress_->Update(1);
-    BB_ASSIGN_OR_RETURN(const Evaluation noise_floor,
-                        set.evaluator->NoiseFloor(bench_->reference()));
+    BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor());
     progress_->Update(2);
     plans::HeldOut& held_out = *plan_.mutable_held_out();
     *held_out.mutable_plan() = MetricsOf(found);
@@ -296,24 +318,22 @@ class PlanJob {
     const auto windows = maker_->TextWindows(ProbeRole::kHeldOut, options_.held_out_probes);
     if (windows.empty()) return absl::OkStatus();
     plans::TextPerplexity& text = *plan_.mutable_held_out()->mutable_text();
-    const auto measure = [&](const WeightSet& weights, plans::Interval* interval) {
+    const auto measure = [&](WeightSource* weights, plans::Interval* interval) {
       double perplexity = 0;
       const absl::Status status =
           MeasurePerplexity(*bench_, weights, windows, progress_, &perplexity, interval);
       return status.ok() ? absl::StatusOr<double>(perplexity) : status;
     };
     BB_ASSIGN_OR_RETURN(const double reference,
-                        measure(bench_->reference().set(), text.mutable_reference_interval()));
+                        measure(bench_->reference(), text.mutable_reference_interval()));
     text.set_reference(reference);
-    BB_ASSIGN_OR_RETURN(const WeightSet weights,
-                        bench_->bank()->Weights(assignment, options_.threads));
-    BB_ASSIGN_OR_RETURN(const double plan, measure(weights, text.mutable_plan_interval()));
+    AssignmentWeights weights = bench_->bank()->Weights(assignment);
+    BB_ASSIGN_OR_RETURN(const double plan, measure(&weights, text.mutable_plan_interval()));
     text.set_plan(plan);
     if (!uniform_format.has_value()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(const WeightSet uniform_weights,
-                        bench_->bank()->Weights(UniformOver(*uniform_format), options_.threads));
+    AssignmentWeights uniform_weights = bench_->bank()->Weights(UniformOver(*uniform_format));
     BB_ASSIGN_OR_RETURN(const double uniform,
-                        measure(uniform_weights, text.mutable_uniform_interval()));
+                        measure(&uniform_weights, text.mutable_uniform_interval()));
     text.set_uniform(uniform);
     return absl::OkStatus();
   }
@@ -390,6 +410,7 @@ class PlanJob {
   const Model& model_;
   const PlanOptions& options_;
   Progress* progress_;
+  MemoryPlan* memory_;
   Objective objective_;
   SearchProblem problem_;
   std::unique_ptr<ProbeMaker> maker_;
@@ -421,8 +442,9 @@ absl::Status PlanOptions::Validate() const {
 
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
-                                       Progress* progress) {
-  return PlanJob(model, options, progress).Run();
+                                       Progress* progress,
+                                       MemoryPlan* memory) {
+  return PlanJob(model, options, progress, memory).Run();
 }
 
 }  // namespace bitbudget

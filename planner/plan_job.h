@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "planner/budget.h"
 #include "planner/constraints.h"
+#include "planner/memory_plan.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/metrics.h"
@@ -35,6 +36,9 @@ struct PlanOptions {
   int64_t search_probes = 48;
   int64_t held_out_probes = 128;
   int threads = 1;
+  int64_t memory_bytes = DefaultMemoryLimit();
+  // Where encodings go that memory has no room for.
+  std::string spill_directory = "/tmp";
 
   absl::Status Validate() const;
 };
@@ -44,9 +48,11 @@ struct PlanOptions {
 // without held-out metrics). The same model, options and seed give the same plan for any number of
 // threads. Errors: IsInfeasible() when no assignment fits; kCancelled when interrupted before
 // the search began; else as the parts'.
+// `memory`, where not null, gets how memory was divided (kResourceExhausted: it cannot be).
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
-                                       Progress* progress);
+                                       Progress* progress,
+                                       MemoryPlan* memory = nullptr);
 
 }  // namespace bitbudget
 

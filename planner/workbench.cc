@@ -8,6 +8,12 @@
 
 namespace bitbudget {
 
+void WorkbenchOptions::SetMemory(const MemoryPlan& memory) {
+  weights_bytes = memory.weights;
+  states_bytes = memory.states;
+  logits_bytes = memory.logits;
+}
+
 Workbench::Workbench(const Model& model,
                      const WorkbenchOptions& options,
                      std::unique_ptr<Encoder> encoder,
@@ -16,8 +22,9 @@ Workbench::Workbench(const Model& model,
       options_(options),
       encoder_(std::move(encoder)),
       transformer_(model, context),
-      reference_(model, options.threads),
-      bank_(model, reference_, *encoder_, options.activations) {}
+      bank_(
+          model, *encoder_, {options.activations, options.weights_bytes, options.spill_directory}),
+      reference_(bank_.Reference()) {}
 
 absl::StatusOr<std::unique_ptr<Workbench>> Workbench::Create(const Model& model,
                                                              const WorkbenchOptions& options,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "planner/memory_plan.h"
 #include "plans/plan.pb.h"
 #include "runtime/eval/bank.h"
 #include "runtime/eval/probes.h"
@@ -20,6 +21,14 @@ struct WorkbenchOptions {
   std::string encoder = "clip";
   Activations activations = Activations::kInt16;
   int threads = 1;
+  // Of memory_plan.h, in bytes.
+  int64_t weights_bytes = int64_t{4} << 30;
+  int64_t states_bytes = int64_t{4} << 30;
+  int64_t logits_bytes = int64_t{1} << 30;
+  // Where encodings go that memory has no room for.
+  std::string spill_directory = "/tmp";
+
+  void SetMemory(const MemoryPlan& memory);
 };
 
 // A loaded model with everything that running it in any assignment takes. Not thread-safe.
@@ -33,7 +42,8 @@ class Workbench {
   const Model& model() const { return model_; }
   const WorkbenchOptions& options() const { return options_; }
   const Transformer& transformer() const { return transformer_; }
-  const ReferenceWeights& reference() const { return reference_; }
+  // The weights of the unmodified model.
+  WeightSource* reference() { return &reference_; }
   EncodingBank* bank() { return &bank_; }
 
  private:
@@ -46,8 +56,8 @@ class Workbench {
   WorkbenchOptions options_;
   std::unique_ptr<Encoder> encoder_;
   Transformer transformer_;
-  ReferenceWeights reference_;
   EncodingBank bank_;
+  AssignmentWeights reference_;
 };
 
 // The formats that a plan gives the components of this model. kInvalidArgument when the plan was

@@ -1,12 +1,13 @@
 #include "scoring/lim.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "runtime/base/parallel.h"
-#include "runtime/eval/forward.h"
+#include "runtime/base/aligned_buffer.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/model/forward.h"
 
 namespace bitbudget {
 namespace {
@@ -23,60 +24,56 @@ double Cosine(const float* a, const float* b, int64_t n) {
   return aa > 0 && bb > 0 ? dot / (std::sqrt(aa) * std::sqrt(bb)) : (aa + bb) * 0;
 }
 
-// Sums over the tokens of one sequence.
-struct SequenceCosines {
-  std::vector<double> block, attention, mlp;
-};
-
 }  // namespace
 
 absl::StatusOr<BlockScores> ScoreLim(const Transformer& transformer,
-                                     const WeightSet& weights,
+                                     WeightSource* weights,
                                      std::span<const std::vector<int32_t>> sequences,
                                      int threads,
                                      Progress* progress) {
   const ModelConfig& config = transformer.model().config();
   const int64_t width = config.hidden_size;
   const size_t blocks = static_cast<size_t>(config.num_hidden_layers);
-  std::vector<SequenceCosines> sums(sequences.size());
-  struct Scratch {
-    ForwardScratch forward;
-    AlignedBuffer<float> block_input, half_input;
+  // Sums over sequences are in their order, so they do not depend on threads.
+  struct Sequence {
+    AlignedBuffer<float> x, block_input, half_input;
+    std::vector<double> block, attention, mlp;
   };
-  std::vector<Scratch> scratch(threads);
-  progress->Begin("LIM", static_cast<int64_t>(sequences.size()));
-  SharedProgress shared(progress);
-  ParallelFor(threads, static_cast<int64_t>(sequences.size()), [&](int64_t s, int worker) {
-    if (progress->Interrupted()) return;
-    Scratch& ws = scratch[worker];
-    sums[s] = {
-        std::vector<double>(blocks), std::vector<double>(blocks), std::vector<double>(blocks)};
-    const int64_t rows = static_cast<int64_t>(sequences[s].size());
-    AlignedBuffer<float>& x = ws.forward.x;
-    x.Resize(rows * width);
-    ws.block_input.Resize(rows * width);
-    ws.half_input.Resize(rows * width);
-    const size_t bytes = static_cast<size_t>(rows * width) * sizeof(float);
-    transformer.Embed(weights, sequences[s], x.data());
-    const SequenceRows sequence{rows, nullptr};
-    const auto add_cosines = [&](const AlignedBuffer<float>& before, double* sum) {
-      for (int64_t row = 0; row < rows; ++row) {
-        *sum += Cosine(before.data() + row * width, x.data() + row * width, width);
-      }
-    };
-    for (size_t block = 0; block < blocks; ++block) {
-      const int stage = 1 + 2 * static_cast<int>(block);
-      std::memcpy(ws.block_input.data(), x.data(), bytes);
-      transformer.RunStage(stage, weights, {&sequence, 1}, x.data(), &ws.forward.workspace);
-      add_cosines(ws.block_input, &sums[s].attention[block]);
-      std::memcpy(ws.half_input.data(), x.data(), bytes);
-      transformer.RunStage(stage + 1, weights, {&sequence, 1}, x.data(), &ws.forward.workspace);
-      add_cosines(ws.half_input, &sums[s].mlp[block]);
-      add_cosines(ws.block_input, &sums[s].block[block]);
+  std::vector<Sequence> sums(sequences.size());
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const int64_t size = static_cast<int64_t>(sequences[s].size()) * width;
+    sums[s].x.Resize(size);
+    sums[s].block_input.Resize(size);
+    sums[s].half_input.Resize(size);
+  }
+  const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
+    Sequence& sequence = sums[item];
+    AlignedBuffer<float>& x = sequence.x;
+    const int64_t rows = static_cast<int64_t>(sequences[item].size());
+    if (stage == 0) {
+      transformer.Embed(set, sequences[item], x.data());
+      return;
     }
-    shared.Step();
-  });
-  if (progress->Interrupted()) return absl::CancelledError("interrupted");
+    const bool attention = stage % 2 == 1;
+    AlignedBuffer<float>& before = attention ? sequence.block_input : sequence.half_input;
+    std::copy_n(x.data(), x.size(), before.data());
+    const SequenceRows whole{rows, nullptr};
+    transformer.RunStage(stage, set, {&whole, 1}, x.data(), &scratch->workspace);
+    const auto cosines = [&](const AlignedBuffer<float>& from) {
+      double sum = 0;
+      for (int64_t row = 0; row < rows; ++row) {
+        sum += Cosine(from.data() + row * width, x.data() + row * width, width);
+      }
+      return sum;
+    };
+    (attention ? sequence.attention : sequence.mlp).push_back(cosines(before));
+    if (!attention) sequence.block.push_back(cosines(sequence.block_input));
+  };
+  const int stages = NumStages(config) - 1;  // without the head
+  const int64_t items = static_cast<int64_t>(sequences.size());
+  progress->Begin("LIM", items * stages);
+  StageRunner runner(threads);
+  BB_RETURN_IF_ERROR(runner.Run(weights, 0, stages, items, progress, /*report=*/true, body));
   progress->End();
 
   BlockScores scores;
@@ -87,7 +84,7 @@ absl::StatusOr<BlockScores> ScoreLim(const Transformer& transformer,
   double tokens = 0;
   for (const auto& sequence : sequences) tokens += static_cast<double>(sequence.size());
   for (size_t block = 0; block < blocks; ++block) {
-    for (const SequenceCosines& sum : sums) {
+    for (const Sequence& sum : sums) {
       scores.blocks[block] -= sum.block[block] / tokens;
       scores.attention[block] -= sum.attention[block] / tokens;
       scores.mlp[block] -= sum.mlp[block] / tokens;

@@ -19,9 +19,10 @@ namespace bitbudget {
 // sequences count once. `attention` and `mlp` of the result hold the same measure across each half
 // of a block, before and after its addition to the residual stream. A token whose stream is all
 // zero on either side counts as cosine 0.
-// Errors: kCancelled on interruption, kInternal when the stream is not finite.
+// Errors: kCancelled on interruption, kInternal when the stream is not finite, or
+// those of the weights.
 absl::StatusOr<BlockScores> ScoreLim(const Transformer& transformer,
-                                     const WeightSet& weights,
+                                     WeightSource* weights,
                                      std::span<const std::vector<int32_t>> sequences,
                                      int threads,
                                      Progress* progress);

@@ -9,18 +9,30 @@
 #include "absl/status/status.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/eval/forward.h"
 #include "runtime/kernels/linear.h"
+#include "runtime/model/forward.h"
 
 namespace bitbudget {
 namespace {
 
-// Positions that go through the model at once.
-constexpr int64_t kBatchRows = 512;
+// Of `total` positions the first `position` hold so many of the `kept` ones, evenly spread.
+int64_t KeptBefore(int64_t position, int64_t kept, int64_t total) {
+  return position * kept / total;
+}
 
-// Of all `total` positions the `kept` that are kept are those where floor(i kept / total) grows.
-bool Keeps(int64_t position, int64_t kept, int64_t total) {
-  return (position + 1) * kept / total > position * kept / total;
+// The component whose inputs a component shares (SharedInput in transformer.cc); -1: none.
+std::vector<ComponentId> InputSources(const Model& model) {
+  std::vector<ComponentId> sources;
+  ComponentId source = -1;
+  for (size_t c = 0; c < model.components().size(); ++c) {
+    const ComponentId id = static_cast<ComponentId>(c);
+    const ComponentKind kind = model.component(id).kind;
+    const bool shares =
+        kind == ComponentKind::kK || kind == ComponentKind::kV || kind == ComponentKind::kUp;
+    if (!shares) source = kind == ComponentKind::kEmbedding && id != model.head() ? -1 : id;
+    sources.push_back(source);
+  }
+  return sources;
 }
 
 double SquaredNorm(std::span<const float> x) {
@@ -41,180 +53,190 @@ double SquaredDistance(std::span<const float> a, std::span<const float> b) {
 
 double Ratio(double error, double signal) { return error == 0 ? 0 : error / signal; }
 
-// Memory of one worker.
-struct Scratch {
-  PackedActivations packed;
-  AlignedBuffer<float> reference, changed;
-  std::vector<float> reference_row, changed_row;
-};
-
+// y[rows][n] = x W^T, on up to `threads` threads.
 void Multiply(std::span<const float> x,
               int64_t rows,
               const WeightPanels& panels,
-              PackedActivations* packed,
+              int threads,
               AlignedBuffer<float>* y) {
+  PackedActivations packed;
+  PackActivations(panels.packing(), x.data(), panels.k, rows, panels.k, &packed);
   y->Resize(rows * panels.n);
-  PackActivations(panels.path, x.data(), panels.k, rows, panels.k, packed);
-  Linear(*packed, panels, y->data(), panels.n);
+  Linear(packed, panels, y->data(), panels.n, threads);
 }
 
-double ProductError(const InputSample& sample,
-                    ComponentId component,
-                    const ComponentWeights& reference,
-                    const ComponentWeights& changed,
-                    Scratch* ws) {
-  const std::span<const float> x = sample.Inputs(component);
-  Multiply(x, sample.rows(), reference.panels(), &ws->packed, &ws->reference);
-  Multiply(x, sample.rows(), changed.panels(), &ws->packed, &ws->changed);
-  return Ratio(SquaredDistance(ws->changed.span(), ws->reference.span()),
-               SquaredNorm(ws->reference.span()));
-}
-
-double LookupError(const InputSample& sample,
-                   int64_t cols,
-                   const ComponentWeights& reference,
-                   const ComponentWeights& changed,
-                   Scratch* ws) {
-  ws->reference_row.resize(cols);
-  ws->changed_row.resize(cols);
-  double error = 0;
-  double signal = 0;
-  const std::vector<int64_t>& counts = sample.token_counts();
-  for (size_t token = 0; token < counts.size(); ++token) {
-    if (counts[token] == 0) continue;
-    reference.ReadRow(static_cast<int64_t>(token), ws->reference_row);
-    changed.ReadRow(static_cast<int64_t>(token), ws->changed_row);
-    const double count = static_cast<double>(counts[token]);
-    error += count * SquaredDistance(ws->changed_row, ws->reference_row);
-    signal += count * SquaredNorm(ws->reference_row);
+// What the unmodified weights of a component make of the sample.
+class ReferenceOutputs {
+ public:
+  ReferenceOutputs(const Model& model, const InputSample& sample, ComponentId id, int threads)
+      : component_(model.component(id)),
+        sample_(sample),
+        use_(UseOf(model, id)),
+        id_(id),
+        weights_(model, id) {
+    if (use_ == WeightUse::kRows) return;
+    Multiply(sample.Inputs(id), sample.rows(), weights_.panels(), threads, &outputs_);
+    norm_ = SquaredNorm(outputs_.span());
   }
-  return Ratio(error, signal);
-}
+
+  WeightUse use() const { return use_; }
+
+  double RelativeError(const ComponentWeights& changed) const {
+    return (use_ == WeightUse::kRows ? 0 : ProductError(changed)) +
+           (use_ == WeightUse::kProduct ? 0 : LookupError(changed));
+  }
+
+ private:
+  double ProductError(const ComponentWeights& changed) const {
+    AlignedBuffer<float> outputs;
+    Multiply(sample_.Inputs(id_), sample_.rows(), changed.panels(), 1, &outputs);
+    return Ratio(SquaredDistance(outputs.span(), outputs_.span()), norm_);
+  }
+
+  double LookupError(const ComponentWeights& changed) const {
+    std::vector<float> row(component_.cols);
+    std::vector<float> changed_row(component_.cols);
+    double error = 0;
+    double norm = 0;
+    const std::vector<int64_t>& counts = sample_.token_counts();
+    for (size_t token = 0; token < counts.size(); ++token) {
+      if (counts[token] == 0) continue;
+      weights_.ReadRow(static_cast<int64_t>(token), row);
+      changed.ReadRow(static_cast<int64_t>(token), changed_row);
+      const double count = static_cast<double>(counts[token]);
+      error += count * SquaredDistance(changed_row, row);
+      norm += count * SquaredNorm(row);
+    }
+    return Ratio(error, norm);
+  }
+
+  const Component& component_;
+  const InputSample& sample_;
+  const WeightUse use_;
+  const ComponentId id_;
+  const ComponentWeights weights_;
+  AlignedBuffer<float> outputs_;
+  double norm_ = 0;
+};
 
 }  // namespace
 
 absl::StatusOr<InputSample> InputSample::Create(const Transformer& transformer,
-                                                const WeightSet& weights,
+                                                WeightSource* weights,
                                                 std::span<const std::vector<int32_t>> sequences,
                                                 int64_t max_rows,
                                                 int threads,
                                                 Progress* progress) {
   const Model& model = transformer.model();
   const ModelConfig& config = model.config();
+  const int64_t width = config.hidden_size;
   InputSample sample;
+  sample.sources_ = InputSources(model);
   sample.token_counts_.resize(config.vocab_size);
+  std::vector<int64_t> first;  // position of every sequence
   int64_t total = 0;
   for (const std::vector<int32_t>& sequence : sequences) {
+    first.push_back(total);
     total += static_cast<int64_t>(sequence.size());
     for (const int32_t token : sequence) ++sample.token_counts_[token];
   }
   sample.rows_ = std::min(max_rows, total);
-  sample.source_.assign(model.components().size(), -1);
-  ComponentId source = -1;
-  for (size_t c = 0; c < model.components().size(); ++c) {
+  for (size_t c = 0; c < sample.sources_.size(); ++c) {
     const ComponentId id = static_cast<ComponentId>(c);
-    const ComponentKind kind = model.component(id).kind;
-    if (id == model.head()) {
-      source = id;
-    } else if (kind == ComponentKind::kEmbedding) {
-      continue;
-    } else if (kind != ComponentKind::kK && kind != ComponentKind::kV &&
-               kind != ComponentKind::kUp) {
-      source = id;
+    if (sample.sources_[c] == id) {
+      sample.inputs_[id].Resize(sample.rows_ * model.component(id).cols);
     }
-    sample.source_[id] = source;
   }
 
-  // `position` counts the positions that earlier batches held.
-  int64_t position = 0;
-  int64_t kept = 0;
-  ForwardScratch scratch;
-  scratch.workspace.threads = threads;
-  scratch.workspace.observe_input =
-      [&](ComponentId component, const float* x, int64_t rows, int64_t width) {
-        AlignedBuffer<float>& to = sample.inputs_[component];
-        if (to.size() == 0) to.Resize(sample.rows_ * width);
-        int64_t row_to = kept;
-        for (int64_t row = 0; row < rows; ++row) {
-          if (!Keeps(position + row, sample.rows_, total)) continue;
-          std::memcpy(to.data() + row_to++ * width,
-                      x + row * width,
-                      static_cast<size_t>(width) * sizeof(float));
-        }
-      };
-  progress->Begin("calibration inputs", static_cast<int64_t>(sequences.size()));
-  for (size_t begin = 0; begin < sequences.size();) {
-    size_t end = begin;
-    int64_t rows = 0;
-    std::vector<SequenceRows> batch;
-    std::vector<int32_t> tokens;
-    while (end < sequences.size() && rows < kBatchRows) {
-      batch.push_back({static_cast<int64_t>(sequences[end].size()), nullptr});
-      rows += batch.back().rows;
-      tokens.insert(tokens.end(), sequences[end].begin(), sequences[end].end());
-      ++end;
+  std::vector<AlignedBuffer<float>> streams(sequences.size());
+  const int last = NumStages(config) - 1;
+  const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
+    const std::vector<int32_t>& sequence = sequences[item];
+    const int64_t rows = static_cast<int64_t>(sequence.size());
+    AlignedBuffer<float>& x = streams[item];
+    // Copies the kept rows among x[rows][columns], whose first is row `from` of the sequence.
+    const auto keep =
+        [&](ComponentId id, int64_t from, const float* inputs, int64_t count, int64_t columns) {
+          for (int64_t row = 0; row < count; ++row) {
+            const int64_t position = first[item] + from + row;
+            const int64_t to = KeptBefore(position, sample.rows_, total);
+            if (to == KeptBefore(position + 1, sample.rows_, total)) continue;
+            std::memcpy(sample.inputs_.at(id).data() + to * columns,
+                        inputs + row * columns,
+                        static_cast<size_t>(columns) * sizeof(float));
+          }
+        };
+    TransformerWorkspace& workspace = scratch->workspace;
+    if (stage == 0) {
+      x.Resize(rows * width);
+      transformer.Embed(set, sequence, x.data());
+    } else if (stage < last) {
+      workspace.observe_input =
+          [&](ComponentId id, const float* inputs, int64_t count, int64_t columns) {
+            keep(id, 0, inputs, count, columns);
+          };
+      const SequenceRows whole{rows, nullptr};
+      transformer.RunStage(stage, set, {&whole, 1}, x.data(), &workspace);
+    } else {
+      for (int64_t from = 0; from < rows; from += kLogitRows) {
+        workspace.observe_input =
+            [&](ComponentId id, const float* inputs, int64_t count, int64_t columns) {
+              keep(id, from, inputs, count, columns);
+            };
+        const int64_t count = std::min(kLogitRows, rows - from);
+        scratch->logits.Resize(count * config.vocab_size);
+        transformer.Logits(
+            set, x.data() + from * width, width, count, scratch->logits.data(), &workspace);
+      }
     }
-    scratch.x.Resize(rows * config.hidden_size);
-    transformer.Embed(weights, tokens, scratch.x.data());
-    for (int stage = 1; stage + 1 < NumStages(config); ++stage) {
-      if (progress->Interrupted()) return absl::CancelledError("interrupted");
-      transformer.RunStage(stage, weights, batch, scratch.x.data(), &scratch.workspace);
-    }
-    scratch.logits.Resize(rows * config.vocab_size);
-    transformer.Logits(weights,
-                       scratch.x.data(),
-                       config.hidden_size,
-                       rows,
-                       scratch.logits.data(),
-                       &scratch.workspace);
-    for (int64_t row = 0; row < rows; ++row) kept += Keeps(position + row, sample.rows_, total);
-    position += rows;
-    begin = end;
-    progress->Update(static_cast<int64_t>(end));
-  }
+    workspace.observe_input = nullptr;
+  };
+  const int64_t items = static_cast<int64_t>(sequences.size());
+  progress->Begin("calibration inputs", items * (last + 1));
+  StageRunner runner(threads);
+  BB_RETURN_IF_ERROR(runner.Run(weights, 0, last + 1, items, progress, /*report=*/true, body));
   progress->End();
   return sample;
 }
 
 std::span<const float> InputSample::Inputs(ComponentId component) const {
-  const auto found = inputs_.find(source_[component]);
+  const auto found = inputs_.find(sources_[component]);
   CHECK(found != inputs_.end()) << "component " << component << " multiplies nothing";
   return found->second.span();
 }
 
-absl::StatusOr<std::vector<double>> OutputErrors(const Model& model,
-                                                 const InputSample& sample,
+absl::StatusOr<std::vector<double>> OutputErrors(const InputSample& sample,
                                                  std::span<const ComponentFormat> changes,
                                                  EncodingBank* bank,
                                                  int threads,
                                                  Progress* progress) {
   std::vector<double> errors(changes.size());
-  std::vector<Scratch> scratch(threads);
   progress->Begin("output errors", static_cast<int64_t>(changes.size()));
   for (size_t begin = 0; begin < changes.size();) {
-    // A few at a time, so that the bank may let go of what was done.
-    const size_t end = std::min(changes.size(), begin + static_cast<size_t>(threads));
-    if (progress->Interrupted()) return absl::CancelledError("interrupted");
-    BB_RETURN_IF_ERROR(bank->Prepare(changes.subspan(begin, end - begin), threads));
-    std::vector<std::pair<const ComponentWeights*, const ComponentWeights*>> weights;
-    for (const ComponentFormat& change : changes.subspan(begin, end - begin)) {
-      weights.emplace_back(bank->Get(change.component, bank->StoredFormat(change.component)),
-                           bank->Get(change.component, change.format));
+    const ComponentId id = changes[begin].component;
+    std::vector<ComponentFormat> encoded;  // the changes of this component that change it
+    std::vector<size_t> index;
+    size_t end = begin;
+    for (; end < changes.size() && changes[end].component == id; ++end) {
+      if (changes[end].format == bank->StoredFormat(id)) continue;
+      encoded.push_back(changes[end]);
+      index.push_back(end);
     }
-    ParallelFor(threads, static_cast<int64_t>(end - begin), [&](int64_t i, int worker) {
-      const ComponentId id = changes[begin + i].component;
-      const Component& component = model.component(id);
-      const auto& [reference, changed] = weights[i];
-      double error = 0;
-      if (component.kind == ComponentKind::kEmbedding) {
-        error += LookupError(sample, component.cols, *reference, *changed, &scratch[worker]);
+    BB_RETURN_IF_ERROR(bank->Prepare(encoded, threads, progress));
+    const ReferenceOutputs reference(bank->model(), sample, id, threads);
+    for (size_t i = 0; i < encoded.size(); i += static_cast<size_t>(threads)) {
+      if (progress->Interrupted()) return absl::CancelledError("interrupted");
+      const size_t count = std::min(encoded.size() - i, static_cast<size_t>(threads));
+      std::vector<Encoding> encodings;
+      for (size_t j = i; j < i + count; ++j) {
+        BB_ASSIGN_OR_RETURN(Encoding encoding, bank->Encoded(encoded[j]));
+        encodings.push_back(std::move(encoding));
       }
-      if (component.kind != ComponentKind::kEmbedding || id == model.head()) {
-        error += ProductError(sample, id, *reference, *changed, &scratch[worker]);
-      }
-      errors[begin + i] = error;
-    });
-    bank->Trim({});
+      ParallelFor(threads, static_cast<int64_t>(count), [&](int64_t j, int) {
+        const ComponentWeights changed(encodings[j], bank->activations(), reference.use());
+        errors[index[i + static_cast<size_t>(j)]] = reference.RelativeError(changed);
+      });
+    }
     begin = end;
     progress->Update(static_cast<int64_t>(end));
   }

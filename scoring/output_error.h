@@ -21,7 +21,7 @@ class InputSample {
   // are fewer), evenly spread, of the inputs of every matrix product, f32. kCancelled on
   // interruption.
   static absl::StatusOr<InputSample> Create(const Transformer& transformer,
-                                            const WeightSet& weights,
+                                            WeightSource* weights,
                                             std::span<const std::vector<int32_t>> sequences,
                                             int64_t max_rows,
                                             int threads,
@@ -35,7 +35,7 @@ class InputSample {
 
  private:
   int64_t rows_ = 0;
-  std::vector<ComponentId> source_;  // whose inputs a component shares; -1: none
+  std::vector<ComponentId> sources_;  // whose inputs a component shares; -1: none
   std::map<ComponentId, AlignedBuffer<float>> inputs_;
   std::vector<int64_t> token_counts_;
 };
@@ -46,10 +46,10 @@ class InputSample {
 // 2210.17323, eq. 1), without forming H: a sample of fewer rows than columns is cheaper. For the
 // embedding, whose inputs are one-hot, the mean over the calibration tokens; a tied embedding,
 // which is multiplied too, has the sum of both. No pass through the model: n k rows() multiply-adds
-// each. Not finite when the outputs are not, 0 when both norms are. Deterministic for any
+// each, and as many for each component's own outputs, which are made once where the changes of a
+// component follow each other. Not finite when the outputs are not. Deterministic for any
 // `threads`. Errors: a component cannot be encoded; kCancelled on interruption.
-absl::StatusOr<std::vector<double>> OutputErrors(const Model& model,
-                                                 const InputSample& sample,
+absl::StatusOr<std::vector<double>> OutputErrors(const InputSample& sample,
                                                  std::span<const ComponentFormat> changes,
                                                  EncodingBank* bank,
                                                  int threads,

@@ -53,6 +53,22 @@ absl::StatusOr<std::unique_ptr<Model>> ModelOption::Load() const {
   return Model::Load(path, Threads());
 }
 
+void MemoryFlags::AddTo(CLI::App* app) {
+  app->add_option("--memory",
+                  memory,
+                  "Memory to use, e.g. 16GiB (default: three quarters of what is available)");
+  app->add_option(
+         "--spill-dir", spill_directory, "Directory for encodings that memory has no room for")
+      ->capture_default_str();
+}
+
+absl::StatusOr<int64_t> MemoryFlags::Limit() const {
+  if (memory.empty()) return DefaultMemoryLimit();
+  const absl::StatusOr<int64_t> limit = ParseMemory(memory);
+  if (!limit.ok()) return UsageError(limit.status());
+  return limit;
+}
+
 void ProbeFlags::AddTo(CLI::App* app) {
   CLI::Option* text_option =
       app->add_option("--text", text, "Take probes from this text file (windows of it)");
@@ -108,10 +124,11 @@ absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
   return activations;
 }
 
-absl::StatusOr<WeightSet> PlannedWeights(const std::optional<plans::Plan>& plan, Workbench* bench) {
-  if (!plan.has_value()) return bench->reference().set();
+absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan>& plan,
+                                                 Workbench* bench) {
+  if (!plan.has_value()) return bench->bank()->Reference();
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, bench->model()));
-  return bench->bank()->Weights(assignment, bench->options().threads);
+  return bench->bank()->Weights(assignment);
 }
 
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics) {
@@ -128,6 +145,16 @@ nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics) {
   json["kl_ci"] = IntervalJson(metrics.kl_interval());
   json["top1_agreement"] = metrics.top1_agreement();
   return json;
+}
+
+nlohmann::ordered_json MemoryJson(const MemoryPlan& memory) {
+  return {{"limit", memory.limit},
+          {"estimate", memory.total},
+          {"weights", memory.weights},
+          {"states", memory.states},
+          {"logits", 2 * memory.logits},
+          {"streams", memory.streams},
+          {"scratch", memory.scratch + memory.fixed}};
 }
 
 nlohmann::ordered_json PerplexityJson(const plans::TextPerplexity* text) {

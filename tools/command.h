@@ -42,6 +42,15 @@ struct ModelOption {
   absl::StatusOr<std::unique_ptr<Model>> Load() const;
 };
 
+struct MemoryFlags {
+  std::string memory;
+  std::string spill_directory = "/tmp";
+
+  void AddTo(CLI::App* app);
+  // The limit in bytes; a wrong one is a usage error.
+  absl::StatusOr<int64_t> Limit() const;
+};
+
 struct ProbeFlags {
   std::string text;
   std::string prompts;
@@ -64,10 +73,14 @@ absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
                                               const std::optional<plans::Plan>& plan);
 
 // The weights to run: the plan's, or those of the unmodified model.
-absl::StatusOr<WeightSet> PlannedWeights(const std::optional<plans::Plan>& plan, Workbench* bench);
+absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan>& plan,
+                                                 Workbench* bench);
 
 // Metrics as the fields that `eval --json` documents.
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics);
+
+// limit and the parts of the estimate, in bytes.
+nlohmann::ordered_json MemoryJson(const MemoryPlan& memory);
 
 // ppl_reference, ppl_candidate and their intervals; nulls where there was no text.
 nlohmann::ordered_json PerplexityJson(const plans::TextPerplexity* text);

@@ -15,6 +15,7 @@ namespace {
 struct EvalFlags {
   ModelOption model;
   ProbeFlags probes;
+  MemoryFlags memory;
   std::string plan;
   std::string uniform;
   std::string encoder = "clip";
@@ -33,6 +34,8 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
   BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
   options.probe_count = flags.probe_count;
   options.threads = flags.model.Threads();
+  BB_ASSIGN_OR_RETURN(options.memory_bytes, flags.memory.Limit());
+  options.spill_directory = flags.memory.spill_directory;
   return options;
 }
 
@@ -42,6 +45,7 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
   json.update(MetricsJson(report.metrics));
   json.update(PerplexityJson(report.text.has_value() ? &*report.text : nullptr));
   json["noise_floor"] = MetricsJson(report.noise_floor);
+  json["memory"] = MemoryJson(report.memory);
   json["completion_tokens"] = report.completion_tokens;
   json["per_probe"] = nlohmann::ordered_json::array();
   for (size_t i = 0; i < report.probes.size(); ++i) {
@@ -139,6 +143,7 @@ void AddEvalCommand(CLI::App* app) {
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
   flags->probes.AddTo(command);
+  flags->memory.AddTo(command);
   command->add_flag("--json", flags->json, "Print the result as JSON, with every probe");
   SetBody(command, [flags] { return RunEval(*flags); });
 }

@@ -56,7 +56,7 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   const int64_t context = static_cast<int64_t>(prompt.size()) + flags.count - 1;
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(*model, options, context));
-  BB_ASSIGN_OR_RETURN(const WeightSet weights, PlannedWeights(plan, bench.get()));
+  BB_ASSIGN_OR_RETURN(AssignmentWeights weights, PlannedWeights(plan, bench.get()));
   GenerateOptions generate;
   generate.max_tokens = flags.count;
   if (flags.sample) generate.greedy_tokens = 0;
@@ -64,7 +64,7 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   generate.threads = options.threads;
   BB_ASSIGN_OR_RETURN(
       const std::vector<Generation> generations,
-      Generate(bench->transformer(), weights, {&prompt, 1}, generate, ProcessProgress()));
+      Generate(bench->transformer(), &weights, {&prompt, 1}, generate, ProcessProgress()));
   const std::vector<int32_t>& tokens = generations[0].tokens;
   if (flags.json) {
     nlohmann::ordered_json json = {{"prompt_tokens", prompt}, {"tokens", tokens}};

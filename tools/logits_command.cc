@@ -9,7 +9,7 @@
 #include "plans/plan_io.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/generate.h"
+#include "runtime/model/forward.h"
 #include "tools/command.h"
 
 namespace bitbudget {
@@ -61,18 +61,30 @@ absl::Status RunLogits(const LogitsFlags& flags) {
   const int64_t rows = static_cast<int64_t>(tokens.size());
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(*model, options, rows));
-  BB_ASSIGN_OR_RETURN(const WeightSet weights, PlannedWeights(plan, bench.get()));
-  TransformerWorkspace workspace;
-  workspace.threads = options.threads;
+  BB_ASSIGN_OR_RETURN(AssignmentWeights weights, PlannedWeights(plan, bench.get()));
   const Transformer& transformer = bench->transformer();
   AlignedBuffer<float> x(rows * config.hidden_size);
   AlignedBuffer<float> logits(rows * config.vocab_size);
-  transformer.Embed(weights, tokens, x.data());
   const SequenceRows sequence{rows, nullptr};
-  for (int stage = 1; stage + 1 < NumStages(config); ++stage) {
-    transformer.RunStage(stage, weights, {&sequence, 1}, x.data(), &workspace);
-  }
-  transformer.Logits(weights, x.data(), config.hidden_size, rows, logits.data(), &workspace);
+  const int stages = NumStages(config);
+  StageRunner runner(options.threads);
+  BB_RETURN_IF_ERROR(runner.Run(
+      &weights,
+      0,
+      stages,
+      1,
+      ProcessProgress(),
+      /*report=*/false,
+      [&](int stage, const WeightSet& set, int64_t, ForwardScratch* scratch) {
+        TransformerWorkspace* workspace = &scratch->workspace;
+        if (stage == 0) {
+          transformer.Embed(set, tokens, x.data());
+        } else if (stage + 1 < stages) {
+          transformer.RunStage(stage, set, {&sequence, 1}, x.data(), workspace);
+        } else {
+          transformer.Logits(set, x.data(), config.hidden_size, rows, logits.data(), workspace);
+        }
+      }));
   return WriteFileAtomically(flags.out, NpyBytes(logits.span(), rows, config.vocab_size));
 }
 

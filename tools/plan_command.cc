@@ -20,6 +20,7 @@ namespace {
 struct PlanFlags {
   ModelOption model;
   ProbeFlags probes;
+  MemoryFlags memory;
   std::string budget;
   std::string out;
   std::string formats;
@@ -68,6 +69,8 @@ absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   options.search_probes = flags.search_probes;
   options.held_out_probes = flags.held_out_probes;
   options.threads = flags.model.Threads();
+  BB_ASSIGN_OR_RETURN(options.memory_bytes, flags.memory.Limit());
+  options.spill_directory = flags.memory.spill_directory;
   BB_RETURN_IF_ERROR(options.Validate());
   return options;
 }
@@ -84,7 +87,7 @@ nlohmann::ordered_json SizedMetricsJson(const plans::Plan& plan,
   return json;
 }
 
-nlohmann::ordered_json PlanJson(const plans::Plan& plan, double seconds) {
+nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memory, double seconds) {
   nlohmann::ordered_json json;
   json["size_bytes"] = PlanSizeBytes(plan);
   json["bits_per_weight"] = PlanBitsPerWeight(plan);
@@ -95,6 +98,7 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, double seconds) {
                     {"computed", plan.search().computed()},
                     {"naive", plan.search().naive()},
                     {"seconds", seconds}};
+  json["memory"] = MemoryJson(memory);
   if (!plan.has_held_out()) return json;
   const plans::HeldOut& held_out = plan.held_out();
   // What was emitted comes first; a search result that lost to uniform is shown beside it.
@@ -125,12 +129,14 @@ absl::Status RunPlan(const PlanFlags& flags) {
   BB_RETURN_IF_ERROR(CheckOut(flags.out));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   const absl::Time start = absl::Now();
-  BB_ASSIGN_OR_RETURN(const plans::Plan plan, RunPlanJob(*model, *options, ProcessProgress()));
+  MemoryPlan memory;
+  BB_ASSIGN_OR_RETURN(const plans::Plan plan,
+                      RunPlanJob(*model, *options, ProcessProgress(), &memory));
   ProcessProgress()->End();  // an interruption leaves its phase open
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   BB_RETURN_IF_ERROR(WritePlan(plan, flags.out));
   if (flags.json) {
-    std::printf("%s\n", PlanJson(plan, seconds).dump(2).c_str());
+    std::printf("%s\n", PlanJson(plan, memory, seconds).dump(2).c_str());
   } else {
     std::printf(
         "%s\nwritten to %s (%.0f s)\n", RenderPlan(plan).c_str(), flags.out.c_str(), seconds);
@@ -199,6 +205,7 @@ void AddPlanCommand(CLI::App* app) {
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
   flags->probes.AddTo(command);
+  flags->memory.AddTo(command);
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunPlan(*flags); });
 }

@@ -122,6 +122,12 @@ void ProgressBar::End() {
       absl::StrCat(phase_, ": ", done_, " steps in ", FormatDuration(options_.now_s() - begin_s_)));
 }
 
+void ProgressBar::Message(absl::string_view line) {
+  if (options_.out == nullptr) return;
+  End();
+  WriteLine(std::string(line));
+}
+
 double ProgressBar::Rate(double now) const {
   const auto [since, done_then] = recent_.front();
   if (now - since < kSampleEvery_s || done_ <= done_then) return 0;

@@ -38,6 +38,7 @@ class ProgressBar : public Progress {
   void Begin(absl::string_view phase, int64_t total) override;
   void Update(int64_t done, absl::string_view note) override;
   void End() override;
+  void Message(absl::string_view line) override;
   bool Interrupted() const override { return options_.interrupted && options_.interrupted(); }
 
  private:

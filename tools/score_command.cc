@@ -15,6 +15,7 @@ namespace {
 struct ScoreFlags {
   ModelOption model;
   ProbeFlags probes;
+  MemoryFlags memory;
   std::string scorer;
   int64_t probe_count = 64;
   bool json = false;
@@ -26,17 +27,28 @@ absl::StatusOr<BlockScores> Score(const ScoreFlags& flags, const Model& model) {
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker, ProbeMaker::Create(model, options));
   WorkbenchOptions bench_options;
   bench_options.threads = flags.model.Threads();
+  bench_options.spill_directory = flags.memory.spill_directory;
+  MemoryRequest request;
+  request.calibration_probes = flags.probe_count;
+  request.context = maker->context();
+  request.completion = maker->completion_tokens();
+  request.threads = bench_options.threads;
+  BB_ASSIGN_OR_RETURN(const int64_t limit, flags.memory.Limit());
+  BB_ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(model, request, limit));
+  ProcessProgress()->Message(memory.Describe());
+  bench_options.SetMemory(memory);
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(model, bench_options, maker->context()));
   BB_ASSIGN_OR_RETURN(const auto sequences,
                       maker->Prompts(ProbeRole::kCalibration,
                                      flags.probe_count,
                                      bench->transformer(),
-                                     bench->reference().set(),
+                                     bench->reference(),
                                      bench_options.threads,
-                                     ProcessProgress()));
+                                     ProcessProgress(),
+                                     bench_options.states_bytes));
   return ScoreLim(bench->transformer(),
-                  bench->reference().set(),
+                  bench->reference(),
                   sequences,
                   bench_options.threads,
                   ProcessProgress());
@@ -80,6 +92,7 @@ void AddScoreCommand(CLI::App* app) {
       ->capture_default_str()
       ->check(CLI::Range(1, 1 << 20));
   flags->probes.AddTo(command);
+  flags->memory.AddTo(command);
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunScore(*flags); });
 }

@@ -22,6 +22,9 @@ class Progress {
 
   virtual void End() {}
 
+  // One line worth knowing whatever comes next, e.g. an estimate. Between phases.
+  virtual void Message(absl::string_view /*line*/) {}
+
   // True once the user asked to stop. Long work asks at least once per evaluation, stops as soon as
   // it can do so cleanly and returns the best that it has. Safe to call from any thread.
   virtual bool Interrupted() const { return false; }

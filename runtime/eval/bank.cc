@@ -4,24 +4,36 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
+namespace {
 
-EncodingBank::EncodingBank(const Model& model,
-                           const ReferenceWeights& reference,
-                           const Encoder& encoder,
-                           Activations activations,
-                           int64_t max_bytes)
-    : model_(model),
-      reference_(reference),
-      encoder_(encoder),
-      activations_(activations),
-      max_bytes_(max_bytes) {}
+int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
+
+std::vector<ComponentFormat> ListOf(const Assignment& assignment) {
+  std::vector<ComponentFormat> list;
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    list.push_back({static_cast<ComponentId>(c), assignment[c]});
+  }
+  return list;
+}
+
+int64_t BytesOf(const std::optional<Encoding>& encoding) {
+  return encoding.has_value() ? static_cast<int64_t>(encoding->bytes.size()) : 0;
+}
+
+}  // namespace
+
+absl::StatusOr<WeightLease> AssignmentWeights::Pin(int first, int end, int threads) {
+  return bank_->Pin(assignment_, round_activations_, first, end, threads);
+}
+
+EncodingBank::EncodingBank(const Model& model, const Encoder& encoder, const BankOptions& options)
+    : model_(model), encoder_(encoder), options_(options), spill_(options.spill_directory) {}
 
 Format EncodingBank::StoredFormat(ComponentId component) const {
   return DTypeFormat(model_.Weight(component).dtype);
@@ -35,7 +47,41 @@ Assignment EncodingBank::StoredAssignment() const {
   return assignment;
 }
 
-absl::Status EncodingBank::Prepare(std::span<const ComponentFormat> wanted, int threads) {
+EncodingBank::Counts EncodingBank::counts() const {
+  Counts counts = counts_;
+  counts.spilled_bytes = spill_.size();
+  return counts;
+}
+
+int64_t EncodingBank::PanelBytes(const ComponentFormat& what) const {
+  const auto& [id, format] = what;
+  const Component& component = model_.component(id);
+  const bool stored = format == StoredFormat(id);
+  const WeightUse use = UseOf(model_, id);
+  int64_t bytes = 0;
+  if (use != WeightUse::kProduct && !stored) {
+    bytes += SizeBytes(format, component.rows, component.cols);
+  }
+  if (use == WeightUse::kRows) return bytes;
+  const int64_t rows = RoundUp(component.rows, kPanelWidth);
+  const int64_t cols = RoundUp(component.cols, kInputPad);
+  if (!format.IsInteger() || options_.activations == Activations::kF32) {
+    return bytes + rows * cols * 4;
+  }
+  // Codes of two bytes, and a float scale for every group or part of one that is summed at once.
+  // Flush groups of odd sizes can be smaller; group sizes are powers of two.
+  const int64_t group = std::min<int64_t>(format.GroupSize(component.cols), kMaxFlush);
+  return bytes + rows * (cols * 2 + RoundUp(cols, group) / group * 4);
+}
+
+absl::Status EncodingBank::Prepare(const Assignment& assignment, int threads, Progress* progress) {
+  CHECK_EQ(assignment.size(), model_.components().size());
+  return Prepare(ListOf(assignment), threads, progress);
+}
+
+absl::Status EncodingBank::Prepare(std::span<const ComponentFormat> wanted,
+                                   int threads,
+                                   Progress* progress) {
   std::vector<ComponentFormat> missing;
   for (const ComponentFormat& want : wanted) {
     if (want.format != StoredFormat(want.component) && !entries_.contains(want)) {
@@ -45,64 +91,196 @@ absl::Status EncodingBank::Prepare(std::span<const ComponentFormat> wanted, int 
   std::sort(missing.begin(), missing.end());
   missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
 
-  std::vector<absl::StatusOr<std::unique_ptr<ComponentWeights>>> made(missing.size());
-  ParallelFor(threads, static_cast<int64_t>(missing.size()), [&](int64_t i, int) {
-    const auto& [component, format] = missing[i];
-    absl::StatusOr<Encoding> encoding = encoder_.Encode(model_.Weight(component), format);
-    if (!encoding.ok()) {
-      made[i] = absl::Status(encoding.status().code(),
-                             absl::StrCat(model_.component(component).name,
-                                          " in ",
-                                          format.Name(),
-                                          ": ",
-                                          encoding.status().message()));
-      return;
+  // A few at a time: what is done can be put aside before the next are made.
+  const size_t at_once = static_cast<size_t>(threads);
+  for (size_t begin = 0; begin < missing.size(); begin += at_once) {
+    if (progress->Interrupted()) return absl::CancelledError("interrupted");
+    const size_t count = std::min(at_once, missing.size() - begin);
+    int64_t bytes = 0;
+    for (size_t i = begin; i < begin + count; ++i) {
+      const Component& component = model_.component(missing[i].component);
+      bytes += SizeBytes(missing[i].format, component.rows, component.cols);
     }
-    made[i] = std::make_unique<ComponentWeights>(
-        *std::move(encoding),
-        activations_,
-        model_.component(component).kind == ComponentKind::kEmbedding);
-  });
-  for (size_t i = 0; i < missing.size(); ++i) {
-    BB_RETURN_IF_ERROR(made[i].status());
-    held_bytes_ += (*made[i])->bytes();
-    entries_[missing[i]] = {*std::move(made[i]), ++clock_};
+    BB_RETURN_IF_ERROR(MakeRoom(bytes));
+    std::vector<absl::StatusOr<Encoding>> made(count);
+    ParallelFor(threads, static_cast<int64_t>(count), [&](int64_t i, int) {
+      const auto& [component, format] = missing[begin + i];
+      made[i] = encoder_.Encode(model_.Weight(component), format);
+    });
+    for (size_t i = 0; i < count; ++i) {
+      const auto& [component, format] = missing[begin + i];
+      if (!made[i].ok()) {
+        return absl::Status(made[i].status().code(),
+                            absl::StrCat(model_.component(component).name,
+                                         " in ",
+                                         format.Name(),
+                                         ": ",
+                                         made[i].status().message()));
+      }
+      Entry& entry = entries_[missing[begin + i]];
+      entry.encoding = *std::move(made[i]);
+      entry.last_use = ++clock_;
+      held_bytes_ += BytesOf(entry.encoding);
+      ++counts_.encoded;
+    }
   }
   return absl::OkStatus();
 }
 
-const ComponentWeights* EncodingBank::Get(ComponentId component, const Format& format) {
-  if (format == StoredFormat(component)) return &reference_.component(component);
-  const auto entry = entries_.find({component, format});
-  CHECK(entry != entries_.end()) << "component " << component << " was not prepared";
-  entry->second.last_use = ++clock_;
-  return entry->second.weights.get();
+absl::StatusOr<Encoding> EncodingBank::ReadBack(const ComponentFormat& what,
+                                                const Entry& entry) const {
+  CHECK(entry.spilled_at.has_value());
+  const Component& component = model_.component(what.component);
+  Encoding encoding{what.format, component.rows, component.cols, {}};
+  encoding.bytes.resize(SizeBytes(what.format, component.rows, component.cols));
+  BB_RETURN_IF_ERROR(spill_.Read(*entry.spilled_at, encoding.bytes));
+  return encoding;
 }
 
-absl::StatusOr<WeightSet> EncodingBank::Weights(const Assignment& assignment, int threads) {
-  CHECK_EQ(assignment.size(), model_.components().size());
-  std::vector<ComponentFormat> wanted;
-  for (size_t c = 0; c < assignment.size(); ++c) {
-    wanted.push_back({static_cast<ComponentId>(c), assignment[c]});
+absl::StatusOr<Encoding> EncodingBank::Encoded(const ComponentFormat& what) {
+  if (what.format == StoredFormat(what.component)) {
+    return encoder_.Encode(model_.Weight(what.component), what.format);  // a copy of its bytes
   }
-  BB_RETURN_IF_ERROR(Prepare(wanted, threads));
-  WeightSet set;
-  for (const ComponentFormat& want : wanted)
-    set.components.push_back(Get(want.component, want.format));
-  return set;
+  Progress silent;
+  BB_RETURN_IF_ERROR(Prepare({&what, 1}, 1, &silent));
+  const Entry& entry = entries_.at(what);
+  if (entry.encoding.has_value()) return *entry.encoding;
+  return ReadBack(what, entry);
 }
 
-void EncodingBank::Trim(const Assignment& keep) {
-  while (held_bytes_ > max_bytes_) {
-    auto oldest = entries_.end();
-    for (auto it = entries_.begin(); it != entries_.end(); ++it) {
-      const auto& [component, format] = it->first;
-      if (component < static_cast<ComponentId>(keep.size()) && keep[component] == format) continue;
-      if (oldest == entries_.end() || it->second.last_use < oldest->second.last_use) oldest = it;
+absl::StatusOr<std::unique_ptr<ComponentWeights>> EncodingBank::Make(const ComponentFormat& what,
+                                                                     const Entry& entry) const {
+  if (what.format == StoredFormat(what.component)) {
+    return std::make_unique<ComponentWeights>(model_, what.component);
+  }
+  const WeightUse use = UseOf(model_, what.component);
+  if (entry.encoding.has_value()) {
+    return std::make_unique<ComponentWeights>(*entry.encoding, options_.activations, use);
+  }
+  BB_ASSIGN_OR_RETURN(const Encoding encoding, ReadBack(what, entry));
+  return std::make_unique<ComponentWeights>(encoding, options_.activations, use);
+}
+
+absl::Status EncodingBank::MakeRoom(int64_t bytes) {
+  while (held_bytes_ + bytes > options_.max_bytes) {
+    Entry* idle = nullptr;     // panels that the running pass does not need, the oldest
+    Entry* encoded = nullptr;  // the oldest encoding in memory
+    Entry* needed = nullptr;   // panels that the running pass needs last
+    for (auto& [what, entry] : entries_) {
+      if (entry.encoding.has_value() &&
+          (encoded == nullptr || entry.last_use < encoded->last_use)) {
+        encoded = &entry;
+      }
+      if (entry.weights == nullptr || entry.pins > 0) continue;
+      if (entry.needed_at == pin_clock_) {
+        if (needed == nullptr || entry.last_use > needed->last_use) needed = &entry;
+      } else if (idle == nullptr || entry.last_use < idle->last_use) {
+        idle = &entry;
+      }
     }
-    if (oldest == entries_.end()) return;
-    held_bytes_ -= oldest->second.weights->bytes();
-    entries_.erase(oldest);
+    if (idle == nullptr && encoded != nullptr) {
+      if (!encoded->spilled_at.has_value()) {
+        BB_ASSIGN_OR_RETURN(encoded->spilled_at, spill_.Append(encoded->encoding->bytes));
+      }
+      held_bytes_ -= BytesOf(encoded->encoding);
+      encoded->encoding.reset();
+      continue;
+    }
+    Entry* const dropped = idle != nullptr ? idle : needed;
+    if (dropped == nullptr) return absl::OkStatus();
+    held_bytes_ -= dropped->weights->bytes();
+    dropped->weights.reset();
+  }
+  return absl::OkStatus();
+}
+
+std::vector<ComponentFormat> EncodingBank::OfStage(const Assignment& assignment, int stage) const {
+  std::vector<ComponentFormat> list;
+  for (const ComponentId id : StageComponents(stage, model_.config())) {
+    list.push_back({id, assignment[id]});
+  }
+  return list;
+}
+
+absl::StatusOr<WeightLease> EncodingBank::Pin(
+    const Assignment& assignment, bool round_activations, int first, int end, int threads) {
+  CHECK(0 <= first && first < end && end <= NumStages(model_.config()));
+  CHECK_EQ(assignment.size(), model_.components().size());
+  ++pin_clock_;
+  std::vector<ComponentFormat> all;
+  for (int stage = first; stage < end; ++stage) {
+    for (const ComponentFormat& what : OfStage(assignment, stage)) all.push_back(what);
+  }
+  Progress silent;
+  BB_RETURN_IF_ERROR(Prepare(all, threads, &silent));
+  for (const ComponentFormat& what : all) entries_[what].needed_at = pin_clock_;
+
+  // As many stages as fit, what is pinned already included; at least one.
+  std::vector<ComponentFormat> pinned;
+  int64_t bytes = 0;
+  for (const auto& [what, entry] : entries_) {
+    if (entry.pins > 0) bytes += entry.weights->bytes();
+  }
+  int stage = first;
+  for (; stage < end; ++stage) {
+    const std::vector<ComponentFormat> wanted = OfStage(assignment, stage);
+    int64_t more = 0;
+    for (const ComponentFormat& what : wanted) {
+      if (entries_[what].pins == 0) more += PanelBytes(what);
+    }
+    if (stage > first && bytes + more > options_.max_bytes) break;
+    bytes += more;
+    for (const ComponentFormat& what : wanted) {
+      ++entries_[what].pins;
+      pinned.push_back(what);
+    }
+  }
+  if (absl::Status status = MakeWeights(pinned, threads); !status.ok()) {
+    Unpin(pinned);
+    return status;
+  }
+  WeightSet set;
+  set.components.resize(assignment.size());
+  set.round_activations = round_activations;
+  for (const ComponentFormat& what : pinned) {
+    set.components[what.component] = entries_[what].weights.get();
+  }
+  return WeightLease(std::move(set), stage, [this, pinned = std::move(pinned)] { Unpin(pinned); });
+}
+
+absl::Status EncodingBank::MakeWeights(const std::vector<ComponentFormat>& pinned, int threads) {
+  std::vector<Entries::iterator> missing;
+  int64_t bytes = 0;
+  for (const ComponentFormat& what : pinned) {
+    const auto it = entries_.find(what);
+    if (it->second.weights != nullptr) continue;
+    if (std::find(missing.begin(), missing.end(), it) != missing.end()) continue;
+    missing.push_back(it);
+    bytes += PanelBytes(what);
+  }
+  if (missing.empty()) return absl::OkStatus();
+  BB_RETURN_IF_ERROR(MakeRoom(bytes));
+  std::vector<absl::Status> statuses(missing.size());
+  ParallelFor(threads, static_cast<int64_t>(missing.size()), [&](int64_t i, int) {
+    auto& [what, entry] = *missing[i];
+    auto made = Make(what, entry);
+    if (made.ok()) entry.weights = *std::move(made);
+    statuses[i] = made.status();
+  });
+  for (size_t i = 0; i < missing.size(); ++i) {
+    if (!statuses[i].ok()) continue;
+    held_bytes_ += missing[i]->second.weights->bytes();
+    ++counts_.packed;
+  }
+  for (const absl::Status& status : statuses) BB_RETURN_IF_ERROR(status);
+  return absl::OkStatus();
+}
+
+void EncodingBank::Unpin(const std::vector<ComponentFormat>& pinned) {
+  for (const ComponentFormat& what : pinned) {
+    Entry& entry = entries_[what];
+    --entry.pins;
+    entry.last_use = ++clock_;
   }
 }
 

@@ -4,58 +4,129 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "runtime/base/progress.h"
 #include "runtime/eval/assignment.h"
+#include "runtime/eval/spill_file.h"
 #include "runtime/model/weights.h"
 #include "runtime/tensor/encoder.h"
 
 namespace bitbudget {
 
-// Encodes and packs every (component, format) once. Not thread-safe; the weights it hands out are.
+class EncodingBank;
+
+// The weights of an assignment, from a bank that outlives it.
+class AssignmentWeights : public WeightSource {
+ public:
+  AssignmentWeights(EncodingBank* bank, Assignment assignment, bool round_activations = false)
+      : bank_(bank), assignment_(std::move(assignment)), round_activations_(round_activations) {}
+
+  const Assignment& assignment() const { return assignment_; }
+  absl::StatusOr<WeightLease> Pin(int first, int end, int threads) override;
+
+ private:
+  EncodingBank* bank_;
+  Assignment assignment_;
+  bool round_activations_;
+};
+
+struct BankOptions {
+  Activations activations = Activations::kInt16;
+  // Memory for encodings and panels together. What is pinned at one time is exempt: one stage's
+  // weights must fit whatever this says.
+  int64_t max_bytes = int64_t{4} << 30;
+  // Where encodings go that memory has no room for.
+  std::string spill_directory = "/tmp";
+};
+
+// Owns everything that can be run: for every (component, format) that was asked for the encoding,
+// made once, and the panels that execute it, made when a stage needs them. A format that is the
+// checkpoint's own stands for the unmodified weights; these have no encoding, their panels are made
+// from the mapped checkpoint. When memory is short, go first: panels that the running pass does not
+// need any more (least recently used first), then encodings (to a file, from where panels are made
+// just as well), then panels that the running pass will need last. So what fits stays, and a
+// sequence of passes over more than fits finds part of it there. Not thread-safe; what a lease
+// holds is shareable.
 class EncodingBank {
  public:
-  // All arguments outlive the bank. `max_bytes` bounds what Trim() leaves.
-  EncodingBank(const Model& model,
-               const ReferenceWeights& reference,
-               const Encoder& encoder,
-               Activations activations,
-               int64_t max_bytes = int64_t{4} << 30);
+  // The model and the encoder outlive the bank.
+  EncodingBank(const Model& model, const Encoder& encoder, const BankOptions& options);
 
-  // Makes the given weights ready, encoding on up to `threads` threads. A format that is the
-  // checkpoint's own stands for the unmodified weights.
-  absl::Status Prepare(std::span<const ComponentFormat> wanted, int threads);
+  // Encodes what was not encoded yet, on up to `threads` threads. kInvalidArgument when a component
+  // cannot be encoded in its format (naming both), kCancelled when `progress` was interrupted, or
+  // the errors of SpillFile.
+  absl::Status Prepare(std::span<const ComponentFormat> wanted, int threads, Progress* progress);
+  absl::Status Prepare(const Assignment& assignment, int threads, Progress* progress);
 
-  // REQUIRES: prepared and not trimmed since.
-  const ComponentWeights* Get(ComponentId component, const Format& format);
+  // Sources of weights. What was not prepared is when it is pinned.
+  AssignmentWeights Weights(const Assignment& assignment) { return {this, assignment}; }
+  AssignmentWeights Reference() { return {this, StoredAssignment()}; }
 
-  // The weights of a whole assignment, prepared.
-  absl::StatusOr<WeightSet> Weights(const Assignment& assignment, int threads);
+  // A copy of an encoding, made if need be.
+  absl::StatusOr<Encoding> Encoded(const ComponentFormat& what);
 
-  // Frees the least recently used weights that `keep` does not need until at most max_bytes are
-  // held. Pointers to freed weights become invalid.
-  void Trim(const Assignment& keep);
+  // Pins the weights of some stages of an assignment: WeightSource::Pin.
+  absl::StatusOr<WeightLease> Pin(
+      const Assignment& assignment, bool round_activations, int first, int end, int threads);
 
   // The format that the checkpoint stores a component in.
   Format StoredFormat(ComponentId component) const;
   // Every component in its stored format: the reference as an assignment.
   Assignment StoredAssignment() const;
 
+  const Model& model() const { return model_; }
+  Activations activations() const { return options_.activations; }
+
+  // What was done so far.
+  struct Counts {
+    int64_t encoded = 0;  // encodings made
+    int64_t packed = 0;   // panels made
+    int64_t spilled_bytes = 0;
+  };
+  Counts counts() const;
+  // Memory held in encodings and panels.
+  int64_t held_bytes() const { return held_bytes_; }
+  // Memory that the panels of a component in a format take, as far as it can be told before they
+  // are made: an upper bound.
+  int64_t PanelBytes(const ComponentFormat& what) const;
+
  private:
   struct Entry {
+    // Of a format that is not the stored one, from Prepare on: in memory, on disk, or both.
+    std::optional<Encoding> encoding;
+    std::optional<int64_t> spilled_at;
     std::unique_ptr<ComponentWeights> weights;
+    int pins = 0;
     int64_t last_use = 0;
+    int64_t needed_at = 0;  // the last Pin() whose pass needs it
   };
+  using Entries = std::map<ComponentFormat, Entry>;
+
+  std::vector<ComponentFormat> OfStage(const Assignment& assignment, int stage) const;
+  // Frees memory until `bytes` more fit, or nothing can go.
+  absl::Status MakeRoom(int64_t bytes);
+  // Makes what is missing of what was just pinned.
+  absl::Status MakeWeights(const std::vector<ComponentFormat>& pinned, int threads);
+  absl::StatusOr<std::unique_ptr<ComponentWeights>> Make(const ComponentFormat& what,
+                                                         const Entry& entry) const;
+  absl::StatusOr<Encoding> ReadBack(const ComponentFormat& what, const Entry& entry) const;
+  void Unpin(const std::vector<ComponentFormat>& pinned);
 
   const Model& model_;
-  const ReferenceWeights& reference_;
   const Encoder& encoder_;
-  Activations activations_;
-  int64_t max_bytes_;
-  std::map<ComponentFormat, Entry> entries_;
+  const BankOptions options_;
+  Entries entries_;
+  SpillFile spill_;
   int64_t held_bytes_ = 0;
   int64_t clock_ = 0;
+  int64_t pin_clock_ = 0;
+  Counts counts_;
 };
 
 }  // namespace bitbudget

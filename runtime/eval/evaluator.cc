@@ -3,10 +3,9 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <cstring>
+#include <optional>
 
 #include "absl/status/status.h"
-#include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/table.h"
 #include "runtime/model/generate.h"
@@ -23,7 +22,7 @@ Evaluator::Evaluator(const Transformer& transformer,
       bank_(bank),
       options_(options),
       progress_(progress),
-      scratch_(options.threads) {
+      runner_(options.threads) {
   const ModelConfig& config = transformer.model().config();
   const int stages = NumStages(config);
   const int64_t stage_bytes =
@@ -33,68 +32,57 @@ Evaluator::Evaluator(const Transformer& transformer,
          (stages - 1 + cache_stride_ - 1) / cache_stride_ * stage_bytes > options.max_cache_bytes) {
     ++cache_stride_;
   }
-  cache_.resize(reference.batches().size());
-  for (auto& batch : cache_) batch.resize(stages);
+  cache_.resize(stages);
 }
 
 absl::Status Evaluator::SetIncumbent(const Assignment& assignment) {
-  BB_ASSIGN_OR_RETURN(const WeightSet weights, bank_->Weights(assignment, options_.threads));
+  return Replace(Assignment(assignment), 0, {.load = false, .save = true});
+}
+
+absl::Status Evaluator::Commit(std::span<const ComponentFormat> delta) {
+  CHECK(!incumbent_.empty()) << "SetIncumbent comes first";
+  return Replace(WithDelta(incumbent_, delta), FirstAffected(delta), {.load = true, .save = true});
+}
+
+absl::Status Evaluator::Replace(Assignment assignment, int first_stage, CacheUse cache) {
+  // What cannot be encoded leaves the incumbent as it is.
+  const absl::Status prepared = bank_->Prepare(assignment, options_.threads, progress_);
+  if (!prepared.ok() && !absl::IsCancelled(prepared)) return prepared;
   // The cache is overwritten from here on; until that is done nothing can use it.
-  Assignment next = assignment;
   incumbent_.clear();
-  BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(weights, 0, /*use_cache=*/false, true));
-  incumbent_ = std::move(next);
+  BB_RETURN_IF_ERROR(prepared);
+  AssignmentWeights weights = bank_->Weights(assignment);
+  BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(&weights, first_stage, cache, {0, probe_count()}));
+  incumbent_ = std::move(assignment);
   incumbent_evaluation_ = std::move(evaluation);
-  bank_->Trim(incumbent_);
   return absl::OkStatus();
 }
 
 absl::StatusOr<Evaluation> Evaluator::Evaluate(std::span<const ComponentFormat> delta,
                                                ProbeRange range) {
   CHECK(!incumbent_.empty()) << "SetIncumbent comes first";
-  BB_ASSIGN_OR_RETURN(const WeightSet weights,
-                      bank_->Weights(WithDelta(incumbent_, delta), options_.threads));
-  BB_ASSIGN_OR_RETURN(Evaluation evaluation,
-                      Run(weights, FirstAffected(delta), /*use_cache=*/true, false));
-  bank_->Trim(incumbent_);
-  return Evaluation(evaluation.begin() + range.first,
-                    evaluation.begin() + range.first + range.count);
-}
-
-absl::Status Evaluator::Commit(std::span<const ComponentFormat> delta) {
-  CHECK(!incumbent_.empty()) << "SetIncumbent comes first";
-  Assignment assignment = WithDelta(incumbent_, delta);
-  BB_ASSIGN_OR_RETURN(const WeightSet weights, bank_->Weights(assignment, options_.threads));
-  absl::StatusOr<Evaluation> evaluation = Run(weights, FirstAffected(delta), true, true);
-  if (!evaluation.ok()) {
-    // The cache is partly overwritten; without an incumbent nothing can use it.
-    incumbent_.clear();
-    return evaluation.status();
-  }
-  incumbent_ = std::move(assignment);
-  incumbent_evaluation_ = *std::move(evaluation);
-  bank_->Trim(incumbent_);
-  return absl::OkStatus();
+  BB_RETURN_IF_ERROR(bank_->Prepare(delta, options_.threads, progress_));
+  AssignmentWeights weights = bank_->Weights(WithDelta(incumbent_, delta));
+  return Run(&weights, FirstAffected(delta), {.load = true, .save = false}, range);
 }
 
 absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(const Assignment& assignment) {
-  BB_ASSIGN_OR_RETURN(const WeightSet weights, bank_->Weights(assignment, options_.threads));
-  BB_ASSIGN_OR_RETURN(Evaluation evaluation, Run(weights, 0, false, false));
-  return evaluation;
+  BB_RETURN_IF_ERROR(bank_->Prepare(assignment, options_.threads, progress_));
+  AssignmentWeights weights = bank_->Weights(assignment);
+  return Run(&weights, 0, {.load = false, .save = false}, {0, probe_count()});
 }
 
-absl::StatusOr<Evaluation> Evaluator::NoiseFloor(const ReferenceWeights& reference_weights) {
-  WeightSet weights = reference_weights.set();
-  weights.round_activations = true;
-  return Run(weights, 0, false, false);
+absl::StatusOr<Evaluation> Evaluator::NoiseFloor() {
+  AssignmentWeights weights(bank_, bank_->StoredAssignment(), /*round_activations=*/true);
+  return Run(&weights, 0, {.load = false, .save = false}, {0, probe_count()});
 }
 
 int64_t Evaluator::probe_count() const { return static_cast<int64_t>(reference_.probes().size()); }
 
 double Evaluator::CostOf(std::optional<std::span<const ComponentFormat>> delta,
                          ProbeRange range) const {
-  int64_t rows = 0;
-  for (int64_t i = 0; i < range.count; ++i) rows += reference_.probes()[range.first + i].rows();
+  const int64_t rows =
+      reference_.FirstRow(range.first + range.count) - reference_.FirstRow(range.first);
   const int last_stage = NumStages(transformer_.model().config()) - 1;
   const int first_stage = delta.has_value() ? std::max(FirstAffected(*delta), 1) : 1;
   return static_cast<double>(rows * (last_stage - first_stage)) / 2;
@@ -109,100 +97,117 @@ int Evaluator::FirstAffected(std::span<const ComponentFormat> delta) const {
   return first;
 }
 
-absl::StatusOr<Evaluation> Evaluator::Run(const WeightSet& weights,
+int Evaluator::StartStage(int first_stage) const {
+  while (first_stage > 1 && !IsCached(first_stage)) --first_stage;
+  return first_stage;
+}
+
+absl::StatusOr<Evaluation> Evaluator::Run(WeightSource* weights,
                                           int first_stage,
-                                          bool use_cache,
-                                          bool save_cache) {
-  if (use_cache) {
-    while (first_stage > 1 && !IsCached(first_stage)) --first_stage;
+                                          CacheUse cache,
+                                          ProbeRange range) {
+  CHECK(range.first >= 0 && range.count >= 0 && range.first + range.count <= probe_count());
+  if (range.count == 0) return Evaluation();
+  const int64_t width = transformer_.model().config().hidden_size;
+  const int start = cache.load ? StartStage(first_stage) : 0;
+  const int head = NumStages(transformer_.model().config()) - 1;
+  const int64_t row_offset = reference_.FirstRow(range.first);
+  if (cache.save) {
+    for (int stage = std::max(start, 1); stage <= head; ++stage) {
+      if (IsCached(stage)) cache_[stage].Resize(reference_.total_rows() * width);
+    }
   }
-  Evaluation evaluation(reference_.probes().size());
-  ParallelFor(
-      options_.threads,
-      static_cast<int64_t>(reference_.batches().size()),
-      [&](int64_t batch, int worker) {
-        if (progress_->Interrupted()) return;
-        RunBatch(
-            weights, batch, first_stage, use_cache, save_cache, &scratch_[worker], &evaluation);
-      });
-  if (progress_->Interrupted()) return absl::CancelledError("interrupted");
+
+  std::vector<int64_t> rows;
+  for (int64_t i = 0; i < range.count; ++i) {
+    rows.push_back(reference_.probes()[range.first + i].rows());
+  }
+  const std::vector<Batch> batches = MakeBatches(rows);
+  x_.Resize((batches.back().first_row + batches.back().rows) * width);
+  Evaluation evaluation(static_cast<size_t>(range.count));
+  const WeightSet* reference_head = nullptr;
+
+  const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
+    const Batch& batch = batches[item];
+    float* x = x_.data() + batch.first_row * width;
+    const int64_t cached = (row_offset + batch.first_row) * width;
+    if (stage == start && stage > 0) {
+      std::copy_n(cache_[stage].data() + cached, batch.rows * width, x);
+    } else if (cache.save && stage > 0 && IsCached(stage)) {
+      std::copy_n(x, batch.rows * width, cache_[stage].data() + cached);
+    }
+    const int64_t first = range.first + batch.first;
+    if (stage < head) {
+      const std::span<const Probe> probes(reference_.probes().data() + first,
+                                          static_cast<size_t>(batch.count));
+      RunProbes(transformer_, stage, set, probes, x, &scratch->workspace);
+      return;
+    }
+    for (int64_t i = first; i < first + batch.count; ++i) {
+      const int64_t row = reference_.FirstRow(i) - row_offset + reference_.probes()[i].prompt - 1;
+      evaluation[i - range.first] = Score(i, set, reference_head, x_.data() + row * width, scratch);
+    }
+  };
+  const auto run = [&](int from, int to) {
+    return from == to ? absl::OkStatus()
+                      : runner_.Run(weights,
+                                    from,
+                                    to,
+                                    static_cast<int64_t>(batches.size()),
+                                    progress_,
+                                    /*report=*/false,
+                                    body);
+  };
+  if (reference_.keeps_logits()) {
+    BB_RETURN_IF_ERROR(run(start, head + 1));
+    return evaluation;
+  }
+  // The reference's head is needed beside the candidate's.
+  BB_RETURN_IF_ERROR(run(start, head));
+  BB_ASSIGN_OR_RETURN(const WeightLease lease,
+                      reference_.weights()->Pin(head, head + 1, options_.threads));
+  reference_head = &lease.set();
+  BB_RETURN_IF_ERROR(run(head, head + 1));
   return evaluation;
 }
 
-void Evaluator::RunBatch(const WeightSet& weights,
-                         int64_t batch,
-                         int first_stage,
-                         bool use_cache,
-                         bool save_cache,
-                         ForwardScratch* scratch,
-                         Evaluation* out) {
-  const ProbeBatch& rows = reference_.batches()[batch];
-  const std::span<const Probe> probes(reference_.probes().data() + rows.first,
-                                      static_cast<size_t>(rows.count));
-  std::vector<AlignedBuffer<float>>& cache = cache_[batch];
-  if (first_stage == 0) {
-    EmbedBatch(transformer_, weights, probes, &scratch->x);
-    first_stage = 1;
-  } else {
-    CHECK(use_cache);
-    const AlignedBuffer<float>& cached = cache[first_stage];
-    scratch->x.Resize(cached.size());
-    std::memcpy(
-        scratch->x.data(), cached.data(), static_cast<size_t>(cached.size()) * sizeof(float));
-  }
-  const auto save = [&](int stage) {
-    if (!save_cache || !IsCached(stage)) return;
-    cache[stage].Resize(scratch->x.size());
-    std::memcpy(cache[stage].data(),
-                scratch->x.data(),
-                static_cast<size_t>(scratch->x.size()) * sizeof(float));
-  };
-  RunBlockStages(
-      transformer_, weights, probes, first_stage, scratch->x.data(), &scratch->workspace, save);
-
-  int64_t row = 0;
-  const int64_t width = transformer_.model().config().hidden_size;
-  for (int64_t i = 0; i < rows.count; ++i) {
-    const Probe& probe = probes[i];
-    (*out)[rows.first + i] = Score(probe,
-                                   rows.first + i,
-                                   weights,
-                                   scratch->x.data() + (row + probe.prompt - 1) * width,
-                                   scratch);
-    row += probe.rows();
-  }
-}
-
-ProbeResult Evaluator::Score(const Probe& probe,
-                             int64_t index,
-                             const WeightSet& weights,
+ProbeResult Evaluator::Score(int64_t index,
+                             const WeightSet& head,
+                             const WeightSet* reference_head,
                              const float* x,
                              ForwardScratch* scratch) const {
   const ModelConfig& config = transformer_.model().config();
   const int64_t vocab = config.vocab_size;
-  const int64_t tokens = probe.completion();
-  scratch->logits.Resize(tokens * vocab);
-  transformer_.Logits(
-      weights, x, config.hidden_size, tokens, scratch->logits.data(), &scratch->workspace);
-  const std::span<const float> reference_logits =
-      reference_.Logits(index, &scratch->reference_logits, &scratch->workspace);
-  const std::span<const double> reference_lse = reference_.LogSumExp(index);
-
+  const Probe& probe = reference_.probes()[index];
   ProbeResult result;
-  result.tokens = static_cast<int>(tokens);
+  result.tokens = static_cast<int>(probe.completion());
   result.fdt = result.tokens;
-  for (int64_t t = 0; t < tokens; ++t) {
-    const std::span<const float> logits(scratch->logits.data() + t * vocab,
-                                        static_cast<size_t>(vocab));
-    const int32_t expected = probe.tokens[probe.prompt + t];
-    if (ArgMax(logits) != expected) {
-      if (result.sdt == 0) result.fdt = static_cast<int>(t);
-      ++result.sdt;
+  for (int64_t first = 0; first < probe.completion(); first += kLogitRows) {
+    const int64_t count = std::min(kLogitRows, probe.completion() - first);
+    scratch->logits.Resize(count * vocab);
+    transformer_.Logits(head,
+                        x + first * config.hidden_size,
+                        config.hidden_size,
+                        count,
+                        scratch->logits.data(),
+                        &scratch->workspace);
+    const std::span<const float> reference_logits = reference_.Logits(
+        index, first, count, reference_head, &scratch->reference_logits, &scratch->workspace);
+    const std::span<const double> reference_lse =
+        reference_.LogSumExp(index).subspan(static_cast<size_t>(first));
+    for (int64_t t = 0; t < count; ++t) {
+      const std::span<const float> logits(scratch->logits.data() + t * vocab,
+                                          static_cast<size_t>(vocab));
+      const int32_t expected = probe.tokens[probe.prompt + first + t];
+      if (ArgMax(logits) != expected) {
+        if (result.sdt == 0) result.fdt = static_cast<int>(first + t);
+        ++result.sdt;
+      }
+      const double lse = Kernels().log_sum_exp(logits.data(), vocab);
+      result.nll_sum += BoundedNats(lse - static_cast<double>(logits[expected]));
+      result.kl_sum += BoundedNats(Kernels().kl_divergence(
+          reference_logits.data() + t * vocab, reference_lse[t], logits.data(), lse, vocab));
     }
-    const double lse = Kernels().log_sum_exp(logits.data(), vocab);
-    result.nll_sum += BoundedNats(lse - static_cast<double>(logits[expected]));
-    result.kl_sum += BoundedNats(Kernels().kl_divergence(
-        reference_logits.data() + t * vocab, reference_lse[t], logits.data(), lse, vocab));
   }
   return result;
 }

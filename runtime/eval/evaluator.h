@@ -9,8 +9,8 @@
 #include "runtime/base/progress.h"
 #include "runtime/eval/bank.h"
 #include "runtime/eval/candidate_evaluator.h"
-#include "runtime/eval/forward.h"
 #include "runtime/eval/reference.h"
+#include "runtime/model/forward.h"
 
 namespace bitbudget {
 
@@ -53,28 +53,29 @@ class Evaluator : public CandidateEvaluator {
 
   // The reference compared with itself with its activations rounded to int16: what the runtime's
   // own numerics contribute, below which differences cannot be measured.
-  absl::StatusOr<Evaluation> NoiseFloor(const ReferenceWeights& reference_weights);
+  absl::StatusOr<Evaluation> NoiseFloor();
 
  private:
-  // One pass from `first_stage`. `use_cache`: start from the incumbent's cached stream;
-  // `save_cache`: store the stream of the stages that are run.
-  absl::StatusOr<Evaluation> Run(const WeightSet& weights,
+  // What a pass does besides: the incumbent's streams are used where a pass starts, or not; they
+  // are replaced by those of the pass, or not.
+  struct CacheUse {
+    bool load = false;
+    bool save = false;
+  };
+  absl::Status Replace(Assignment assignment, int first_stage, CacheUse cache);
+  absl::StatusOr<Evaluation> Run(WeightSource* weights,
                                  int first_stage,
-                                 bool use_cache,
-                                 bool save_cache);
-  void RunBatch(const WeightSet& weights,
-                int64_t batch,
-                int first_stage,
-                bool use_cache,
-                bool save_cache,
-                ForwardScratch* scratch,
-                Evaluation* out);
-  ProbeResult Score(const Probe& probe,
-                    int64_t index,
-                    const WeightSet& weights,
+                                 CacheUse cache,
+                                 ProbeRange range);
+  // The residual stream x ahead of the head, at the probe's first completion position.
+  ProbeResult Score(int64_t probe,
+                    const WeightSet& head,
+                    const WeightSet* reference_head,
                     const float* x,
                     ForwardScratch* scratch) const;
   bool IsCached(int stage) const { return (stage - 1) % cache_stride_ == 0; }
+  // Where a pass whose first change is at `first_stage` starts.
+  int StartStage(int first_stage) const;
   int FirstAffected(std::span<const ComponentFormat> delta) const;
 
   const Transformer& transformer_;
@@ -86,9 +87,11 @@ class Evaluator : public CandidateEvaluator {
   Assignment incumbent_;
   Evaluation incumbent_evaluation_;
   int cache_stride_ = 1;
-  // cache_[batch][stage]: the residual stream [rows][hidden] ahead of the stage; empty if not kept.
-  std::vector<std::vector<AlignedBuffer<float>>> cache_;
-  std::vector<ForwardScratch> scratch_;
+  // cache_[stage]: the residual stream [rows of all probes][hidden] ahead of the stage; empty if
+  // not kept.
+  std::vector<AlignedBuffer<float>> cache_;
+  AlignedBuffer<float> x_;  // the stream of the running pass
+  StageRunner runner_;
 };
 
 }  // namespace bitbudget

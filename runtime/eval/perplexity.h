@@ -15,9 +15,9 @@ namespace bitbudget {
 // Negative log likelihood of natural text: one result per window with `tokens` and `nll_sum` set
 // (every token but a window's first is predicted from the window's earlier ones), so that
 // Compute(Statistic::kDppl, ...) is the perplexity and its intervals are those of any metric.
-// kCancelled on interruption.
+// kCancelled on interruption, or the errors of the weights.
 absl::StatusOr<Evaluation> MeasureText(const Transformer& transformer,
-                                       const WeightSet& weights,
+                                       WeightSource* weights,
                                        std::span<const std::vector<int32_t>> windows,
                                        int threads,
                                        Progress* progress);

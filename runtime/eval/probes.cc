@@ -192,9 +192,10 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
     ProbeRole role,
     int64_t count,
     const Transformer& transformer,
-    const WeightSet& weights,
+    WeightSource* weights,
     int threads,
-    Progress* progress) const {
+    Progress* progress,
+    int64_t max_kv_bytes) const {
   CHECK_GE(count, 1);
   std::vector<std::vector<int32_t>> prompts;
   if (options_.source != ProbeSource::kModel) {
@@ -254,6 +255,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
   generate.stop_at_eos = false;
   generate.seed = options_.seed;
   generate.threads = threads;
+  generate.max_kv_bytes = max_kv_bytes;
   progress->Begin(absl::StrCat("sampling ", RoleName(role), " probes"), count);
   BB_ASSIGN_OR_RETURN(const std::vector<Generation> sampled,
                       Generate(transformer, weights, prompts, generate, progress));

@@ -60,14 +60,16 @@ class ProbeMaker {
   const std::string& fingerprint() const { return fingerprint_; }
 
   // Up to `count` prompts of a role: fewer when the file has no more (never none: kInvalidArgument
-  // then says how many the file gives). `transformer` and `weights` sample the model's own probes.
-  // REQUIRES: count >= 1.
+  // then says how many the file gives). `transformer` and `weights` sample the model's own probes,
+  // with keys and values in `max_kv_bytes`. REQUIRES: count >= 1.
   absl::StatusOr<std::vector<std::vector<int32_t>>> Prompts(ProbeRole role,
                                                             int64_t count,
                                                             const Transformer& transformer,
-                                                            const WeightSet& weights,
+                                                            WeightSource* weights,
                                                             int threads,
-                                                            Progress* progress) const;
+                                                            Progress* progress,
+                                                            int64_t max_kv_bytes = int64_t{4}
+                                                                                   << 30) const;
 
   // Up to `count` whole windows of natural text of a role; empty unless the source is text.
   std::vector<std::vector<int32_t>> TextWindows(ProbeRole role, int64_t count) const;

@@ -1,48 +1,28 @@
 #include "runtime/eval/reference.h"
 
-#include <cstring>
+#include <glog/logging.h>
+
+#include <algorithm>
 #include <utility>
 
-#include "absl/status/status.h"
-#include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/eval/forward.h"
 #include "runtime/kernels/table.h"
 #include "runtime/model/generate.h"
 
 namespace bitbudget {
-namespace {
-
-// Rows per batch: the kernels are at full speed from a few dozen rows, and small batches spread
-// over threads and leave the caches warm.
-constexpr int64_t kBatchRows = 192;
-
-std::vector<ProbeBatch> MakeBatches(const std::vector<Probe>& probes) {
-  std::vector<ProbeBatch> batches;
-  for (size_t i = 0; i < probes.size(); ++i) {
-    if (batches.empty() || batches.back().rows >= kBatchRows) {
-      batches.push_back({static_cast<int64_t>(i), 0, 0});
-    }
-    ++batches.back().count;
-    batches.back().rows += probes[i].rows();
-  }
-  return batches;
-}
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
     const Transformer& transformer,
-    const ReferenceWeights& weights,
+    WeightSource* weights,
     std::span<const std::vector<int32_t>> prompts,
     const ReferenceOptions& options,
     Progress* progress) {
   GenerateOptions generate;
   generate.max_tokens = options.completion_tokens;
   generate.threads = options.threads;
+  generate.max_kv_bytes = options.max_kv_bytes;
   progress->Begin("reference completions", static_cast<int64_t>(prompts.size()));
   BB_ASSIGN_OR_RETURN(const std::vector<Generation> completions,
-                      Generate(transformer, weights.set(), prompts, generate, progress));
+                      Generate(transformer, weights, prompts, generate, progress));
   progress->End();
 
   std::unique_ptr<ReferenceRun> run(new ReferenceRun(transformer, weights));
@@ -57,74 +37,105 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
     completion_tokens += probe.completion();
     run->probes_.push_back(std::move(probe));
   }
-  run->batches_ = MakeBatches(run->probes_);
+  std::vector<int64_t> rows;
+  run->first_row_.push_back(0);
+  for (const Probe& probe : run->probes_) {
+    rows.push_back(probe.rows());
+    run->first_row_.push_back(run->first_row_.back() + probe.rows());
+  }
 
   const ModelConfig& config = transformer.model().config();
-  const bool keep_logits =
-      completion_tokens * config.vocab_size <= options.max_logits_bytes / int64_t{sizeof(float)};
-  const int64_t probe_count = static_cast<int64_t>(run->probes_.size());
+  const int64_t width = config.hidden_size;
+  const int64_t vocab = config.vocab_size;
+  run->keeps_logits_ =
+      completion_tokens * vocab <= options.max_logits_bytes / int64_t{sizeof(float)};
+  const size_t probe_count = run->probes_.size();
   run->final_x_.resize(probe_count);
   run->logits_.resize(probe_count);
   run->log_sum_exp_.resize(probe_count);
 
-  const int64_t batch_count = static_cast<int64_t>(run->batches_.size());
-  std::vector<ForwardScratch> scratch(options.threads);
-  progress->Begin("reference distributions", batch_count);
-  SharedProgress shared(progress);
-  ParallelFor(options.threads, batch_count, [&](int64_t b, int worker) {
-    if (progress->Interrupted()) return;
-    ForwardScratch& ws = scratch[worker];
-    const ProbeBatch& batch = run->batches_[b];
+  const std::vector<Batch> batches = MakeBatches(rows);
+  const int64_t items = static_cast<int64_t>(batches.size());
+  const int stages = NumStages(config);
+  AlignedBuffer<float> x(run->total_rows() * width);
+  StageRunner runner(options.threads);
+  progress->Begin("reference distributions", items * stages);
+  const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
+    const Batch& batch = batches[item];
     const std::span<const Probe> probes(run->probes_.data() + batch.first,
                                         static_cast<size_t>(batch.count));
-    EmbedBatch(transformer, weights.set(), probes, &ws.x);
-    RunBlockStages(transformer, weights.set(), probes, 1, ws.x.data(), &ws.workspace, {});
-    int64_t row = 0;
+    float* batch_x = x.data() + batch.first_row * width;
+    if (stage + 1 < stages) {
+      RunProbes(transformer, stage, set, probes, batch_x, &scratch->workspace);
+      return;
+    }
     for (int64_t i = batch.first; i < batch.first + batch.count; ++i) {
       const Probe& probe = run->probes_[i];
-      const float* x = ws.x.data() + (row + probe.prompt - 1) * config.hidden_size;
-      AlignedBuffer<float>& logits = keep_logits ? run->logits_[i] : ws.logits;
-      logits.Resize(probe.completion() * config.vocab_size);
-      transformer.Logits(
-          weights.set(), x, config.hidden_size, probe.completion(), logits.data(), &ws.workspace);
-      for (int64_t t = 0; t < probe.completion(); ++t) {
-        run->log_sum_exp_[i].push_back(
-            Kernels().log_sum_exp(logits.data() + t * config.vocab_size, config.vocab_size));
-      }
-      if (!keep_logits) {
-        run->final_x_[i].Resize(probe.completion() * config.hidden_size);
-        std::memcpy(run->final_x_[i].data(),
-                    x,
-                    static_cast<size_t>(run->final_x_[i].size()) * sizeof(float));
-      }
-      row += probe.rows();
+      run->AddHead(i, set, x.data() + (run->FirstRow(i) + probe.prompt - 1) * width, scratch);
     }
-    shared.Step();
-  });
-  if (progress->Interrupted()) return absl::CancelledError("interrupted");
+  };
+  BB_RETURN_IF_ERROR(runner.Run(weights, 0, stages, items, progress, /*report=*/true, body));
   progress->End();
   return run;
 }
 
-int64_t ReferenceRun::total_rows() const {
-  int64_t rows = 0;
-  for (const ProbeBatch& batch : batches_) rows += batch.rows;
-  return rows;
+void ReferenceRun::AddHead(int64_t probe,
+                           const WeightSet& head,
+                           const float* x,
+                           ForwardScratch* scratch) {
+  const int64_t width = transformer_.model().config().hidden_size;
+  const int64_t vocab = transformer_.model().config().vocab_size;
+  const int64_t tokens = probes_[probe].completion();
+  if (keeps_logits_) {
+    logits_[probe].Resize(tokens * vocab);
+  } else {
+    final_x_[probe].Resize(tokens * width);
+    std::copy_n(x, tokens * width, final_x_[probe].data());
+  }
+  for (int64_t first = 0; first < tokens; first += kLogitRows) {
+    const int64_t count = std::min(kLogitRows, tokens - first);
+    if (!keeps_logits_) scratch->logits.Resize(count * vocab);
+    float* logits = keeps_logits_ ? logits_[probe].data() + first * vocab : scratch->logits.data();
+    transformer_.Logits(head, x + first * width, width, count, logits, &scratch->workspace);
+    for (int64_t t = 0; t < count; ++t) {
+      log_sum_exp_[probe].push_back(Kernels().log_sum_exp(logits + t * vocab, vocab));
+    }
+  }
 }
 
 std::span<const float> ReferenceRun::Logits(int64_t probe,
+                                            int64_t first,
+                                            int64_t count,
+                                            const WeightSet* head,
                                             AlignedBuffer<float>* scratch,
                                             TransformerWorkspace* workspace) const {
-  if (logits_[probe].size() > 0) return logits_[probe].span();
-  const ModelConfig& config = transformer_.model().config();
-  scratch->Resize(probes_[probe].completion() * config.vocab_size);
-  transformer_.Logits(weights_.set(),
-                      final_x_[probe].data(),
-                      config.hidden_size,
-                      probes_[probe].completion(),
-                      scratch->data(),
-                      workspace);
+  const int64_t width = transformer_.model().config().hidden_size;
+  const int64_t vocab = transformer_.model().config().vocab_size;
+  if (keeps_logits_) return logits_[probe].span().subspan(first * vocab, count * vocab);
+  CHECK(head != nullptr);
+  scratch->Resize(count * vocab);
+  transformer_.Logits(
+      *head, final_x_[probe].data() + first * width, width, count, scratch->data(), workspace);
   return scratch->span();
+}
+
+void RunProbes(const Transformer& transformer,
+               int stage,
+               const WeightSet& weights,
+               std::span<const Probe> probes,
+               float* x,
+               TransformerWorkspace* workspace) {
+  if (stage == 0) {
+    for (const Probe& probe : probes) {
+      transformer.Embed(
+          weights, std::span(probe.tokens).first(static_cast<size_t>(probe.rows())), x);
+      x += probe.rows() * transformer.model().config().hidden_size;
+    }
+    return;
+  }
+  std::vector<SequenceRows> sequences;
+  for (const Probe& probe : probes) sequences.push_back({probe.rows(), nullptr});
+  transformer.RunStage(stage, weights, sequences, x, workspace);
 }
 
 }  // namespace bitbudget

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/progress.h"
+#include "runtime/model/forward.h"
 #include "runtime/model/transformer.h"
 
 namespace bitbudget {
@@ -24,12 +25,14 @@ struct Probe {
   int64_t rows() const { return static_cast<int64_t>(tokens.size()) - 1; }
 };
 
-// Probes that are run together by one worker.
-struct ProbeBatch {
-  int64_t first = 0;  // probe index
-  int64_t count = 0;
-  int64_t rows = 0;  // of all its probes
-};
+// Runs one stage ahead of the head on the rows x of whole probes: stage 0 sets them, the others
+// update them.
+void RunProbes(const Transformer& transformer,
+               int stage,
+               const WeightSet& weights,
+               std::span<const Probe> probes,
+               float* x,
+               TransformerWorkspace* workspace);
 
 struct ReferenceOptions {
   int64_t completion_tokens = 100;
@@ -37,39 +40,55 @@ struct ReferenceOptions {
   // Reference logits are kept when they fit into this, else recomputed from the final residual
   // stream for every comparison (the same bits, one more head product).
   int64_t max_logits_bytes = int64_t{1} << 30;
+  // For keys and values while the completions are generated (GenerateOptions).
+  int64_t max_kv_bytes = int64_t{4} << 30;
 };
 
 // What the unmodified model does on a set of prompts: its greedy completions with margins, and the
 // next-token distributions along them. Everything a candidate is compared with.
 class ReferenceRun {
  public:
-  // Errors as Generate(); kCancelled on interruption.
+  // `weights` are those of the unmodified model. Transformer and weights outlive the run. Errors as
+  // Generate(), and those of the weights.
   static absl::StatusOr<std::unique_ptr<ReferenceRun>> Create(
       const Transformer& transformer,
-      const ReferenceWeights& weights,
+      WeightSource* weights,
       std::span<const std::vector<int32_t>> prompts,
       const ReferenceOptions& options,
       Progress* progress);
 
   const std::vector<Probe>& probes() const { return probes_; }
-  const std::vector<ProbeBatch>& batches() const { return batches_; }
-  int64_t total_rows() const;
+  // Rows of all probes ahead of `probe`, which may be the number of probes.
+  int64_t FirstRow(int64_t probe) const { return first_row_[probe]; }
+  int64_t total_rows() const { return first_row_.back(); }
 
-  // Reference logits [completion][vocab] of a probe and their log-sum-exp [completion]. Uses
-  // `scratch` and `workspace` when they are not kept.
+  // Reference logits [count][vocab] of a probe's completion positions [first, first + count).
+  // Computed into `scratch` with `head`, the reference's weights of the last stage, when they are
+  // not kept.
+  bool keeps_logits() const { return keeps_logits_; }
   std::span<const float> Logits(int64_t probe,
+                                int64_t first,
+                                int64_t count,
+                                const WeightSet* head,
                                 AlignedBuffer<float>* scratch,
                                 TransformerWorkspace* workspace) const;
+  // Their log-sum-exp [completion].
   std::span<const double> LogSumExp(int64_t probe) const { return log_sum_exp_[probe]; }
 
+  WeightSource* weights() const { return weights_; }
+
  private:
-  ReferenceRun(const Transformer& transformer, const ReferenceWeights& weights)
+  // Logits of a probe from the final residual stream x[completion][hidden].
+  void AddHead(int64_t probe, const WeightSet& head, const float* x, ForwardScratch* scratch);
+
+  ReferenceRun(const Transformer& transformer, WeightSource* weights)
       : transformer_(transformer), weights_(weights) {}
 
   const Transformer& transformer_;
-  const ReferenceWeights& weights_;
+  WeightSource* weights_;
   std::vector<Probe> probes_;
-  std::vector<ProbeBatch> batches_;
+  std::vector<int64_t> first_row_;
+  bool keeps_logits_ = false;
   std::vector<AlignedBuffer<float>> final_x_;  // [completion][hidden], when logits are not kept
   std::vector<AlignedBuffer<float>> logits_;   // [completion][vocab], when they are
   std::vector<std::vector<double>> log_sum_exp_;

@@ -76,4 +76,23 @@ int FirstAffectedStage(const Component& component, const ModelConfig& config) {
   return 0;
 }
 
+std::vector<ComponentId> StageComponents(int stage, const ModelConfig& config) {
+  constexpr int kAttentionComponents = 4;
+  constexpr int kBlockComponents = 7;
+  const int layers = static_cast<int>(config.num_hidden_layers);
+  if (stage == 0) return {0};
+  if (stage == NumStages(config) - 1) {
+    return {config.tie_word_embeddings ? 0 : 1 + layers * kBlockComponents};
+  }
+  const int first = 1 + (stage - 1) / 2 * kBlockComponents;
+  const bool attention = stage % 2 == 1;
+  std::vector<ComponentId> components;
+  for (int i = attention ? 0 : kAttentionComponents;
+       i < (attention ? kAttentionComponents : kBlockComponents);
+       ++i) {
+    components.push_back(first + i);
+  }
+  return components;
+}
+
 }  // namespace bitbudget

@@ -39,6 +39,9 @@ int NumStages(const ModelConfig& config);
 // The first stage whose result changes when the component changes (the embedding: stage 0).
 int FirstAffectedStage(const Component& component, const ModelConfig& config);
 
+// The components that a stage runs with.
+std::vector<ComponentId> StageComponents(int stage, const ModelConfig& config);
+
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_MODEL_COMPONENTS_H_

@@ -4,20 +4,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "runtime/base/parallel.h"
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/model/forward.h"
 
 namespace bitbudget {
 namespace {
 
-// Sequences decoded together by one worker: rows of one step. Full kernel speed starts at 6 rows.
-constexpr int64_t kBatch = 12;
-// Prompt positions per prefill pass.
+// Rows that are enough for one batch: weights that do not fit the caches are read once per batch.
+constexpr int64_t kBatch = 48;
+// Prompt positions that go through a stage together.
 constexpr int64_t kPrefillRows = 240;
 
 float Margin(std::span<const float> logits, int32_t best) {
@@ -53,112 +52,179 @@ int32_t Sample(std::span<const float> logits,
   return last;
 }
 
-// Decodes a batch of sequences on one thread of execution (the products may use more).
-class BatchDecoder {
+// Decodes a group of sequences, one token of each per step.
+class Decoder {
  public:
-  BatchDecoder(const Transformer& transformer,
-               const WeightSet& weights,
-               const GenerateOptions& options,
-               int product_threads)
-      : transformer_(transformer), weights_(weights), options_(options) {
-    workspace_.threads = product_threads;
-  }
+  Decoder(const Transformer& transformer,
+          WeightSource* weights,
+          const GenerateOptions& options,
+          Progress* progress)
+      : transformer_(transformer),
+        config_(transformer.model().config()),
+        weights_(weights),
+        options_(options),
+        progress_(progress),
+        runner_(options.threads) {}
 
+  // Continues prompts[first, first + out.size()). `finished` counts sequences for the progress.
   absl::Status Run(std::span<const std::vector<int32_t>> prompts,
-                   int64_t first_sequence,
+                   int64_t first,
                    std::span<Generation> out,
-                   const Progress& progress) {
-    const ModelConfig& config = transformer_.model().config();
-    struct Sequence {
-      size_t index;
-      KvCache cache;
-      Random random;
-    };
-    std::vector<Sequence> active;
-    for (size_t i = 0; i < prompts.size(); ++i) {
-      const uint64_t stream =
-          options_.streams.empty() ? first_sequence + i : options_.streams[first_sequence + i];
-      active.push_back(
-          {i,
-           KvCache(config, static_cast<int64_t>(prompts[i].size()) + options_.max_tokens),
-           Random(options_.seed, {stream})});
-      Prefill(prompts[i], &active.back().cache);
+                   int64_t* finished) {
+    active_.clear();
+    for (size_t i = 0; i < out.size(); ++i) {
+      const size_t index = static_cast<size_t>(first) + i;
+      const std::span<const int32_t> prompt = prompts[index];
+      const uint64_t stream = options_.streams.empty() ? index : options_.streams[index];
+      active_.push_back(
+          {index,
+           KvCache(config_, static_cast<int64_t>(prompt.size()) + options_.max_tokens),
+           Random(options_.seed, {stream}),
+           prompt.first(prompt.size() - 1),
+           &out[i],
+           absl::OkStatus()});
     }
+    BB_RETURN_IF_ERROR(Pass(NumStages(config_) - 1));  // all but the last token of the prompts
     // The last prompt token of every sequence is the first step's input.
-    std::vector<int32_t> inputs;
-    for (const auto& prompt : prompts) inputs.push_back(prompt.back());
-
-    for (int64_t step = 0; step < options_.max_tokens && !active.empty(); ++step) {
-      if (progress.Interrupted()) return absl::CancelledError("interrupted");
-      std::vector<SequenceRows> rows;
-      for (Sequence& sequence : active) rows.push_back({1, &sequence.cache});
-      Forward(inputs, rows);
-      const int64_t count = static_cast<int64_t>(active.size());
-      logits_.Resize(count * config.vocab_size);
-      transformer_.Logits(
-          weights_, x_.data(), config.hidden_size, count, logits_.data(), &workspace_);
-
-      std::vector<Sequence> still_active;
-      inputs.clear();
-      for (int64_t i = 0; i < count; ++i) {
-        const std::span<const float> logits(logits_.data() + i * config.vocab_size,
-                                            static_cast<size_t>(config.vocab_size));
-        const int32_t best = ArgMax(logits);
-        if (best < 0) {
-          return absl::InternalError(
-              absl::StrCat("sequence ",
-                           first_sequence + static_cast<int64_t>(active[i].index),
-                           ": logits are not finite after ",
-                           active[i].cache.size(),
-                           " tokens"));
-        }
-        const int32_t token =
-            step < options_.greedy_tokens
-                ? best
-                : Sample(logits,
-                         logits[best],
-                         options_.stop_at_eos ? std::span<const int32_t>() : config.eos_token_ids,
-                         &active[i].random);
-        Generation& generation = out[active[i].index];
-        generation.tokens.push_back(token);
-        generation.margins.push_back(Margin(logits, best));
-        const auto& eos = config.eos_token_ids;
-        if (options_.stop_at_eos && std::find(eos.begin(), eos.end(), token) != eos.end()) continue;
-        inputs.push_back(token);
-        still_active.push_back(std::move(active[i]));
-      }
-      active = std::move(still_active);
+    for (Sequence& sequence : active_) {
+      sequence.input = std::span(prompts[sequence.index]).last(1);
     }
+    for (step_ = 0; step_ < options_.max_tokens && !active_.empty(); ++step_) {
+      BB_RETURN_IF_ERROR(Pass(NumStages(config_)));
+      std::vector<Sequence> still_active;
+      for (Sequence& sequence : active_) {
+        BB_RETURN_IF_ERROR(sequence.status);
+        const auto& tokens = sequence.out->tokens;
+        const auto& eos = config_.eos_token_ids;
+        if (options_.stop_at_eos && std::find(eos.begin(), eos.end(), tokens.back()) != eos.end()) {
+          progress_->Update(++*finished);
+          continue;
+        }
+        sequence.input = std::span(tokens).last(1);
+        still_active.push_back(std::move(sequence));
+      }
+      active_ = std::move(still_active);
+    }
+    *finished += static_cast<int64_t>(active_.size());
+    progress_->Update(*finished);
     return absl::OkStatus();
   }
 
  private:
-  // All but the last prompt token, in chunks.
-  void Prefill(std::span<const int32_t> prompt, KvCache* cache) {
-    prompt = prompt.first(prompt.size() - 1);
-    while (!prompt.empty()) {
-      const size_t chunk = std::min<size_t>(prompt.size(), kPrefillRows);
-      const SequenceRows rows{static_cast<int64_t>(chunk), cache};
-      Forward(prompt.first(chunk), {&rows, 1});
-      prompt = prompt.subspan(chunk);
+  struct Sequence {
+    size_t index;
+    KvCache cache;
+    Random random;
+    std::span<const int32_t> input;  // tokens to feed in this pass
+    Generation* out;
+    absl::Status status;
+  };
+
+  // Feeds the inputs of all sequences through the stages ahead of `end`; the head, where it is
+  // among them, appends a token to every sequence.
+  absl::Status Pass(int end) {
+    std::vector<int64_t> rows;
+    int64_t total = 0;
+    for (const Sequence& sequence : active_) {
+      rows.push_back(static_cast<int64_t>(sequence.input.size()));
+      total += rows.back();
     }
+    if (total == 0) return absl::OkStatus();
+    // One batch per thread where that leaves the kernels enough rows.
+    const int64_t per_thread = (total + options_.threads - 1) / options_.threads;
+    const std::vector<Batch> batches =
+        MakeBatches(rows, std::clamp<int64_t>(per_thread, 1, kBatch));
+    x_.Resize(total * config_.hidden_size);
+    return runner_.Run(
+        weights_,
+        0,
+        end,
+        static_cast<int64_t>(batches.size()),
+        progress_,
+        /*report=*/false,
+        [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
+          const Batch& batch = batches[item];
+          const std::span<Sequence> sequences(active_.data() + batch.first,
+                                              static_cast<size_t>(batch.count));
+          RunBatch(
+              stage, set, sequences, x_.data() + batch.first_row * config_.hidden_size, scratch);
+        });
   }
 
-  void Forward(std::span<const int32_t> tokens, std::span<const SequenceRows> rows) {
-    const ModelConfig& config = transformer_.model().config();
-    x_.Resize(static_cast<int64_t>(tokens.size()) * config.hidden_size);
-    transformer_.Embed(weights_, tokens, x_.data());
-    for (int stage = 1; stage + 1 < NumStages(config); ++stage) {
-      transformer_.RunStage(stage, weights_, rows, x_.data(), &workspace_);
+  void RunBatch(int stage,
+                const WeightSet& weights,
+                std::span<Sequence> sequences,
+                float* x,
+                ForwardScratch* scratch) {
+    if (stage == 0) {
+      for (const Sequence& sequence : sequences) {
+        transformer_.Embed(weights, sequence.input, x);
+        x += static_cast<int64_t>(sequence.input.size()) * config_.hidden_size;
+      }
+      return;
     }
+    if (stage == NumStages(config_) - 1) {
+      const int64_t count = static_cast<int64_t>(sequences.size());
+      scratch->logits.Resize(count * config_.vocab_size);
+      transformer_.Logits(
+          weights, x, config_.hidden_size, count, scratch->logits.data(), &scratch->workspace);
+      for (int64_t i = 0; i < count; ++i) {
+        AddToken({scratch->logits.data() + i * config_.vocab_size,
+                  static_cast<size_t>(config_.vocab_size)},
+                 &sequences[i]);
+      }
+      return;
+    }
+    // Several sequences together, or a long one in parts: a part sees the earlier ones in the
+    // cache.
+    std::vector<SequenceRows> rows;
+    int64_t ready = 0;
+    const auto flush = [&] {
+      if (ready == 0) return;
+      transformer_.RunStage(stage, weights, rows, x, &scratch->workspace);
+      x += ready * config_.hidden_size;
+      rows.clear();
+      ready = 0;
+    };
+    for (Sequence& sequence : sequences) {
+      for (int64_t left = static_cast<int64_t>(sequence.input.size()); left > 0;) {
+        const int64_t part = std::min(left, kPrefillRows);
+        if (ready + part > kPrefillRows) flush();
+        rows.push_back({part, &sequence.cache});
+        ready += part;
+        left -= part;
+      }
+    }
+    flush();
+  }
+
+  void AddToken(std::span<const float> logits, Sequence* sequence) const {
+    const int32_t best = ArgMax(logits);
+    if (best < 0) {
+      sequence->status = absl::InternalError(absl::StrCat("sequence ",
+                                                          sequence->index,
+                                                          ": logits are not finite after ",
+                                                          sequence->cache.size(),
+                                                          " tokens"));
+      return;
+    }
+    const std::span<const int32_t> excluded =
+        options_.stop_at_eos ? std::span<const int32_t>() : config_.eos_token_ids;
+    sequence->out->tokens.push_back(
+        step_ < options_.greedy_tokens ? best
+                                       : Sample(logits, logits[best], excluded, &sequence->random));
+    sequence->out->margins.push_back(Margin(logits, best));
   }
 
   const Transformer& transformer_;
-  const WeightSet& weights_;
+  const ModelConfig& config_;
+  WeightSource* weights_;
   const GenerateOptions& options_;
-  TransformerWorkspace workspace_;
+  Progress* progress_;
+  StageRunner runner_;
+  std::vector<Sequence> active_;
   AlignedBuffer<float> x_;
-  AlignedBuffer<float> logits_;
+  int64_t step_ = 0;
 };
 
 absl::Status CheckPrompts(const Transformer& transformer,
@@ -213,7 +279,7 @@ int32_t ArgMax(std::span<const float> values) {
 }
 
 absl::StatusOr<std::vector<Generation>> Generate(const Transformer& transformer,
-                                                 const WeightSet& weights,
+                                                 WeightSource* weights,
                                                  std::span<const std::vector<int32_t>> prompts,
                                                  const GenerateOptions& options,
                                                  Progress* progress) {
@@ -221,31 +287,29 @@ absl::StatusOr<std::vector<Generation>> Generate(const Transformer& transformer,
   BB_RETURN_IF_ERROR(CheckPrompts(transformer, prompts, options));
   CHECK(options.streams.empty() || options.streams.size() == prompts.size());
   const int64_t count = static_cast<int64_t>(prompts.size());
-  // Few sequences: parallelism inside the products; many: one batch per worker.
-  const int64_t batch =
-      std::clamp<int64_t>((count + options.threads - 1) / options.threads, 1, kBatch);
-  const int64_t batches = (count + batch - 1) / batch;
-  const int product_threads = batches < options.threads ? options.threads : 1;
-  const int workers = product_threads == 1 ? options.threads : 1;
-
   std::vector<Generation> generations(prompts.size());
-  std::vector<absl::Status> statuses(batches);
-  std::mutex mutex;
-  int64_t done = 0;
-  ParallelFor(workers, batches, [&](int64_t b, int) {
-    const int64_t first = b * batch;
-    const size_t size = static_cast<size_t>(std::min(batch, count - first));
-    BatchDecoder decoder(transformer, weights, options, product_threads);
-    statuses[b] = decoder.Run(prompts.subspan(first, size),
-                              first,
-                              std::span(generations).subspan(first, size),
-                              *progress);
-    const std::lock_guard<std::mutex> lock(mutex);
-    done += static_cast<int64_t>(size);
-    progress->Update(done);
-  });
-  for (const absl::Status& status : statuses) BB_RETURN_IF_ERROR(status);
+  Decoder decoder(transformer, weights, options, progress);
+  int64_t finished = 0;
+  for (int64_t first = 0; first < count;) {
+    int64_t size = 0;
+    for (int64_t bytes = 0; first + size < count; ++size) {
+      bytes +=
+          KvCacheBytes(transformer.model().config(),
+                       static_cast<int64_t>(prompts[first + size].size()) + options.max_tokens);
+      if (size > 0 && bytes > options.max_kv_bytes) break;
+    }
+    BB_RETURN_IF_ERROR(
+        decoder.Run(prompts, first, std::span(generations).subspan(first, size), &finished));
+    first += size;
+  }
   return generations;
+}
+
+int64_t KvCacheBytes(const ModelConfig& config, int64_t positions) {
+  const int64_t padded = (positions + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
+  const int64_t head_dim = (config.head_dim + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
+  return config.num_hidden_layers * config.num_key_value_heads * padded *
+         (config.head_dim + head_dim) * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace bitbudget

@@ -23,6 +23,8 @@ struct GenerateOptions {
   uint64_t seed = 0;
   std::vector<uint64_t> streams;
   int threads = 1;
+  // Memory for keys and values: as many sequences are decoded at a time as have room, at least one.
+  int64_t max_kv_bytes = int64_t{4} << 30;
 
   absl::Status Validate() const;
 };
@@ -34,15 +36,19 @@ struct Generation {
   std::vector<float> margins;
 };
 
-// Continues every prompt. Sequences are decoded in batches; a sequence's result does not depend on
-// the batch or on threads. Errors: kInvalidArgument for an empty prompt, a token outside the
-// vocabulary or more positions than the transformer has, kInternal for logits that are not finite
-// (naming the sequence), kCancelled when `progress` was interrupted.
+// Continues every prompt. Sequences are decoded side by side, every step one pass over the stages
+// (forward.h); a sequence's result does not depend on that or on threads. `progress` is told the
+// number of finished sequences. Errors: those of the weights, kInvalidArgument for an empty prompt,
+// a token outside the vocabulary or more positions than the transformer has, kInternal for logits
+// that are not finite (naming the sequence), kCancelled when `progress` was interrupted.
 absl::StatusOr<std::vector<Generation>> Generate(const Transformer& transformer,
-                                                 const WeightSet& weights,
+                                                 WeightSource* weights,
                                                  std::span<const std::vector<int32_t>> prompts,
                                                  const GenerateOptions& options,
                                                  Progress* progress);
+
+// Memory of the keys and values of one sequence.
+int64_t KvCacheBytes(const ModelConfig& config, int64_t positions);
 
 // Index of the largest value, the lowest index among equals; -1 when any value is not finite.
 int32_t ArgMax(std::span<const float> values);

@@ -46,12 +46,22 @@ WeightPanels Pack(const Encoding& encoding, Activations activations) {
 
 }  // namespace
 
-ComponentWeights::ComponentWeights(const Model& model, ComponentId id)
-    : panels_(PackWeightsF32(model.Weight(id))), stored_(model.Weight(id)) {}
+WeightUse UseOf(const Model& model, ComponentId id) {
+  if (model.component(id).kind != ComponentKind::kEmbedding) return WeightUse::kProduct;
+  return model.head() == id ? WeightUse::kBoth : WeightUse::kRows;
+}
 
-ComponentWeights::ComponentWeights(Encoding encoding, Activations activations, bool keep_rows)
-    : panels_(Pack(encoding, activations)) {
-  if (keep_rows) encoding_ = std::move(encoding);
+ComponentWeights::ComponentWeights(const Model& model, ComponentId id) : stored_(model.Weight(id)) {
+  if (UseOf(model, id) != WeightUse::kRows) panels_ = PackWeightsF32(stored_);
+}
+
+ComponentWeights::ComponentWeights(const Encoding& encoding,
+                                   Activations activations,
+                                   WeightUse use) {
+  if (use != WeightUse::kRows) {
+    panels_ = Pack(encoding, activations);
+  }
+  if (use != WeightUse::kProduct) encoding_ = encoding;
 }
 
 void ComponentWeights::ReadRow(int64_t row, std::span<float> out) const {
@@ -74,6 +84,10 @@ ReferenceWeights::ReferenceWeights(const Model& model, int threads)
     owned_[i].emplace(model, static_cast<ComponentId>(i));
   });
   for (const auto& weights : owned_) set_.components.push_back(&*weights);
+}
+
+absl::StatusOr<WeightLease> ReferenceWeights::Pin(int, int end, int) {
+  return WeightLease(set_, end, nullptr);
 }
 
 }  // namespace bitbudget

@@ -2,8 +2,10 @@
 #define BITBUDGET_RUNTIME_MODEL_WEIGHTS_H_
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -22,17 +24,26 @@ enum class Activations : uint8_t { kInt16, kInt8, kF32 };
 absl::StatusOr<Activations> ParseActivations(absl::string_view name);  // "int16", "int8", "f32"
 const char* ActivationsName(Activations activations);
 
+// What a pass does with a component: looks up rows (an embedding), multiplies by it (everything
+// else), or both (a tied embedding).
+enum class WeightUse : uint8_t { kRows, kProduct, kBoth };
+WeightUse UseOf(const Model& model, ComponentId id);
+
 // One component ready to run.
 class ComponentWeights {
  public:
   // The checkpoint's own values, on the f32 path.
   ComponentWeights(const Model& model, ComponentId id);
-  // An encoding of them. `keep_rows` keeps it for embedding lookups.
-  ComponentWeights(Encoding encoding, Activations activations, bool keep_rows);
+  // An encoding of them.
+  ComponentWeights(const Encoding& encoding,
+                   Activations activations,
+                   WeightUse use = WeightUse::kProduct);
 
+  // REQUIRES: a use with products.
   const WeightPanels& panels() const { return panels_; }
 
-  // Row `row` as float, for embedding lookups. REQUIRES: built from a checkpoint or with keep_rows.
+  // Row `row` as float, for embedding lookups. REQUIRES: built from a checkpoint, or a use with
+  // rows.
   void ReadRow(int64_t row, std::span<float> out) const;
 
   // Memory held, in bytes.
@@ -44,7 +55,8 @@ class ComponentWeights {
   std::optional<Encoding> encoding_;
 };
 
-// What a forward pass runs with: one entry per component, not owned.
+// What a forward pass runs with: one entry per component, not owned. Only the components of the
+// stages at hand need be there (not null).
 struct WeightSet {
   std::vector<const ComponentWeights*> components;
   // Round the activations of f32-path products as the int16 path would: with the reference's
@@ -52,12 +64,49 @@ struct WeightSet {
   bool round_activations = false;
 };
 
-// The unmodified model: owns one ComponentWeights per component, packed on `threads` threads.
-class ReferenceWeights {
+// Weights of the stages [first, end) that stay in memory for as long as the lease lives. Move-only;
+// must not outlive the source that gave it.
+class WeightLease {
  public:
+  WeightLease(WeightSet set, int end, std::function<void()> release)
+      : set_(std::move(set)), end_(end), release_(std::move(release)) {}
+  WeightLease(WeightLease&& other) noexcept
+      : set_(std::move(other.set_)),
+        end_(other.end_),
+        release_(std::exchange(other.release_, nullptr)) {}
+  WeightLease& operator=(WeightLease&&) = delete;
+  ~WeightLease() {
+    if (release_) release_();
+  }
+
+  const WeightSet& set() const { return set_; }
+  int end() const { return end_; }
+
+ private:
+  WeightSet set_;
+  int end_;
+  std::function<void()> release_;
+};
+
+// Where a pass gets its weights from: whoever implements it decides what stays in memory. One
+// thread at a time may call it; what a lease holds is shareable.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+
+  // Makes the weights of stage `first` ready, and those of as many of the stages after it up to
+  // `end` as there is memory for, on up to `threads` threads. Errors: what making them may meet.
+  // REQUIRES: 0 <= first < end <= NumStages().
+  virtual absl::StatusOr<WeightLease> Pin(int first, int end, int threads) = 0;
+};
+
+// The unmodified model, all of it in memory.
+class ReferenceWeights : public WeightSource {
+ public:
+  // Packs on `threads` threads. The model outlives the weights.
   ReferenceWeights(const Model& model, int threads);
   const WeightSet& set() const { return set_; }
-  const ComponentWeights& component(ComponentId id) const { return *owned_[id]; }
+  absl::StatusOr<WeightLease> Pin(int first, int end, int threads) override;
 
  private:
   std::vector<std::optional<ComponentWeights>> owned_;

@@ -7,6 +7,7 @@
 
 #include "tests/eval/eval_bench.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/temp_dir.h"
 
 namespace bitbudget {
 namespace {
@@ -29,93 +30,181 @@ const Format kInt8 = *ParseFormat("int8");
 const Format kInt4 = *ParseFormat("int4-g32");
 
 TEST(EncodingBank, TheStoredFormatIsTheUnmodifiedCheckpoint) {
-  EvalBench bench = TinyBench(false);
-  const Assignment stored = bench.bank->StoredAssignment();
-  EXPECT_EQ(stored, Uniform(bench, "bf16"));
-  const auto set = bench.bank->Weights(stored, 1);
-  ASSERT_TRUE(set.ok()) << set.status();
-  EXPECT_EQ(set->components, bench.weights->set().components);
-  EXPECT_FALSE(set->round_activations);
+  for (const bool tied : {false, true}) {
+    EvalBench bench = TinyBench(tied);
+    const Assignment stored = bench.bank->StoredAssignment();
+    EXPECT_EQ(stored, Uniform(bench, "bf16"));
+    const WeightLease lease = PinAll(bench.bank.get(), stored);
+    EXPECT_FALSE(lease.set().round_activations);
+    for (size_t c = 0; c < stored.size(); ++c) {
+      EXPECT_EQ(Bits(*lease.set().components[c]), Bits(*bench.weights->set().components[c]));
+    }
+    EXPECT_EQ(bench.bank->counts().encoded, 0);
+  }
 }
 
 TEST(EncodingBank, EncodesEveryComponentInItsFormatOnAnyThreads) {
-  EvalBench bench = TinyBench(true);
-  Random random(5);
-  Assignment assignment = bench.bank->StoredAssignment();
-  for (Format& format : assignment) {
-    format = SupportedFormats()[random.Below(SupportedFormats().size())];
-  }
-  EncodingBank other(*bench.model, *bench.weights, *bench.encoder, Activations::kInt16);
-  EncodingBank f32(*bench.model, *bench.weights, *bench.encoder, Activations::kF32);
-  const auto one = bench.bank->Weights(assignment, 1);
-  const auto four = other.Weights(assignment, 4);
-  const auto as_f32 = f32.Weights(assignment, 2);
-  ASSERT_TRUE(one.ok() && four.ok() && as_f32.ok());
-  for (size_t c = 0; c < assignment.size(); ++c) {
-    const ComponentId id = static_cast<ComponentId>(c);
-    EXPECT_EQ(Bits(*one->components[c]), Bits(*four->components[c]));
-    const Encoding encoding = *bench.encoder->Encode(bench.model->Weight(id), assignment[c]);
-    const ComponentWeights expected(encoding, Activations::kInt16, false);
-    const ComponentWeights expected_f32(encoding, Activations::kF32, false);
-    EXPECT_EQ(Bits(*one->components[c]), Bits(expected));
-    EXPECT_EQ(Bits(*as_f32->components[c]), Bits(expected_f32));
-    EXPECT_EQ(as_f32->components[c]->panels().path, Path::kF32);
-  }
-  // The embedding's rows are read as its encoding decodes them.
-  std::vector<float> row(32), decoded(32);
-  const Encoding embedding = *bench.encoder->Encode(bench.model->Weight(0), assignment[0]);
-  for (const int64_t token : {0, 17, 63}) {
-    one->components[0]->ReadRow(token, row);
-    DecodeReferenceRow(embedding, token, decoded);
-    EXPECT_EQ(row, decoded);
+  for (const bool tied : {false, true}) {
+    EvalBench bench = TinyBench(tied);
+    Random random(5);
+    Assignment assignment = bench.bank->StoredAssignment();
+    for (Format& format : assignment) {
+      format = SupportedFormats()[random.Below(SupportedFormats().size())];
+    }
+    assignment[0] = kInt8;
+    EncodingBank other(*bench.model, *bench.encoder, BankOptions());
+    EncodingBank f32(*bench.model, *bench.encoder, {.activations = Activations::kF32});
+    const WeightLease one = PinAll(bench.bank.get(), assignment, 1);
+    const WeightLease four = PinAll(&other, assignment, 4);
+    const WeightLease as_f32 = PinAll(&f32, assignment, 2);
+    for (size_t c = 0; c < assignment.size(); ++c) {
+      const ComponentId id = static_cast<ComponentId>(c);
+      EXPECT_EQ(Bits(*one.set().components[c]), Bits(*four.set().components[c]));
+      if (c == 0 && !tied) continue;  // rows only
+      const Encoding encoding = *bench.encoder->Encode(bench.model->Weight(id), assignment[c]);
+      EXPECT_EQ(Bits(*one.set().components[c]),
+                Bits(ComponentWeights(encoding, Activations::kInt16)));
+      EXPECT_EQ(Bits(*as_f32.set().components[c]),
+                Bits(ComponentWeights(encoding, Activations::kF32)));
+      EXPECT_EQ(as_f32.set().components[c]->panels().path, Path::kF32);
+    }
+    // The embedding's rows are read as its encoding decodes them.
+    std::vector<float> row(32), decoded(32);
+    const Encoding embedding = *bench.encoder->Encode(bench.model->Weight(0), assignment[0]);
+    for (const int64_t token : {0, 17, 63}) {
+      one.set().components[0]->ReadRow(token, row);
+      DecodeReferenceRow(embedding, token, decoded);
+      EXPECT_EQ(row, decoded);
+    }
   }
 }
 
-TEST(EncodingBank, EncodesOnce) {
+TEST(EncodingBank, EncodesAndPacksOnceWhatFits) {
   EvalBench bench = TinyBench(false);
-  const std::vector<ComponentFormat> wanted = {{3, kInt8}, {3, kInt4}, {3, kInt8}, {4, kInt8}};
-  ASSERT_TRUE(bench.bank->Prepare(wanted, 2).ok());
-  const ComponentWeights* first = bench.bank->Get(3, kInt8);
-  EXPECT_NE(first, bench.bank->Get(3, kInt4));
-  ASSERT_TRUE(bench.bank->Prepare(wanted, 2).ok());
-  EXPECT_EQ(bench.bank->Get(3, kInt8), first);
+  const Assignment int8 = Uniform(bench, "int8");
+  const int64_t components = static_cast<int64_t>(int8.size());
+  ASSERT_TRUE(bench.bank->Prepare(int8, 2, &bench.progress).ok());
+  EXPECT_EQ(bench.bank->counts().encoded, components);
+  EXPECT_EQ(bench.bank->counts().packed, 0);
+  for (int i = 0; i < 3; ++i) {
+    PinAll(bench.bank.get(), int8);
+    EXPECT_EQ(bench.bank->counts().encoded, components);
+    EXPECT_EQ(bench.bank->counts().packed, components);
+  }
+  Assignment changed = int8;
+  changed[3] = kInt4;
+  PinAll(bench.bank.get(), changed);
+  EXPECT_EQ(bench.bank->counts().encoded, components + 1);
+  EXPECT_EQ(bench.bank->counts().packed, components + 1);
+  EXPECT_EQ(bench.bank->counts().spilled_bytes, 0);
 }
 
-TEST(EncodingBankDeathTest, TrimFreesAndTheSameBitsComeBack) {
-  EvalBench bench = TinyBench(false);
-  EncodingBank bank(*bench.model, *bench.weights, *bench.encoder, Activations::kInt16, 0);
-  ASSERT_TRUE(bank.Prepare(std::vector<ComponentFormat>{{3, kInt8}, {9, kInt4}}, 1).ok());
-  const std::string kept = Bits(*bank.Get(3, kInt8));
-  const std::string freed = Bits(*bank.Get(9, kInt4));
-  const ComponentWeights* kept_weights = bank.Get(3, kInt8);
-  Assignment keep = bank.StoredAssignment();
-  keep[3] = kInt8;
-  bank.Trim(keep);
-  EXPECT_EQ(bank.Get(3, kInt8), kept_weights);
-  EXPECT_EQ(Bits(*kept_weights), kept);
-  EXPECT_DEATH(bank.Get(9, kInt4), "component 9 was not prepared");
-  ASSERT_TRUE(bank.Prepare(std::vector<ComponentFormat>{{9, kInt4}}, 1).ok());
-  EXPECT_EQ(Bits(*bank.Get(9, kInt4)), freed);
+// Pins the stages of an assignment in turn, as a pass does, and gives all components' bits.
+std::vector<std::string> BitsOfAPass(EncodingBank* bank, const Assignment& assignment) {
+  std::vector<std::string> bits(assignment.size());
+  const int end = NumStages(bank->model().config());
+  for (int stage = 0; stage < end;) {
+    const auto lease = bank->Pin(assignment, false, stage, end, 2);
+    EXPECT_TRUE(lease.ok()) << lease.status();
+    EXPECT_GT(lease->end(), stage);
+    for (; stage < lease->end(); ++stage) {
+      for (const ComponentId id : StageComponents(stage, bank->model().config())) {
+        bits[id] = Bits(*lease->set().components[id]);
+      }
+    }
+  }
+  return bits;
 }
 
-TEST(EncodingBankDeathTest, TrimFreesTheLeastRecentlyUsedAndNoMoreThanNeeded) {
+TEST(EncodingBank, GivesTheSameBitsFromAnyMemoryAndEncodesOnce) {
+  for (const bool tied : {false, true}) {
+    EvalBench bench = TinyBench(tied);
+    const std::vector<Assignment> passes = {Uniform(bench, "int8"),
+                                            Uniform(bench, "int4-g32"),
+                                            Uniform(bench, "int8"),
+                                            bench.bank->StoredAssignment(),
+                                            Uniform(bench, "int4-g32")};
+    std::vector<std::vector<std::string>> expected;
+    for (const Assignment& pass : passes) expected.push_back(BitsOfAPass(bench.bank.get(), pass));
+    const int64_t all = bench.bank->held_bytes();
+    const int64_t encoded = bench.bank->counts().encoded;
+    int64_t packed = INT64_MAX;
+    for (int64_t eighths = 0; eighths <= 8; ++eighths) {
+      EncodingBank bank(*bench.model, *bench.encoder, {.max_bytes = all * eighths / 8});
+      for (size_t i = 0; i < passes.size(); ++i) {
+        EXPECT_EQ(BitsOfAPass(&bank, passes[i]), expected[i]) << eighths;
+      }
+      EXPECT_EQ(bank.counts().encoded, encoded);
+      // More memory never means more work.
+      EXPECT_LE(bank.counts().packed, packed);
+      packed = bank.counts().packed;
+      if (eighths == 0) {
+        EXPECT_GT(bank.counts().spilled_bytes, 0);
+      } else if (eighths == 8) {
+        EXPECT_EQ(bank.counts().spilled_bytes, 0);
+      }
+    }
+    EXPECT_EQ(packed, bench.bank->counts().packed);
+  }
+}
+
+TEST(EncodingBank, HoldsNoMoreThanItsLimitWhereAStageFits) {
   EvalBench bench = TinyBench(false);
-  const std::vector<ComponentFormat> wanted = {{1, kInt8}, {8, kInt8}, {15, kInt8}};  // q, q, q
-  ASSERT_TRUE(bench.bank->Prepare(wanted, 1).ok());
-  const int64_t each = bench.bank->Get(1, kInt8)->bytes();
-  EncodingBank bank(*bench.model, *bench.weights, *bench.encoder, Activations::kInt16, 2 * each);
-  ASSERT_TRUE(bank.Prepare(wanted, 1).ok());
-  bank.Get(8, kInt8);
-  bank.Get(1, kInt8);
-  bank.Get(15, kInt8);
-  bank.Get(1, kInt8);
-  bank.Trim({});
-  bank.Get(1, kInt8);
-  bank.Get(15, kInt8);
-  EXPECT_DEATH(bank.Get(8, kInt8), "not prepared");
-  bank.Trim({});  // fits now
-  bank.Get(1, kInt8);
-  bank.Get(15, kInt8);
+  // The largest stage is the MLP in f32: 3 x 32 x 64 floats, padded.
+  int64_t stage_bytes = 0;
+  for (const ComponentId id : StageComponents(2, bench.model->config())) {
+    stage_bytes += bench.bank->PanelBytes({id, kFormatBF16});
+  }
+  for (const int64_t limit : {stage_bytes, 2 * stage_bytes, 5 * stage_bytes}) {
+    EncodingBank bank(*bench.model, *bench.encoder, {.max_bytes = limit});
+    Random random(8);
+    for (int i = 0; i < 20; ++i) {
+      BitsOfAPass(&bank, RandomAssignment(bank, &random));
+      EXPECT_LE(bank.held_bytes(), limit);
+    }
+  }
+}
+
+TEST(EncodingBank, ACycleOverMoreThanFitsFindsPartOfItThere) {
+  EvalBench bench = TinyBench(false);
+  const Assignment stored = bench.bank->StoredAssignment();
+  PinAll(bench.bank.get(), stored);
+  const int64_t all = bench.bank->held_bytes();
+  EncodingBank bank(*bench.model, *bench.encoder, {.max_bytes = all * 3 / 4});
+  BitsOfAPass(&bank, stored);
+  const int64_t once = bank.counts().packed;
+  for (int i = 0; i < 10; ++i) BitsOfAPass(&bank, stored);
+  // Strictly "least recently used" would pack everything again in every pass.
+  EXPECT_LT(bank.counts().packed - once, 10 * once * 2 / 3);
+}
+
+TEST(EncodingBank, PanelBytesAreAnUpperBoundThatIsClose) {
+  for (const bool tied : {false, true}) {
+    EvalBench bench = TinyBench(tied);
+    for (const Activations activations : {Activations::kInt16, Activations::kF32}) {
+      for (const Format& format : SupportedFormats()) {
+        EncodingBank bank(*bench.model, *bench.encoder, {.activations = activations});
+        const Assignment assignment(bench.model->components().size(), format);
+        const WeightLease lease = PinAll(&bank, assignment);
+        for (size_t c = 0; c < assignment.size(); ++c) {
+          const int64_t bound = bank.PanelBytes({static_cast<ComponentId>(c), format});
+          const int64_t bytes = lease.set().components[c]->bytes();
+          EXPECT_LE(bytes, bound) << format.Name();
+          EXPECT_GE(2 * bytes, bound) << format.Name();
+        }
+      }
+    }
+  }
+}
+
+TEST(EncodingBank, ADiskThatCannotBeWrittenIsOneClearLine) {
+  EvalBench bench = TinyBench(false);
+  const TempDir dir;
+  EncodingBank bank(
+      *bench.model, *bench.encoder, {.max_bytes = 0, .spill_directory = dir.path() + "/missing"});
+  ExpectError(bank.Prepare(Uniform(bench, "int8"), 1, &bench.progress),
+              absl::StatusCode::kNotFound,
+              {dir.path() + "/missing", "--spill-dir", "--memory"});
 }
 
 TEST(EncodingBank, SaysWhichComponentCannotBeEncoded) {
@@ -126,13 +215,13 @@ TEST(EncodingBank, SaysWhichComponentCannotBeEncoded) {
   const TinyModel tiny(options);
   const auto huge = Model::Load(tiny.path(), 1);
   ASSERT_TRUE(huge.ok()) << huge.status();
-  EncodingBank bank(**huge, *bench.weights, *bench.encoder, Activations::kInt16);
+  EncodingBank bank(**huge, *bench.encoder, BankOptions());
   Assignment assignment = bank.StoredAssignment();
   assignment[9] = kInt8;
-  ExpectError(bank.Weights(assignment, 2).status(),
+  ExpectError(bank.Prepare(assignment, 2, &bench.progress),
               absl::StatusCode::kInvalidArgument,
               {"model.layers.1.self_attn.k_proj", "int8"});
-  EXPECT_TRUE(bank.Weights(bank.StoredAssignment(), 2).ok());
+  EXPECT_TRUE(bank.Prepare(bank.StoredAssignment(), 2, &bench.progress).ok());
 
   Evaluator evaluator(*bench.transformer, *bench.reference, &bank, {}, &bench.progress);
   ASSERT_TRUE(evaluator.SetIncumbent(bank.StoredAssignment()).ok());

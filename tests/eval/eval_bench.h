@@ -37,7 +37,7 @@ struct EvalBench {
     transformer = std::make_unique<Transformer>(*model, 30 + completion);
     weights = std::make_unique<ReferenceWeights>(*model, 1);
     encoder = MakeRtnEncoder();
-    bank = std::make_unique<EncodingBank>(*model, *weights, *encoder, Activations::kInt16);
+    bank = std::make_unique<EncodingBank>(*model, *encoder, BankOptions());
     for (int i = 0; i < probes; ++i) {
       prompts.push_back(RandomTokens(1 + i * 11 % 23, model->config().vocab_size, 1000 + i));
     }
@@ -46,7 +46,7 @@ struct EvalBench {
 
   std::unique_ptr<ReferenceRun> MakeReference(ReferenceOptions options) {
     options.completion_tokens = completion;
-    auto run = ReferenceRun::Create(*transformer, *weights, prompts, options, &progress);
+    auto run = ReferenceRun::Create(*transformer, weights.get(), prompts, options, &progress);
     EXPECT_TRUE(run.ok()) << run.status();
     return *std::move(run);
   }
@@ -56,10 +56,10 @@ struct EvalBench {
   }
 
   // Greedy completions of the prompts with these weights, token by token.
-  std::vector<Generation> FreeRun(const WeightSet& set) {
+  std::vector<Generation> FreeRun(WeightSource* source) {
     GenerateOptions options;
     options.max_tokens = completion;
-    auto generations = Generate(*transformer, set, prompts, options, &progress);
+    auto generations = Generate(*transformer, source, prompts, options, &progress);
     EXPECT_TRUE(generations.ok()) << generations.status();
     return *std::move(generations);
   }
@@ -111,6 +111,15 @@ inline std::vector<ComponentFormat> RandomDelta(const EncodingBank& bank, Random
     delta.push_back({component, SupportedFormats()[random->Below(SupportedFormats().size())]});
   }
   return delta;
+}
+
+// All weights of an assignment at once.
+inline WeightLease PinAll(EncodingBank* bank, const Assignment& assignment, int threads = 1) {
+  const int stages = NumStages(bank->model().config());
+  auto lease = bank->Pin(assignment, /*round_activations=*/false, 0, stages, threads);
+  EXPECT_TRUE(lease.ok()) << lease.status();
+  EXPECT_EQ(lease->end(), stages);
+  return *std::move(lease);
 }
 
 inline Assignment Uniform(const EvalBench& bench, const char* format) {

@@ -41,7 +41,7 @@ struct Bench {
                                                  int64_t count,
                                                  int threads = 1) const {
     Progress progress;
-    return maker.Prompts(role, count, *transformer, weights->set(), threads, &progress);
+    return maker.Prompts(role, count, *transformer, weights.get(), threads, &progress);
   }
   std::vector<Tokens> Prompts(const ProbeMaker& maker,
                               ProbeRole role,
@@ -364,7 +364,7 @@ TEST(ModelProbes, StartWithAnOrdinaryTokenThenFourGreedyOnesAndNeverEnd) {
   greedy.stop_at_eos = false;
   Progress progress;
   const auto generations =
-      Generate(*bench.transformer, bench.weights->set(), starts, greedy, &progress);
+      Generate(*bench.transformer, bench.weights.get(), starts, greedy, &progress);
   ASSERT_TRUE(generations.ok()) << generations.status();
   int greedy_throughout = 0;
   for (size_t i = 0; i < prompts.size(); ++i) {
@@ -399,7 +399,7 @@ TEST(ModelProbes, CanBeInterrupted) {
   } stop;
   const Bench bench = TinyBench();
   EXPECT_EQ(bench.Make({})
-                ->Prompts(ProbeRole::kSearch, 3, *bench.transformer, bench.weights->set(), 1, &stop)
+                ->Prompts(ProbeRole::kSearch, 3, *bench.transformer, bench.weights.get(), 1, &stop)
                 .status()
                 .code(),
             absl::StatusCode::kCancelled);

@@ -93,11 +93,10 @@ void ExpectMetricsFollowTheirFormulas(const EvalBench& bench,
                                       const Assignment& assignment) {
   const auto evaluation = evaluator->EvaluateFromScratch(assignment);
   ASSERT_TRUE(evaluation.ok()) << evaluation.status();
-  const auto set = bench.bank->Weights(assignment, 1);
-  ASSERT_TRUE(set.ok()) << set.status();
+  const WeightLease weights = PinAll(bench.bank.get(), assignment);
   for (size_t i = 0; i < evaluation->size(); ++i) {
     const ProbeResult& got = (*evaluation)[i];
-    const Direct direct = DirectMetrics(bench, bench.reference->probes()[i], *set);
+    const Direct direct = DirectMetrics(bench, bench.reference->probes()[i], weights.set());
     EXPECT_EQ(got.tokens, direct.result.tokens);
     EXPECT_EQ(got.fdt, direct.result.fdt);
     EXPECT_EQ(got.sdt, direct.result.sdt);
@@ -154,7 +153,7 @@ TEST(Score, TheNoiseFloorIsSmallAndNotZero) {
   for (const bool trained : {false, true}) {
     EvalBench bench = trained ? NovelBench() : TinyBench(false);
     const auto evaluator = bench.MakeEvaluator();
-    const auto floor = evaluator->NoiseFloor(*bench.weights);
+    const auto floor = evaluator->NoiseFloor();
     const auto int8 = evaluator->EvaluateFromScratch(Uniform(bench, "int8-g32"));
     ASSERT_TRUE(floor.ok()) << floor.status();
     ASSERT_TRUE(int8.ok()) << int8.status();
@@ -175,7 +174,7 @@ void ExpectFiniteAndWorse(double weight_scale, bool overflows) {
   const TinyModel tiny(options);
   const auto broken = Model::Load(tiny.path(), 1);
   ASSERT_TRUE(broken.ok()) << broken.status();
-  EncodingBank bank(**broken, *bench.weights, *bench.encoder, Activations::kInt16);
+  EncodingBank bank(**broken, *bench.encoder, BankOptions());
   Evaluator evaluator(*bench.transformer, *bench.reference, &bank, {}, &bench.progress);
   const auto evaluation = evaluator.EvaluateFromScratch(Uniform(bench, "bf16"));
   const auto int4 = bench.MakeEvaluator()->EvaluateFromScratch(Uniform(bench, "int4-g128"));
@@ -216,13 +215,13 @@ TEST(MeasureText, IsTheMeanLogLikelihoodOfEveryTokenButTheFirst) {
   const size_t vocab = static_cast<size_t>(bench.model->config().vocab_size);
   std::vector<std::vector<int32_t>> windows;
   for (int i = 0; i < 7; ++i) windows.push_back(RandomTokens(2 + 5 * i, 64, 300 + i));
-  const auto set = bench.bank->Weights(Uniform(bench, "int4-g32"), 1);
-  ASSERT_TRUE(set.ok()) << set.status();
-  const auto result = MeasureText(*bench.transformer, *set, windows, 1, &bench.progress);
+  AssignmentWeights weights = bench.bank->Weights(Uniform(bench, "int4-g32"));
+  const WeightLease lease = PinAll(bench.bank.get(), weights.assignment());
+  const auto result = MeasureText(*bench.transformer, &weights, windows, 1, &bench.progress);
   ASSERT_TRUE(result.ok()) << result.status();
   ASSERT_EQ(result->size(), windows.size());
   for (size_t i = 0; i < windows.size(); ++i) {
-    const std::vector<float> logits = LogitsOf(bench, *set, windows[i]);
+    const std::vector<float> logits = LogitsOf(bench, lease.set(), windows[i]);
     double nll = 0;
     double error = 0;
     for (size_t t = 0; t + 1 < windows[i].size(); ++t) {
@@ -234,10 +233,11 @@ TEST(MeasureText, IsTheMeanLogLikelihoodOfEveryTokenButTheFirst) {
     EXPECT_NEAR((*result)[i].nll_sum, nll, error);
   }
   for (const int threads : {2, 4}) {
-    EXPECT_EQ(*MeasureText(*bench.transformer, *set, windows, threads, &bench.progress), *result);
+    EXPECT_EQ(*MeasureText(*bench.transformer, &weights, windows, threads, &bench.progress),
+              *result);
   }
   bench.progress.calls_left = 3;
-  EXPECT_EQ(MeasureText(*bench.transformer, *set, windows, 1, &bench.progress).status().code(),
+  EXPECT_EQ(MeasureText(*bench.transformer, &weights, windows, 1, &bench.progress).status().code(),
             absl::StatusCode::kCancelled);
 }
 

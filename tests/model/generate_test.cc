@@ -36,7 +36,7 @@ class GenerateTest : public testing::Test {
 
   absl::StatusOr<std::vector<Generation>> TryGenerate(
       const std::vector<std::vector<int32_t>>& prompts, const GenerateOptions& options) {
-    return Generate(*transformer_, weights_->set(), prompts, options, &progress_);
+    return Generate(*transformer_, weights_.get(), prompts, options, &progress_);
   }
   std::vector<Generation> MustGenerate(const std::vector<std::vector<int32_t>>& prompts,
                                        const GenerateOptions& options) {
@@ -152,7 +152,7 @@ TEST_F(GenerateTest, StopsBehindAnEndOfSequenceToken) {
   const auto model = *Model::Load(dir.path(), 1);
   const Transformer transformer(*model, 100);
   options_.stop_at_eos = true;
-  const auto stopped = Generate(transformer, weights_->set(), prompts_, options_, &progress_);
+  const auto stopped = Generate(transformer, weights_.get(), prompts_, options_, &progress_);
   ASSERT_TRUE(stopped.ok()) << stopped.status();
   int early = 0;
   for (size_t i = 0; i < prompts_.size(); ++i) {
@@ -310,7 +310,7 @@ TEST_F(GenerateTest, StopsWhenInterrupted) {
     options_.threads = 2;
     options_.stop_at_eos = false;
     EXPECT_EQ(
-        Generate(*transformer_, weights_->set(), prompts_, options_, &progress).status().code(),
+        Generate(*transformer_, weights_.get(), prompts_, options_, &progress).status().code(),
         absl::StatusCode::kCancelled);
   }
 }

@@ -176,9 +176,9 @@ TEST_P(TransformerVariants, RunEncodedWeightsAsTheirDecodedValues) {
     const auto encoding = encoder->Encode(model->Weight(id), *format);
     ASSERT_TRUE(encoding.ok()) << encoding.status();
     naive.SetWeights(id, *encoding);
-    const bool keep = c == 0;
-    int16.push_back(std::make_unique<ComponentWeights>(*encoding, Activations::kInt16, keep));
-    f32.push_back(std::make_unique<ComponentWeights>(*encoding, Activations::kF32, keep));
+    const WeightUse use = UseOf(*model, id);
+    int16.push_back(std::make_unique<ComponentWeights>(*encoding, Activations::kInt16, use));
+    f32.push_back(std::make_unique<ComponentWeights>(*encoding, Activations::kF32, use));
     int16_set.components.push_back(int16.back().get());
     f32_set.components.push_back(f32.back().get());
   }

@@ -34,7 +34,7 @@ struct Bench {
 
   absl::StatusOr<BlockScores> Lim(const Sequences& sequences, int threads = 1) const {
     Progress progress;
-    return ScoreLim(*transformer, weights->set(), sequences, threads, &progress);
+    return ScoreLim(*transformer, weights.get(), sequences, threads, &progress);
   }
 
   std::unique_ptr<Model> model;
@@ -191,7 +191,7 @@ TEST(Lim, CanBeInterrupted) {
   const Bench bench(MakeTinyCheckpoint(FourBlocks()));
   for (const int calls : {0, 3}) {
     stop.calls_left = calls;
-    EXPECT_EQ(ScoreLim(*bench.transformer, bench.weights->set(), SomeSequences(), 2, &stop)
+    EXPECT_EQ(ScoreLim(*bench.transformer, bench.weights.get(), SomeSequences(), 2, &stop)
                   .status()
                   .code(),
               absl::StatusCode::kCancelled);
