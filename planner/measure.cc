@@ -1,5 +1,7 @@
 #include "planner/measure.h"
 
+#include <utility>
+
 #include "runtime/base/status_macros.h"
 #include "runtime/eval/perplexity.h"
 
@@ -38,9 +40,19 @@ absl::StatusOr<ProbeSet> MakeProbeSet(
       const std::vector<std::vector<int32_t>> prompts,
       maker.Prompts(
           role, count, bench->transformer(), bench->reference().set(), threads, progress));
+  return MakeProbeSet(prompts, maker.completion_tokens(), {}, bench, progress);
+}
+
+absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prompts,
+                                      int64_t completion_tokens,
+                                      std::vector<Generation> completions,
+                                      Workbench* bench,
+                                      Progress* progress) {
+  const int threads = bench->options().threads;
   ReferenceOptions reference_options;
-  reference_options.completion_tokens = maker.completion_tokens();
+  reference_options.completion_tokens = completion_tokens;
   reference_options.threads = threads;
+  reference_options.completions = std::move(completions);
   ProbeSet set;
   BB_ASSIGN_OR_RETURN(
       set.reference,

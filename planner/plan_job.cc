@@ -11,11 +11,16 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "planner/measure.h"
+#include "planner/packing.h"
+#include "planner/run.h"
+#include "planner/shared_probes.h"
 #include "planner/workbench.h"
 #include "plans/plan_io.h"
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/eval/perplexity.h"
 #include "runtime/kernels/table.h"
 #include "scoring/lim.h"
 #include "scoring/zd.h"
@@ -46,10 +51,28 @@ absl::Status CheckName(const char* option, const std::string& name, const char* 
 // One run of RunPlanJob.
 class PlanJob {
  public:
-  PlanJob(const Model& model, const PlanOptions& options, Progress* progress)
-      : model_(model), options_(options), progress_(progress), objective_(options.objective) {}
+  PlanJob(const Model& model, const PlanOptions& options, Progress* progress, Communicator* ranks)
+      : model_(model),
+        options_(options),
+        progress_(progress),
+        objective_(options.objective),
+        run_(ranks != nullptr ? Run(ranks) : Run()) {}
 
-  absl::StatusOr<plans::Plan> Run() {
+  absl::StatusOr<plans::Plan> Execute() {
+    absl::StatusOr<plans::Plan> plan = Work();
+    if (RunStore* store = run_.store(); store != nullptr) {
+      const char* state = !plan.ok() ? "failed" : plan->complete() ? "complete" : "interrupted";
+      if (job_.has_value()) {
+        const absl::Status ended = store->EndJob(*job_, state);
+        if (plan.ok() && !ended.ok()) return ended;
+      }
+      if (!plan.ok()) store->RemoveIfUnused(/*keep_blobs=*/absl::IsCancelled(plan.status()));
+    }
+    return plan;
+  }
+
+ private:
+  absl::StatusOr<plans::Plan> Work() {
     BB_RETURN_IF_ERROR(options_.Validate());
     const int64_t budget = options_.budget.Bytes(model_.parameter_count(), model_.stored_bytes());
     BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, options_.constraints, budget));
@@ -63,19 +86,18 @@ class PlanJob {
     VLOG(1) << "kernels " << Kernels().name << ", " << problem_.components.size()
             << " components, budget " << budget << " bytes, smallest " << problem_.SmallestBytes();
 
-    BB_ASSIGN_OR_RETURN(
-        search_set_,
-        MakeProbeSet(*maker_, ProbeRole::kSearch, options_.search_probes, bench_.get(), progress_));
-    plan_.mutable_options()->set_search_probes(
-        static_cast<int64_t>(search_set_.reference->probes().size()));
+    BB_RETURN_IF_ERROR(BeginRun());
+    BB_ASSIGN_OR_RETURN(search_set_, MakeProbes(ProbeRole::kSearch, options_.search_probes));
+    plan_.mutable_options()->set_search_probes(search_set_->size());
     BB_ASSIGN_OR_RETURN(const std::unique_ptr<SearchMethod> method, MakeMethod());
     const SearchContext context{
-        &problem_, search_set_.evaluator.get(), progress_, bench_->bank()->StoredAssignment()};
+        &problem_, search_set_->evaluator(), progress_, bench_->bank()->StoredAssignment()};
     BB_ASSIGN_OR_RETURN(SearchSummary summary, method->Run(context));
     if (summary.outcome == SearchOutcome::kInfeasible) return MethodInfeasible();
     if (summary.assignment.empty()) summary.assignment = UnmeasuredAssignment();
     CHECK(problem_.Fits(summary.assignment));
     DescribeSearch(summary);
+    BB_RETURN_IF_ERROR(KeepMoves());
     VLOG(1) << summary.BriefReport();
 
     Assignment assignment = summary.assignment;
@@ -93,7 +115,82 @@ class PlanJob {
     return plan_;
   }
 
- private:
+  // What decides what an evaluation means. The budget, the constraints, the search and the number
+  // of probes are not here: a run with others uses the same evaluations.
+  std::vector<IdentityField> Identity() const {
+    const plans::Options& options = plan_.options();
+    return {{"bitbudget version", BITBUDGET_VERSION},
+            {"model fingerprint", plan_.model().fingerprint()},
+            {"encoder", options.encoder()},
+            {"activations", options.activations()},
+            {"probe source", options.probe_source()},
+            {"probe text", options.probe_fingerprint()},
+            {"prefix length", absl::StrCat(options.prefix_tokens())},
+            {"completion length", absl::StrCat(options.completion_tokens())},
+            {"seed", absl::StrCat(options.seed())}};
+  }
+
+  // The command in short, for those who read the run.
+  std::string JobText() const {
+    const plans::Options& options = plan_.options();
+    std::string text = absl::StrCat("--budget ", plan_.budget().requested());
+    absl::StrAppend(&text, " --search ", options.search(), " --objective ", options.objective());
+    if (!options.scorer().empty()) absl::StrAppend(&text, " --scorer ", options.scorer());
+    if (!options.formats().empty()) {
+      absl::StrAppend(&text, " --formats ", absl::StrJoin(options.formats(), ","));
+    }
+    for (const std::string& pin : options.pins()) absl::StrAppend(&text, " --pin ", pin);
+    for (const std::string& rule : options.min_bits()) {
+      absl::StrAppend(&text, " --min-bits ", rule);
+    }
+    absl::StrAppend(&text,
+                    " --probes ",
+                    options_.search_probes,
+                    " --held-out-probes ",
+                    options_.held_out_probes);
+    return text;
+  }
+
+  absl::Status BeginRun() {
+    BB_RETURN_IF_ERROR(run_.Begin(options_.run_dir, Identity()));
+    if (run_.store() == nullptr) return absl::OkStatus();
+    std::vector<StoredComponent> components;
+    const Assignment stored = bench_->bank()->StoredAssignment();
+    for (size_t c = 0; c < stored.size(); ++c) {
+      const Component& component = model_.components()[c];
+      components.push_back({component.name, component.rows, component.cols, stored[c].Name()});
+    }
+    BB_RETURN_IF_ERROR(run_.store()->DescribeModel(components, model_.fixed_bytes()));
+    BB_ASSIGN_OR_RETURN(job_, run_.store()->BeginJob(JobText()));
+    return absl::OkStatus();
+  }
+
+  // The search's trace as the plan tells it.
+  absl::Status KeepMoves() {
+    if (run_.store() == nullptr) return absl::OkStatus();
+    std::vector<StoredMove> moves;
+    for (const plans::TraceStep& step : plan_.search().trace()) {
+      StoredMove move;
+      move.what = step.what();
+      if (step.what() != "start") {
+        move.changes =
+            absl::StrJoin(step.changes(), ", ", [](std::string* out, const plans::Change& change) {
+              absl::StrAppend(out, change.component(), "=", change.format());
+            });
+      }
+      move.size_bytes = step.size_bytes();
+      move.fdt_mean = step.fdt_mean();
+      move.dppl = step.dppl();
+      move.kl_mean = step.kl_mean();
+      moves.push_back(std::move(move));
+    }
+    return run_.store()->PutMoves(*job_, moves);
+  }
+
+  absl::StatusOr<std::unique_ptr<SharedProbes>> MakeProbes(ProbeRole role, int64_t count) {
+    return SharedProbes::Create(*maker_, role, count, bench_.get(), &run_, progress_);
+  }
+
   void DescribeJob() {
     plan_.set_format_version(kPlanFormatVersion);
     plan_.set_tool_version(BITBUDGET_VERSION);
@@ -131,7 +228,7 @@ class PlanJob {
     if (all_pinned) return MakeUniformSearch(objective_);  // no order changes the one assignment
     OrderedOptions ordered;
     ordered.name = options_.search;
-    BB_ASSIGN_OR_RETURN(ordered.block_order, BlockOrder());
+    BB_ASSIGN_OR_RETURN(ordered.block_order, RememberedBlockOrder());
     return MakeOrderedSearch(ordered, objective_);
   }
 
@@ -154,6 +251,21 @@ class PlanJob {
                                         " bytes",
                                         smallest_uniform,
                                         "; use --search greedy"));
+  }
+
+  absl::StatusOr<std::vector<int>> RememberedBlockOrder() {
+    BB_ASSIGN_OR_RETURN(
+        const std::string packed,
+        run_.Remember(
+            absl::StrCat(
+                "order/", options_.search, "/", options_.scorer, "/", options_.search_probes),
+            [&]() -> absl::StatusOr<std::string> {
+              BB_ASSIGN_OR_RETURN(const std::vector<int> order, BlockOrder());
+              Packer packer;
+              packer.Numbers(order);
+              return packer.Take();
+            }));
+    return Unpacker(packed).Numbers<int>();
   }
 
   absl::StatusOr<std::vector<int>> BlockOrder() {
@@ -201,24 +313,20 @@ class PlanJob {
   // on; replaces *assignment by the uniform one when it does not win.
   absl::Status CompareHeldOut(Assignment* assignment) {
     BB_ASSIGN_OR_RETURN(const std::optional<Format> uniform_format, BestUniform());
-    BB_ASSIGN_OR_RETURN(
-        const ProbeSet set,
-        MakeProbeSet(
-            *maker_, ProbeRole::kHeldOut, options_.held_out_probes, bench_.get(), progress_));
-    plan_.mutable_options()->set_held_out_probes(
-        static_cast<int64_t>(set.reference->probes().size()));
+    BB_ASSIGN_OR_RETURN(const std::unique_ptr<SharedProbes> set,
+                        MakeProbes(ProbeRole::kHeldOut, options_.held_out_probes));
+    plan_.mutable_options()->set_held_out_probes(set->size());
     progress_->Begin("held-out comparison", 3);
-    BB_ASSIGN_OR_RETURN(const Evaluation found, set.evaluator->EvaluateFromScratch(*assignment));
+    BB_ASSIGN_OR_RETURN(const Evaluation found, set->EvaluateFromScratch(*assignment));
     progress_->Update(1);
-    BB_ASSIGN_OR_RETURN(const Evaluation noise_floor,
-                        set.evaluator->NoiseFloor(bench_->reference()));
+    BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set->NoiseFloor());
     progress_->Update(2);
     plans::HeldOut& held_out = *plan_.mutable_held_out();
     *held_out.mutable_plan() = MetricsOf(found);
     *held_out.mutable_noise_floor() = MetricsOf(noise_floor);
     if (uniform_format.has_value()) {
       const Assignment uniform = UniformOver(*uniform_format);
-      BB_ASSIGN_OR_RETURN(const Evaluation evaluation, set.evaluator->EvaluateFromScratch(uniform));
+      BB_ASSIGN_OR_RETURN(const Evaluation evaluation, set->EvaluateFromScratch(uniform));
       held_out.set_uniform_format(uniform_format->Name());
       held_out.set_uniform_size_bytes(problem_.TotalBytes(uniform));
       *held_out.mutable_uniform() = MetricsOf(evaluation);
@@ -255,24 +363,44 @@ class PlanJob {
     const auto windows = maker_->TextWindows(ProbeRole::kHeldOut, options_.held_out_probes);
     if (windows.empty()) return absl::OkStatus();
     plans::TextPerplexity& text = *plan_.mutable_held_out()->mutable_text();
-    const auto measure = [&](const WeightSet& weights, plans::Interval* interval) {
-      double perplexity = 0;
-      const absl::Status status =
-          MeasurePerplexity(*bench_, weights, windows, progress_, &perplexity, interval);
-      return status.ok() ? absl::StatusOr<double>(perplexity) : status;
+    const int64_t count = static_cast<int64_t>(windows.size());
+    const auto own = Dealt<std::vector<int32_t>>(run_.ranks(), windows);
+    const auto run = [&](const WeightSet& weights) -> absl::StatusOr<Evaluation> {
+      if (own.empty()) return Evaluation();
+      return MeasureText(bench_->transformer(), weights, own, options_.threads, progress_);
+    };
+    // `planned` null: the reference.
+    const auto measure = [&](const Assignment* planned,
+                             plans::Interval* interval) -> absl::StatusOr<double> {
+      const std::string name = planned != nullptr ? CandidateName(*planned) : "reference";
+      BB_ASSIGN_OR_RETURN(
+          const std::string packed,
+          run_.Remember(
+              absl::StrCat("text/", count, "/", name), [&]() -> absl::StatusOr<std::string> {
+                absl::StatusOr<WeightSet> weights = bench_->reference().set();
+                if (planned != nullptr) {
+                  weights = bench_->bank()->Weights(*planned, options_.threads);
+                }
+                BB_ASSIGN_OR_RETURN(const Evaluation likelihood,
+                                    GatherDealt(run_.ranks(),
+                                                "text",
+                                                {0, count},
+                                                weights.ok() ? run(*weights) : weights.status()));
+                return PackResults(likelihood);
+              }));
+      BB_ASSIGN_OR_RETURN(const Evaluation likelihood, UnpackResults(packed, "the run store"));
+      *interval = ToProto(BootstrapInterval(Statistic::kDppl, likelihood));
+      return Compute(Statistic::kDppl, likelihood);
     };
     BB_ASSIGN_OR_RETURN(const double reference,
-                        measure(bench_->reference().set(), text.mutable_reference_interval()));
+                        measure(nullptr, text.mutable_reference_interval()));
     text.set_reference(reference);
-    BB_ASSIGN_OR_RETURN(const WeightSet weights,
-                        bench_->bank()->Weights(assignment, options_.threads));
-    BB_ASSIGN_OR_RETURN(const double plan, measure(weights, text.mutable_plan_interval()));
+    BB_ASSIGN_OR_RETURN(const double plan, measure(&assignment, text.mutable_plan_interval()));
     text.set_plan(plan);
     if (!uniform_format.has_value()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(const WeightSet uniform_weights,
-                        bench_->bank()->Weights(UniformOver(*uniform_format), options_.threads));
+    const Assignment uniform_assignment = UniformOver(*uniform_format);
     BB_ASSIGN_OR_RETURN(const double uniform,
-                        measure(uniform_weights, text.mutable_uniform_interval()));
+                        measure(&uniform_assignment, text.mutable_uniform_interval()));
     text.set_uniform(uniform);
     return absl::OkStatus();
   }
@@ -280,7 +408,7 @@ class PlanJob {
   // The best uniform assignment that fits, chosen on the search probes; none when none fits.
   absl::StatusOr<std::optional<Format>> BestUniform() {
     const SearchContext context{
-        &problem_, search_set_.evaluator.get(), progress_, bench_->bank()->StoredAssignment()};
+        &problem_, search_set_->evaluator(), progress_, bench_->bank()->StoredAssignment()};
     BB_ASSIGN_OR_RETURN(const SearchSummary summary, MakeUniformSearch(objective_)->Run(context));
     if (summary.outcome == SearchOutcome::kInterrupted) return absl::CancelledError("interrupted");
     if (summary.outcome == SearchOutcome::kInfeasible) return std::optional<Format>();
@@ -350,7 +478,9 @@ class PlanJob {
   SearchProblem problem_;
   std::unique_ptr<ProbeMaker> maker_;
   std::unique_ptr<Workbench> bench_;
-  ProbeSet search_set_;
+  Run run_;
+  std::optional<int64_t> job_;  // in the run's store
+  std::unique_ptr<SharedProbes> search_set_;
   plans::Plan plan_;
 };
 
@@ -376,8 +506,9 @@ absl::Status PlanOptions::Validate() const {
 
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
-                                       Progress* progress) {
-  return PlanJob(model, options, progress).Run();
+                                       Progress* progress,
+                                       Communicator* ranks) {
+  return PlanJob(model, options, progress, ranks).Execute();
 }
 
 }  // namespace bitbudget

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "planner/budget.h"
+#include "planner/communicator.h"
 #include "planner/constraints.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
@@ -33,17 +34,23 @@ struct PlanOptions {
   int64_t held_out_probes = 128;
   int threads = 1;
 
+  // Where the run keeps what it measures, to go on from after it was ended in any way
+  // (run_store.h); empty: nowhere. It has no influence on the plan.
+  std::string run_dir;
+
   absl::Status Validate() const;
 };
 
 // Searches for an assignment within the budget, compares it with the best uniform one on held-out
 // probes, and returns the plan with its evidence (complete == false after an interruption, then
 // without held-out metrics). The same model, options and seed give the same plan for any number of
-// threads. Errors: IsInfeasible() when no assignment fits; kCancelled when interrupted before
-// the search began; else as the parts'.
+// threads and ranks, and whatever a run directory held. All ranks call it alike and get the same;
+// null: this process alone. Errors: IsInfeasible() when no assignment fits; kCancelled when
+// interrupted before the search began; else as the parts'.
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
-                                       Progress* progress);
+                                       Progress* progress,
+                                       Communicator* ranks = nullptr);
 
 }  // namespace bitbudget
 

@@ -13,11 +13,13 @@ constexpr int kInterruptedExit = 130;  // what shells report for a process that 
 // Lock-free, so that a signal handler may touch them.
 std::atomic<bool> interrupted = false;
 std::atomic<bool> guarded = false;
+std::atomic<bool> silent = false;
 static_assert(std::atomic<bool>::is_always_lock_free);
 
 // Only async-signal-safe calls from here on.
 void HandleSignal(int) {
   if (interrupted.exchange(true)) _exit(kInterruptedExit);
+  if (silent) return;
   constexpr char kMessage[] = "\nstopping at the next safe point; interrupt again to end at once\n";
   [[maybe_unused]] const ssize_t ignored = write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
 }
@@ -43,5 +45,7 @@ InterruptGuard::~InterruptGuard() {
 }
 
 bool InterruptGuard::Interrupted() { return interrupted; }
+
+void InterruptGuard::Silence() { silent = true; }
 
 }  // namespace bitbudget

@@ -19,6 +19,9 @@ class InterruptGuard {
   // ask.
   static bool Interrupted();
 
+  // The signal is noted without a message, for processes beside one that writes it.
+  static void Silence();
+
  private:
   struct sigaction previous_int_;
   struct sigaction previous_term_;

@@ -64,6 +64,7 @@ int Main(int argc, char** argv) {
   AddScoreCommand(&app);
   AddShowCommand(&app);
   AddDiffCommand(&app);
+  AddRunsCommand(&app);
   AddGenerateCommand(&app);
   AddTokenizeCommand(&app);
   AddLogitsCommand(&app);
@@ -88,7 +89,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   const absl::Status& status = CommandStatus();
-  if (!status.ok()) {
+  if (!status.ok() && !IsSilentError(status)) {
     ProcessProgress()->End();  // an error leaves its phase open; the message goes below the bar
     PrintError(status);
   }

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/progress.h"
+#include "runtime/model/generate.h"
 #include "runtime/model/transformer.h"
 
 namespace bitbudget {
@@ -37,6 +38,8 @@ struct ReferenceOptions {
   // Reference logits are kept when they fit into this, else recomputed from the final residual
   // stream for every comparison (the same bits, one more head product).
   int64_t max_logits_bytes = int64_t{1} << 30;
+  // The completions of all prompts, where an earlier run has made them; empty: they are made.
+  std::vector<Generation> completions;
 };
 
 // What the unmodified model does on a set of prompts: its greedy completions with margins, and the
