@@ -62,37 +62,30 @@ absl::StatusOr<std::vector<std::string>> Communicator::Exchange(absl::string_vie
     if (!mine.ok()) return mine.status();
     return std::vector<std::string>{*std::move(mine)};
   }
-  absl::StatusOr<std::vector<std::string>> messages = AllGather(Pack(what, mine));
-  absl::Status winner;
+  const absl::StatusOr<std::vector<std::string>> messages = AllGather(Pack(what, mine));
+  absl::Status winner = messages.status();
+  absl::Status out_of_step;  // only an error when no rank has brought one: who leaves is elsewhere
   std::vector<std::string> values;
-  if (!messages.ok()) {
-    winner = messages.status();
-  } else {
-    for (int r = 0; r < size(); ++r) {
-      Unpacker unpacker((*messages)[r]);
-      const std::string where = unpacker.Text();
-      const absl::StatusCode code = static_cast<absl::StatusCode>(unpacker.Number<int32_t>());
-      values.push_back(unpacker.Text());
-      absl::Status status;
-      if (!unpacker.Done()) {
-        status = absl::InternalError(absl::StrCat("rank ", r, " sent a damaged message"));
-      } else if (code != absl::StatusCode::kOk) {
-        status = absl::Status(code, values.back());
-      } else if (where != what) {
-        status = absl::InternalError(
-            absl::StrCat("rank ", r, " is at '", where, "', rank ", rank(), " at '", what, "'"));
-      }
-      if (winner.ok() ||
-          (absl::IsCancelled(winner) && !status.ok() && !absl::IsCancelled(status))) {
-        winner = status;
-      }
+  for (int r = 0; messages.ok() && r < size(); ++r) {
+    Unpacker unpacker((*messages)[r]);
+    const std::string where = unpacker.Text();
+    const absl::StatusCode code = static_cast<absl::StatusCode>(unpacker.Number<int32_t>());
+    values.push_back(unpacker.Text());
+    if (code != absl::StatusCode::kOk && (winner.ok() || absl::IsCancelled(winner)) &&
+        (winner.ok() || code != absl::StatusCode::kCancelled)) {
+      winner = absl::Status(code, values.back());
+    }
+    if (where != what || !unpacker.Done()) {
+      out_of_step.Update(absl::InternalError(
+          absl::StrCat("rank ", r, " is at '", where, "', rank ", rank(), " at '", what, "'")));
     }
   }
+  winner.Update(out_of_step);
   if (winner.ok()) return values;
   over_ = true;
   last_error_ = winner;
   // A rank's own status may carry more than code and message.
-  return !mine.ok() && mine.status().code() == winner.code() ? mine.status() : winner;
+  return mine.status().code() == winner.code() ? mine.status() : winner;
 }
 
 absl::StatusOr<std::string> Communicator::FromRoot(absl::string_view what,
