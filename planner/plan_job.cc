@@ -119,7 +119,7 @@ class PlanJob {
   // of probes are not here: a run with others uses the same evaluations.
   std::vector<IdentityField> Identity() const {
     const plans::Options& options = plan_.options();
-    return {{"bitbudget version", BITBUDGET_VERSION},
+    return {{"evaluation version", absl::StrCat(BITBUDGET_VERSION, "/", kEvaluationVersion)},
             {"model fingerprint", plan_.model().fingerprint()},
             {"encoder", options.encoder()},
             {"activations", options.activations()},

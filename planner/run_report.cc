@@ -22,7 +22,8 @@ class Reader {
   explicit Reader(Database* database) : database_(*database) {}
 
   absl::StatusOr<RunReport> Read() {
-    BB_RETURN_IF_ERROR(CheckRunStore(&database_).status());
+    BB_ASSIGN_OR_RETURN(const bool used, CheckRunStore(&database_));
+    if (!used) return std::move(report_);  // its command has only just created it
     BB_RETURN_IF_ERROR(ReadIdentity());
     BB_RETURN_IF_ERROR(ReadModel());
     BB_RETURN_IF_ERROR(ReadJobs());

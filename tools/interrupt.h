@@ -3,6 +3,8 @@
 
 #include <csignal>
 
+#include "absl/strings/string_view.h"
+
 namespace bitbudget {
 
 // While one lives, SIGINT (Ctrl-C) and SIGTERM set a flag that long work asks for, so that it can
@@ -19,8 +21,9 @@ class InterruptGuard {
   // ask.
   static bool Interrupted();
 
-  // The signal is noted without a message, for processes beside one that writes it.
-  static void Silence();
+  // What the first signal writes to standard error: at most 1000 bytes; empty: nothing, for
+  // processes beside one that writes it. A signal during the call writes nothing.
+  static void SetMessage(absl::string_view message);
 
  private:
   struct sigaction previous_int_;

@@ -162,6 +162,14 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
   absl::StatusOr<PlanOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
   options->threads = ThreadsOf(flags, *ranks);
+  // Several ranks are also stopped by their launcher, when it has lost one of them.
+  InterruptGuard::SetMessage(
+      !ranks->is_root()
+          ? ""
+          : absl::StrCat("stopping at the next safe point; interrupt again to end at once",
+                         options->run_dir.empty()
+                             ? ""
+                             : absl::StrCat("; the same command goes on from ", options->run_dir)));
   if (ranks->is_root()) BB_RETURN_IF_ERROR(CheckOut(flags.out));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   const absl::Time start = absl::Now();
@@ -193,7 +201,6 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
 
 absl::Status RunPlan(const PlanFlags& flags) {
   BB_ASSIGN_OR_RETURN(Communicator* const ranks, ProcessCommunicator());
-  if (!ranks->is_root()) InterruptGuard::Silence();
   const absl::Status status = ranks->Finish(PlanOnRank(flags, ranks));
   return ranks->is_root() || status.ok() ? status : SilentError(status);
 }
