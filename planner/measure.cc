@@ -1,5 +1,7 @@
 #include "planner/measure.h"
 
+#include <utility>
+
 #include "runtime/base/status_macros.h"
 #include "runtime/eval/perplexity.h"
 
@@ -42,11 +44,21 @@ absl::StatusOr<ProbeSet> MakeProbeSet(
                                     threads,
                                     progress,
                                     bench->options().states_bytes));
+  return MakeProbeSet(prompts, maker.completion_tokens(), {}, bench, progress);
+}
+
+absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prompts,
+                                      int64_t completion_tokens,
+                                      std::vector<Generation> completions,
+                                      Workbench* bench,
+                                      Progress* progress) {
+  const int threads = bench->options().threads;
   ReferenceOptions reference_options;
-  reference_options.completion_tokens = maker.completion_tokens();
+  reference_options.completion_tokens = completion_tokens;
   reference_options.threads = threads;
   reference_options.max_kv_bytes = bench->options().states_bytes;
   reference_options.max_logits_bytes = bench->options().logits_bytes;
+  reference_options.completions = std::move(completions);
   ProbeSet set;
   BB_ASSIGN_OR_RETURN(
       set.reference,

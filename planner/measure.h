@@ -32,6 +32,14 @@ struct ProbeSet {
 absl::StatusOr<ProbeSet> MakeProbeSet(
     const ProbeMaker& maker, ProbeRole role, int64_t count, Workbench* bench, Progress* progress);
 
+// The same for known prompts, and, unless `completions` is empty, their known completions of
+// `completion_tokens` at most.
+absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prompts,
+                                      int64_t completion_tokens,
+                                      std::vector<Generation> completions,
+                                      Workbench* bench,
+                                      Progress* progress);
+
 // Runs `weights` over windows of natural text; sets *perplexity and its interval.
 absl::Status MeasurePerplexity(const Workbench& bench,
                                WeightSource* weights,

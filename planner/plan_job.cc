@@ -11,11 +11,17 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "planner/measure.h"
+#include "planner/packing.h"
+#include "planner/run.h"
+#include "planner/shared_probes.h"
 #include "planner/workbench.h"
 #include "plans/plan_io.h"
 #include "runtime/base/random.h"
+#include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/eval/perplexity.h"
 #include "runtime/kernels/table.h"
 #include "scoring/lim.h"
 #include "scoring/output_error.h"
@@ -52,14 +58,33 @@ absl::Status CheckName(const char* option, const std::string& name, const char* 
 // One run of RunPlanJob.
 class PlanJob {
  public:
-  PlanJob(const Model& model, const PlanOptions& options, Progress* progress, MemoryPlan* memory)
+  PlanJob(const Model& model,
+          const PlanOptions& options,
+          Progress* progress,
+          Communicator* ranks,
+          MemoryPlan* memory)
       : model_(model),
         options_(options),
         progress_(progress),
         memory_(memory),
-        objective_(options.objective) {}
+        objective_(options.objective),
+        run_(ranks != nullptr ? Run(ranks) : Run()) {}
 
-  absl::StatusOr<plans::Plan> Run() {
+  absl::StatusOr<plans::Plan> Execute() {
+    absl::StatusOr<plans::Plan> plan = Work();
+    if (RunStore* store = run_.store(); store != nullptr) {
+      const char* state = !plan.ok() ? "failed" : plan->complete() ? "complete" : "interrupted";
+      if (job_.has_value()) {
+        const absl::Status ended = store->EndJob(*job_, state);
+        if (plan.ok() && !ended.ok()) return ended;
+      }
+      if (!plan.ok()) store->RemoveIfUnused(/*keep_blobs=*/absl::IsCancelled(plan.status()));
+    }
+    return plan;
+  }
+
+ private:
+  absl::StatusOr<plans::Plan> Work() {
     BB_RETURN_IF_ERROR(options_.Validate());
     const int64_t budget = options_.budget.Bytes(model_.parameter_count(), model_.stored_bytes());
     BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, options_.constraints, budget));
@@ -70,14 +95,12 @@ class PlanJob {
     VLOG(1) << "kernels " << Kernels().name << ", " << problem_.components.size()
             << " components, budget " << budget << " bytes, smallest " << problem_.SmallestBytes();
 
-    BB_ASSIGN_OR_RETURN(
-        search_set_,
-        MakeProbeSet(*maker_, ProbeRole::kSearch, options_.search_probes, bench_.get(), progress_));
-    plan_.mutable_options()->set_search_probes(
-        static_cast<int64_t>(search_set_.reference->probes().size()));
+    BB_RETURN_IF_ERROR(BeginRun());
+    BB_ASSIGN_OR_RETURN(search_set_, MakeProbes(ProbeRole::kSearch, options_.search_probes));
+    plan_.mutable_options()->set_search_probes(search_set_->size());
     BB_ASSIGN_OR_RETURN(const std::unique_ptr<SearchMethod> method, MakeMethod());
     SearchContext context{
-        &problem_, search_set_.evaluator.get(), progress_, bench_->bank()->StoredAssignment()};
+        &problem_, search_set_->evaluator(), progress_, bench_->bank()->StoredAssignment()};
     if (Predicts()) {
       BB_ASSIGN_OR_RETURN(errors_, MeasureOutputErrors());
       context.errors = &errors_;
@@ -87,6 +110,7 @@ class PlanJob {
     if (summary.assignment.empty()) summary.assignment = UnmeasuredAssignment();
     CHECK(problem_.Fits(summary.assignment));
     DescribeSearch(summary);
+    BB_RETURN_IF_ERROR(KeepMoves());
     VLOG(1) << summary.BriefReport();
 
     Assignment assignment = summary.assignment;
@@ -104,11 +128,12 @@ class PlanJob {
     return plan_;
   }
 
- private:
   absl::Status MakeBench() {
     MemoryRequest request;
-    request.search_probes = options_.search_probes;
-    request.held_out_probes = options_.held_out_probes;
+    // Every rank has its share of the probes.
+    const int64_t ranks = run_.ranks().size();
+    request.search_probes = (options_.search_probes + ranks - 1) / ranks;
+    request.held_out_probes = (options_.held_out_probes + ranks - 1) / ranks;
     if (options_.search == "layerwise") request.calibration_probes = options_.search_probes;
     request.context = maker_->context();
     request.completion = maker_->completion_tokens();
@@ -126,6 +151,82 @@ class PlanJob {
     bench.SetMemory(memory);
     BB_ASSIGN_OR_RETURN(bench_, Workbench::Create(model_, bench, maker_->context()));
     return absl::OkStatus();
+  }
+
+  // What decides what an evaluation means. The budget, the constraints, the search and the number
+  // of probes are not here: a run with others uses the same evaluations.
+  std::vector<IdentityField> Identity() const {
+    const plans::Options& options = plan_.options();
+    return {{"evaluation version", absl::StrCat(BITBUDGET_VERSION, "/", kEvaluationVersion)},
+            {"model fingerprint", plan_.model().fingerprint()},
+            {"encoder", options.encoder()},
+            {"activations", options.activations()},
+            {"probe source", options.probe_source()},
+            {"probe text", options.probe_fingerprint()},
+            {"prefix length", absl::StrCat(options.prefix_tokens())},
+            {"completion length", absl::StrCat(options.completion_tokens())},
+            {"seed", absl::StrCat(options.seed())}};
+  }
+
+  // The command in short, for those who read the run.
+  std::string JobText() const {
+    const plans::Options& options = plan_.options();
+    std::string text = absl::StrCat("--budget ", plan_.budget().requested());
+    absl::StrAppend(&text, " --search ", options.search(), " --objective ", options.objective());
+    if (!options.scorer().empty()) absl::StrAppend(&text, " --scorer ", options.scorer());
+    if (!options.formats().empty()) {
+      absl::StrAppend(&text, " --formats ", absl::StrJoin(options.formats(), ","));
+    }
+    for (const std::string& pin : options.pins()) absl::StrAppend(&text, " --pin ", pin);
+    for (const std::string& rule : options.min_bits()) {
+      absl::StrAppend(&text, " --min-bits ", rule);
+    }
+    absl::StrAppend(&text,
+                    " --probes ",
+                    options_.search_probes,
+                    " --held-out-probes ",
+                    options_.held_out_probes);
+    return text;
+  }
+
+  absl::Status BeginRun() {
+    BB_RETURN_IF_ERROR(run_.Begin(options_.run_dir, Identity()));
+    if (run_.store() == nullptr) return absl::OkStatus();
+    std::vector<StoredComponent> components;
+    const Assignment stored = bench_->bank()->StoredAssignment();
+    for (size_t c = 0; c < stored.size(); ++c) {
+      const Component& component = model_.components()[c];
+      components.push_back({component.name, component.rows, component.cols, stored[c].Name()});
+    }
+    BB_RETURN_IF_ERROR(run_.store()->DescribeModel(components, model_.fixed_bytes()));
+    BB_ASSIGN_OR_RETURN(job_, run_.store()->BeginJob(JobText()));
+    return absl::OkStatus();
+  }
+
+  // The search's trace as the plan tells it.
+  absl::Status KeepMoves() {
+    if (run_.store() == nullptr) return absl::OkStatus();
+    std::vector<StoredMove> moves;
+    for (const plans::TraceStep& step : plan_.search().trace()) {
+      StoredMove move;
+      move.what = step.what();
+      if (step.what() != "start") {
+        move.changes =
+            absl::StrJoin(step.changes(), ", ", [](std::string* out, const plans::Change& change) {
+              absl::StrAppend(out, change.component(), "=", change.format());
+            });
+      }
+      move.size_bytes = step.size_bytes();
+      move.fdt_mean = step.fdt_mean();
+      move.dppl = step.dppl();
+      move.kl_mean = step.kl_mean();
+      moves.push_back(std::move(move));
+    }
+    return run_.store()->PutMoves(*job_, moves);
+  }
+
+  absl::StatusOr<std::unique_ptr<SharedProbes>> MakeProbes(ProbeRole role, int64_t count) {
+    return SharedProbes::Create(*maker_, role, count, bench_.get(), &run_, progress_);
   }
 
   void DescribeJob() {
@@ -166,7 +267,7 @@ class PlanJob {
     if (all_pinned) return MakeUniformSearch(objective_);  // no order changes the one assignment
     OrderedOptions ordered;
     ordered.name = options_.search;
-    BB_ASSIGN_OR_RETURN(ordered.block_order, BlockOrder());
+    BB_ASSIGN_OR_RETURN(ordered.block_order, RememberedBlockOrder());
     return MakeOrderedSearch(ordered, objective_);
   }
 
@@ -208,6 +309,29 @@ class PlanJob {
 
   // Stage 0: the output error of every choice, rows as the ladders; no candidate is run.
   absl::StatusOr<CostTable> MeasureOutputErrors() {
+    std::vector<ComponentFormat> changes;
+    for (int c = 0; c < problem_.size(); ++c) {
+      for (const Choice& choice : problem_.ladders[c]) changes.push_back({c, choice.format});
+    }
+    std::string key = absl::StrCat("output errors/", kErrorProbes, "/", kErrorRows);
+    for (const ComponentFormat& change : changes) {
+      absl::StrAppend(&key, "/", change.component, "=", change.format.Name());
+    }
+    BB_ASSIGN_OR_RETURN(const std::string packed,
+                        run_.Remember(Sha256Hex(std::as_bytes(std::span(key))),
+                                      [&] { return PackOutputErrors(changes); }));
+    Unpacker unpacker(packed);
+    const std::vector<double> errors = unpacker.Numbers<double>();
+    if (!unpacker.Done() || errors.size() != changes.size()) {
+      return absl::DataLossError(
+          "the run store's output errors are damaged; use another --run-dir");
+    }
+    CostTable table(problem_.size());
+    for (size_t i = 0; i < changes.size(); ++i) table[changes[i].component].push_back(errors[i]);
+    return table;
+  }
+
+  absl::StatusOr<std::string> PackOutputErrors(std::span<const ComponentFormat> changes) {
     BB_ASSIGN_OR_RETURN(const auto sequences, CalibrationPrompts(kErrorProbes));
     BB_ASSIGN_OR_RETURN(const InputSample sample,
                         InputSample::Create(bench_->transformer(),
@@ -216,15 +340,26 @@ class PlanJob {
                                             kErrorRows,
                                             options_.threads,
                                             progress_));
-    std::vector<ComponentFormat> changes;
-    for (int c = 0; c < problem_.size(); ++c) {
-      for (const Choice& choice : problem_.ladders[c]) changes.push_back({c, choice.format});
-    }
     BB_ASSIGN_OR_RETURN(const std::vector<double> errors,
                         OutputErrors(sample, changes, bench_->bank(), options_.threads, progress_));
-    CostTable table(problem_.size());
-    for (size_t i = 0; i < changes.size(); ++i) table[changes[i].component].push_back(errors[i]);
-    return table;
+    Packer packer;
+    packer.Numbers(errors);
+    return packer.Take();
+  }
+
+  absl::StatusOr<std::vector<int>> RememberedBlockOrder() {
+    BB_ASSIGN_OR_RETURN(
+        const std::string packed,
+        run_.Remember(
+            absl::StrCat(
+                "order/", options_.search, "/", options_.scorer, "/", options_.search_probes),
+            [&]() -> absl::StatusOr<std::string> {
+              BB_ASSIGN_OR_RETURN(const std::vector<int> order, BlockOrder());
+              Packer packer;
+              packer.Numbers(order);
+              return packer.Take();
+            }));
+    return Unpacker(packed).Numbers<int>();
   }
 
   absl::StatusOr<std::vector<int>> BlockOrder() {
@@ -264,24 +399,21 @@ class PlanJob {
   // on; replaces *assignment by the uniform one when it does not win.
   absl::Status CompareHeldOut(Assignment* assignment) {
     BB_ASSIGN_OR_RETURN(const std::optional<Format> uniform_format, BestUniform());
-    search_set_.evaluator.reset();  // its streams make room for the keys and values of what follows
-    BB_ASSIGN_OR_RETURN(
-        const ProbeSet set,
-        MakeProbeSet(
-            *maker_, ProbeRole::kHeldOut, options_.held_out_probes, bench_.get(), progress_));
-    plan_.mutable_options()->set_held_out_probes(
-        static_cast<int64_t>(set.reference->probes().size()));
+    search_set_.reset();  // its streams make room for the keys and values of what follows
+    BB_ASSIGN_OR_RETURN(const std::unique_ptr<SharedProbes> set,
+                        MakeProbes(ProbeRole::kHeldOut, options_.held_out_probes));
+    plan_.mutable_options()->set_held_out_probes(set->size());
     progress_->Begin("held-out comparison", 3);
-    BB_ASSIGN_OR_RETURN(const Evaluation found, set.evaluator->EvaluateFromScratch(*assignment));
+    BB_ASSIGN_OR_RETURN(const Evaluation found, set->EvaluateFromScratch(*assignment));
     progress_->Update(1);
-    BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor());
+    BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set->NoiseFloor());
     progress_->Update(2);
     plans::HeldOut& held_out = *plan_.mutable_held_out();
     *held_out.mutable_plan() = MetricsOf(found);
     *held_out.mutable_noise_floor() = MetricsOf(noise_floor);
     if (uniform_format.has_value()) {
       const Assignment uniform = UniformOver(*uniform_format);
-      BB_ASSIGN_OR_RETURN(const Evaluation evaluation, set.evaluator->EvaluateFromScratch(uniform));
+      BB_ASSIGN_OR_RETURN(const Evaluation evaluation, set->EvaluateFromScratch(uniform));
       held_out.set_uniform_format(uniform_format->Name());
       held_out.set_uniform_size_bytes(problem_.TotalBytes(uniform));
       *held_out.mutable_uniform() = MetricsOf(evaluation);
@@ -318,22 +450,39 @@ class PlanJob {
     const auto windows = maker_->TextWindows(ProbeRole::kHeldOut, options_.held_out_probes);
     if (windows.empty()) return absl::OkStatus();
     plans::TextPerplexity& text = *plan_.mutable_held_out()->mutable_text();
-    const auto measure = [&](WeightSource* weights, plans::Interval* interval) {
-      double perplexity = 0;
-      const absl::Status status =
-          MeasurePerplexity(*bench_, weights, windows, progress_, &perplexity, interval);
-      return status.ok() ? absl::StatusOr<double>(perplexity) : status;
+    const int64_t count = static_cast<int64_t>(windows.size());
+    const auto own = Dealt<std::vector<int32_t>>(run_.ranks(), windows);
+    const auto run = [&](WeightSource* weights) -> absl::StatusOr<Evaluation> {
+      if (own.empty()) return Evaluation();
+      return MeasureText(bench_->transformer(), weights, own, options_.threads, progress_);
+    };
+    // `planned` null: the reference.
+    const auto measure = [&](const Assignment* planned,
+                             plans::Interval* interval) -> absl::StatusOr<double> {
+      const std::string name = planned != nullptr ? CandidateName(*planned) : "reference";
+      BB_ASSIGN_OR_RETURN(
+          const std::string packed,
+          run_.Remember(
+              absl::StrCat("text/", count, "/", name), [&]() -> absl::StatusOr<std::string> {
+                AssignmentWeights weights = planned != nullptr ? bench_->bank()->Weights(*planned)
+                                                               : bench_->bank()->Reference();
+                BB_ASSIGN_OR_RETURN(const Evaluation likelihood,
+                                    GatherDealt(run_.ranks(), "text", {0, count}, run(&weights)));
+                return PackResults(likelihood);
+              }));
+      BB_ASSIGN_OR_RETURN(const Evaluation likelihood, UnpackResults(packed, "the run store"));
+      *interval = ToProto(BootstrapInterval(Statistic::kDppl, likelihood));
+      return Compute(Statistic::kDppl, likelihood);
     };
     BB_ASSIGN_OR_RETURN(const double reference,
-                        measure(bench_->reference(), text.mutable_reference_interval()));
+                        measure(nullptr, text.mutable_reference_interval()));
     text.set_reference(reference);
-    AssignmentWeights weights = bench_->bank()->Weights(assignment);
-    BB_ASSIGN_OR_RETURN(const double plan, measure(&weights, text.mutable_plan_interval()));
+    BB_ASSIGN_OR_RETURN(const double plan, measure(&assignment, text.mutable_plan_interval()));
     text.set_plan(plan);
     if (!uniform_format.has_value()) return absl::OkStatus();
-    AssignmentWeights uniform_weights = bench_->bank()->Weights(UniformOver(*uniform_format));
+    const Assignment uniform_assignment = UniformOver(*uniform_format);
     BB_ASSIGN_OR_RETURN(const double uniform,
-                        measure(&uniform_weights, text.mutable_uniform_interval()));
+                        measure(&uniform_assignment, text.mutable_uniform_interval()));
     text.set_uniform(uniform);
     return absl::OkStatus();
   }
@@ -341,7 +490,7 @@ class PlanJob {
   // The best uniform assignment that fits, chosen on the search probes; none when none fits.
   absl::StatusOr<std::optional<Format>> BestUniform() {
     const SearchContext context{
-        &problem_, search_set_.evaluator.get(), progress_, bench_->bank()->StoredAssignment()};
+        &problem_, search_set_->evaluator(), progress_, bench_->bank()->StoredAssignment()};
     BB_ASSIGN_OR_RETURN(const SearchSummary summary, MakeUniformSearch(objective_)->Run(context));
     if (summary.outcome == SearchOutcome::kInterrupted) return absl::CancelledError("interrupted");
     if (summary.outcome == SearchOutcome::kInfeasible) return std::optional<Format>();
@@ -415,7 +564,9 @@ class PlanJob {
   SearchProblem problem_;
   std::unique_ptr<ProbeMaker> maker_;
   std::unique_ptr<Workbench> bench_;
-  ProbeSet search_set_;
+  Run run_;
+  std::optional<int64_t> job_;  // in the run's store
+  std::unique_ptr<SharedProbes> search_set_;
   CostTable errors_;  // of stage 0; empty when the search runs everything
   plans::Plan plan_;
 };
@@ -443,8 +594,9 @@ absl::Status PlanOptions::Validate() const {
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
                                        Progress* progress,
+                                       Communicator* ranks,
                                        MemoryPlan* memory) {
-  return PlanJob(model, options, progress, memory).Run();
+  return PlanJob(model, options, progress, ranks, memory).Execute();
 }
 
 }  // namespace bitbudget

@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "planner/budget.h"
+#include "planner/communicator.h"
 #include "planner/constraints.h"
 #include "planner/memory_plan.h"
 #include "plans/plan.pb.h"
@@ -40,18 +41,24 @@ struct PlanOptions {
   // Where encodings go that memory has no room for.
   std::string spill_directory = "/tmp";
 
+  // Where the run keeps what it measures, to go on from after it was ended in any way
+  // (run_store.h); empty: nowhere. It has no influence on the plan.
+  std::string run_dir;
+
   absl::Status Validate() const;
 };
 
 // Searches for an assignment within the budget, compares it with the best uniform one on held-out
 // probes, and returns the plan with its evidence (complete == false after an interruption, then
 // without held-out metrics). The same model, options and seed give the same plan for any number of
-// threads. Errors: IsInfeasible() when no assignment fits; kCancelled when interrupted before
-// the search began; else as the parts'.
+// threads and ranks, and whatever a run directory held. All ranks call it alike and get the same;
+// null: this process alone. Errors: IsInfeasible() when no assignment fits; kCancelled when
+// interrupted before the search began; else as the parts'.
 // `memory`, where not null, gets how memory was divided (kResourceExhausted: it cannot be).
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
                                        Progress* progress,
+                                       Communicator* ranks = nullptr,
                                        MemoryPlan* memory = nullptr);
 
 }  // namespace bitbudget

@@ -15,6 +15,7 @@ namespace bitbudget {
 namespace {
 
 constexpr absl::string_view kUsagePayload = "bitbudget/usage";
+constexpr absl::string_view kSilentPayload = "bitbudget/silent";
 
 absl::Status& MutableCommandStatus() {
   static absl::Status status;
@@ -34,6 +35,15 @@ absl::Status UsageError(absl::Status status) {
 
 bool IsUsageError(const absl::Status& status) {
   return status.GetPayload(kUsagePayload).has_value();
+}
+
+absl::Status SilentError(absl::Status status) {
+  status.SetPayload(kSilentPayload, absl::Cord());
+  return status;
+}
+
+bool IsSilentError(const absl::Status& status) {
+  return status.GetPayload(kSilentPayload).has_value();
 }
 
 Progress* ProcessProgress() {

@@ -32,6 +32,10 @@ enum ExitCode : int {
 absl::Status UsageError(absl::Status status);
 bool IsUsageError(const absl::Status& status);
 
+// Marks an error that another rank of the job prints.
+absl::Status SilentError(absl::Status status);
+bool IsSilentError(const absl::Status& status);
+
 // Options that several commands share, and what they stand for.
 struct ModelOption {
   std::string path;
@@ -102,6 +106,7 @@ void AddLogitsCommand(CLI::App* app);
 void AddTokenizeCommand(CLI::App* app);
 void AddShowCommand(CLI::App* app);
 void AddDiffCommand(CLI::App* app);
+void AddRunsCommand(CLI::App* app);
 
 }  // namespace bitbudget
 

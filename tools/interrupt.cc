@@ -1,9 +1,13 @@
 #include "tools/interrupt.h"
 
 #include <glog/logging.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
+#include <cstring>
 
 namespace bitbudget {
 namespace {
@@ -13,13 +17,19 @@ constexpr int kInterruptedExit = 130;  // what shells report for a process that 
 // Lock-free, so that a signal handler may touch them.
 std::atomic<bool> interrupted = false;
 std::atomic<bool> guarded = false;
-static_assert(std::atomic<bool>::is_always_lock_free);
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<size_t>::is_always_lock_free);
+
+constexpr size_t kMaxMessage = 1000;
+char message[kMaxMessage] = "stopping at the next safe point; interrupt again to end at once";
+std::atomic<size_t> message_size = std::strlen(message);
 
 // Only async-signal-safe calls from here on.
 void HandleSignal(int) {
   if (interrupted.exchange(true)) _exit(kInterruptedExit);
-  constexpr char kMessage[] = "\nstopping at the next safe point; interrupt again to end at once\n";
-  [[maybe_unused]] const ssize_t ignored = write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1);
+  const size_t size = message_size;
+  if (size == 0) return;
+  iovec parts[] = {{const_cast<char*>("\n"), 1}, {message, size}, {const_cast<char*>("\n"), 1}};
+  [[maybe_unused]] const ssize_t ignored = writev(STDERR_FILENO, parts, 3);
 }
 
 }  // namespace
@@ -43,5 +53,12 @@ InterruptGuard::~InterruptGuard() {
 }
 
 bool InterruptGuard::Interrupted() { return interrupted; }
+
+void InterruptGuard::SetMessage(absl::string_view text) {
+  message_size = 0;
+  const size_t size = std::min(text.size(), kMaxMessage);
+  std::memcpy(message, text.data(), size);
+  message_size = size;
+}
 
 }  // namespace bitbudget

@@ -3,6 +3,8 @@
 
 #include <csignal>
 
+#include "absl/strings/string_view.h"
+
 namespace bitbudget {
 
 // While one lives, SIGINT (Ctrl-C) and SIGTERM set a flag that long work asks for, so that it can
@@ -18,6 +20,10 @@ class InterruptGuard {
   // Whether a signal came to the current guard, or to the last one that there was. Any thread may
   // ask.
   static bool Interrupted();
+
+  // What the first signal writes to standard error: at most 1000 bytes; empty: nothing, for
+  // processes beside one that writes it. A signal during the call writes nothing.
+  static void SetMessage(absl::string_view message);
 
  private:
   struct sigaction previous_int_;

@@ -66,6 +66,7 @@ int Main(int argc, char** argv) {
   AddScoreCommand(&app);
   AddShowCommand(&app);
   AddDiffCommand(&app);
+  AddRunsCommand(&app);
   AddGenerateCommand(&app);
   AddTokenizeCommand(&app);
   AddLogitsCommand(&app);
@@ -90,7 +91,7 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
   const absl::Status& status = CommandStatus();
-  if (!status.ok()) {
+  if (!status.ok() && !IsSilentError(status)) {
     ProcessProgress()->End();  // an error leaves its phase open; the message goes below the bar
     PrintError(status);
   }

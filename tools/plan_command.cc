@@ -1,4 +1,8 @@
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,12 +11,15 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "planner/communicator.h"
 #include "planner/plan_job.h"
 #include "plans/plan_io.h"
 #include "plans/render.h"
 #include "plans/validate.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/interrupt.h"
+#include "tools/progress_bar.h"
 
 namespace bitbudget {
 namespace {
@@ -34,6 +41,8 @@ struct PlanFlags {
   int64_t search_probes = PlanOptions().search_probes;
   int64_t held_out_probes = PlanOptions().held_out_probes;
   bool exhaustive = false;
+  std::string run_dir;  // empty: beside the plan
+  bool no_run_dir = false;
   bool json = false;
 };
 
@@ -71,6 +80,9 @@ absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   options.threads = flags.model.Threads();
   BB_ASSIGN_OR_RETURN(options.memory_bytes, flags.memory.Limit());
   options.spill_directory = flags.memory.spill_directory;
+  if (!flags.no_run_dir) {
+    options.run_dir = flags.run_dir.empty() ? absl::StrCat(flags.out, ".run") : flags.run_dir;
+  }
   BB_RETURN_IF_ERROR(options.Validate());
   return options;
 }
@@ -123,29 +135,82 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memor
   return json;
 }
 
-absl::Status RunPlan(const PlanFlags& flags) {
-  const absl::StatusOr<PlanOptions> options = OptionsOf(flags);
+// The ranks that this process was started among, until it exits.
+absl::StatusOr<Communicator*> ProcessCommunicator() {
+  static const absl::StatusOr<std::unique_ptr<Communicator>> communicator = StartCommunicator();
+  if (!communicator.ok()) return communicator.status();
+  return communicator->get();
+}
+
+// Ranks on one machine share its cores, unless their launcher has divided them already.
+int ThreadsOf(const PlanFlags& flags, const Communicator& ranks) {
+  if (flags.model.threads > 0) return flags.model.threads;
+  const int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
+  const int64_t share = std::max<int64_t>(1, cores / ranks.ranks_on_machine());
+  return static_cast<int>(std::min<int64_t>(flags.model.Threads(), share));
+}
+
+// What ranks other than the first show: nothing.
+Progress* SilentProgress() {
+  ProgressBar::Options options;
+  options.interrupted = InterruptGuard::Interrupted;
+  static ProgressBar silent(options);
+  return &silent;
+}
+
+std::string GoesOn(const PlanOptions& options) {
+  return options.run_dir.empty() || !std::filesystem::exists(options.run_dir)
+             ? ""
+             : absl::StrCat("; the same command goes on from ", options.run_dir);
+}
+
+absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
+  absl::StatusOr<PlanOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
-  BB_RETURN_IF_ERROR(CheckOut(flags.out));
+  options->threads = ThreadsOf(flags, *ranks);
+  options->memory_bytes /= ranks->ranks_on_machine();
+  // Several ranks are also stopped by their launcher, when it has lost one of them.
+  InterruptGuard::SetMessage(
+      !ranks->is_root()
+          ? ""
+          : absl::StrCat("stopping at the next safe point; interrupt again to end at once",
+                         options->run_dir.empty()
+                             ? ""
+                             : absl::StrCat("; the same command goes on from ", options->run_dir)));
+  if (ranks->is_root()) BB_RETURN_IF_ERROR(CheckOut(flags.out));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   const absl::Time start = absl::Now();
   MemoryPlan memory;
-  BB_ASSIGN_OR_RETURN(const plans::Plan plan,
-                      RunPlanJob(*model, *options, ProcessProgress(), &memory));
-  ProcessProgress()->End();  // an interruption leaves its phase open
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
-  BB_RETURN_IF_ERROR(WritePlan(plan, flags.out));
-  if (flags.json) {
-    std::printf("%s\n", PlanJson(plan, memory, seconds).dump(2).c_str());
-  } else {
-    std::printf(
-        "%s\nwritten to %s (%.0f s)\n", RenderPlan(plan).c_str(), flags.out.c_str(), seconds);
+  Progress* progress = ranks->is_root() ? ProcessProgress() : SilentProgress();
+  const absl::StatusOr<plans::Plan> plan = RunPlanJob(*model, *options, progress, ranks, &memory);
+  if (absl::IsCancelled(plan.status())) {
+    return absl::CancelledError(absl::StrCat("interrupted", GoesOn(*options)));
   }
-  if (!plan.complete()) {
-    return absl::CancelledError(
-        absl::StrCat("interrupted; ", flags.out, " holds the best plan so far, marked incomplete"));
+  BB_RETURN_IF_ERROR(plan.status());
+  if (ranks->is_root()) {
+    progress->End();  // an interruption leaves its phase open
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    BB_RETURN_IF_ERROR(WritePlan(*plan, flags.out));
+    if (flags.json) {
+      std::printf("%s\n", PlanJson(*plan, memory, seconds).dump(2).c_str());
+    } else {
+      std::printf(
+          "%s\nwritten to %s (%.0f s)\n", RenderPlan(*plan).c_str(), flags.out.c_str(), seconds);
+    }
+  }
+  if (!plan->complete()) {
+    return absl::CancelledError(absl::StrCat("interrupted; ",
+                                             flags.out,
+                                             " holds the best plan so far, marked incomplete",
+                                             GoesOn(*options)));
   }
   return absl::OkStatus();
+}
+
+absl::Status RunPlan(const PlanFlags& flags) {
+  BB_ASSIGN_OR_RETURN(Communicator* const ranks, ProcessCommunicator());
+  const absl::Status status = ranks->Finish(PlanOnRank(flags, ranks));
+  return ranks->is_root() || status.ok() ? status : SilentError(status);
 }
 
 }  // namespace
@@ -206,6 +271,12 @@ void AddPlanCommand(CLI::App* app) {
       ->check(CLI::Range(2, 1 << 20));
   flags->probes.AddTo(command);
   flags->memory.AddTo(command);
+  CLI::Option* run_dir = command->add_option(
+      "--run-dir",
+      flags->run_dir,
+      "Folder that keeps what the run measures: the same command goes on from it, and others with "
+      "the same model and probes use it (default: OUT.run, beside the plan)");
+  command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunPlan(*flags); });
 }

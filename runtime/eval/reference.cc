@@ -16,14 +16,17 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
     std::span<const std::vector<int32_t>> prompts,
     const ReferenceOptions& options,
     Progress* progress) {
-  GenerateOptions generate;
-  generate.max_tokens = options.completion_tokens;
-  generate.threads = options.threads;
-  generate.max_kv_bytes = options.max_kv_bytes;
-  progress->Begin("reference completions", static_cast<int64_t>(prompts.size()));
-  BB_ASSIGN_OR_RETURN(const std::vector<Generation> completions,
-                      Generate(transformer, weights, prompts, generate, progress));
-  progress->End();
+  std::vector<Generation> completions = options.completions;
+  if (completions.empty()) {
+    GenerateOptions generate;
+    generate.max_tokens = options.completion_tokens;
+    generate.threads = options.threads;
+    generate.max_kv_bytes = options.max_kv_bytes;
+    progress->Begin("reference completions", static_cast<int64_t>(prompts.size()));
+    BB_ASSIGN_OR_RETURN(completions, Generate(transformer, weights, prompts, generate, progress));
+    progress->End();
+  }
+  CHECK_EQ(completions.size(), prompts.size());
 
   std::unique_ptr<ReferenceRun> run(new ReferenceRun(transformer, weights));
   int64_t completion_tokens = 0;

@@ -10,6 +10,7 @@
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/progress.h"
 #include "runtime/model/forward.h"
+#include "runtime/model/generate.h"
 #include "runtime/model/transformer.h"
 
 namespace bitbudget {
@@ -42,6 +43,8 @@ struct ReferenceOptions {
   int64_t max_logits_bytes = int64_t{1} << 30;
   // For keys and values while the completions are generated (GenerateOptions).
   int64_t max_kv_bytes = int64_t{4} << 30;
+  // The completions of all prompts, where an earlier run has made them; empty: they are made.
+  std::vector<Generation> completions;
 };
 
 // What the unmodified model does on a set of prompts: its greedy completions with margins, and the

@@ -44,7 +44,8 @@ OPTIONS = {
     'plan': {
         '--threads', '--budget', '--out', '--search', '--scorer', '--objective', '--formats',
         '--pin', '--min-bits', '--encoder', '--activations', '--probes', '--held-out-probes',
-        '--text', '--prompts', '--prefix', '--completion', '--seed', '--json'
+        '--text', '--prompts', '--prefix', '--completion', '--seed', '--run-dir', '--no-run-dir',
+        '--json'
     },
     'eval': {
         '--threads', '--plan', '--uniform', '--encoder', '--activations', '--probes', '--text',
@@ -55,6 +56,7 @@ OPTIONS = {
         '--seed', '--json'
     },
     'show': {'--json'},
+    'runs': set(),
     'diff': set(),
     'generate': {
         '--threads', '--plan', '--prompt', '--tokens', '-n', '--sample', '--seed',
@@ -825,7 +827,9 @@ class InterruptTest(CommandTest):
         self.assertNotIn('held_out', report)
         self.assertIn('incomplete', err.splitlines()[-1])
         self.assertIn(path, err.splitlines()[-1])
-        self.assertEqual(self.files(), sorted(before + [path]))
+        kept = [os.path.join(path + '.run', name) for name in ('run.lock', 'run.sqlite')]
+        self.assertEqual(self.files(), sorted(before + [path] + kept))
+        self.assertIn(f'the same command goes on from {path}.run', err.splitlines()[-1])
         plan = self.json('show', path)
         self.assertFalse(plan['complete'])
         self.assertNotIn('held_out', {k for k, v in plan.items() if v})

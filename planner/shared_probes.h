@@ -1,0 +1,55 @@
+#ifndef BITBUDGET_PLANNER_SHARED_PROBES_H_
+#define BITBUDGET_PLANNER_SHARED_PROBES_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "planner/distributed_evaluator.h"
+#include "planner/measure.h"
+#include "planner/run.h"
+#include "planner/stored_evaluator.h"
+#include "planner/workbench.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/probes.h"
+
+namespace bitbudget {
+
+// The probes of one role in a run: dealt over its ranks, each of which runs the reference and the
+// candidates on its own ones, and with the results that its store holds. All ranks make the same
+// calls in the same order and get the same results.
+class SharedProbes {
+ public:
+  // Errors as MakeProbeSet, and kInvalidArgument when there are more ranks than probes. Everything
+  // passed in outlives the result.
+  static absl::StatusOr<std::unique_ptr<SharedProbes>> Create(const ProbeMaker& maker,
+                                                              ProbeRole role,
+                                                              int64_t count,
+                                                              Workbench* bench,
+                                                              Run* run,
+                                                              Progress* progress);
+
+  CandidateEvaluator* evaluator() { return stored_.get(); }
+  int64_t size() const { return stored_->probe_count(); }
+
+  // Evaluator's functions of the same names, on the probes of all ranks.
+  absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
+  absl::StatusOr<Evaluation> NoiseFloor();
+
+ private:
+  SharedProbes(Workbench* bench, Run* run) : bench_(*bench), run_(*run) {}
+
+  Workbench& bench_;
+  Run& run_;
+  ProbeSet own_;
+  std::unique_ptr<DistributedEvaluator> distributed_;
+  std::unique_ptr<StoredEvaluator> stored_;
+};
+
+// A role's name in the store: "calibration", "search", "held-out".
+const char* ProbeSetName(ProbeRole role);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_SHARED_PROBES_H_

@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""Runs `bitbudget plan` to death and to its end: SIGKILL at any moment, a full disk, several ranks.
+
+    run_dir_test.py BINARY SOURCE_DIR MPIRUN [unittest arguments]
+
+MPIRUN is empty where the build has no MPI; the tests of ranks are skipped then, and say so.
+"""
+
+import json
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BINARY = ''
+MODEL = ''
+MPIRUN = ''
+
+OPTIONS = {'--prefix': '6', '--completion': '12', '--probes': '8', '--held-out-probes': '9',
+           '--formats': 'int4-g64,int8', '--seed': '3', '--threads': '1'}
+
+
+def ranks(count):
+    """mpirun for one small machine and any user; its ranks are few and short-lived."""
+    return [MPIRUN, '--allow-run-as-root', '--oversubscribe', '--bind-to', 'none', '-n', str(count)]
+
+
+def environment():
+    env = {k: v for k, v in os.environ.items() if k != 'BITBUDGET_CPU'}
+    env['OMP_WAIT_POLICY'] = 'passive'
+    # Open MPI itself leaves memory behind, which sanitizer builds would report at every exit.
+    env['ASAN_OPTIONS'] = ':'.join(filter(None, [env.get('ASAN_OPTIONS'), 'detect_leaks=0']))
+    return env
+
+
+class RunDirTest(unittest.TestCase):
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix='bitbudget-run-')
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+
+    def file(self, name):
+        return os.path.join(self.folder, name)
+
+    def command(self, out, *args, budget='6bpw', launcher=()):
+        options = [word for name, value in OPTIONS.items() if name not in args
+                   for word in (name, value)]
+        return [*launcher, BINARY, 'plan', MODEL, '--budget', budget, *options, '--out',
+                self.file(out), *args]
+
+    def start(self, out, *args, **kwargs):
+        preparation = {k: kwargs.pop(k) for k in ('preexec_fn', 'restore_signals') if k in kwargs}
+        return subprocess.Popen(self.command(out, *args, **kwargs), env=environment(),
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                **preparation)
+
+    def end(self, process):
+        """(exit code, stdout, stderr)"""
+        out, err = process.communicate(timeout=300)
+        return process.returncode, out, err
+
+    def plan(self, out, *args, **kwargs):
+        """The bytes of the plan, and what was said on standard error."""
+        code, _, err = self.end(self.start(out, *args, **kwargs))
+        self.assertEqual(code, 0, err)
+        return self.read(out), err
+
+    def read(self, name):
+        with open(self.file(name), 'rb') as file:
+            return file.read()
+
+    def results(self, directory):
+        database = sqlite3.connect(os.path.join(directory, 'run.sqlite'))
+        try:
+            self.assertEqual(database.execute('PRAGMA integrity_check').fetchone(), ('ok',))
+            return database.execute('SELECT count(*) FROM results').fetchone()[0]
+        finally:
+            database.close()
+
+    def refuse(self, code, parts, process):
+        returned, out, err = self.end(process)
+        self.assertEqual(returned, code, err)
+        self.assertEqual(out, '')
+        line = err.splitlines()[-1]
+        self.assertTrue(line.startswith('bitbudget: '), err)
+        for part in parts:
+            self.assertIn(part, line)
+
+
+class ResumeTest(RunDirTest):
+
+    def test_killed_at_random_moments(self):
+        begin = time.monotonic()
+        whole, _ = self.plan('whole.pb', '--no-run-dir')
+        whole_s = time.monotonic() - begin
+        self.assertFalse(os.path.exists(self.file('whole.pb.run')))
+        moments = random.Random(20)
+        killed = 0
+        seen = 0
+        attempt = 0
+        out = 'a0.pb'
+        while killed < 20:
+            attempt += 1
+            self.assertLess(attempt, 60, 'the command ends before it can be killed')
+            process = self.start(out)
+            # A run that goes on is soon at its end: it is killed early; a new one anywhere.
+            fresh = not os.path.exists(self.file(out + '.run'))
+            time.sleep(moments.uniform(0, whole_s if fresh else whole_s / 3))
+            process.send_signal(signal.SIGKILL)
+            if self.end(process)[0] != -signal.SIGKILL:
+                self.assertEqual(self.read(out), whole)  # it was faster
+                out = f'a{attempt}.pb'
+                continue
+            killed += 1
+            self.assertFalse(os.path.exists(self.file(out)))
+            if os.path.exists(os.path.join(self.file(out + '.run'), 'run.sqlite')):
+                seen += 1
+        self.assertGreater(seen, 5)
+        self.assertEqual(self.plan(out)[0], whole)
+        self.assertGreater(self.results(self.file(out + '.run')), 500)
+        # And once more with everything there.
+        before = self.results(self.file(out + '.run'))
+        again, err = self.plan(out)
+        self.assertEqual(again, whole)
+        self.assertNotIn('reference completions', err)
+        self.assertEqual(self.results(self.file(out + '.run')), before)
+
+    def test_another_budget_reuses_the_evaluations(self):
+        self.plan('a.pb', '--run-dir', self.file('run'))
+        first = self.results(self.file('run'))
+        shared, _ = self.plan('b.pb', '--run-dir', self.file('run'), budget='7bpw')
+        added = self.results(self.file('run')) - first
+        alone, _ = self.plan('c.pb', '--run-dir', self.file('other'), budget='7bpw')
+        self.assertEqual(shared, alone)
+        # At least every component alone, in every format, on every search probe.
+        self.assertLess(added, self.results(self.file('other')) - 2 * 29 * 8 + 29)
+        report = json.loads(
+            subprocess.run([BINARY, 'runs', 'show', self.file('run'), '--json'],
+                           capture_output=True, check=True, text=True).stdout)
+        self.assertEqual([job['state'] for job in report['jobs']], ['complete'] * 2)
+        self.assertIn('--budget 7bpw', report['jobs'][1]['options'])
+        self.assertEqual(report['results'], first + added)
+        self.assertEqual(len(report['alone']), 2 * 29)
+        self.assertEqual(report['identity']['seed'], '3')
+        self.assertGreater(len(report['jobs'][0]['trace']), 0)
+        sizes = [candidate['size_bytes'] for candidate in report['best']]
+        divergences = [candidate['kl_mean'] for candidate in report['best']]
+        self.assertEqual(sizes, sorted(sizes))
+        self.assertEqual(divergences, sorted(divergences, reverse=True))
+
+    def test_refusals(self):
+        self.plan('a.pb')
+        for parts, args in ((['another encoder', 'clip there', 'rtn here'], ['--encoder', 'rtn']),
+                            (['another activations', 'int16', 'f32'], ['--activations', 'f32']),
+                            (['another seed', '3 there', '4 here'], ['--seed', '4']),
+                            (['another completion length'], ['--completion', '13'])):
+            self.refuse(3, [self.file('a.pb.run'), '--run-dir', *parts], self.start('a.pb', *args))
+        with open(os.path.join(self.file('a.pb.run'), 'run.sqlite'), 'r+b') as file:
+            file.write(b'garbage' * 20)
+        self.refuse(3, ['run.sqlite', '--run-dir'], self.start('a.pb'))
+
+    def test_two_at_once(self):
+        first = self.start('a.pb', '--probes', '400')
+        while not os.path.exists(os.path.join(self.file('a.pb.run'), 'run.sqlite')):
+            self.assertIsNone(first.poll())
+            time.sleep(0.01)
+        self.refuse(3, ['in use by another', str(first.pid)], self.start('a.pb'))
+        # Reading is allowed meanwhile (there may be nothing to read yet).
+        subprocess.run([BINARY, 'runs', 'show', self.file('a.pb.run')], capture_output=True,
+                       check=True, text=True)
+        first.kill()
+        self.end(first)
+
+    def test_a_full_disk(self):
+        whole, _ = self.plan('whole.pb', '--no-run-dir')
+        limit = 120 << 10  # bytes per file: room for the first evaluations
+
+        def limited():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        self.refuse(3, ['run.sqlite', 'cannot be written', 'start the same command again'],
+                    self.start('a.pb', preexec_fn=limited, restore_signals=False))
+        self.assertFalse(os.path.exists(self.file('a.pb')))
+        self.assertGreater(self.results(self.file('a.pb.run')), 0)
+        self.assertEqual(self.plan('a.pb')[0], whole)
+
+    def test_nothing_to_show(self):
+        for name in ('missing', ''):
+            shown = subprocess.run([BINARY, 'runs', 'show', self.file(name)], capture_output=True,
+                                   check=False, text=True)
+            self.assertEqual(shown.returncode, 3)
+            self.assertEqual(shown.stderr.count('\n'), 1)
+            self.assertIn('run.sqlite', shown.stderr)
+
+
+class RanksTest(RunDirTest):
+
+    def setUp(self):
+        super().setUp()
+        if not MPIRUN:
+            print('\nNO MPI IN THIS BUILD: several ranks are not tested', file=sys.stderr)
+            self.skipTest('no MPI in this build')
+
+    def test_the_same_plan_from_any_number_of_ranks(self):
+        whole, _ = self.plan('whole.pb', '--no-run-dir')
+        for count in (1, 2, 3):
+            kept, err = self.plan(f'{count}.pb', launcher=ranks(count))
+            self.assertEqual(kept, whole, count)
+            self.assertEqual(len(re.findall(r'^reference distributions: \d+ steps$', err, re.M)), 2,
+                             err)  # the search's and the held-out ones, of one rank
+            fresh, _ = self.plan(f'n{count}.pb', '--no-run-dir', launcher=ranks(count))
+            self.assertEqual(fresh, whole, count)
+
+    def test_a_lost_rank_ends_the_job_and_the_run_goes_on(self):
+        whole, _ = self.plan('whole.pb', '--no-run-dir')
+        process = self.start('a.pb', launcher=ranks(3))
+        lost = self.rank_of(process.pid, '2')
+        while not os.path.exists(os.path.join(self.file('a.pb.run'), 'run.sqlite')):
+            self.assertIsNone(process.poll())
+            time.sleep(0.01)
+        os.kill(lost, signal.SIGKILL)
+        code, _, err = self.end(process)
+        self.assertNotEqual(code, 0)
+        self.assertIn('signal 9', err)
+        self.assertIn(f'the same command goes on from {self.file("a.pb")}.run', err)
+        self.assertFalse(os.path.exists(self.file('a.pb')))
+        self.assertEqual(self.plan('a.pb', launcher=ranks(2))[0], whole)
+
+    def rank_of(self, launcher, rank):
+        """The process that mpirun started as this rank."""
+        for _ in range(1000):
+            for name in os.listdir('/proc'):
+                try:
+                    with open(f'/proc/{name}/stat', encoding='ascii') as file:
+                        parent = file.read().rsplit(')', 1)[1].split()[1]
+                    with open(f'/proc/{name}/environ', 'rb') as file:
+                        variables = file.read().split(b'\0')
+                except OSError:
+                    continue
+                if parent == str(launcher) and (b'OMPI_COMM_WORLD_RANK=' +
+                                                rank.encode()) in variables:
+                    return int(name)
+            time.sleep(0.01)
+        return self.fail('no such rank')
+
+    def test_an_error_of_the_job_is_printed_once(self):
+        self.plan('a.pb')
+        code, out, err = self.end(self.start('a.pb', '--seed', '4', launcher=ranks(2)))
+        self.assertEqual(code, 3, err)
+        self.assertEqual(out, '')
+        self.assertEqual(err.count('another seed'), 1, err)
+
+
+if __name__ == '__main__':
+    BINARY = os.path.abspath(sys.argv[1])
+    MODEL = os.path.join(sys.argv[2], 'tools', 'demo', 'models', 'novel-1m')
+    MPIRUN = sys.argv[3]
+    unittest.main(argv=sys.argv[:1] + sys.argv[4:])
