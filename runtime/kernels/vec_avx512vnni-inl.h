@@ -47,6 +47,7 @@ BITBUDGET_INLINE PanelI AddPanelI(PanelI a, PanelI b) { return _mm512_add_epi32(
 // vpdpbusd adds four products to an int32 at once.
 using PanelU = __m512i;
 constexpr int kUint4FlushInputs = kMaxFlush;
+constexpr int kUint4RowPanels = 4;  // the latency of vpdpbusd is four cycles
 
 BITBUDGET_INLINE PanelU ZeroPanelU() { return _mm512_setzero_si512(); }
 BITBUDGET_INLINE PanelI LowNibbles(const uint8_t* p) {

@@ -185,6 +185,8 @@ BITBUDGET_INLINE PanelI AddPanelI(const PanelI& a, const PanelI& b) { return Add
 // WidenQuads makes int32 of them depends on the tier.
 using PanelU = I8;
 constexpr int kUint4FlushInputs = kMaxFlush;
+// Panels that a tile of one row works on at once.
+constexpr int kUint4RowPanels = 1;
 
 BITBUDGET_INLINE PanelU ZeroPanelU() { return SetI(0); }
 // A lane of p holds four bytes with two inputs each; the first four inputs are the low nibbles.
