@@ -24,15 +24,22 @@ constexpr int PanelsAtOnce(int rows) {
   return panels;
 }
 
-// How far ahead of its use a weight panel is fetched: 128 steps of 64 bytes. The hardware
-// prefetcher follows the stream but loses it when the next tile starts the panel again; this gave
-// the f32 tile 13% at 24 rows and 2% at 240 rows on a Zen 5. With several panels at once it costs
-// more than it gives.
+// How far ahead of its use a weight panel is fetched. One panel at a time: 128 steps of 64 bytes,
+// which also reaches into the next panel. The hardware prefetcher follows the stream but loses it
+// when the next tile starts the panel again; this gave the f32 tile 13% at 24 rows and 2% at 240
+// rows on a Zen 5. Several at once: 32 steps, as what lies beyond the end of a panel is its
+// neighbour, which passes at the same time.
 constexpr uintptr_t kPrefetchBytes = 128 * 64;
+constexpr uintptr_t kPrefetchBytesOfSeveral = 32 * 64;
 
 template <int kPanels>
-BITBUDGET_INLINE void PrefetchAhead(const void* weights) {
-  if constexpr (kPanels == 1) Prefetch(reinterpret_cast<uintptr_t>(weights) + kPrefetchBytes);
+BITBUDGET_INLINE void PrefetchAhead(const void* weights, int64_t stride_bytes) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(weights);
+  BITBUDGET_UNROLL
+  for (int panel = 0; panel < kPanels; ++panel) {
+    Prefetch(address + panel * stride_bytes +
+             (kPanels == 1 ? kPrefetchBytes : kPrefetchBytesOfSeveral));
+  }
 }
 
 template <int kRows, int kPanels>
@@ -55,7 +62,7 @@ BITBUDGET_INLINE void TileF32(const float* a,
     for (int i = 0; i < kRows * kVectors; ++i) acc[i] = ZeroPanel();
   }
   for (int64_t i = 0; i < k; ++i, a += kTileRows, b += kPanelWidth) {
-    PrefetchAhead<kPanels>(b);
+    PrefetchAhead<kPanels>(b, b_stride * sizeof(float));
     PanelF w[kVectors];
     BITBUDGET_UNROLL
     for (int v = 0; v < kVectors; ++v) {
@@ -94,7 +101,7 @@ BITBUDGET_INLINE void TileI16(const int16_t* a,
     BITBUDGET_UNROLL
     for (int i = 0; i < kRows * kVectors; ++i) acc[i] = ZeroPanelI();
     for (int64_t i = 0; i < pairs; ++i, a += 2 * kTileRows, codes += 2 * kPanelWidth) {
-      PrefetchAhead<kPanels>(codes);
+      PrefetchAhead<kPanels>(codes, b.code_stride * sizeof(int16_t));
       PanelI w[kVectors];
       BITBUDGET_UNROLL
       for (int v = 0; v < kVectors; ++v) {
@@ -126,97 +133,92 @@ BITBUDGET_INLINE void TileI16(const int16_t* a,
   }
 }
 
-// sums = the products of `inputs` inputs; moves `a` and `codes` behind them.
+// sums = (or, with `add`, +=) the products of the next `inputs` inputs; moves `a` and `codes`
+// behind them.
 template <int kRows, int kPanels>
-BITBUDGET_INLINE void SumQuads(
-    int64_t inputs, int64_t code_stride, const int8_t*& a, const uint8_t*& codes, PanelU* sums) {
+BITBUDGET_INLINE void SumQuads(int64_t inputs,
+                               int64_t code_stride,
+                               bool add,
+                               const int8_t*& a,
+                               const uint8_t*& codes,
+                               PanelI* sums) {
   constexpr int kVectors = kPanels * kPanelVectors;
+  PanelU acc[kRows * kVectors];
   BITBUDGET_UNROLL
-  for (int i = 0; i < kRows * kVectors; ++i) sums[i] = ZeroPanelU();
+  for (int i = 0; i < kRows * kVectors; ++i) acc[i] = ZeroPanelU();
   for (; inputs > 0; inputs -= 8, a += 8 * kTileRows, codes += 4 * kPanelWidth) {
-    PrefetchAhead<kPanels>(codes);
+    PrefetchAhead<kPanels>(codes, code_stride);
     BITBUDGET_UNROLL
     for (int half = 0; half < 2; ++half) {
       PanelI w[kVectors];
       BITBUDGET_UNROLL
       for (int v = 0; v < kVectors; ++v) {
-        const PanelI both = LoadNibbles(codes + v / kPanelVectors * code_stride +
-                                        v % kPanelVectors * (4 * kPanelLanes));
-        w[v] = half == 0 ? LowNibbles(both) : HighNibbles(both);
+        const uint8_t* at =
+            codes + v / kPanelVectors * code_stride + v % kPanelVectors * (4 * kPanelLanes);
+        w[v] = half == 0 ? LowNibbles(at) : HighNibbles(at);
       }
       BITBUDGET_UNROLL
       for (int r = 0; r < kRows; ++r) {
         const PanelI x = BroadcastQuad(a + (half * kTileRows + r) * 4);
         BITBUDGET_UNROLL
         for (int v = 0; v < kVectors; ++v) {
-          sums[r * kVectors + v] = MulAddQuads(w[v], x, sums[r * kVectors + v]);
-          Keep(sums[r * kVectors + v]);
+          acc[r * kVectors + v] = MulAddQuads(w[v], x, acc[r * kVectors + v]);
+          Keep(acc[r * kVectors + v]);
         }
       }
     }
   }
+  BITBUDGET_UNROLL
+  for (int i = 0; i < kRows * kVectors; ++i) {
+    const PanelI wide = WidenQuads(acc[i]);
+    sums[i] = add ? AddPanelI(sums[i], wide) : wide;
+  }
 }
 
-template <int kRows, int kPanels>
+// Parts of a group are whole in every tier: there is one, or they have the 32 inputs that padding
+// rounds to.
+static_assert(kUint4FlushInputs == kInputPad || kUint4FlushInputs == kMaxFlush);
+
+// kOnePart: groups have at most kUint4FlushInputs inputs. A tile with several parts keeps the int32
+// sums of a group in memory; in one function with both, g++ 12 spills the accumulators too and
+// takes a quarter of the speed.
+template <int kRows, int kPanels, bool kOnePart>
 BITBUDGET_INLINE void TileU4(const int8_t* a,
                              const float* a_scales,
                              const float* a_sums,
-                             const Uint4Panels& b,
+                             Uint4Panels b,
                              float* c,
                              int64_t ldc) {
   constexpr int kVectors = kPanels * kPanelVectors;
-  constexpr int kSums = kRows * kVectors;
-  const uint8_t* codes = b.codes;
-  const float* scales = b.scales;
-  const float* zeros = b.zeros;
+  PanelI sums[kRows * kVectors];
+  BITBUDGET_UNROLL
+  for (int i = 0; i < kRows * kVectors; ++i) sums[i] = ZeroPanelI();
   for (int64_t begin = 0; begin < b.padded_k; begin += b.group) {
-    const int64_t left = b.padded_k - begin;
-    int64_t inputs = left < b.group ? left : b.group;
-    PanelU acc[kSums];
-    // The int32 sums of the parts of a group that do not fit PanelU at once.
-    int32_t earlier[kSums * kPanelLanes];
-    bool parts = false;
-    if constexpr (kUint4FlushInputs < kMaxFlush) {
-      for (; inputs > kUint4FlushInputs; inputs -= kUint4FlushInputs) {
-        SumQuads<kRows, kPanels>(kUint4FlushInputs, b.code_stride, a, codes, acc);
-        if (parts) {
-          BITBUDGET_UNROLL
-          for (int i = 0; i < kSums; ++i) {
-            int32_t* sum = earlier + i * kPanelLanes;
-            StorePanelI(sum, AddPanelI(LoadPanelI(sum), WidenQuads(acc[i])));
-          }
-        } else {
-          BITBUDGET_UNROLL
-          for (int i = 0; i < kSums; ++i) {
-            StorePanelI(earlier + i * kPanelLanes, WidenQuads(acc[i]));
-          }
-        }
-        parts = true;
+    const int64_t end = begin + b.group < b.padded_k ? begin + b.group : b.padded_k;
+    if constexpr (kOnePart) {
+      SumQuads<kRows, kPanels>(end - begin, b.code_stride, /*add=*/false, a, b.codes, sums);
+    } else {
+      for (int64_t part = begin; part < end; part += kInputPad) {
+        SumQuads<kRows, kPanels>(kInputPad, b.code_stride, part > begin, a, b.codes, sums);
       }
     }
-    SumQuads<kRows, kPanels>(inputs, b.code_stride, a, codes, acc);
-    if (!parts) {
-      BITBUDGET_UNROLL
-      for (int i = 0; i < kSums; ++i) StorePanelI(earlier + i * kPanelLanes, ZeroPanelI());
-    }
     BITBUDGET_UNROLL
-    for (int i = 0; i < kSums; ++i) {
+    for (int i = 0; i < kRows * kVectors; ++i) {
       const int r = i / kVectors;
       const int v = i % kVectors;
       const int64_t panel = v / kPanelVectors;
       const int lane = v % kPanelVectors * kPanelLanes;
       float* out = c + r * ldc + v * kPanelLanes;
-      const PanelI sum = AddPanelI(LoadPanelI(earlier + i * kPanelLanes), WidenQuads(acc[i]));
-      const PanelF centered = NegativeFmaPanel(LoadPanel(zeros + panel * b.zero_stride + lane),
-                                               BroadcastPanel(a_sums + r),
-                                               ToFloatPanel(sum));
-      const PanelF scale =
-          MulPanel(LoadPanel(scales + panel * b.scale_stride + lane), BroadcastPanel(a_scales + r));
+      const PanelF sum = NegativeFmaPanel(LoadPanel(b.zeros + panel * b.zero_stride + lane),
+                                          BroadcastPanel(a_sums + r),
+                                          ToFloatPanel(sums[i]));
+      const PanelF scale = MulPanel(LoadPanel(b.scales + panel * b.scale_stride + lane),
+                                    BroadcastPanel(a_scales + r));
       const PanelF before = begin == 0 ? ZeroPanel() : LoadPanel(out);
-      StorePanel(out, FmaPanel(centered, scale, before));
+      StorePanel(out, FmaPanel(sum, scale, before));
     }
-    scales += kPanelWidth;
-    zeros += b.zero_step;
+    b.scales += kPanelWidth;
+    b.zeros += b.zero_step;
     a_scales += kTileRows;
     a_sums += kTileRows;
   }
@@ -261,7 +263,12 @@ void PanelsI16(const int16_t* a,
   }
 }
 
-template <int kRows, int kPanels = PanelsAtOnce(kRows)>
+// Panels that the kUint4 tile works on at once.
+constexpr int Uint4PanelsAtOnce(int rows) {
+  return rows == 1 ? kUint4RowPanels : PanelsAtOnce(rows);
+}
+
+template <int kRows, bool kOnePart, int kPanels = Uint4PanelsAtOnce(kRows)>
 void PanelsU4(const int8_t* a,
               const float* a_scales,
               const float* a_sums,
@@ -270,14 +277,14 @@ void PanelsU4(const int8_t* a,
               float* c,
               int64_t ldc) {
   for (; panels >= kPanels; panels -= kPanels) {
-    TileU4<kRows, kPanels>(a, a_scales, a_sums, b, c, ldc);
+    TileU4<kRows, kPanels, kOnePart>(a, a_scales, a_sums, b, c, ldc);
     b.codes += kPanels * b.code_stride;
     b.scales += kPanels * b.scale_stride;
     b.zeros += kPanels * b.zero_stride;
     c += kPanels * kPanelWidth;
   }
   if constexpr (kPanels > 1) {
-    PanelsU4<kRows, kPanels / 2>(a, a_scales, a_sums, b, panels, c, ldc);
+    PanelsU4<kRows, kOnePart, kPanels / 2>(a, a_scales, a_sums, b, panels, c, ldc);
   }
 }
 
@@ -330,6 +337,31 @@ void AnyTileI16(const int16_t* a,
   }
 }
 
+template <bool kOnePart>
+void TileU4Rows(const int8_t* a,
+                const float* a_scales,
+                const float* a_sums,
+                const Uint4Panels& b,
+                int rows,
+                int64_t panels,
+                float* c,
+                int64_t ldc) {
+  switch (rows) {
+    case 1:
+      return PanelsU4<1, kOnePart>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 2:
+      return PanelsU4<2, kOnePart>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 3:
+      return PanelsU4<3, kOnePart>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 4:
+      return PanelsU4<4, kOnePart>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 5:
+      return PanelsU4<5, kOnePart>(a, a_scales, a_sums, b, panels, c, ldc);
+    case 6:
+      return PanelsU4<6, kOnePart>(a, a_scales, a_sums, b, panels, c, ldc);
+  }
+}
+
 void AnyTileU4(const int8_t* a,
                const float* a_scales,
                const float* a_sums,
@@ -338,20 +370,12 @@ void AnyTileU4(const int8_t* a,
                int64_t panels,
                float* c,
                int64_t ldc) {
-  switch (rows) {
-    case 1:
-      return PanelsU4<1>(a, a_scales, a_sums, b, panels, c, ldc);
-    case 2:
-      return PanelsU4<2>(a, a_scales, a_sums, b, panels, c, ldc);
-    case 3:
-      return PanelsU4<3>(a, a_scales, a_sums, b, panels, c, ldc);
-    case 4:
-      return PanelsU4<4>(a, a_scales, a_sums, b, panels, c, ldc);
-    case 5:
-      return PanelsU4<5>(a, a_scales, a_sums, b, panels, c, ldc);
-    case 6:
-      return PanelsU4<6>(a, a_scales, a_sums, b, panels, c, ldc);
+  if constexpr (kUint4FlushInputs < kMaxFlush) {
+    if (b.group > kUint4FlushInputs) {
+      return TileU4Rows<false>(a, a_scales, a_sums, b, rows, panels, c, ldc);
+    }
   }
+  TileU4Rows<true>(a, a_scales, a_sums, b, rows, panels, c, ldc);
 }
 
 static_assert(kTileRows == 6, "the switches above list the rows of a tile");

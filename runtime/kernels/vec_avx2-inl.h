@@ -47,26 +47,36 @@ BITBUDGET_INLINE PanelI MulAddPairs(PanelI a, PanelI b, PanelI sum) {
 }
 BITBUDGET_INLINE PanelF ToFloatPanel(PanelI a) { return _mm256_cvtepi32_ps(a); }
 BITBUDGET_INLINE PanelI AddPanelI(PanelI a, PanelI b) { return _mm256_add_epi32(a, b); }
-BITBUDGET_INLINE PanelI LoadPanelI(const int32_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-}
-BITBUDGET_INLINE void StorePanelI(int32_t* p, PanelI a) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a);
-}
 
 // 16 int16 sums of pairs of products. A pair is at most 2 * 15 * 127, so vpmaddubsw does not
 // saturate, and eight of them (32 inputs) stay below 2^15.
 using PanelU = __m256i;
 constexpr int kUint4FlushInputs = 32;
+// The latency of these sums is one cycle, so two vectors hide it: a single row takes panels one by
+// one, as one stream from memory (half as fast again as four, int4-g32 from memory on a Zen 5).
+constexpr int kUint4RowPanels = 1;
 static_assert(kUint4FlushInputs / 4 * 2 * kMaxUint4Code * kMaxInt8Code < 1 << 15);
 
 BITBUDGET_INLINE PanelU ZeroPanelU() { return _mm256_setzero_si256(); }
-BITBUDGET_INLINE PanelI LoadNibbles(const uint8_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+// The mask is a memory operand and both halves load the codes: a tile of 12 sums has no register
+// for either, and g++ 12 with intrinsics keeps them and spills all sums (takes a quarter of the
+// speed).
+alignas(32) constexpr uint64_t kNibbleMask[4] = {
+    0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f, 0x0f0f0f0f0f0f0f0f};
+
+BITBUDGET_INLINE PanelI LowNibbles(const uint8_t* p) {
+  PanelI out;
+  asm("vmovdqu %1, %0\n\tvpand %2, %0, %0"
+      : "=x"(out)
+      : "m"(*reinterpret_cast<const __m256i_u*>(p)), "m"(kNibbleMask));
+  return out;
 }
-BITBUDGET_INLINE PanelI LowNibbles(PanelI a) { return _mm256_and_si256(a, _mm256_set1_epi8(0x0f)); }
-BITBUDGET_INLINE PanelI HighNibbles(PanelI a) {
-  return _mm256_and_si256(_mm256_srli_epi16(a, 4), _mm256_set1_epi8(0x0f));
+BITBUDGET_INLINE PanelI HighNibbles(const uint8_t* p) {
+  PanelI out;
+  asm("vmovdqu %1, %0\n\tvpsrlw $4, %0, %0\n\tvpand %2, %0, %0"
+      : "=x"(out)
+      : "m"(*reinterpret_cast<const __m256i_u*>(p)), "m"(kNibbleMask));
+  return out;
 }
 BITBUDGET_INLINE PanelI BroadcastQuad(const int8_t* p) {
   int32_t quad;

@@ -43,18 +43,18 @@ BITBUDGET_INLINE PanelI MulAddPairs(PanelI a, PanelI b, PanelI sum) {
   return _mm512_dpwssd_epi32(sum, a, b);
 }
 BITBUDGET_INLINE PanelI AddPanelI(PanelI a, PanelI b) { return _mm512_add_epi32(a, b); }
-BITBUDGET_INLINE PanelI LoadPanelI(const int32_t* p) { return _mm512_loadu_si512(p); }
-BITBUDGET_INLINE void StorePanelI(int32_t* p, PanelI a) { _mm512_storeu_si512(p, a); }
 
 // vpdpbusd adds four products to an int32 at once.
 using PanelU = __m512i;
 constexpr int kUint4FlushInputs = kMaxFlush;
+constexpr int kUint4RowPanels = 4;  // the latency of vpdpbusd is four cycles
 
 BITBUDGET_INLINE PanelU ZeroPanelU() { return _mm512_setzero_si512(); }
-BITBUDGET_INLINE PanelI LoadNibbles(const uint8_t* p) { return _mm512_loadu_si512(p); }
-BITBUDGET_INLINE PanelI LowNibbles(PanelI a) { return _mm512_and_si512(a, _mm512_set1_epi8(0x0f)); }
-BITBUDGET_INLINE PanelI HighNibbles(PanelI a) {
-  return _mm512_and_si512(_mm512_srli_epi16(a, 4), _mm512_set1_epi8(0x0f));
+BITBUDGET_INLINE PanelI LowNibbles(const uint8_t* p) {
+  return _mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi8(0x0f));
+}
+BITBUDGET_INLINE PanelI HighNibbles(const uint8_t* p) {
+  return _mm512_and_si512(_mm512_srli_epi16(_mm512_loadu_si512(p), 4), _mm512_set1_epi8(0x0f));
 }
 BITBUDGET_INLINE PanelI BroadcastQuad(const int8_t* p) {
   int32_t quad;

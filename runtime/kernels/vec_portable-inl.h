@@ -180,30 +180,25 @@ BITBUDGET_INLINE PanelI MulAddPairs(const PanelI& a, const PanelI& b, const Pane
       PanelI, sum.v[i] + (LowHalf(a.v[i]) * LowHalf(b.v[i]) + HighHalf(a.v[i]) * HighHalf(b.v[i])));
 }
 BITBUDGET_INLINE PanelI AddPanelI(const PanelI& a, const PanelI& b) { return AddI(a, b); }
-BITBUDGET_INLINE PanelI LoadPanelI(const int32_t* p) {
-  PanelI out;
-  std::memcpy(out.v, p, sizeof(out.v));
-  return out;
-}
-BITBUDGET_INLINE void StorePanelI(int32_t* p, const PanelI& a) { StoreI(p, a); }
 
 // Sums of products of four unsigned with four signed bytes. How many inputs they may hold before
 // WidenQuads makes int32 of them depends on the tier.
 using PanelU = I8;
 constexpr int kUint4FlushInputs = kMaxFlush;
+// Panels that a tile of one row works on at once.
+constexpr int kUint4RowPanels = 1;
 
 BITBUDGET_INLINE PanelU ZeroPanelU() { return SetI(0); }
-// A lane of these holds four bytes, two inputs in each; LowNibbles has the first four inputs.
-BITBUDGET_INLINE PanelI LoadNibbles(const uint8_t* p) {
-  PanelI out;
-  std::memcpy(out.v, p, sizeof(out.v));
-  return out;
+// A lane of p holds four bytes with two inputs each; the first four inputs are the low nibbles.
+BITBUDGET_INLINE PanelI LowNibbles(const uint8_t* p) {
+  PanelI both;
+  std::memcpy(both.v, p, sizeof(both.v));
+  BITBUDGET_LANES(PanelI, both.v[i] & 0x0f0f0f0f);
 }
-BITBUDGET_INLINE PanelI LowNibbles(const PanelI& a) {
-  BITBUDGET_LANES(PanelI, a.v[i] & 0x0f0f0f0f);
-}
-BITBUDGET_INLINE PanelI HighNibbles(const PanelI& a) {
-  BITBUDGET_LANES(PanelI, (a.v[i] >> 4) & 0x0f0f0f0f);
+BITBUDGET_INLINE PanelI HighNibbles(const uint8_t* p) {
+  PanelI both;
+  std::memcpy(both.v, p, sizeof(both.v));
+  BITBUDGET_LANES(PanelI, (both.v[i] >> 4) & 0x0f0f0f0f);
 }
 BITBUDGET_INLINE PanelI BroadcastQuad(const int8_t* p) {
   int32_t quad;

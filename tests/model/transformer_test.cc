@@ -204,6 +204,29 @@ TEST_P(TransformerVariants, AnyChunkingGivesTheSameBits) {
   }
 }
 
+// With int8 activations the products of one input ask for several packings of it.
+TEST_P(TransformerVariants, AnyChunkingOfMixedInt8FormatsGivesTheSameBits) {
+  const auto model = LoadTiny(GetParam().options);
+  const std::vector<int32_t> tokens = RandomTokens(30, model->config().vocab_size, 6);
+  const char* names[] = {"int8", "int4-g32", "int4z-g64", "bf16", "int8z-g128", "int4-g32"};
+  const auto encoder = MakeRtnEncoder();
+  std::vector<std::unique_ptr<ComponentWeights>> components;
+  WeightSet weights;
+  for (size_t c = 0; c < model->components().size(); ++c) {
+    const auto format = ParseFormat(names[c % std::size(names)]);
+    ASSERT_TRUE(format.ok()) << format.status();
+    const auto encoding = encoder->Encode(model->Weight(static_cast<ComponentId>(c)), *format);
+    ASSERT_TRUE(encoding.ok()) << encoding.status();
+    components.push_back(std::make_unique<ComponentWeights>(*encoding, Activations::kInt8, c == 0));
+    weights.components.push_back(components.back().get());
+  }
+  const Transformer transformer(*model, 30);
+  const std::vector<float> whole = RunAlone(transformer, weights, tokens);
+  for (const int64_t chunk : {1, 7}) {
+    EXPECT_EQ(RunTogether(transformer, weights, {{tokens, chunk}})[0], whole) << chunk;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All,
                          TransformerVariants,
                          testing::ValuesIn(Variants()),
