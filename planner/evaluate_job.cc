@@ -47,6 +47,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   request.context = maker->context();
   request.completion = maker->completion_tokens();
   request.text = options.probes.source == ProbeSource::kText;
+  request.fdt_only = options.fdt_only;
   request.threads = options.threads;
   BB_ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(model, request, options.memory_bytes));
   progress->Message(memory.Describe());
@@ -71,6 +72,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
     progress->Begin("evaluation", 1);
     BB_ASSIGN_OR_RETURN(const std::vector<int> fdt,
                         set.evaluator->EvaluateFdtFromScratch(assignment));
+    progress->Update(1);
     progress->End();
     for (size_t i = 0; i < fdt.size(); ++i) {
       ProbeResult result;
