@@ -47,6 +47,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   request.context = maker->context();
   request.completion = maker->completion_tokens();
   request.text = options.probes.source == ProbeSource::kText;
+  request.fdt_only = options.fdt_only;
   request.threads = options.threads;
   BB_ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(model, request, options.memory_bytes));
   progress->Message(memory.Describe());
@@ -54,15 +55,39 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(model, bench_options, maker->context()));
 
-  BB_ASSIGN_OR_RETURN(
-      const ProbeSet set,
-      MakeProbeSet(*maker, ProbeRole::kHeldOut, options.probe_count, bench.get(), progress));
+  BB_ASSIGN_OR_RETURN(const ProbeSet set,
+                      MakeProbeSet(*maker,
+                                   ProbeRole::kHeldOut,
+                                   options.probe_count,
+                                   bench.get(),
+                                   progress,
+                                   !options.fdt_only));
   EvaluateReport report;
   report.memory = memory;
   report.size_bytes = AssignmentBytes(assignment, model);
   report.bits_per_weight = BitsPerWeight(report.size_bytes, model);
   report.completion_tokens = maker->completion_tokens();
   report.probes = set.reference->probes();
+  if (options.fdt_only) {
+    progress->Begin("evaluation", 1);
+    BB_ASSIGN_OR_RETURN(const std::vector<int> fdt,
+                        set.evaluator->EvaluateFdtFromScratch(assignment));
+    progress->Update(1);
+    progress->End();
+    for (size_t i = 0; i < fdt.size(); ++i) {
+      ProbeResult result;
+      result.tokens = static_cast<int>(report.probes[i].completion());
+      result.fdt = fdt[i];
+      report.evaluation.push_back(result);
+    }
+    report.metrics.set_fdt_mean(Compute(Statistic::kFdtMean, report.evaluation));
+    *report.metrics.mutable_fdt_interval() =
+        ToProto(BootstrapInterval(Statistic::kFdtMean, report.evaluation));
+    report.metrics.set_fdt_75(Compute(Statistic::kFdt75, report.evaluation));
+    *report.metrics.mutable_fdt_75_interval() =
+        ToProto(BootstrapInterval(Statistic::kFdt75, report.evaluation));
+    return report;
+  }
   progress->Begin("evaluation", 2);
   BB_ASSIGN_OR_RETURN(report.evaluation, set.evaluator->EvaluateFromScratch(assignment));
   progress->Update(1);

@@ -23,6 +23,9 @@ struct EvaluateOptions {
   std::optional<plans::Plan> plan;
   std::optional<Format> uniform;
 
+  // Measure the first divergent token and nothing else, for less work.
+  bool fdt_only = false;
+
   ProbeOptions probes;
   int64_t probe_count = 128;
   std::string encoder = "clip";  // of `uniform`; a plan names its own
@@ -39,7 +42,9 @@ struct EvaluateReport {
   double bits_per_weight = 0;
   int64_t completion_tokens = 0;
   std::vector<Probe> probes;
-  Evaluation evaluation;  // one result per probe
+  // One result per probe, and what follows from them. With fdt_only: nothing but FDT is set, and
+  // there is no noise floor.
+  Evaluation evaluation;
   plans::Metrics metrics;
   plans::Metrics noise_floor;
   // On natural text (reference and plan set); absent unless the probes are text.

@@ -33,8 +33,12 @@ plans::Metrics MetricsOf(const Evaluation& evaluation) {
   return metrics;
 }
 
-absl::StatusOr<ProbeSet> MakeProbeSet(
-    const ProbeMaker& maker, ProbeRole role, int64_t count, Workbench* bench, Progress* progress) {
+absl::StatusOr<ProbeSet> MakeProbeSet(const ProbeMaker& maker,
+                                      ProbeRole role,
+                                      int64_t count,
+                                      Workbench* bench,
+                                      Progress* progress,
+                                      bool distributions) {
   const int threads = bench->options().threads;
   BB_ASSIGN_OR_RETURN(const std::vector<std::vector<int32_t>> prompts,
                       maker.Prompts(role,
@@ -56,6 +60,7 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
   ReferenceOptions reference_options;
   reference_options.completion_tokens = completion_tokens;
   reference_options.threads = threads;
+  reference_options.distributions = distributions;
   reference_options.max_kv_bytes = bench->options().states_bytes;
   reference_options.max_logits_bytes = bench->options().logits_bytes;
   reference_options.completions = std::move(completions);

@@ -29,8 +29,13 @@ struct ProbeSet {
 };
 
 // Errors as ProbeMaker::Prompts and ReferenceRun::Create. Everything passed in outlives the set.
-absl::StatusOr<ProbeSet> MakeProbeSet(
-    const ProbeMaker& maker, ProbeRole role, int64_t count, Workbench* bench, Progress* progress);
+// `distributions`: of ReferenceOptions.
+absl::StatusOr<ProbeSet> MakeProbeSet(const ProbeMaker& maker,
+                                      ProbeRole role,
+                                      int64_t count,
+                                      Workbench* bench,
+                                      Progress* progress,
+                                      bool distributions = true);
 
 // The same for known prompts, and, unless `completions` is empty, their known completions of
 // `completion_tokens` at most.

@@ -18,6 +18,7 @@ struct MemoryRequest {
   int64_t context = 1;             // positions of a probe, at most
   int64_t completion = 1;          // of those: completion tokens
   bool text = false;               // the held-out probes are windows of text
+  bool fdt_only = false;           // the head is screened (bounded_argmax.h)
   int threads = 1;
 };
 

@@ -21,6 +21,7 @@ struct EvalFlags {
   std::string encoder = "clip";
   std::string activations;
   int64_t probe_count = EvaluateOptions().probe_count;
+  bool fdt_only = false;
   bool json = false;
 };
 
@@ -33,10 +34,31 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
   options.encoder = flags.encoder;
   BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
   options.probe_count = flags.probe_count;
+  options.fdt_only = flags.fdt_only;
   options.threads = flags.model.Threads();
   BB_ASSIGN_OR_RETURN(options.memory_bytes, flags.memory.Limit());
   options.spill_directory = flags.memory.spill_directory;
   return options;
+}
+
+// The fields of ReportJson that are known without a whole evaluation.
+nlohmann::ordered_json FdtJson(const EvaluateReport& report) {
+  nlohmann::ordered_json metrics = MetricsJson(report.metrics);
+  nlohmann::ordered_json json = {{"size_bytes", report.size_bytes},
+                                 {"bits_per_weight", report.bits_per_weight}};
+  for (const char* name : {"fdt_mean", "fdt_ci", "fdt_75", "fdt_75_ci"}) json[name] = metrics[name];
+  json["memory"] = MemoryJson(report.memory);
+  json["completion_tokens"] = report.completion_tokens;
+  json["per_probe"] = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < report.probes.size(); ++i) {
+    const Probe& probe = report.probes[i];
+    json["per_probe"].push_back(
+        {{"prompt_tokens",
+          std::vector<int32_t>(probe.tokens.begin(), probe.tokens.begin() + probe.prompt)},
+         {"fdt", report.evaluation[i].fdt},
+         {"tokens", report.evaluation[i].tokens}});
+  }
+  return json;
 }
 
 nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
@@ -77,6 +99,22 @@ void PrintRow(const char* name,
               unit);
 }
 
+void PrintFdt(const EvaluateReport& report) {
+  std::printf(
+      "size %lld bytes, %.4f bits per weight; %zu held-out probes, up to %lld tokens each\n"
+      "  FDT mean %.5g [%.5g, %.5g], 75th percentile %.5g [%.5g, %.5g] tokens\n",
+      static_cast<long long>(report.size_bytes),
+      report.bits_per_weight,
+      report.probes.size(),
+      static_cast<long long>(report.completion_tokens),
+      report.metrics.fdt_mean(),
+      report.metrics.fdt_interval().low(),
+      report.metrics.fdt_interval().high(),
+      report.metrics.fdt_75(),
+      report.metrics.fdt_75_interval().low(),
+      report.metrics.fdt_75_interval().high());
+}
+
 void PrintReport(const EvaluateReport& report) {
   const plans::Metrics& metrics = report.metrics;
   const plans::Metrics& floor = report.noise_floor;
@@ -115,7 +153,9 @@ absl::Status RunEval(const EvalFlags& flags) {
   BB_ASSIGN_OR_RETURN(const EvaluateReport report,
                       RunEvaluateJob(*model, *options, ProcessProgress()));
   if (flags.json) {
-    std::printf("%s\n", ReportJson(report).dump(2).c_str());
+    std::printf("%s\n", (flags.fdt_only ? FdtJson(report) : ReportJson(report)).dump(2).c_str());
+  } else if (flags.fdt_only) {
+    PrintFdt(report);
   } else {
     PrintReport(report);
   }
@@ -144,6 +184,9 @@ void AddEvalCommand(CLI::App* app) {
       ->check(CLI::Range(2, 1 << 20));
   flags->probes.AddTo(command);
   flags->memory.AddTo(command);
+  command->add_flag("--fdt-only",
+                    flags->fdt_only,
+                    "Measure the first divergent token only: a probe is left where it diverges");
   command->add_flag("--json", flags->json, "Print the result as JSON, with every probe");
   SetBody(command, [flags] { return RunEval(*flags); });
 }

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/bank.h"
+#include "runtime/eval/bounded_argmax.h"
 #include "runtime/eval/candidate_evaluator.h"
 #include "runtime/eval/reference.h"
 #include "runtime/model/forward.h"
@@ -18,7 +19,8 @@ struct EvaluatorOptions {
   int threads = 1;
   // Memory for the incumbent's residual stream ahead of the stages. When all stages do not fit,
   // every second, third, ... one is kept and a candidate starts at the last kept one before its
-  // first change: dearer, never different.
+  // first change: dearer, never different. EvaluateFdt has what is left of it for keys and values,
+  // and takes as many probes at a time as fit, at least one.
   int64_t max_cache_bytes = int64_t{4} << 30;
 };
 
@@ -51,6 +53,15 @@ class Evaluator : public CandidateEvaluator {
   // One full pass with nothing cached: the incumbent is neither used nor changed.
   absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
 
+  // The first divergent token of every probe of the range, as Evaluate() finds it, and nothing
+  // else, for less work: rows go through the candidate in chunks of completion positions, a probe
+  // leaves as soon as it diverges, and the head is asked only whether the reference's token wins
+  // (bounded_argmax.h). Errors and requirements as Evaluate.
+  absl::StatusOr<std::vector<int>> EvaluateFdt(std::span<const ComponentFormat> delta,
+                                               ProbeRange range);
+  // The same with nothing cached, on all probes.
+  absl::StatusOr<std::vector<int>> EvaluateFdtFromScratch(const Assignment& assignment);
+
   // The reference compared with itself with its activations rounded to int16: what the runtime's
   // own numerics contribute, below which differences cannot be measured.
   absl::StatusOr<Evaluation> NoiseFloor();
@@ -62,6 +73,21 @@ class Evaluator : public CandidateEvaluator {
     bool load = false;
     bool save = false;
   };
+  absl::StatusOr<std::vector<int>> RunFdt(WeightSource* weights,
+                                          const Format& head_format,
+                                          int start,
+                                          bool use_cache,
+                                          ProbeRange range);
+  // Makes screen_ fit a head that runs on the f32 path; null for others.
+  absl::Status PrepareScreen(WeightSource* weights, const Format& head_format);
+  // The first of `rows` rows x of the final residual stream whose argmax is not the probe's token
+  // at that completion position, counted from first_position; `rows` if there is none.
+  int64_t FirstMiss(const WeightSet& weights,
+                    const float* x,
+                    int64_t rows,
+                    const Probe& probe,
+                    int64_t first_position,
+                    ForwardScratch* scratch) const;
   absl::Status Replace(Assignment assignment, int first_stage, CacheUse cache);
   absl::StatusOr<Evaluation> Run(WeightSource* weights,
                                  int first_stage,
@@ -92,6 +118,9 @@ class Evaluator : public CandidateEvaluator {
   std::vector<AlignedBuffer<float>> cache_;
   AlignedBuffer<float> x_;  // the stream of the running pass
   StageRunner runner_;
+  // The quantised head of EvaluateFdt, for a head in this format.
+  Format screened_format_;
+  std::unique_ptr<BoundedArgmax> screen_;
 };
 
 }  // namespace bitbudget

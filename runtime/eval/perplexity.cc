@@ -22,7 +22,7 @@ absl::StatusOr<Evaluation> MeasureText(const Transformer& transformer,
   std::vector<Probe> probes;
   std::vector<int64_t> first_row = {0};
   for (const std::vector<int32_t>& window : windows) {
-    probes.push_back({window, 1, {}});
+    probes.push_back({window, 1, {}, {}});
     first_row.push_back(first_row.back() + probes.back().rows());
   }
   const int stages = NumStages(config);

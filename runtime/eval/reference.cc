@@ -37,6 +37,7 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
     probe.tokens.insert(
         probe.tokens.end(), completions[i].tokens.begin(), completions[i].tokens.end());
     probe.margins = completions[i].margins;
+    probe.likely = completions[i].likely;
     completion_tokens += probe.completion();
     run->probes_.push_back(std::move(probe));
   }
@@ -46,6 +47,7 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
     rows.push_back(probe.rows());
     run->first_row_.push_back(run->first_row_.back() + probe.rows());
   }
+  if (!options.distributions) return run;
 
   const ModelConfig& config = transformer.model().config();
   const int64_t width = config.hidden_size;

@@ -20,6 +20,8 @@ struct Probe {
   std::vector<int32_t> tokens;  // prompt, then completion
   int64_t prompt = 0;           // tokens that are prompt, >= 1
   std::vector<float> margins;   // of every completion token: top-1 minus top-2 logit
+  // The reference's tokens of the largest logits at every completion position (Generation).
+  std::vector<int32_t> likely;
 
   int64_t completion() const { return static_cast<int64_t>(tokens.size()) - prompt; }
   // Positions that a teacher-forced pass feeds; the last token is only predicted.
@@ -37,6 +39,8 @@ void RunProbes(const Transformer& transformer,
 
 struct ReferenceOptions {
   int64_t completion_tokens = 100;
+  // Whether the next-token distributions are needed, or the completions only (EvaluateFdt).
+  bool distributions = true;
   int threads = 1;
   // Reference logits are kept when they fit into this, else recomputed from the final residual
   // stream for every comparison (the same bits, one more head product).

@@ -40,12 +40,21 @@ WeightPanels PackRows(int64_t n,
                       const std::function<void(int64_t, std::span<float>)>& read_row) {
   WeightPanels out = EmptyPanels(Path::kF32, n, k);
   out.f32.Resize(out.panels * out.padded_k * kPanelWidth);
-  out.f32.Fill(0);
-  std::vector<float> row(k);
-  for (int64_t i = 0; i < n; ++i) {
-    read_row(i, row);
-    float* to = out.f32.data() + i / kPanelWidth * out.padded_k * kPanelWidth + i % kPanelWidth;
-    for (int64_t j = 0; j < k; ++j) to[j * kPanelWidth] = row[j];
+  // The rows of a panel are read first and turned around in memory order: panels are made again
+  // whenever memory is short. A stride off the powers of two keeps them apart in the cache.
+  const int64_t stride = k + kPanelWidth;
+  std::vector<float> rows(kPanelWidth * stride);
+  for (int64_t panel = 0; panel < out.panels; ++panel) {
+    const int64_t count = std::min<int64_t>(kPanelWidth, n - panel * kPanelWidth);
+    for (int64_t r = 0; r < count; ++r) {
+      read_row(panel * kPanelWidth + r, std::span(rows).subspan(r * stride, k));
+    }
+    std::fill(rows.begin() + count * stride, rows.end(), 0.0f);
+    float* to = out.f32.data() + panel * out.padded_k * kPanelWidth;
+    for (int64_t j = 0; j < k; ++j, to += kPanelWidth) {
+      for (int64_t r = 0; r < kPanelWidth; ++r) to[r] = rows[r * stride + j];
+    }
+    std::fill_n(to, (out.padded_k - k) * kPanelWidth, 0.0f);
   }
   return out;
 }

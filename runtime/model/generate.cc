@@ -27,6 +27,23 @@ float Margin(std::span<const float> logits, int32_t best) {
   return logits[best] - second;
 }
 
+// Appends the indices of the largest logits, largest first, the lowest index first among equals.
+void AppendLikely(std::span<const float> logits, std::vector<int32_t>* likely) {
+  const size_t count = std::min<size_t>(logits.size(), kLikelyTokens);
+  const size_t begin = likely->size();
+  for (size_t i = 0; i < logits.size(); ++i) {
+    const bool full = likely->size() == begin + count;
+    if (full && logits[i] <= logits[likely->back()]) continue;
+    if (full) likely->pop_back();
+    const auto at =
+        std::upper_bound(likely->begin() + static_cast<int64_t>(begin),
+                         likely->end(),
+                         logits[i],
+                         [&](float logit, int32_t other) { return logit > logits[other]; });
+    likely->insert(at, static_cast<int32_t>(i));
+  }
+}
+
 // Draws from softmax(logits) without `excluded`, walking the cumulative sum in id order.
 int32_t Sample(std::span<const float> logits,
                float max,
@@ -214,6 +231,7 @@ class Decoder {
         step_ < options_.greedy_tokens ? best
                                        : Sample(logits, logits[best], excluded, &sequence->random));
     sequence->out->margins.push_back(Margin(logits, best));
+    AppendLikely(logits, &sequence->out->likely);
   }
 
   const Transformer& transformer_;

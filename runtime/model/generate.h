@@ -29,11 +29,15 @@ struct GenerateOptions {
   absl::Status Validate() const;
 };
 
+// Tokens with the largest logits that are kept for every position, or the vocabulary if smaller.
+inline constexpr int64_t kLikelyTokens = 8;
+
 // New tokens of one sequence and, for every one of them, the margin between the largest and the
-// second largest logit.
+// second largest logit, and the tokens with the largest logits.
 struct Generation {
   std::vector<int32_t> tokens;
   std::vector<float> margins;
+  std::vector<int32_t> likely;  // [tokens][min(kLikelyTokens, vocab)], largest first
 };
 
 // Continues every prompt. Sequences are decoded side by side, every step one pass over the stages

@@ -78,9 +78,9 @@ void AddRows(const float* delta, int64_t count, float* x) {
 
 }  // namespace
 
-KvCache::KvCache(const ModelConfig& config, int64_t max_positions)
+KvCache::KvCache(const ModelConfig& config, int64_t max_positions, int first_layer)
     : layers(config.num_hidden_layers) {
-  for (KeyValuePanels& layer : layers) {
+  for (KeyValuePanels& layer : std::span(layers).subspan(first_layer)) {
     layer.Reset(config.num_key_value_heads, config.head_dim, max_positions);
   }
 }
@@ -209,6 +209,10 @@ void Transformer::MlpStage(
   AddRows(ws->delta.data(), rows * width, x);
 }
 
+void Transformer::FinalNorm(const float* x, int64_t ldx, int64_t rows, float* out) const {
+  NormRows(x, ldx, model_.final_norm(), model_.config().rms_norm_eps, rows, out);
+}
+
 void Transformer::Logits(const WeightSet& weights,
                          const float* x,
                          int64_t ldx,
@@ -217,7 +221,7 @@ void Transformer::Logits(const WeightSet& weights,
                          TransformerWorkspace* ws) const {
   const ModelConfig& config = model_.config();
   ws->normed.Resize(rows * config.hidden_size);
-  NormRows(x, ldx, model_.final_norm(), config.rms_norm_eps, rows, ws->normed.data());
+  FinalNorm(x, ldx, rows, ws->normed.data());
   SharedInput input(
       model_.head(), ws->normed.data(), rows, config.hidden_size, weights.round_activations, ws);
   input.Multiply(*weights.components[model_.head()], {}, logits);

@@ -15,8 +15,9 @@ namespace bitbudget {
 
 // Keys and values of all layers of one sequence.
 struct KvCache {
-  KvCache(const ModelConfig& config, int64_t max_positions);
-  int64_t size() const { return layers.empty() ? 0 : layers[0].size(); }
+  // Layers ahead of `first_layer` are left out.
+  KvCache(const ModelConfig& config, int64_t max_positions, int first_layer = 0);
+  int64_t size() const { return layers.empty() ? 0 : layers.back().size(); }
 
   std::vector<KeyValuePanels> layers;
 };
@@ -66,6 +67,9 @@ class Transformer {
                 std::span<const SequenceRows> sequences,
                 float* x,
                 TransformerWorkspace* workspace) const;
+
+  // The final norm alone: out[rows][hidden].
+  void FinalNorm(const float* x, int64_t ldx, int64_t rows, float* out) const;
 
   // Final norm and head: logits[rows][vocab] from x[rows][hidden], row stride of x in floats.
   void Logits(const WeightSet& weights,
