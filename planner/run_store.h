@@ -22,8 +22,8 @@ inline constexpr char kRunStoreFile[] = "run.sqlite";
 inline constexpr int64_t kRunStoreVersion = 1;
 inline constexpr int64_t kRunStoreApplicationId = 0x62627564;  // "bbud", in SQLite's file header
 
-// What an evaluation is: to be raised when the same candidate and probes come to give other numbers,
-// so that stored ones are not mixed with them.
+// What an evaluation is: to be raised when the same candidate and probes come to give other
+// numbers, so that stored ones are not mixed with them.
 inline constexpr int kEvaluationVersion = 1;
 
 // The blob with DescribeModel's `fixed_bytes`, in decimal.
