@@ -48,14 +48,15 @@ absl::StatusOr<ProbeSet> MakeProbeSet(const ProbeMaker& maker,
                                     threads,
                                     progress,
                                     bench->options().states_bytes));
-  return MakeProbeSet(prompts, maker.completion_tokens(), {}, bench, progress);
+  return MakeProbeSet(prompts, maker.completion_tokens(), {}, bench, progress, distributions);
 }
 
 absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prompts,
                                       int64_t completion_tokens,
                                       std::vector<Generation> completions,
                                       Workbench* bench,
-                                      Progress* progress) {
+                                      Progress* progress,
+                                      bool distributions) {
   const int threads = bench->options().threads;
   ReferenceOptions reference_options;
   reference_options.completion_tokens = completion_tokens;

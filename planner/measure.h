@@ -43,7 +43,8 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
                                       int64_t completion_tokens,
                                       std::vector<Generation> completions,
                                       Workbench* bench,
-                                      Progress* progress);
+                                      Progress* progress,
+                                      bool distributions = true);
 
 // Runs `weights` over windows of natural text; sets *perplexity and its interval.
 absl::Status MeasurePerplexity(const Workbench& bench,

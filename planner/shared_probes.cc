@@ -44,6 +44,7 @@ std::string PackCompletions(std::span<const Generation> completions) {
   for (const Generation& completion : completions) {
     packer.Numbers(completion.tokens);
     packer.Numbers(completion.margins);
+    packer.Numbers(completion.likely);
   }
   return packer.Take();
 }
@@ -52,7 +53,7 @@ std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {
   std::vector<Generation> completions;
   for (const Probe& probe : reference.probes()) {
     completions.push_back(
-        {{probe.tokens.begin() + probe.prompt, probe.tokens.end()}, probe.margins});
+        {{probe.tokens.begin() + probe.prompt, probe.tokens.end()}, probe.margins, probe.likely});
   }
   return completions;
 }
@@ -64,6 +65,7 @@ absl::StatusOr<std::vector<Generation>> UnpackCompletions(const std::string& byt
     Generation completion;
     completion.tokens = unpacker.Numbers<int32_t>();
     completion.margins = unpacker.Numbers<float>();
+    completion.likely = unpacker.Numbers<int32_t>();
     completions.push_back(std::move(completion));
   }
   if (!unpacker.Done()) {

@@ -217,7 +217,8 @@ TEST_P(TransformerVariants, AnyChunkingOfMixedInt8FormatsGivesTheSameBits) {
     ASSERT_TRUE(format.ok()) << format.status();
     const auto encoding = encoder->Encode(model->Weight(static_cast<ComponentId>(c)), *format);
     ASSERT_TRUE(encoding.ok()) << encoding.status();
-    components.push_back(std::make_unique<ComponentWeights>(*encoding, Activations::kInt8, c == 0));
+    components.push_back(std::make_unique<ComponentWeights>(
+        *encoding, Activations::kInt8, UseOf(*model, static_cast<ComponentId>(c))));
     weights.components.push_back(components.back().get());
   }
   const Transformer transformer(*model, 30);
