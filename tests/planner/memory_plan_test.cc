@@ -78,7 +78,7 @@ TEST(RunPlanJob, GivesTheSamePlanInLittleMemory) {
   // The least that is not refused.
   MemoryPlan memory;
   for (options.memory_bytes = int64_t{1} << 20;; options.memory_bytes += int64_t{1} << 18) {
-    const auto again = RunPlanJob(*model, options, &progress, &memory);
+    const auto again = RunPlanJob(*model, options, &progress, nullptr, &memory);
     if (absl::IsResourceExhausted(again.status())) continue;
     ASSERT_TRUE(again.ok()) << again.status();
     EXPECT_EQ(again->SerializeAsString(), plan->SerializeAsString());
