@@ -67,17 +67,14 @@ class Evaluator : public CandidateEvaluator {
   absl::StatusOr<Evaluation> NoiseFloor();
 
  private:
+  class FdtPass;  // evaluator_fdt.cc
+
   // What a pass does besides: the incumbent's streams are used where a pass starts, or not; they
   // are replaced by those of the pass, or not.
   struct CacheUse {
     bool load = false;
     bool save = false;
   };
-  absl::StatusOr<std::vector<int>> RunFdt(WeightSource* weights,
-                                          const Format& head_format,
-                                          int start,
-                                          bool use_cache,
-                                          ProbeRange range);
   // Makes screen_ fit a head that runs on the f32 path; null for others.
   absl::Status PrepareScreen(WeightSource* weights, const Format& head_format);
   // The first of `rows` rows x of the final residual stream whose argmax is not the probe's token

@@ -17,139 +17,205 @@ namespace {
 constexpr int64_t kFirstChunk = 8;
 constexpr int64_t kLargestChunk = 32;
 
-// A probe that has not diverged yet.
-struct LiveProbe {
-  int64_t index = 0;
-  KvCache cache;
-  int64_t first_row = 0;  // of the chunk, in the probe
-  int64_t rows = 0;       // of the chunk
-  int64_t positions = 0;  // of them completion positions: the last ones
-  int fdt = -1;           // once it is known
-};
-
 }  // namespace
+
+// One EvaluateFdt: groups of probes whose keys and values fit in memory together, one group after
+// the other, each in chunks of completion positions until its probes have diverged or ended.
+class Evaluator::FdtPass {
+ public:
+  // Starts ahead of stage `start`, from the incumbent's stream there where `use_cache` says so.
+  FdtPass(Evaluator* evaluator,
+          WeightSource* weights,
+          const Format& head_format,
+          int start,
+          bool use_cache)
+      : evaluator_(*evaluator),
+        transformer_(evaluator->transformer_),
+        probes_(evaluator->reference_.probes()),
+        width_(transformer_.model().config().hidden_size),
+        head_(NumStages(transformer_.model().config()) - 1),
+        weights_(weights),
+        head_format_(head_format),
+        start_(start),
+        use_cache_(use_cache) {}
+
+  absl::StatusOr<std::vector<int>> Run(ProbeRange range) {
+    std::vector<int> result(static_cast<size_t>(range.count));
+    const int64_t end = range.first + range.count;
+    for (int64_t next = range.first; next < end;) {
+      next = TakeProbes(next, end);
+      for (int64_t chunk = kFirstChunk; !live_.empty();
+           chunk = std::min(2 * chunk, kLargestChunk)) {
+        BB_RETURN_IF_ERROR(RunChunk(chunk));
+        std::vector<LiveProbe> still_live;
+        for (LiveProbe& probe : live_) {
+          if (probe.fdt >= 0) {
+            result[probe.index - range.first] = probe.fdt;
+          } else {
+            still_live.push_back(std::move(probe));
+          }
+        }
+        live_ = std::move(still_live);
+      }
+    }
+    return result;
+  }
+
+ private:
+  // A probe that has not diverged yet.
+  struct LiveProbe {
+    int64_t index = 0;
+    KvCache cache;
+    int64_t first_row = 0;  // of the chunk, in the probe
+    int64_t rows = 0;       // of the chunk
+    int64_t positions = 0;  // of them completion positions: the last ones
+    int64_t done = 0;       // completion positions ahead of the chunk
+    int fdt = -1;           // once it is known
+  };
+
+  // Makes the probes from `next` on live, as many as there is room for and at least one; returns
+  // the one after them.
+  int64_t TakeProbes(int64_t next, int64_t end) {
+    const ModelConfig& config = transformer_.model().config();
+    // Blocks ahead of the first stage have no keys and values here.
+    const int first_layer = std::max(start_ - 1, 0) / 2;
+    int64_t room = evaluator_.options_.max_cache_bytes;
+    for (const AlignedBuffer<float>& stream : evaluator_.cache_) {
+      room -= stream.size() * int64_t{sizeof(float)};
+    }
+    for (; next < end; ++next) {
+      const int64_t rows = probes_[next].rows();
+      room -= KvCacheBytes(config, rows) * (config.num_hidden_layers - first_layer) /
+              config.num_hidden_layers;
+      if (!live_.empty() && room < 0) break;
+      live_.push_back({next, KvCache(config, rows, first_layer)});
+    }
+    return next;
+  }
+
+  // Moves every live probe on by up to `chunk` completion positions; the first chunk has the prompt
+  // as well. Returns the rows of each.
+  std::vector<int64_t> NextRows(int64_t chunk) {
+    std::vector<int64_t> rows;
+    for (LiveProbe& probe : live_) {
+      const Probe& known = probes_[probe.index];
+      probe.first_row += probe.rows;
+      probe.done += probe.positions;
+      // With the stream ahead of the head at hand nothing else of the prompt is needed.
+      if (probe.done == 0 && start_ == head_) probe.first_row = known.prompt - 1;
+      probe.positions = std::min(chunk, known.completion() - probe.done);
+      probe.rows = known.prompt - 1 + probe.done + probe.positions - probe.first_row;
+      rows.push_back(probe.rows);
+    }
+    return rows;
+  }
+
+  absl::Status RunChunk(int64_t chunk) {
+    const std::vector<Batch> batches = MakeBatches(NextRows(chunk));
+    evaluator_.x_.Resize((batches.back().first_row + batches.back().rows) * width_);
+    const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
+      const Batch& batch = batches[item];
+      RunBatch(stage,
+               set,
+               std::span(live_).subspan(static_cast<size_t>(batch.first),
+                                        static_cast<size_t>(batch.count)),
+               evaluator_.x_.data() + batch.first_row * width_,
+               scratch);
+    };
+    const auto run = [&](int from, int to) {
+      return from == to ? absl::OkStatus()
+                        : evaluator_.runner_.Run(weights_,
+                                                 from,
+                                                 to,
+                                                 static_cast<int64_t>(batches.size()),
+                                                 evaluator_.progress_,
+                                                 /*report=*/false,
+                                                 body);
+    };
+    BB_RETURN_IF_ERROR(run(start_, head_));
+    BB_RETURN_IF_ERROR(evaluator_.PrepareScreen(weights_, head_format_));
+    return run(head_, head_ + 1);
+  }
+
+  // One stage of some probes' rows of the chunk; x is their stream.
+  void RunBatch(int stage,
+                const WeightSet& set,
+                std::span<LiveProbe> batch,
+                float* x,
+                ForwardScratch* scratch) const {
+    if (stage == 0) return Embed(set, batch, x);
+    if (stage == start_ && use_cache_) LoadStream(batch, x);
+    if (stage == head_) return Decide(set, batch, x, scratch);
+    std::vector<SequenceRows> sequences;
+    for (LiveProbe& probe : batch) sequences.push_back({probe.rows, &probe.cache});
+    transformer_.RunStage(stage, set, sequences, x, &scratch->workspace);
+  }
+
+  void Embed(const WeightSet& set, std::span<const LiveProbe> batch, float* x) const {
+    for (const LiveProbe& probe : batch) {
+      transformer_.Embed(
+          set,
+          std::span(probes_[probe.index].tokens)
+              .subspan(static_cast<size_t>(probe.first_row), static_cast<size_t>(probe.rows)),
+          x);
+      x += probe.rows * width_;
+    }
+  }
+
+  void LoadStream(std::span<const LiveProbe> batch, float* x) const {
+    const AlignedBuffer<float>& stream = evaluator_.cache_[start_];
+    for (const LiveProbe& probe : batch) {
+      const int64_t row = evaluator_.reference_.FirstRow(probe.index) + probe.first_row;
+      std::copy_n(stream.data() + row * width_, probe.rows * width_, x);
+      x += probe.rows * width_;
+    }
+  }
+
+  // Sets the fdt of probes that diverge in this chunk or end with it.
+  void Decide(const WeightSet& head,
+              std::span<LiveProbe> batch,
+              const float* x,
+              ForwardScratch* scratch) const {
+    for (LiveProbe& probe : batch) {
+      const Probe& known = probes_[probe.index];
+      x += (probe.rows - probe.positions) * width_;
+      const int64_t miss =
+          evaluator_.FirstMiss(head, x, probe.positions, known, probe.done, scratch);
+      if (miss < probe.positions || probe.done + miss == known.completion()) {
+        probe.fdt = static_cast<int>(probe.done + miss);
+      }
+      x += probe.positions * width_;
+    }
+  }
+
+  Evaluator& evaluator_;
+  const Transformer& transformer_;
+  const std::vector<Probe>& probes_;
+  const int64_t width_;
+  const int head_;
+  WeightSource* const weights_;
+  const Format head_format_;
+  const int start_;
+  const bool use_cache_;
+  std::vector<LiveProbe> live_;
+};
 
 absl::StatusOr<std::vector<int>> Evaluator::EvaluateFdt(std::span<const ComponentFormat> delta,
                                                         ProbeRange range) {
   CHECK(!incumbent_.empty()) << "SetIncumbent comes first";
+  CHECK(range.first >= 0 && range.count >= 0 && range.first + range.count <= probe_count());
   BB_RETURN_IF_ERROR(bank_->Prepare(delta, options_.threads, progress_));
   AssignmentWeights weights = bank_->Weights(WithDelta(incumbent_, delta));
-  return RunFdt(&weights,
-                weights.assignment()[transformer_.model().head()],
-                StartStage(FirstAffected(delta)),
-                /*use_cache=*/true,
-                range);
+  const Format& head_format = weights.assignment()[transformer_.model().head()];
+  const int start = StartStage(FirstAffected(delta));
+  return FdtPass(this, &weights, head_format, start, /*use_cache=*/true).Run(range);
 }
 
 absl::StatusOr<std::vector<int>> Evaluator::EvaluateFdtFromScratch(const Assignment& assignment) {
   BB_RETURN_IF_ERROR(bank_->Prepare(assignment, options_.threads, progress_));
   AssignmentWeights weights = bank_->Weights(assignment);
-  return RunFdt(&weights,
-                assignment[transformer_.model().head()],
-                0,
-                /*use_cache=*/false,
-                {0, probe_count()});
-}
-
-absl::StatusOr<std::vector<int>> Evaluator::RunFdt(
-    WeightSource* weights, const Format& head_format, int start, bool use_cache, ProbeRange range) {
-  CHECK(range.first >= 0 && range.count >= 0 && range.first + range.count <= probe_count());
-  const ModelConfig& config = transformer_.model().config();
-  const int64_t width = config.hidden_size;
-  const int head = NumStages(config) - 1;
-  const std::vector<Probe>& probes = reference_.probes();
-  // Blocks ahead of the first stage have no keys and values here.
-  const int first_layer = std::max(start - 1, 0) / 2;
-  int64_t room = options_.max_cache_bytes;
-  for (const AlignedBuffer<float>& stream : cache_) room -= stream.size() * int64_t{sizeof(float)};
-  std::vector<int> result(static_cast<size_t>(range.count));
-
-  for (int64_t next = range.first; next < range.first + range.count;) {
-    std::vector<LiveProbe> live;
-    for (int64_t bytes = 0; next < range.first + range.count; ++next) {
-      const int64_t rows = probes[next].rows();
-      bytes += KvCacheBytes(config, rows) * (config.num_hidden_layers - first_layer) /
-               config.num_hidden_layers;
-      if (!live.empty() && bytes > room) break;
-      live.push_back({next, KvCache(config, rows, first_layer)});
-    }
-    for (int64_t chunk = kFirstChunk; !live.empty(); chunk = std::min(2 * chunk, kLargestChunk)) {
-      std::vector<int64_t> rows;
-      for (LiveProbe& probe : live) {
-        const Probe& known = probes[probe.index];
-        const int64_t done = std::max<int64_t>(probe.first_row + probe.rows - known.prompt + 1, 0);
-        probe.first_row += probe.rows;
-        // With the stream ahead of the head at hand nothing else of the prompt is needed.
-        if (done == 0 && start == head) probe.first_row = known.prompt - 1;
-        probe.positions = std::min(chunk, known.completion() - done);
-        probe.rows = known.prompt - 1 + done + probe.positions - probe.first_row;
-        rows.push_back(probe.rows);
-      }
-      const std::vector<Batch> batches = MakeBatches(rows);
-      x_.Resize((batches.back().first_row + batches.back().rows) * width);
-      const auto body =
-          [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
-            const Batch& batch = batches[item];
-            const std::span<LiveProbe> members(live.data() + batch.first,
-                                               static_cast<size_t>(batch.count));
-            float* x = x_.data() + batch.first_row * width;
-            if (stage == start && use_cache && stage > 0) {
-              float* to = x;
-              for (const LiveProbe& probe : members) {
-                const int64_t row = reference_.FirstRow(probe.index) + probe.first_row;
-                std::copy_n(cache_[stage].data() + row * width, probe.rows * width, to);
-                to += probe.rows * width;
-              }
-            }
-            if (stage == 0) {
-              for (const LiveProbe& probe : members) {
-                transformer_.Embed(set,
-                                   std::span(probes[probe.index].tokens)
-                                       .subspan(static_cast<size_t>(probe.first_row),
-                                                static_cast<size_t>(probe.rows)),
-                                   x);
-                x += probe.rows * width;
-              }
-              return;
-            }
-            if (stage < head) {
-              std::vector<SequenceRows> sequences;
-              for (LiveProbe& probe : members) sequences.push_back({probe.rows, &probe.cache});
-              transformer_.RunStage(stage, set, sequences, x, &scratch->workspace);
-              return;
-            }
-            for (LiveProbe& probe : members) {
-              x += (probe.rows - probe.positions) * width;
-              const int64_t done =
-                  probe.first_row + probe.rows - probe.positions - probes[probe.index].prompt + 1;
-              const int64_t miss =
-                  FirstMiss(set, x, probe.positions, probes[probe.index], done, scratch);
-              if (miss < probe.positions || done + miss == probes[probe.index].completion()) {
-                probe.fdt = static_cast<int>(done + miss);
-              }
-              x += probe.positions * width;
-            }
-          };
-      const int64_t items = static_cast<int64_t>(batches.size());
-      if (start < head) {
-        BB_RETURN_IF_ERROR(
-            runner_.Run(weights, start, head, items, progress_, /*report=*/false, body));
-      }
-      BB_RETURN_IF_ERROR(PrepareScreen(weights, head_format));
-      BB_RETURN_IF_ERROR(
-          runner_.Run(weights, head, head + 1, items, progress_, /*report=*/false, body));
-      std::vector<LiveProbe> still_live;
-      for (LiveProbe& probe : live) {
-        if (probe.fdt >= 0) {
-          result[probe.index - range.first] = probe.fdt;
-        } else {
-          still_live.push_back(std::move(probe));
-        }
-      }
-      live = std::move(still_live);
-    }
-  }
-  return result;
+  const Format& head_format = assignment[transformer_.model().head()];
+  return FdtPass(this, &weights, head_format, 0, /*use_cache=*/false).Run({0, probe_count()});
 }
 
 absl::Status Evaluator::PrepareScreen(WeightSource* weights, const Format& head_format) {
