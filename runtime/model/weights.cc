@@ -6,7 +6,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "runtime/base/parallel.h"
 
 namespace bitbudget {
 
@@ -76,18 +75,6 @@ void ComponentWeights::ReadRow(int64_t row, std::span<float> out) const {
 int64_t ComponentWeights::bytes() const {
   return panels_.bytes() +
          (encoding_.has_value() ? static_cast<int64_t>(encoding_->bytes.size()) : 0);
-}
-
-ReferenceWeights::ReferenceWeights(const Model& model, int threads)
-    : owned_(model.components().size()) {
-  ParallelFor(threads, static_cast<int64_t>(owned_.size()), [&](int64_t i, int) {
-    owned_[i].emplace(model, static_cast<ComponentId>(i));
-  });
-  for (const auto& weights : owned_) set_.components.push_back(&*weights);
-}
-
-absl::StatusOr<WeightLease> ReferenceWeights::Pin(int, int end, int) {
-  return WeightLease(set_, end, nullptr);
 }
 
 }  // namespace bitbudget

@@ -100,19 +100,6 @@ class WeightSource {
   virtual absl::StatusOr<WeightLease> Pin(int first, int end, int threads) = 0;
 };
 
-// The unmodified model, all of it in memory.
-class ReferenceWeights : public WeightSource {
- public:
-  // Packs on `threads` threads. The model outlives the weights.
-  ReferenceWeights(const Model& model, int threads);
-  const WeightSet& set() const { return set_; }
-  absl::StatusOr<WeightLease> Pin(int first, int end, int threads) override;
-
- private:
-  std::vector<std::optional<ComponentWeights>> owned_;
-  WeightSet set_;
-};
-
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_MODEL_WEIGHTS_H_

@@ -17,6 +17,7 @@
 #include "runtime/eval/reference.h"
 #include "runtime/model/generate.h"
 #include "tests/support/random_tokens.h"
+#include "tests/support/reference_weights.h"
 #include "tests/support/tiny_model.h"
 
 namespace bitbudget {

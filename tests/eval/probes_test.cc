@@ -15,6 +15,7 @@
 #include "runtime/base/sha256.h"
 #include "runtime/model/generate.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/reference_weights.h"
 #include "tests/support/tiny_model.h"
 
 namespace bitbudget {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "runtime/model/transformer.h"
+#include "tests/support/reference_weights.h"
 #include "tests/support/temp_dir.h"
 
 namespace bitbudget {

@@ -14,6 +14,7 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/naive_transformer.h"
 #include "tests/support/random_tokens.h"
+#include "tests/support/reference_weights.h"
 #include "tests/support/tiny_model.h"
 
 namespace bitbudget {
