@@ -36,6 +36,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,
                       ProbeMaker::Create(model, options.probes));
+  BB_RETURN_IF_ERROR(maker->CheckRole(ProbeRole::kHeldOut));
   WorkbenchOptions bench_options;
   bench_options.encoder =
       options.plan.has_value() ? options.plan->options().encoder() : options.encoder;
@@ -50,10 +51,10 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   request.fdt_only = options.fdt_only;
   request.threads = options.threads;
   BB_ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(model, request, options.memory_bytes));
-  progress->Message(memory.Describe());
   bench_options.SetMemory(memory);
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(model, bench_options, maker->context()));
+  progress->Message(memory.Describe());
 
   BB_ASSIGN_OR_RETURN(const ProbeSet set,
                       MakeProbeSet(*maker,

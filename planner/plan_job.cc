@@ -90,12 +90,16 @@ class PlanJob {
     BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, options_.constraints, budget));
     BB_RETURN_IF_ERROR(CheckFeasible(problem_, model_.parameter_count()));
     BB_ASSIGN_OR_RETURN(maker_, ProbeMaker::Create(model_, options_.probes));
-    BB_RETURN_IF_ERROR(MakeBench());
+    for (const ProbeRole role : {ProbeRole::kSearch, ProbeRole::kHeldOut}) {
+      BB_RETURN_IF_ERROR(maker_->CheckRole(role));
+    }
+    BB_ASSIGN_OR_RETURN(const MemoryPlan memory, MakeBench());
     DescribeJob();
     VLOG(1) << "kernels " << Kernels().name << ", " << problem_.components.size()
             << " components, budget " << budget << " bytes, smallest " << problem_.SmallestBytes();
 
     BB_RETURN_IF_ERROR(BeginRun());
+    progress_->Message(memory.Describe());
     BB_ASSIGN_OR_RETURN(search_set_, MakeProbes(ProbeRole::kSearch, options_.search_probes));
     plan_.mutable_options()->set_search_probes(search_set_->size());
     BB_ASSIGN_OR_RETURN(const std::unique_ptr<SearchMethod> method, MakeMethod());
@@ -128,7 +132,7 @@ class PlanJob {
     return plan_;
   }
 
-  absl::Status MakeBench() {
+  absl::StatusOr<MemoryPlan> MakeBench() {
     MemoryRequest request;
     // Every rank has its share of the probes.
     const int64_t ranks = run_.ranks().size();
@@ -141,7 +145,6 @@ class PlanJob {
     request.threads = options_.threads;
     BB_ASSIGN_OR_RETURN(const MemoryPlan memory,
                         PlanMemory(model_, request, options_.memory_bytes));
-    progress_->Message(memory.Describe());
     if (memory_ != nullptr) *memory_ = memory;
     WorkbenchOptions bench;
     bench.encoder = options_.encoder;
@@ -150,7 +153,7 @@ class PlanJob {
     bench.spill_directory = options_.spill_directory;
     bench.SetMemory(memory);
     BB_ASSIGN_OR_RETURN(bench_, Workbench::Create(model_, bench, maker_->context()));
-    return absl::OkStatus();
+    return memory;
   }
 
   // What decides what an evaluation means. The budget, the constraints, the search and the number

@@ -81,18 +81,6 @@ std::string ProbeName(const std::vector<int32_t>& prompt) {
 
 }  // namespace
 
-const char* ProbeSetName(ProbeRole role) {
-  switch (role) {
-    case ProbeRole::kCalibration:
-      return "calibration";
-    case ProbeRole::kSearch:
-      return "search";
-    case ProbeRole::kHeldOut:
-      return "held-out";
-  }
-  return "";
-}
-
 absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMaker& maker,
                                                                    ProbeRole role,
                                                                    int64_t count,
@@ -100,7 +88,7 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
                                                                    Run* run,
                                                                    Progress* progress) {
   Communicator& ranks = run->ranks();
-  const std::string set = ProbeSetName(role);
+  const std::string set = ProbeRoleName(role);
   BB_ASSIGN_OR_RETURN(const std::string packed,
                       run->Remember(absl::StrCat("prompts/", set, "/", count),
                                     [&]() -> absl::StatusOr<std::string> {
@@ -189,8 +177,7 @@ absl::StatusOr<Evaluation> SharedProbes::EvaluateFromScratch(const Assignment& a
 
 absl::StatusOr<Evaluation> SharedProbes::NoiseFloor() {
   return stored_->Measure(kNoiseFloor, [&] {
-    return GatherDealt(
-        run_.ranks(), kNoiseFloor, {0, size()}, own_.evaluator->NoiseFloor());
+    return GatherDealt(run_.ranks(), kNoiseFloor, {0, size()}, own_.evaluator->NoiseFloor());
   });
 }
 

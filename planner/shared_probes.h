@@ -47,9 +47,6 @@ class SharedProbes {
   std::unique_ptr<StoredEvaluator> stored_;
 };
 
-// A role's name in the store: "calibration", "search", "held-out".
-const char* ProbeSetName(ProbeRole role);
-
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_PLANNER_SHARED_PROBES_H_

@@ -44,7 +44,9 @@ ProbeRole RoleOf(size_t index) {
   }
 }
 
-const char* RoleName(ProbeRole role) {
+}  // namespace
+
+const char* ProbeRoleName(ProbeRole role) {
   switch (role) {
     case ProbeRole::kCalibration:
       return "calibration";
@@ -55,8 +57,6 @@ const char* RoleName(ProbeRole role) {
   }
   return "";
 }
-
-}  // namespace
 
 const char* ProbeSourceName(ProbeSource source) {
   switch (source) {
@@ -188,6 +188,19 @@ std::vector<const std::vector<int32_t>*> ProbeMaker::Choose(ProbeRole role, int6
   return chosen;
 }
 
+absl::Status ProbeMaker::CheckRole(ProbeRole role) const {
+  if (options_.source == ProbeSource::kModel || !Choose(role, 1).empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      options_.path,
+      ": too short: it gives ",
+      items_.size(),
+      options_.source == ProbeSource::kText ? absl::StrCat(" windows of ", context_, " tokens")
+                                            : std::string(" prompts"),
+      ", none of them for ",
+      ProbeRoleName(role),
+      " probes; at least 8 are needed for every role to get some"));
+}
+
 absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
     ProbeRole role,
     int64_t count,
@@ -197,22 +210,12 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
     Progress* progress,
     int64_t max_kv_bytes) const {
   CHECK_GE(count, 1);
+  BB_RETURN_IF_ERROR(CheckRole(role));
   std::vector<std::vector<int32_t>> prompts;
   if (options_.source != ProbeSource::kModel) {
     for (const auto* item : Choose(role, count)) {
       prompts.push_back(*item);
       if (options_.source == ProbeSource::kText) prompts.back().resize(prefix_tokens_);
-    }
-    if (prompts.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          options_.path,
-          ": too short: it gives ",
-          items_.size(),
-          options_.source == ProbeSource::kText ? absl::StrCat(" windows of ", context_, " tokens")
-                                                : std::string(" prompts"),
-          ", none of them for ",
-          RoleName(role),
-          " probes; at least 8 are needed for every role to get some"));
     }
     return prompts;
   }
@@ -256,7 +259,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
   generate.seed = options_.seed;
   generate.threads = threads;
   generate.max_kv_bytes = max_kv_bytes;
-  progress->Begin(absl::StrCat("sampling ", RoleName(role), " probes"), count);
+  progress->Begin(absl::StrCat("sampling ", ProbeRoleName(role), " probes"), count);
   BB_ASSIGN_OR_RETURN(const std::vector<Generation> sampled,
                       Generate(transformer, weights, prompts, generate, progress));
   progress->End();

@@ -15,6 +15,7 @@ namespace bitbudget {
 // What a set of probes is for. The sets are disjoint by construction: a window of text, a prompt or
 // a first token belongs to one role, whatever the seed and the number of probes.
 enum class ProbeRole : uint8_t { kCalibration, kSearch, kHeldOut };
+const char* ProbeRoleName(ProbeRole role);  // "calibration", "search", "held-out"
 
 enum class ProbeSource : uint8_t {
   kModel,    // sampled from the model itself
@@ -59,8 +60,12 @@ class ProbeMaker {
   // SHA-256 of the file; empty for the model's own probes.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  // Up to `count` prompts of a role: fewer when the file has no more (never none: kInvalidArgument
-  // then says how many the file gives). `transformer` and `weights` sample the model's own probes,
+  // kInvalidArgument when the file has no prompt for a role; it says how many it gives. Asked
+  // before long work.
+  absl::Status CheckRole(ProbeRole role) const;
+
+  // Up to `count` prompts of a role: fewer when the file has no more, never none: CheckRole's error
+  // then. `transformer` and `weights` sample the model's own probes,
   // with keys and values in `max_kv_bytes`. REQUIRES: count >= 1.
   absl::StatusOr<std::vector<std::vector<int32_t>>> Prompts(ProbeRole role,
                                                             int64_t count,
