@@ -134,5 +134,85 @@ TEST(ObjectiveTest, LossIsPooledOverTokens) {
   EXPECT_EQ(Objective(Statistic::kDppl).Loss(evaluation), 50.0 / 400);
 }
 
+TEST(DifferenceTest, IsTheRatioOfSumsWithItsLinearisedError) {
+  Random random(4);
+  for (int trial = 0; trial < 200; ++trial) {
+    const size_t n = 2 + random.Below(9);
+    Evaluation a, b;
+    for (size_t i = 0; i < n; ++i) {
+      ProbeResult probe = Probe(static_cast<int>(random.Below(50)), 0, 0);
+      probe.tokens = 50 + static_cast<int>(random.Below(50));
+      for (Evaluation* e : {&a, &b}) {
+        probe.kl_sum = random.Uniform() * probe.tokens;
+        e->push_back(probe);
+      }
+    }
+    double sum = 0, tokens = 0;
+    for (size_t i = 0; i < n; ++i) {
+      sum += a[i].kl_sum - b[i].kl_sum;
+      tokens += a[i].tokens;
+    }
+    // Cochran, Sampling Techniques, eq. 6.13: variance of a ratio estimator.
+    double variance = 0;
+    for (size_t i = 0; i < n; ++i) {
+      const double residual = a[i].kl_sum - b[i].kl_sum - sum / tokens * a[i].tokens;
+      variance += residual * residual;
+    }
+    const double count = static_cast<double>(n);
+    variance *= count / (count - 1) / (tokens * tokens);
+    const PairedDifference d = Difference(Statistic::kKlMean, a, b);
+    EXPECT_NEAR(d.value, sum / tokens, 1e-14);
+    EXPECT_NEAR(d.standard_error, std::sqrt(variance), 1e-14);
+    const PairedDifference reversed = Difference(Statistic::kKlMean, b, a);
+    EXPECT_EQ(reversed.value, -d.value);
+    EXPECT_EQ(reversed.standard_error, d.standard_error);
+  }
+}
+
+TEST(DifferenceTest, OfOneProbeHasNoErrorAndOfNoneIsNothing) {
+  const PairedDifference one =
+      Difference(Statistic::kFdtMean, {Probe(20, 1, 1)}, {Probe(12, 1, 1)});
+  EXPECT_EQ(one.value, 8);
+  EXPECT_EQ(one.standard_error, std::numeric_limits<double>::infinity());
+  const PairedDifference none = Difference(Statistic::kKlMean, {}, {});
+  EXPECT_EQ(none.value, 0);
+  EXPECT_EQ(none.standard_error, 0);
+}
+
+TEST(HopelessTest, IsTwoStandardErrorsOfTheStatisticOrTheLoss) {
+  // Differences 1 + x, 1 and 1 - x: standard error x / sqrt(3), half of the mean at x = 0.866.
+  const auto by_loss = [](double x) {
+    const Evaluation incumbent(3, Probe(50, 5, 5));
+    const Evaluation candidate = {Probe(50, 5, 6 + x), Probe(50, 5, 6), Probe(50, 5, 6 - x)};
+    return Objective(Statistic::kFdtMean).Hopeless(candidate, incumbent);
+  };
+  EXPECT_TRUE(by_loss(0.86));
+  EXPECT_FALSE(by_loss(0.87));
+  // The same hundredfold, in tokens; larger FDT is better.
+  const auto by_fdt = [](Statistic primary, int x) {
+    const Evaluation incumbent(3, Probe(500, 5, 5));
+    const Evaluation candidate = {Probe(400 - x, 5, 5), Probe(400, 5, 5), Probe(400 + x, 5, 5)};
+    return Objective(primary).Hopeless(candidate, incumbent);
+  };
+  EXPECT_TRUE(by_fdt(Statistic::kFdtMean, 86));
+  EXPECT_FALSE(by_fdt(Statistic::kFdtMean, 87));
+  EXPECT_FALSE(by_fdt(Statistic::kFdt75, 0));  // a quantile of some probes says nothing
+  EXPECT_FALSE(by_fdt(Statistic::kKlMean, 0));
+}
+
+TEST(HopelessTest, WhatIsWorseOrNotANumberIsAndNotWhatIsEqualOrBetter) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const Evaluation good = {Probe(60, 3, 3), Probe(50, 3, 3), Probe(70, 3, 3)};
+  const Evaluation bad = {Probe(20, 9, 9), Probe(10, 9, 9), Probe(30, 9, 9)};
+  const Evaluation broken = {Probe(90, nan, nan), Probe(90, nan, nan), Probe(90, nan, nan)};
+  for (const Statistic primary : kAll) {
+    const Objective objective(primary);
+    EXPECT_FALSE(objective.Hopeless(good, good));
+    EXPECT_FALSE(objective.Hopeless(good, bad));
+    EXPECT_TRUE(objective.Hopeless(bad, good));
+    EXPECT_TRUE(objective.Hopeless(broken, good));
+  }
+}
+
 }  // namespace
 }  // namespace bitbudget

@@ -49,6 +49,7 @@ class Pass {
 
   NaivePass Run(std::span<const int32_t> tokens) {
     const int64_t width = config_.hidden_size;
+    out_.inputs.resize(model_.components().size());
     std::vector<std::vector<T>> x;
     for (const int32_t token : tokens) {
       const double* row = weights_[Find("model.embed_tokens")].data() + token * width;
@@ -96,9 +97,10 @@ class Pass {
   }
 
   // y = W x + bias
-  Row Linear(const std::string& name, const std::vector<float>& bias, Row x) const {
+  Row Linear(const std::string& name, const std::vector<float>& bias, Row x) {
     const ComponentId id = Find(name);
     const Component& component = model_.component(id);
+    out_.inputs[id].insert(out_.inputs[id].end(), x.begin(), x.end());
     if (round_) {
       const std::vector<double> rounded = RoundRowToInt16({x.begin(), x.end()});
       x.assign(rounded.begin(), rounded.end());
@@ -132,7 +134,7 @@ class Pass {
     }
   }
 
-  void Attention(int b, std::vector<Row>* x) const {
+  void Attention(int b, std::vector<Row>* x) {
     const BlockVectors& vectors = model_.block(b);
     const std::string name = absl::StrCat("model.layers.", b, ".self_attn.");
     const int64_t dim = config_.head_dim;
@@ -170,7 +172,7 @@ class Pass {
     }
   }
 
-  void Mlp(int b, std::vector<Row>* x) const {
+  void Mlp(int b, std::vector<Row>* x) {
     const BlockVectors& vectors = model_.block(b);
     const std::string name = absl::StrCat("model.layers.", b, ".mlp.");
     for (Row& row : *x) {

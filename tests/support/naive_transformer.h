@@ -16,6 +16,9 @@ struct NaivePass {
   // entry ahead of each stage 1 .. 2L + 1 (components.h), so streams[s] goes into stage s + 1.
   std::vector<std::vector<double>> streams;
   std::vector<double> logits;  // [position][vocab]
+  // What every component is multiplied by, as it is (before any rounding to 16 bits): entries
+  // [position][cols] by ComponentId, empty where nothing is.
+  std::vector<std::vector<double>> inputs;
 };
 
 // kDouble is the definition. kFloat rounds every value to float on the way; how far it is from

@@ -1,0 +1,158 @@
+#include "search/search_run.h"
+
+#include <gtest/gtest.h>
+
+#include <utility>
+#include <vector>
+
+#include "search/objective.h"
+#include "tests/support/synthetic_evaluator.h"
+
+namespace bitbudget {
+namespace {
+
+using testing::MakeToy;
+using testing::SyntheticEvaluator;
+using testing::ToyFormats;
+
+// Keeps the ranges that it was asked for.
+class RecordingEvaluator : public SyntheticEvaluator {
+ public:
+  using SyntheticEvaluator::Evaluate;
+  using SyntheticEvaluator::SyntheticEvaluator;
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta,
+                                      ProbeRange range) override {
+    ranges.push_back({range.first, range.count});
+    return SyntheticEvaluator::Evaluate(delta, range);
+  }
+  std::vector<std::pair<int64_t, int64_t>> ranges;
+};
+
+using Ranges = std::vector<std::pair<int64_t, int64_t>>;
+
+// A search in the middle of its work: everything in the second format is the incumbent; the delta
+// makes one component worse or better.
+class SearchRunTest : public ::testing::Test {
+ protected:
+  explicit SearchRunTest(int probes = 16)
+      : toy_(MakeToy(3, 6, 3, 4, 0.5)),
+        evaluator_(toy_, {.probes = probes, .noise = 0.3}),
+        run_({&toy_.problem, &evaluator_, nullptr, evaluator_.Reference()}) {
+    Assignment incumbent;
+    for (const auto& ladder : toy_.problem.ladders) incumbent.push_back(ladder[1].format);
+    EXPECT_TRUE(run_.SetIncumbent(incumbent).ok());
+    for (int c = 0; c < toy_.problem.size(); ++c) {
+      delta_.push_back({c, toy_.problem.ladders[c][0].format});
+    }
+  }
+
+  Evaluation Candidate() const {
+    return evaluator_.Exactly(WithDelta(evaluator_.incumbent(), delta_));
+  }
+
+  static Evaluation Part(const Evaluation& all, int64_t first, int64_t count) {
+    return Evaluation(all.begin() + first, all.begin() + first + count);
+  }
+
+  testing::Toy toy_;
+  RecordingEvaluator evaluator_;
+  SearchRun run_;
+  std::vector<ComponentFormat> delta_;
+};
+
+TEST_F(SearchRunTest, ScreenRunsTheFirstQuarterOfTheProbes) {
+  const auto screened = run_.Screen(delta_);
+  ASSERT_TRUE(screened.ok()) << screened.status();
+  EXPECT_EQ(evaluator_.ranges, (Ranges{{0, 4}}));
+  EXPECT_EQ(*screened, Part(Candidate(), 0, 4));
+  EXPECT_EQ(run_.ScreenPart(Candidate()), *screened);
+  // The incumbent on 16 probes and these 4, of two candidates.
+  EXPECT_EQ(run_.summary().computed, 16 + 4);
+  EXPECT_EQ(run_.summary().naive, 2 * 16);
+  EXPECT_EQ(run_.summary().candidates, 2);
+}
+
+TEST_F(SearchRunTest, ARaceThatIsNotLostGivesTheResultOfEvaluate) {
+  const auto whole = run_.Evaluate(delta_);
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_EQ(*whole, Candidate());
+  evaluator_.ranges.clear();
+  const auto raced = run_.Race(delta_, [](const Evaluation&, const Evaluation&) { return false; });
+  ASSERT_TRUE(raced.ok()) << raced.status();
+  ASSERT_TRUE(raced->has_value());
+  EXPECT_EQ(**raced, *whole);
+  // Every probe once, those of Screen() last.
+  EXPECT_EQ(evaluator_.ranges, (Ranges{{4, 4}, {8, 8}, {0, 4}}));
+  EXPECT_EQ(run_.summary().computed, 3 * 16);
+  EXPECT_EQ(run_.summary().naive, 3 * 16);
+}
+
+TEST_F(SearchRunTest, ARaceComparesTheSameProbesAndIsDroppedWhenItIsHopeless) {
+  for (const size_t drop_at : {4u, 12u}) {
+    evaluator_.ranges.clear();
+    const Evaluation candidate = Candidate();
+    const Evaluation& incumbent = evaluator_.incumbent_evaluation();
+    int asked = 0;
+    const auto raced = run_.Race(delta_, [&](const Evaluation& a, const Evaluation& b) {
+      EXPECT_EQ(a.size(), b.size());
+      EXPECT_EQ(a, Part(candidate, 4, static_cast<int64_t>(a.size())));
+      EXPECT_EQ(b, Part(incumbent, 4, static_cast<int64_t>(b.size())));
+      ++asked;
+      return a.size() >= drop_at;
+    });
+    ASSERT_TRUE(raced.ok()) << raced.status();
+    EXPECT_FALSE(raced->has_value());
+    EXPECT_EQ(evaluator_.ranges, drop_at == 4 ? Ranges({{4, 4}}) : Ranges({{4, 4}, {8, 8}}));
+    EXPECT_EQ(asked, drop_at == 4 ? 1 : 2);
+  }
+  // When all is known the verdict is not the race's any more.
+  const auto raced =
+      run_.Race(delta_, [](const Evaluation& a, const Evaluation&) { return a.size() == 16; });
+  ASSERT_TRUE(raced.ok()) << raced.status();
+  EXPECT_TRUE(raced->has_value());
+}
+
+TEST_F(SearchRunTest, TheObjectiveDropsWhatIsWorseAndNotWhatIsBetter) {
+  const Objective objective(Statistic::kKlMean);
+  const auto hopeless = [&](const Evaluation& a, const Evaluation& b) {
+    return objective.Hopeless(a, b);
+  };
+  ASSERT_TRUE(objective.Better(evaluator_.incumbent_evaluation(), Candidate()));
+  const auto worse = run_.Race(delta_, hopeless);
+  ASSERT_TRUE(worse.ok()) << worse.status();
+  EXPECT_FALSE(worse->has_value());
+  for (ComponentFormat& change : delta_) {
+    change.format = toy_.problem.ladders[change.component][2].format;
+  }
+  const auto better = run_.Race(delta_, hopeless);
+  ASSERT_TRUE(better.ok()) << better.status();
+  ASSERT_TRUE(better->has_value());
+  EXPECT_EQ(**better, Candidate());
+}
+
+class FewProbesTest : public SearchRunTest {
+ protected:
+  FewProbesTest() : SearchRunTest(3) {}
+};
+
+TEST_F(FewProbesTest, AreAllScreenedAndRacedAtOnce) {
+  EXPECT_EQ(*run_.Screen(delta_), Candidate());
+  EXPECT_EQ(run_.ScreenPart(Candidate()), Candidate());
+  const auto raced = run_.Race(delta_, [](const Evaluation&, const Evaluation&) { return true; });
+  ASSERT_TRUE(raced.ok()) << raced.status();
+  ASSERT_TRUE(raced->has_value());
+  EXPECT_EQ(**raced, Candidate());
+  EXPECT_EQ(evaluator_.ranges, (Ranges{{0, 3}, {0, 3}}));
+}
+
+TEST_F(SearchRunTest, AnErrorEndsARace) {
+  SyntheticEvaluator stopped(toy_, {.probes = 16, .cancel_after = 2});
+  SearchRun run({&toy_.problem, &stopped, nullptr, stopped.Reference()});
+  ASSERT_TRUE(run.SetIncumbent(evaluator_.incumbent()).ok());
+  EXPECT_EQ(
+      run.Race(delta_, [](const Evaluation&, const Evaluation&) { return false; }).status().code(),
+      absl::StatusCode::kCancelled);
+}
+
+}  // namespace
+}  // namespace bitbudget
