@@ -172,73 +172,51 @@ TEST(Linear, Int8EqualsItsDefinitionBitForBit) {
   }
 }
 
-// As the int16 bound below, with a step of 1/127 of the group's absmax: a code is at most
-// 0.5 + 128 * 2^-23 steps away.
-TEST(Linear, Int8IsWithinTheActivationRoundingOfTheReference) {
-  const int64_t n = 33, k = 1000, m = 7;
-  for (const Format& format : SupportedFormats()) {
-    if (!format.IsInteger()) continue;
-    const Encoding encoding = Encode(RandomFloats(n * k, 3), n, k, format);
-    std::vector<float> decoded(n * k);
-    DecodeReference(encoding, decoded);
-    const std::vector<float> x = RandomFloats(m * k, 4);
-    const WeightPanels w = PackWeightsInt8(encoding);
-    const std::vector<float> y = Product(x, m, w);
-    for (int64_t r = 0; r < m; ++r) {
-      for (int64_t j = 0; j < n; ++j) {
-        const ReferenceProduct expected =
-            ReferenceDot({x.data() + r * k, static_cast<size_t>(k)},
-                         {decoded.data() + j * k, static_cast<size_t>(k)});
-        double activation_error = 0;
-        for (int64_t begin = 0; begin < k; begin += w.flush) {
-          double absmax = 0;
-          double weight_norm = 0;
-          for (int64_t i = begin; i < std::min(begin + w.flush, k); ++i) {
-            absmax = std::max<double>(absmax, std::abs(x[r * k + i]));
-            weight_norm += std::abs(decoded[j * k + i]);
-          }
-          activation_error += weight_norm * absmax / 127 * 0.5001;
+// Against the plain product of x with the decoded weights. An activation moves by at most half a
+// step of the scale of its `group` inputs, absmax / steps, and its code is computed from a value
+// with two roundings (relative 2^-23), so by at most 0.5 + (steps + 1) * 2^-23 steps; scale and
+// code once more round by u.
+void ExpectWithinActivationRounding(const Encoding& encoding,
+                                    const WeightPanels& w,
+                                    int64_t group,
+                                    double steps) {
+  const int64_t n = encoding.rows, k = encoding.cols, m = 7;
+  std::vector<float> decoded(n * k);
+  DecodeReference(encoding, decoded);
+  const std::vector<float> x = RandomFloats(m * k, 4);
+  const std::vector<float> y = Product(x, m, w);
+  for (int64_t r = 0; r < m; ++r) {
+    for (int64_t j = 0; j < n; ++j) {
+      const ReferenceProduct expected =
+          ReferenceDot({x.data() + r * k, static_cast<size_t>(k)},
+                       {decoded.data() + j * k, static_cast<size_t>(k)});
+      double activation_error = 0;
+      for (int64_t begin = 0; begin < k; begin += group) {
+        double absmax = 0;
+        double weight_norm = 0;
+        for (int64_t i = begin; i < std::min(begin + group, k); ++i) {
+          absmax = std::max<double>(absmax, std::abs(x[r * k + i]));
+          weight_norm += std::abs(decoded[j * k + i]);
         }
-        const double roundings = static_cast<double>(w.flush_groups + 4);
-        const double float_error =
-            roundings * kUnit * (expected.norm + activation_error) / (1 - roundings * kUnit);
-        ASSERT_NEAR(y[r * n + j], expected.value, activation_error + float_error);
+        activation_error += weight_norm * absmax / steps * (0.5 + (steps + 1) * 0x1p-23);
       }
+      const double roundings = static_cast<double>(w.flush_groups + 4);
+      const double float_error =
+          roundings * kUnit * (expected.norm + activation_error) / (1 - roundings * kUnit);
+      ASSERT_NEAR(y[r * n + j], expected.value, activation_error + float_error);
     }
   }
 }
 
-// Against the plain product of x with the decoded weights. An activation moves by at most half a
-// step of its row's scale, and its code is computed from a value with two roundings (relative
-// 2^-23), so by at most (0.5 + 32768 * 2^-23) = 0.504 steps; scale and code once more round by u.
-TEST(Linear, Int16IsWithinTheActivationRoundingOfTheReference) {
-  const int64_t n = 33, k = 1000, m = 7;
+TEST(Linear, IsWithinTheActivationRoundingOfTheReference) {
+  const int64_t n = 33, k = 1000;
   for (const Format& format : SupportedFormats()) {
     if (!format.IsInteger()) continue;
+    SCOPED_TRACE(format.Name());
     const Encoding encoding = Encode(RandomFloats(n * k, 3), n, k, format);
-    std::vector<float> decoded(n * k);
-    DecodeReference(encoding, decoded);
-    const std::vector<float> x = RandomFloats(m * k, 4);
-    const WeightPanels w = PackWeights(encoding);
-    const std::vector<float> y = Product(x, m, w);
-    for (int64_t r = 0; r < m; ++r) {
-      double absmax = 0;
-      for (int64_t i = 0; i < k; ++i) {
-        absmax = std::max<double>(absmax, std::abs(x[r * k + i]));
-      }
-      for (int64_t j = 0; j < n; ++j) {
-        const ReferenceProduct expected =
-            ReferenceDot({x.data() + r * k, static_cast<size_t>(k)},
-                         {decoded.data() + j * k, static_cast<size_t>(k)});
-        double weight_norm = 0;
-        for (int64_t i = 0; i < k; ++i) weight_norm += std::abs(decoded[j * k + i]);
-        const double activation_error = weight_norm * absmax / 32767 * 0.504;
-        const double roundings = static_cast<double>(w.flush_groups + 4);
-        const double float_error =
-            roundings * kUnit * (expected.norm + activation_error) / (1 - roundings * kUnit);
-        ASSERT_NEAR(y[r * n + j], expected.value, activation_error + float_error);
-      }
-    }
+    ExpectWithinActivationRounding(encoding, PackWeights(encoding), k, 32767);
+    const WeightPanels int8 = PackWeightsInt8(encoding);
+    ExpectWithinActivationRounding(encoding, int8, int8.flush, 127);
   }
 }
 

@@ -134,27 +134,44 @@ class ResumeTest(RunDirTest):
         self.assertEqual(self.results(self.file(out + '.run')), before)
 
     def test_another_budget_reuses_the_evaluations(self):
-        self.plan('a.pb', '--run-dir', self.file('run'))
-        first = self.results(self.file('run'))
-        shared, _ = self.plan('b.pb', '--run-dir', self.file('run'), budget='7bpw')
-        added = self.results(self.file('run')) - first
-        alone, _ = self.plan('c.pb', '--run-dir', self.file('other'), budget='7bpw')
+        for search in ((), ('--exhaustive',)):
+            with self.subTest(search=search):
+                self.check_reuse(*search)
+
+    def check_reuse(self, *search):
+        name = '-'.join(('run', *search))
+        self.plan('a.pb', *search, '--run-dir', self.file(name))
+        first = self.results(self.file(name))
+        shared, _ = self.plan('b.pb', *search, '--run-dir', self.file(name), budget='7bpw')
+        added = self.results(self.file(name)) - first
+        fresh = self.file('fresh' + name)
+        alone, _ = self.plan('c.pb', *search, '--run-dir', fresh, budget='7bpw')
         self.assertEqual(shared, alone)
-        # At least every component alone, in every format, on every search probe.
-        self.assertLess(added, self.results(self.file('other')) - 2 * 29 * 8 + 29)
+        self.assertLess(added, self.results(fresh))
+        if search:  # every component alone, in every format, on every search probe
+            self.assertLess(added, self.results(fresh) - 2 * 29 * 8 + 29)
         report = json.loads(
-            subprocess.run([BINARY, 'runs', 'show', self.file('run'), '--json'],
+            subprocess.run([BINARY, 'runs', 'show', self.file(name), '--json'],
                            capture_output=True, check=True, text=True).stdout)
         self.assertEqual([job['state'] for job in report['jobs']], ['complete'] * 2)
         self.assertIn('--budget 7bpw', report['jobs'][1]['options'])
         self.assertEqual(report['results'], first + added)
-        self.assertEqual(len(report['alone']), 2 * 29)
+        if search:
+            self.assertEqual(len(report['alone']), 2 * 29)
         self.assertEqual(report['identity']['seed'], '3')
         self.assertGreater(len(report['jobs'][0]['trace']), 0)
         sizes = [candidate['size_bytes'] for candidate in report['best']]
         divergences = [candidate['kl_mean'] for candidate in report['best']]
         self.assertEqual(sizes, sorted(sizes))
         self.assertEqual(divergences, sorted(divergences, reverse=True))
+
+    def test_what_another_search_measured_changes_nothing(self):
+        for first, second in (((), ('--exhaustive',)), (('--exhaustive',), ())):
+            with self.subTest(first=first, second=second):
+                shared = self.file('shared' + ''.join(first))
+                self.plan('a.pb', *first, '--run-dir', shared)
+                self.assertEqual(self.plan('b.pb', *second, '--run-dir', shared)[0],
+                                 self.plan('c.pb', *second, '--no-run-dir')[0])
 
     def test_refusals(self):
         self.plan('a.pb')

@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""The other commands: every documented form works; --help names every option.
+
+    command_forms_test.py BINARY SOURCE_DIR [unittest arguments]
+"""
+
+import json
+import os
+import struct
+
+from command_case import VOCABULARY, CommandTest, main, read_bytes
+
+# Every option of every subcommand; --help must name them all and no others.
+OPTIONS = {
+    'plan': {
+        '--threads', '--budget', '--out', '--search', '--scorer', '--exhaustive', '--objective',
+        '--formats', '--pin', '--min-bits', '--encoder', '--activations', '--probes',
+        '--held-out-probes', '--text', '--prompts', '--prefix', '--completion', '--seed',
+        '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json'
+    },
+    'eval': {
+        '--threads', '--plan', '--uniform', '--encoder', '--activations', '--probes', '--text',
+        '--prompts', '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--fdt-only',
+        '--json'
+    },
+    'score': {
+        '--threads', '--scorer', '--probes', '--text', '--prompts', '--prefix', '--completion',
+        '--seed', '--memory', '--spill-dir', '--json'
+    },
+    'show': {'--json'},
+    'runs': set(),
+    'runs show': {'--json'},
+    'diff': set(),
+    'generate': {
+        '--threads', '--plan', '--prompt', '--tokens', '-n', '--sample', '--seed',
+        '--activations', '--json'
+    },
+    'tokenize': {'--file', '--json'},
+    'logits': {'--threads', '--plan', '--tokens', '--out', '--activations'},
+}
+
+
+def read_npy(path):
+    """A float32 [rows, columns] .npy file as a list of rows of raw little-endian floats."""
+    data = read_bytes(path)
+    assert data[:8] == b'\x93NUMPY\x01\x00', data[:8]
+    header_size = struct.unpack('<H', data[8:10])[0]
+    assert (10 + header_size) % 64 == 0, header_size
+    header = eval(data[10:10 + header_size].decode('ascii'), {'__builtins__': {}})  # a dict literal
+    assert header['descr'] == '<f4' and header['fortran_order'] is False, header
+    rows, columns = header['shape']
+    body = data[10 + header_size:]
+    assert len(body) == 4 * rows * columns, (len(body), rows, columns)
+    return [struct.unpack(f'<{columns}f', body[4 * columns * r:4 * columns * (r + 1)])
+            for r in range(rows)]
+
+
+class FormsTest(CommandTest):
+
+    def test_generate(self):
+        ids = self.json('generate', self.model, '--tokens', '1,370,954', '-n', 7)
+        self.assertEqual(ids['prompt_tokens'], [1, 370, 954])
+        self.assertEqual(len(ids['tokens']), 7)
+        self.assertEqual(set(ids), {'prompt_tokens', 'tokens', 'text'})
+        prompted = self.json('generate', self.model, '--prompt', 'It was the', '-n', 5)
+        self.assertEqual(prompted['prompt_tokens'][0], 1)  # the beginning-of-sequence token
+        self.assertEqual(
+            prompted['tokens'],
+            self.json('generate', self.model, '--tokens',
+                      ','.join(map(str, prompted['prompt_tokens'])), '-n', 5)['tokens'])
+        text = self.succeed('generate', self.model, '--prompt', 'It was the', '-n', 5).stdout
+        self.assertEqual(text, f'It was the{prompted["text"]}\n'
+                         if text.startswith('It was the' + prompted['text']) else
+                         f'It was the {prompted["text"]}\n')
+        planned = self.json('generate', self.model, '--plan', self.make_plan(), '--tokens',
+                            '1,370,954', '-n', 7)
+        self.assertEqual(len(planned['tokens']), 7)
+        # Without a tokenizer ids are all there is.
+        os.remove(os.path.join(self.model, 'tokenizer.model'))
+        self.assertEqual(
+            self.succeed('generate', self.model, '--tokens', '1,370,954', '-n', 7).stdout,
+            ','.join(map(str, ids['tokens'])) + '\n')
+
+    def test_sampling_is_seeded(self):
+        def sample(seed):
+            return self.json('generate', self.model, '--tokens', '1,370', '-n', 30, '--sample',
+                             '--seed', seed)['tokens']
+        self.assertEqual(sample(1), sample(1))
+        self.assertNotEqual(sample(1), sample(2))
+
+    def test_logits(self):
+        with open(os.path.join(self.model, 'golden.json'), encoding='utf-8') as file:
+            golden = json.load(file)['sequences'][0]
+        tokens = ','.join(map(str, golden['tokens']))
+        out = self.file('logits.npy')
+        result = self.succeed('logits', self.model, '--tokens', tokens, '--out', out)
+        self.assertEqual(result.stdout, '')
+        rows = read_npy(out)
+        self.assertEqual([len(row) for row in rows], [VOCABULARY] * len(golden['tokens']))
+        for row, ids, values in zip(rows, golden['top5_ids'], golden['top5_logits']):
+            for token, value in zip(ids, values):
+                # An independent float32 implementation; its five decimals leave 5e-6, rounding in
+                # sums of up to 256 products about 256 * 2^-24 of their absolute sum (some tens).
+                self.assertAlmostEqual(row[token], value, delta=1e-3)
+        # Rows do not depend on how many there are, and the last one decides the next token.
+        self.succeed('logits', self.model, '--tokens', '1,370,954', '--out', out)
+        self.assertEqual(read_npy(out), rows[:3])
+        plan = self.make_plan()
+        for what in ([], ['--plan', plan]):
+            self.succeed('logits', self.model, *what, '--tokens', tokens, '--out', out)
+            last = read_npy(out)[-1]
+            self.assertEqual(
+                self.json('generate', self.model, *what, '--tokens', tokens, '-n', 1)['tokens'],
+                [last.index(max(last))])
+        self.assertNotEqual(read_npy(out), rows)  # the plan's are others
+
+    def test_tokenize(self):
+        text = self.file('t.txt', 'It was the chapter.')
+        tokens = self.json('tokenize', self.model, '--file', text)
+        self.assertEqual(set(tokens), {'tokens'})
+        self.assertGreater(len(tokens['tokens']), 3)
+        self.assertEqual(
+            self.succeed('tokenize', self.model, '--file', text).stdout.split(),
+            list(map(str, tokens['tokens'])))
+        prompted = self.json('generate', self.model, '--prompt', 'It was the chapter.', '-n', 1)
+        self.assertEqual(prompted['prompt_tokens'], [1] + tokens['tokens'])
+        self.assertEqual(self.json('tokenize', self.model, '--file', self.file('e.txt', '')),
+                         {'tokens': []})
+
+    def test_diff(self):
+        a = self.make_plan(out='a.pb')
+        b = self.make_plan('--pin', 'down=int8', out='b.json')
+        text = self.succeed('diff', a, b).stdout
+        self.assertIn(a, text)
+        self.assertIn('int8', text)
+
+    def test_version(self):
+        self.assertRegex(self.succeed('--version').stdout, r'^\d+\.\d+\.\d+\n$')
+
+    def test_help_names_every_option(self):
+        self.assertEqual(self.succeed('--help').stderr, '')
+        for command, options in OPTIONS.items():
+            *parents, name = command.split()
+            self.assertIn(f'\n  {name} ', self.succeed(*parents, '--help').stdout)
+            text = self.succeed(*parents, name, '--help').stdout
+            named = {word.split(',')[-1] if word.startswith('-h,') else word
+                     for line in text.splitlines() if line.startswith('  ')
+                     for word in line.split()[:1] if word.startswith('-')}
+            self.assertEqual(named, options | {'--help'}, command)
+
+
+if __name__ == '__main__':
+    main()

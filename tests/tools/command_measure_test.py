@@ -1,0 +1,210 @@
+#!/usr/bin/env python3
+"""plan, eval and score: every documented form works, and its JSON has the documented fields.
+
+    command_measure_test.py BINARY SOURCE_DIR [unittest arguments]
+"""
+
+import json
+import math
+
+from command_case import FEW_FORMATS, PLAN_PROBES, PROBES, VOCABULARY, CommandTest, main
+
+METRICS = {
+    'fdt_mean', 'fdt_ci', 'fdt_75', 'fdt_75_ci', 'sdt_mean', 'sdt_ci', 'dppl', 'dppl_ci',
+    'kl_mean', 'kl_ci', 'top1_agreement'
+}
+SIZE = {'size_bytes', 'bits_per_weight'}
+PERPLEXITY = {'ppl_reference', 'ppl_candidate'}
+PERPLEXITY_INTERVALS = {'ppl_reference_ci', 'ppl_candidate_ci'}
+MEMORY = {'weights', 'states', 'logits', 'streams', 'scratch'}  # bytes; together the estimate
+
+
+class MeasureTest(CommandTest):
+
+    def check_metrics(self, metrics, tokens):
+        for name in ('fdt', 'fdt_75', 'sdt', 'dppl', 'kl'):
+            low, high = metrics[name + '_ci']
+            value = metrics.get(name, metrics.get(name + '_mean'))
+            self.assertLessEqual(low, high)
+            self.assertTrue(math.isfinite(value))
+        self.assertTrue(0 <= metrics['fdt_mean'] <= tokens)
+        self.assertTrue(0 <= metrics['top1_agreement'] <= 1)
+        self.assertGreaterEqual(metrics['dppl'], 1)
+
+    def check_memory(self, memory):
+        self.assertEqual(set(memory), MEMORY | {'limit', 'estimate'})
+        self.assertEqual(memory['estimate'], sum(memory[part] for part in MEMORY))
+        self.assertLessEqual(memory['estimate'], memory['limit'])
+
+    def test_plan(self):
+        out = self.file('plan.pb')
+        for search in ('greedy', 'additive', 'layerwise', 'uniform', 'random'):
+            for scorer in ('lim', 'zd') if search == 'layerwise' else ('lim',):
+                with self.subTest(search=search, scorer=scorer):
+                    report = self.json('plan', self.model, '--budget', '6bpw', '--search', search,
+                                       '--scorer', scorer, *FEW_FORMATS, *PLAN_PROBES,
+                                       '--threads', 2, '--out', out)
+                    self.check_plan_report(report, out)
+
+    def check_plan_report(self, report, out):
+        self.assertEqual(
+            set(report), SIZE | {
+                'budget_bytes', 'complete', 'search', 'memory', 'held_out', 'uniform',
+                'fdt_difference_ci', 'kl_difference_ci', 'uniform_emitted'
+            } | ({'rejected'} if report['uniform_emitted'] else set()))
+        self.assertEqual(set(report['search']),
+                         {'candidates', 'rounds', 'computed', 'naive', 'seconds'})
+        self.assertEqual(
+            set(report['held_out']),
+            SIZE | METRICS | PERPLEXITY | {'noise_floor', 'completion_tokens', 'probes'})
+        self.assertEqual(set(report['held_out']['noise_floor']), METRICS)
+        self.assertEqual(set(report['uniform']), {'format'} | SIZE | METRICS | PERPLEXITY)
+        for metrics in (report['held_out'], report['uniform'], report['held_out']['noise_floor']):
+            self.check_metrics(metrics, 12)
+        self.check_memory(report['memory'])
+        self.assertTrue(report['complete'])
+        self.assertLessEqual(report['size_bytes'], report['budget_bytes'])
+        self.assertLessEqual(report['uniform']['size_bytes'], report['budget_bytes'])
+        self.assertEqual(report['held_out']['size_bytes'], report['size_bytes'])
+        self.assertGreater(report['search']['candidates'], 0)
+        self.assertLessEqual(report['search']['computed'], report['search']['naive'])
+        plan = self.json('show', out)
+        size = int(plan['model']['fixed_bytes']) + sum(
+            int(c['size_bytes']) for c in plan['components'])
+        self.assertEqual(report['size_bytes'], size)
+        self.assertAlmostEqual(report['bits_per_weight'],
+                               8 * size / int(plan['model']['parameter_count']), places=12)
+
+    def test_plan_with_text_and_rules(self):
+        text = self.text_file()
+        out = self.file('plan.json')
+        report = self.json('plan', self.model, '--budget', '60%', '--search', 'uniform', '--text',
+                           text, '--pin', 'embed=int8', '--pin', r'layers\.0\.=int8', '--min-bits',
+                           'down_proj$=8', '--objective', 'kl', '--encoder', 'rtn', *PLAN_PROBES,
+                           '--out', out)
+        for part in (report['held_out'], report['uniform']):
+            self.assertLessEqual(PERPLEXITY | PERPLEXITY_INTERVALS, set(part))
+            self.assertGreater(part['ppl_reference'], 1)
+            low, high = part['ppl_candidate_ci']
+            self.assertTrue(low <= part['ppl_candidate'] <= high)
+        with open(out, encoding='ascii') as file:
+            plan = json.load(file)  # .json: the plan itself is JSON
+        for component in plan['components']:
+            name = component['name']
+            if 'embed' in name or 'layers.0.' in name or 'down_proj' in name:
+                self.assertEqual(component['format'], 'int8', name)
+        self.assertEqual(plan['options']['pins'], ['embed=int8', r'layers\.0\.=int8'])
+
+    def test_a_plan_for_people(self):
+        text = self.succeed('plan', self.model, '--budget', '5bpw', '--search', 'uniform',
+                            *PLAN_PROBES, '--out', self.file('plan.pb')).stdout
+        self.assertIn(self.file('plan.pb'), text)
+        self.assertIn('5bpw', text)
+        shown = self.succeed('show', self.file('plan.pb')).stdout
+        self.assertIn(shown.strip(), text)
+
+    def test_progress_goes_to_standard_error(self):
+        result = self.succeed('plan', self.model, '--budget', '5bpw', '--search', 'uniform',
+                              *PLAN_PROBES, '--out', self.file('plan.pb'), '--json')
+        json.loads(result.stdout)
+        self.assertIn('reference completions', result.stderr)
+        self.assertNotIn('\x1b', result.stderr)
+        self.assertNotIn('\r', result.stderr)
+
+    def test_eval(self):
+        plan = self.make_plan()
+        reports = {}
+        for what in (['--plan', plan], ['--uniform', 'int4-g64']):
+            report = self.json('eval', self.model, *what, *PROBES, '--probes', 4)
+            self.assertEqual(
+                set(report), SIZE | METRICS | PERPLEXITY
+                | {'memory', 'noise_floor', 'completion_tokens', 'per_probe'})
+            self.check_memory(report['memory'])
+            self.assertEqual(set(report['noise_floor']), METRICS)
+            self.assertEqual(report['completion_tokens'], 12)
+            self.assertIsNone(report['ppl_reference'])
+            self.assertIsNone(report['ppl_candidate'])
+            self.assertEqual(len(report['per_probe']), 4)
+            for probe in report['per_probe']:
+                self.assertEqual(set(probe), {'prompt_tokens', 'fdt', 'sdt', 'tokens', 'nll', 'kl'})
+                self.assertEqual(len(probe['prompt_tokens']), 6)
+                self.assertTrue(all(0 <= t < VOCABULARY for t in probe['prompt_tokens']))
+                self.assertTrue(0 <= probe['fdt'] <= probe['tokens'] <= 12)
+                self.assertTrue(0 <= probe['sdt'] <= probe['tokens'] - probe['fdt'])
+            self.check_metrics(report, 12)
+            for mean, value in (('fdt_mean', 'fdt'), ('sdt_mean', 'sdt')):
+                self.assertAlmostEqual(
+                    report[mean],
+                    sum(p[value] for p in report['per_probe']) / len(report['per_probe']),
+                    places=9)
+            reports[what[0]] = report
+        # The plan's own evidence is what eval measures on the same probes.
+        shown = self.json('show', plan)['held_out']
+        self.assertEqual(shown['plan']['kl_mean'], reports['--plan']['kl_mean'])
+        self.assertEqual(shown['plan']['fdt_mean'], reports['--plan']['fdt_mean'])
+
+    def test_eval_of_fdt_only_is_a_part_of_eval(self):
+        args = ('eval', self.model, '--uniform', 'int4-g64', *PROBES, '--probes', 5)
+        whole = self.json(*args)
+        part = self.json(*args, '--fdt-only')
+        fields = {'fdt_mean', 'fdt_ci', 'fdt_75', 'fdt_75_ci', 'completion_tokens'} | SIZE
+        self.assertEqual(set(part), fields | {'memory', 'per_probe'})
+        self.check_memory(part['memory'])
+        self.assertEqual({name: part[name] for name in fields},
+                         {name: whole[name] for name in fields})
+        self.assertEqual(part['per_probe'],
+                         [{name: probe[name] for name in ('prompt_tokens', 'fdt', 'tokens')}
+                          for probe in whole['per_probe']])
+        self.assertIn('FDT', self.succeed(*args, '--fdt-only').stdout)
+
+    def test_memory_is_said_before_work_starts(self):
+        args = ('eval', self.model, '--uniform', 'int8', *PROBES, '--probes', 2)
+        result = self.succeed(*args, '--memory', '800MiB')
+        self.assertTrue(result.stderr.startswith('memory: limit 0.78 GiB, estimated use '),
+                        result.stderr)
+        self.assertEqual(self.json(*args, '--memory', '800MiB')['memory']['limit'], 800 << 20)
+
+    def test_eval_with_text(self):
+        report = self.json('eval', self.model, '--uniform', 'int8', '--text', self.text_file(),
+                           *PROBES, '--probes', 5)
+        self.assertLessEqual(PERPLEXITY | PERPLEXITY_INTERVALS, set(report))
+        self.assertGreater(report['ppl_reference'], 1)
+        self.assertGreater(report['ppl_candidate'], 1)
+        self.assertIn('perplexity', self.succeed('eval', self.model, '--uniform', 'int8', '--text',
+                                                 self.text_file(), *PROBES, '--probes', 5).stdout)
+
+    def test_eval_with_prompts(self):
+        prompts = self.file('prompts.txt',
+                            ''.join(f'It was the chapter {i} of\n\n' for i in range(16)))
+        report = self.json('eval', self.model, '--uniform', 'int4-g64', '--prompts', prompts,
+                           '--completion', 6, '--probes', 4)
+        self.assertEqual(len(report['per_probe']), 4)
+        self.assertIsNone(report['ppl_candidate'])
+
+    def test_eval_of_the_stored_format_is_the_reference(self):
+        report = self.json('eval', self.model, '--uniform', 'bf16', *PROBES, '--probes', 4)
+        self.assertEqual(report['kl_mean'], 0)
+        self.assertEqual(report['fdt_mean'], report['completion_tokens'])
+        self.assertEqual(report['bits_per_weight'], 16)
+
+    def test_score(self):
+        lim = self.json('score', self.model, '--scorer', 'lim', '--probes', 4, *PROBES)
+        zd = self.json('score', self.model, '--scorer', 'zd')
+        by_text = self.json('score', self.model, '--scorer', 'lim', '--text', self.text_file(),
+                            '--probes', 4, *PROBES)
+        fields = {'scorer', 'blocks', 'order'}
+        self.assertEqual(set(lim), fields | {'attention', 'mlp'})
+        self.assertEqual(set(zd), fields | {'components'})
+        self.assertNotEqual(lim['blocks'], by_text['blocks'])
+        for report, most_important_first in ((lim, lambda s: -s), (by_text, lambda s: -s),
+                                             (zd, lambda s: s)):
+            self.assertEqual(len(report['blocks']), 4)
+            self.assertEqual(
+                report['order'],
+                sorted(range(4), key=lambda b: (most_important_first(report['blocks'][b]), b)))
+        self.assertEqual((lim['scorer'], zd['scorer']), ('lim', 'zd'))
+        self.assertIn('most', self.succeed('score', self.model, '--scorer', 'zd').stdout)
+
+
+if __name__ == '__main__':
+    main()
