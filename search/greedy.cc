@@ -40,7 +40,7 @@ enum class Stage { kLoss, kObjective };
 
 // Evaluations per component that the start's surrogate measures: a better start is not worth more,
 // as everything is measured again in context.
-constexpr double kStartEvaluations = 0.4;
+constexpr double kStartEvaluations = 0.25;
 
 // One run of the search: the incumbent as ladder indices, and what is known about its neighbours.
 class Descent {
@@ -130,7 +130,7 @@ class Descent {
 
   // Runs the component's neighbours on the incumbent, unless that has been done: screened where the
   // search screens. Errors of components interfere, so that a move's effect here has little to do
-  // with its effect alone; but what a quarter of the probes says of it, all of them confirm
+  // with its effect alone; but what some of the probes say of it, all of them confirm
   // (docs/search.md).
   absl::Status Measure(ComponentId c) {
     if (IsFresh(c)) return absl::OkStatus();

@@ -34,8 +34,8 @@ struct GreedyOptions {
 //      better. They may give back at most half of the loss that was gained since the start.
 //   4. Swaps: single moves and pairs (one component down, one up) by predicted gain, accepted as in
 //      the objective rounds.
-// With the context's errors, the start is predicted (MeasureAlone), moves are screened on a quarter
-// of the probes and again only where the best joint set takes them, and candidates are raced
+// With the context's errors, the start is predicted (MeasureAlone), moves are screened on some of
+// the probes and again only where the best joint set takes them, and candidates are raced
 // (SearchRun::Race). Whatever is accepted was run as a whole on all probes.
 // The start is never better, by the objective, than an accepted candidate, and its loss is never
 // lower. The search is deterministic; it does not claim an optimum.

@@ -140,7 +140,7 @@ TEST(GreedySearchTest, TheStartIsNeverBetterThanTheResultForAnyObjectiveAndNoise
 // With predictions (here: the true losses alone, off by up to 1.6) the search screens on a quarter
 // of the probes, and screens again only what it would take. Components of these toys interfere far
 // more than those of a model do, so that old losses mislead it: it ends 11 % above the search that
-// runs everything on all probes, but below additive, for two fifths of the work.
+// runs everything on all probes, but far below additive, for a fifth of the work.
 TEST(GreedySearchTest, ScreeningEndsBelowAdditiveForAFractionOfTheWork) {
   double excess = 0, additive_excess = 0, screened = 0, exhaustive = 0;
   for (uint64_t seed = 0; seed < 40; ++seed) {
@@ -176,7 +176,7 @@ TEST(GreedySearchTest, ScreeningEndsBelowAdditiveForAFractionOfTheWork) {
   }
   EXPECT_LT(excess / 40, 0.15);
   EXPECT_LT(excess, additive_excess);
-  EXPECT_LT(screened, 0.5 * exhaustive);
+  EXPECT_LT(screened, 0.3 * exhaustive);
   RecordProperty("excess", std::to_string(excess / 40));
   RecordProperty("additive_excess", std::to_string(additive_excess / 40));
   RecordProperty("work", std::to_string(screened / exhaustive));
