@@ -19,7 +19,6 @@
 #include "planner/workbench.h"
 #include "plans/plan_io.h"
 #include "runtime/base/random.h"
-#include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/eval/perplexity.h"
 #include "runtime/kernels/table.h"
@@ -312,42 +311,48 @@ class PlanJob {
 
   // Stage 0: the output error of every choice, rows as the ladders; no candidate is run.
   absl::StatusOr<CostTable> MeasureOutputErrors() {
-    std::vector<ComponentFormat> changes;
+    std::optional<InputSample> sample;  // made when a component's errors are not stored
+    CostTable table;
     for (int c = 0; c < problem_.size(); ++c) {
-      for (const Choice& choice : problem_.ladders[c]) changes.push_back({c, choice.format});
+      std::vector<Format> formats;
+      std::string key = absl::StrCat("output errors/", kErrorProbes, "/", kErrorRows, "/", c);
+      for (const Choice& choice : problem_.ladders[c]) {
+        formats.push_back(choice.format);
+        absl::StrAppend(&key, "/", choice.format.Name());
+      }
+      BB_ASSIGN_OR_RETURN(
+          const std::string packed, run_.Remember(key, [&]() -> absl::StatusOr<std::string> {
+            if (!sample.has_value()) {
+              BB_ASSIGN_OR_RETURN(sample, MakeInputSample());
+              progress_->Begin("output errors", problem_.size());
+            }
+            BB_ASSIGN_OR_RETURN(
+                const std::vector<double> errors,
+                OutputErrors(*sample, c, formats, bench_->bank(), options_.threads, progress_));
+            progress_->Update(c + 1);
+            Packer packer;
+            packer.Numbers(errors);
+            return packer.Take();
+          }));
+      Unpacker unpacker(packed);
+      table.push_back(unpacker.Numbers<double>());
+      if (!unpacker.Done() || table.back().size() != formats.size()) {
+        return absl::DataLossError(
+            "the run store's output errors are damaged; use another --run-dir");
+      }
     }
-    std::string key = absl::StrCat("output errors/", kErrorProbes, "/", kErrorRows);
-    for (const ComponentFormat& change : changes) {
-      absl::StrAppend(&key, "/", change.component, "=", change.format.Name());
-    }
-    BB_ASSIGN_OR_RETURN(const std::string packed,
-                        run_.Remember(Sha256Hex(std::as_bytes(std::span(key))),
-                                      [&] { return PackOutputErrors(changes); }));
-    Unpacker unpacker(packed);
-    const std::vector<double> errors = unpacker.Numbers<double>();
-    if (!unpacker.Done() || errors.size() != changes.size()) {
-      return absl::DataLossError(
-          "the run store's output errors are damaged; use another --run-dir");
-    }
-    CostTable table(problem_.size());
-    for (size_t i = 0; i < changes.size(); ++i) table[changes[i].component].push_back(errors[i]);
+    if (sample.has_value()) progress_->End();
     return table;
   }
 
-  absl::StatusOr<std::string> PackOutputErrors(std::span<const ComponentFormat> changes) {
+  absl::StatusOr<InputSample> MakeInputSample() {
     BB_ASSIGN_OR_RETURN(const auto sequences, CalibrationPrompts(kErrorProbes));
-    BB_ASSIGN_OR_RETURN(const InputSample sample,
-                        InputSample::Create(bench_->transformer(),
-                                            bench_->reference(),
-                                            sequences,
-                                            kErrorRows,
-                                            options_.threads,
-                                            progress_));
-    BB_ASSIGN_OR_RETURN(const std::vector<double> errors,
-                        OutputErrors(sample, changes, bench_->bank(), options_.threads, progress_));
-    Packer packer;
-    packer.Numbers(errors);
-    return packer.Take();
+    return InputSample::Create(bench_->transformer(),
+                               bench_->reference(),
+                               sequences,
+                               kErrorRows,
+                               options_.threads,
+                               progress_);
   }
 
   absl::StatusOr<std::vector<int>> RememberedBlockOrder() {

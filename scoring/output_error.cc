@@ -206,41 +206,35 @@ std::span<const float> InputSample::Inputs(ComponentId component) const {
 }
 
 absl::StatusOr<std::vector<double>> OutputErrors(const InputSample& sample,
-                                                 std::span<const ComponentFormat> changes,
+                                                 ComponentId component,
+                                                 std::span<const Format> formats,
                                                  EncodingBank* bank,
                                                  int threads,
                                                  Progress* progress) {
-  std::vector<double> errors(changes.size());
-  progress->Begin("output errors", static_cast<int64_t>(changes.size()));
-  for (size_t begin = 0; begin < changes.size();) {
-    const ComponentId id = changes[begin].component;
-    std::vector<ComponentFormat> encoded;  // the changes of this component that change it
-    std::vector<size_t> index;
-    size_t end = begin;
-    for (; end < changes.size() && changes[end].component == id; ++end) {
-      if (changes[end].format == bank->StoredFormat(id)) continue;
-      encoded.push_back(changes[end]);
-      index.push_back(end);
-    }
-    BB_RETURN_IF_ERROR(bank->Prepare(encoded, threads, progress));
-    const ReferenceOutputs reference(bank->model(), sample, id, threads);
-    for (size_t i = 0; i < encoded.size(); i += static_cast<size_t>(threads)) {
-      if (progress->Interrupted()) return absl::CancelledError("interrupted");
-      const size_t count = std::min(encoded.size() - i, static_cast<size_t>(threads));
-      std::vector<Encoding> encodings;
-      for (size_t j = i; j < i + count; ++j) {
-        BB_ASSIGN_OR_RETURN(Encoding encoding, bank->Encoded(encoded[j]));
-        encodings.push_back(std::move(encoding));
-      }
-      ParallelFor(threads, static_cast<int64_t>(count), [&](int64_t j, int) {
-        const ComponentWeights changed(encodings[j], bank->activations(), reference.use());
-        errors[index[i + static_cast<size_t>(j)]] = reference.RelativeError(changed);
-      });
-    }
-    begin = end;
-    progress->Update(static_cast<int64_t>(end));
+  std::vector<double> errors(formats.size());
+  std::vector<ComponentFormat> encoded;
+  std::vector<size_t> index;  // of `encoded` in `formats`
+  for (size_t i = 0; i < formats.size(); ++i) {
+    if (formats[i] == bank->StoredFormat(component)) continue;
+    encoded.push_back({component, formats[i]});
+    index.push_back(i);
   }
-  progress->End();
+  if (encoded.empty()) return errors;
+  BB_RETURN_IF_ERROR(bank->Prepare(encoded, threads, progress));
+  const ReferenceOutputs reference(bank->model(), sample, component, threads);
+  for (size_t i = 0; i < encoded.size(); i += static_cast<size_t>(threads)) {
+    if (progress->Interrupted()) return absl::CancelledError("interrupted");
+    const size_t count = std::min(encoded.size() - i, static_cast<size_t>(threads));
+    std::vector<Encoding> encodings;
+    for (size_t j = i; j < i + count; ++j) {
+      BB_ASSIGN_OR_RETURN(Encoding encoding, bank->Encoded(encoded[j]));
+      encodings.push_back(std::move(encoding));
+    }
+    ParallelFor(threads, static_cast<int64_t>(count), [&](int64_t j, int) {
+      const ComponentWeights changed(encodings[j], bank->activations(), reference.use());
+      errors[index[i + static_cast<size_t>(j)]] = reference.RelativeError(changed);
+    });
+  }
   return errors;
 }
 

@@ -40,17 +40,18 @@ class InputSample {
   std::vector<int64_t> token_counts_;
 };
 
-// The relative output error of each change: ||X (W' - W)^T||^2 / ||X W^T||^2 in the Frobenius norm,
-// W' the weights in the changed format as the runtime runs them. With H = X^T X it is
+// The relative output error of a component in each format: ||X (W' - W)^T||^2 / ||X W^T||^2 in the
+// Frobenius norm, W' the weights in the format as the runtime runs them. With H = X^T X it is
 // tr(dW H dW^T) / tr(W H W^T), the Gram-weighted error that GPTQ and its kin minimise (GPTQ, arXiv
 // 2210.17323, eq. 1), without forming H: a sample of fewer rows than columns is cheaper. For the
 // embedding, whose inputs are one-hot, the mean over the calibration tokens; a tied embedding,
 // which is multiplied too, has the sum of both. No pass through the model: n k rows() multiply-adds
-// each, and as many for each component's own outputs, which are made once where the changes of a
-// component follow each other. Not finite when the outputs are not. Deterministic for any
-// `threads`. Errors: a component cannot be encoded; kCancelled on interruption.
+// for every format and as many for the unmodified weights. 0 for the stored format; not finite when
+// the outputs are not. Deterministic for any `threads`. Errors: the component cannot be encoded;
+// kCancelled on interruption.
 absl::StatusOr<std::vector<double>> OutputErrors(const InputSample& sample,
-                                                 std::span<const ComponentFormat> changes,
+                                                 ComponentId component,
+                                                 std::span<const Format> formats,
                                                  EncodingBank* bank,
                                                  int threads,
                                                  Progress* progress);

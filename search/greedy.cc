@@ -40,7 +40,7 @@ enum class Stage { kLoss, kObjective };
 
 // Evaluations per component that the start's surrogate measures: a better start is not worth more,
 // as everything is measured again in context.
-constexpr double kStartEvaluations = 0.4;
+constexpr double kStartEvaluations = 0.25;
 
 // One run of the search: the incumbent as ladder indices, and what is known about its neighbours.
 class Descent {
@@ -52,11 +52,17 @@ class Descent {
     BB_RETURN_IF_ERROR(Start(context));
     swap_trials_ = options_.max_swap_trials;
     if (swap_trials_ < 0) {
-      swap_trials_ = 2 * std::count_if(problem_.ladders.begin(),
-                                       problem_.ladders.end(),
-                                       [](const auto& ladder) { return ladder.size() > 1; });
+      swap_trials_ = std::count_if(problem_.ladders.begin(),
+                                   problem_.ladders.end(),
+                                   [](const auto& ladder) { return ladder.size() > 1; });
+      if (!screens_) swap_trials_ *= 2;
     }
     BB_RETURN_IF_ERROR(Descend());
+    if (screens_ && oldest_useful_ < version_) {
+      // What was screened long ago and not taken since may be worth taking by now.
+      oldest_useful_ = version_;
+      BB_RETURN_IF_ERROR(Descend());
+    }
     stage_ = Stage::kObjective;
     loss_ceiling_ = (objective_.Loss(start_) + objective_.Loss(incumbent())) / 2;
     BB_RETURN_IF_ERROR(Descend());
@@ -115,34 +121,59 @@ class Descent {
     return neighbours;
   }
 
-  // Whether the component's neighbours were run on the very incumbent.
+  // Whether a round need not measure the component's neighbours: they were run on the very
+  // incumbent, or, where the search screens, on an earlier one; a round then runs again what it
+  // would take (RefreshBest).
   bool IsFresh(ComponentId c) const {
-    return measured_[c] && (moves_[c].empty() || moves_[c].front().version == version_);
+    return measured_[c] && (moves_[c].empty() || moves_[c].front().version >= oldest_useful_);
   }
 
   // Runs the component's neighbours on the incumbent, unless that has been done: screened where the
   // search screens. Errors of components interfere, so that a move's effect here has little to do
-  // with its effect alone; but what a quarter of the probes says of it, all of them confirm
+  // with its effect alone; but what some of the probes say of it, all of them confirm
   // (docs/search.md).
   absl::Status Measure(ComponentId c) {
     if (IsFresh(c)) return absl::OkStatus();
     moves_[c].clear();
     for (const int choice : Neighbours(c)) {
-      const ComponentFormat change = {c, problem_.ladders[c][choice].format};
       Move move;
       move.component = c;
       move.choice = choice;
       move.bytes = problem_.ladders[c][choice].bytes - problem_.ladders[c][current_[c]].bytes;
-      BB_ASSIGN_OR_RETURN(move.evaluation,
-                          screens_ ? run_.Screen({&change, 1}) : run_.Evaluate({&change, 1}));
-      move.loss = objective_.Loss(move.evaluation) -
-                  objective_.Loss(screens_ ? run_.ScreenPart(incumbent()) : incumbent());
-      if (std::isnan(move.loss)) move.loss = std::numeric_limits<double>::infinity();
-      move.version = version_;
+      BB_RETURN_IF_ERROR(RunMove(&move));
       moves_[c].push_back(std::move(move));
     }
     measured_[c] = true;
     return absl::OkStatus();
+  }
+
+  // Runs or screens a move on the incumbent.
+  absl::Status RunMove(Move* move) {
+    const ComponentFormat change = {move->component,
+                                    problem_.ladders[move->component][move->choice].format};
+    BB_ASSIGN_OR_RETURN(move->evaluation,
+                        screens_ ? run_.Screen({&change, 1}) : run_.Evaluate({&change, 1}));
+    move->loss = objective_.Loss(move->evaluation) -
+                 objective_.Loss(screens_ ? run_.ScreenPart(incumbent()) : incumbent());
+    if (std::isnan(move->loss)) move->loss = std::numeric_limits<double>::infinity();
+    move->version = version_;
+    return absl::OkStatus();
+  }
+
+  // Runs moves that the best joint set takes and that were run on an earlier incumbent again, until
+  // it has no such move: what is not in the running keeps its older loss.
+  absl::Status RefreshBest() {
+    while (true) {
+      bool stale = false;
+      for (const Move* best : BestMoves(0)) {
+        if (best->version == version_) continue;
+        stale = true;
+        for (Move& move : moves_[best->component]) {
+          if (&move == best) BB_RETURN_IF_ERROR(RunMove(&move));
+        }
+      }
+      if (!stale) return absl::OkStatus();
+    }
   }
 
   int64_t EvaluationsToMeasure(bool all) const {
@@ -200,6 +231,7 @@ class Descent {
       measured_[move->component] = false;
     }
     ++version_;
+    if (!screens_) oldest_useful_ = version_;
     accepted_.insert(current_);
     run_.Accept(what, std::move(changes), current_, std::move(evaluation));
     return absl::OkStatus();
@@ -252,6 +284,7 @@ class Descent {
     const int64_t round = ++run_.summary().rounds;
     run_.BeginPhase(absl::StrCat("round ", round), EvaluationsToMeasure(/*all=*/true) + 1);
     for (int c = 0; c < problem_.size(); ++c) BB_RETURN_IF_ERROR(Measure(c));
+    BB_RETURN_IF_ERROR(RefreshBest());
     bool moved = false;
     Moves moves = BestMoves(0);
     while (!moves.empty() && !moved) {
@@ -352,7 +385,8 @@ class Descent {
   std::vector<std::vector<int>> hulls_;  // ladder indices by increasing bytes
   Selection current_;                    // the incumbent
   int64_t version_ = 0;                  // of the incumbent: its number of commits
-  int64_t swap_trials_ = 0;              // that are left
+  int64_t oldest_useful_ = 0;  // the incumbent since which losses of moves are worth something
+  int64_t swap_trials_ = 0;    // that are left
   Evaluation start_;
   Stage stage_ = Stage::kLoss;
   double loss_ceiling_ = 0;               // of what the objective stage accepts

@@ -14,8 +14,8 @@ struct GreedyOptions {
   int max_rounds = 12;
 
   // Evaluations in the swap phase after the rounds, including those that measure a component again
-  // after it moved. 0: no swaps. -1: twice the number of components that are not pinned, about
-  // what one round costs.
+  // after it moved. 0: no swaps. -1: the number of components that are not pinned, or twice that
+  // when nothing is screened (about what one round costs).
   int max_swap_trials = -1;
 
   // kInvalidArgument names the field and its value.
@@ -34,6 +34,9 @@ struct GreedyOptions {
 //      better. They may give back at most half of the loss that was gained since the start.
 //   4. Swaps: single moves and pairs (one component down, one up) by predicted gain, accepted as in
 //      the objective rounds.
+// With the context's errors, the start is predicted (MeasureAlone), moves are screened on some of
+// the probes and again only where the best joint set takes them, and candidates are raced
+// (SearchRun::Race). Whatever is accepted was run as a whole on all probes.
 // The start is never better, by the objective, than an accepted candidate, and its loss is never
 // lower. The search is deterministic; it does not claim an optimum.
 // REQUIRES: options.Validate() is OK.

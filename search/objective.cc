@@ -38,14 +38,11 @@ bool IsFinite(Statistic statistic, const Evaluation& evaluation) {
 
 int Sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
 
-// The sign of a - b of the statistic, 0 when it is within `errors` of its standard errors.
-int SignificantSign(Statistic statistic,
-                    const Evaluation& a,
-                    const Evaluation& b,
-                    double errors = 1) {
+// The sign of a - b of the statistic, 0 when it is within its standard error.
+int SignificantSign(Statistic statistic, const Evaluation& a, const Evaluation& b) {
   const PairedDifference d = Difference(statistic, a, b);
   if (a.size() == 1) return Sign(d.value);  // one probe says nothing about noise
-  return std::abs(d.value) > errors * d.standard_error ? Sign(d.value) : 0;
+  return std::abs(d.value) > d.standard_error ? Sign(d.value) : 0;
 }
 
 }  // namespace
@@ -97,21 +94,20 @@ Statistic Objective::LossStatistic() const {
   return primary_ == Statistic::kDppl ? Statistic::kDppl : Statistic::kKlMean;
 }
 
-bool Objective::LowerLoss(const Evaluation& a, const Evaluation& b, double errors) const {
+bool Objective::LowerLoss(const Evaluation& a, const Evaluation& b) const {
   CHECK_EQ(a.size(), b.size()) << "evaluations of different probes cannot be compared";
   const Statistic statistic = LossStatistic();
   const bool a_finite = IsFinite(statistic, a);
   const bool b_finite = IsFinite(statistic, b);
   if (!a_finite || !b_finite) return a_finite && !b_finite;
-  return SignificantSign(statistic, a, b, errors) < 0;
+  return SignificantSign(statistic, a, b) < 0;
 }
 
 bool Objective::Hopeless(const Evaluation& a, const Evaluation& b) const {
-  constexpr double kErrors = 2;
-  if (LowerLoss(b, a, kErrors)) return true;
-  if (primary_ == Statistic::kFdt75) return false;
-  const int sign = SignificantSign(primary_, a, b, kErrors);
-  return sign != 0 && (sign > 0) != LargerIsBetter(primary_);
+  const int significant = primary_ == Statistic::kFdt75 ? 0 : SignificantSign(primary_, a, b);
+  if (significant != 0) return (significant > 0) != LargerIsBetter(primary_);
+  const double difference = Compute(primary_, a) - Compute(primary_, b);
+  return (LargerIsBetter(primary_) ? difference <= 0 : difference >= 0) && Loss(a) >= Loss(b);
 }
 
 double Objective::Loss(const Evaluation& evaluation) const {

@@ -32,12 +32,12 @@ class Objective {
   // REQUIRES: the same probes in both.
   bool Better(const Evaluation& a, const Evaluation& b) const;
 
-  // Whether the loss of `a` is lower than that of `b` by more than `errors` times its standard
-  // error over probes. REQUIRES: the same probes in both.
-  bool LowerLoss(const Evaluation& a, const Evaluation& b, double errors = 1) const;
+  // Whether the loss of `a` is lower than that of `b` by more than its noise over probes.
+  // REQUIRES: the same probes in both.
+  bool LowerLoss(const Evaluation& a, const Evaluation& b) const;
 
-  // Whether `a`, of which only some probes are known, cannot be expected to become better than `b`:
-  // it is worse by the statistic of the objective, or by loss, by two standard errors.
+  // Whether `a`, of which only some probes are known, is not on the way to be better than `b`: it
+  // is worse by the statistic of the objective, or better neither by that nor by loss.
   // REQUIRES: the same probes in both.
   bool Hopeless(const Evaluation& a, const Evaluation& b) const;
 

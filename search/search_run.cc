@@ -11,13 +11,14 @@
 namespace bitbudget {
 namespace {
 
-// A quarter of the probes, at least four. On novel-1m and novel-8m the divergence of a component
-// has a relative standard error of 3 to 15 % over 48 probes and so 6 to 30 % over a quarter of
-// them: about what the surrogate is off anyway (docs/search.md, "Surrogate").
+// A sixth of the probes, at least four. On novel-1m and novel-8m the divergence of a component has
+// a relative standard error of 3 to 15 % over 48 probes and so 7 to 35 % over a sixth of them:
+// about what the surrogate is off anyway. Screening a quarter of them gave no better plans
+// (docs/search.md, "Cheap candidates").
 constexpr int64_t kMinScreenProbes = 4;
 int64_t ScreenCount(const CandidateEvaluator& evaluator) {
   const int64_t probes = evaluator.probe_count();
-  return std::min(probes, std::max(kMinScreenProbes, (probes + 3) / 4));
+  return std::min(probes, std::max(kMinScreenProbes, (probes + 5) / 6));
 }
 
 }  // namespace

@@ -3,9 +3,10 @@
 
 Plans a model with every method at every budget (probes from --plan-text, or from the model itself),
 measures every plan with `bitbudget eval` on --eval-text (or on the model's own held-out probes), and
-prints, per budget: size, FDT, KL and perplexity with 95 % intervals, and greedy's paired differences
-to each rival. The evaluation probes are used for nothing else. Finished plans and evaluations in
---work are kept, so an interrupted run goes on where it stopped.
+prints, per budget: size, FDT, KL and perplexity with 95 % intervals, the work of the search (rows x
+blocks computed, in millions, and as a share of what a naive search would compute), and greedy's paired
+differences to each rival. The evaluation probes are used for nothing else. What was run is kept in
+--work and shared by all plans, so an interrupted run goes on where it stopped.
 """
 import argparse
 import json
@@ -16,12 +17,16 @@ import sys
 
 METHODS = {
     "greedy": ["--search", "greedy"],
+    "greedy exhaustive": ["--search", "greedy", "--exhaustive"],
     "additive": ["--search", "additive"],
+    "additive exhaustive": ["--search", "additive", "--exhaustive"],
     "uniform": ["--search", "uniform"],
     "LIM order": ["--search", "layerwise", "--scorer", "lim"],
     "ZD order": ["--search", "layerwise", "--scorer", "zd"],
     "random order": ["--search", "random"],
 }
+# What --methods compares unless told otherwise: the exhaustive runs take hours on larger models.
+DEFAULT_METHODS = [method for method in METHODS if not method.endswith("exhaustive")]
 RESAMPLES = 2000
 
 
@@ -37,16 +42,16 @@ def measure(args, method, budget):
     """The evaluation of one plan, made now or found in --work; None when the budget is infeasible."""
     stem = args.work / f"{pathlib.Path(args.model).name}-{budget}-{method.replace(' ', '-')}"
     evaluation = stem.with_name(stem.name + ".json")
-    if evaluation.exists():
-        return json.loads(evaluation.read_text())
+    planned = stem.with_name(stem.name + ".plan.json")
     plan = stem.with_name(stem.name + ".pb")
     common = ["--seed", str(args.seed)]
     if args.threads:
         common += ["--threads", str(args.threads)]
-    if not plan.exists():
+    if not planned.exists():
         command = [args.bitbudget, "plan", args.model, "--budget", budget, "--out", str(plan)]
         command += METHODS[method] + common + ["--probes", str(args.probes), "--json"]
         command += ["--held-out-probes", str(args.guard_probes)]
+        command += ["--run-dir", str(args.work / f"{pathlib.Path(args.model).name}.run")]
         if args.plan_text:
             command += ["--text", args.plan_text]
         code, out, message = run(command, allowed=(0, 4))
@@ -56,12 +61,13 @@ def measure(args, method, budget):
         summary = json.loads(out)
         print(f"{stem.name}: {summary['search']['candidates']} candidates, "
               f"{summary['search']['seconds']:.0f} s", file=sys.stderr)
-        stem.with_name(stem.name + ".plan.json").write_text(out)
-    text = ["--text", args.eval_text] if args.eval_text else []
-    _, out, _ = run([args.bitbudget, "eval", args.model, "--plan", str(plan), "--probes",
-                     str(args.eval_probes), "--json"] + text + common)
-    evaluation.write_text(out)
-    return json.loads(out)
+        planned.write_text(out)
+    if not evaluation.exists():
+        text = ["--text", args.eval_text] if args.eval_text else []
+        _, out, _ = run([args.bitbudget, "eval", args.model, "--plan", str(plan), "--probes",
+                         str(args.eval_probes), "--json"] + text + common)
+        evaluation.write_text(out)
+    return json.loads(evaluation.read_text()) | {"search": json.loads(planned.read_text())["search"]}
 
 
 def paired(a, b, value, weight):
@@ -87,15 +93,17 @@ def verdict(low, high, larger_is_better):
 
 def table(args, budget, rows):
     print(f"\n**{pathlib.Path(args.model).name}, {budget}**\n")
-    print("| method | bits/weight | FDT mean | KL, nats/token | perplexity | "
+    print("| method | bits/weight | FDT mean | KL, nats/token | perplexity | work, M rows x blocks | "
           "greedy's FDT minus this | greedy's KL minus this |")
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     greedy = rows.get("greedy")
     for method, e in rows.items():
         cells = [method, f"{e['bits_per_weight']:.3f}",
                  f"{e['fdt_mean']:.1f} [{e['fdt_ci'][0]:.1f}, {e['fdt_ci'][1]:.1f}]",
                  f"{e['kl_mean']:.3g} [{e['kl_ci'][0]:.3g}, {e['kl_ci'][1]:.3g}]",
-                 f"{e['ppl_candidate']:.2f}" if e["ppl_candidate"] else "-"]
+                 f"{e['ppl_candidate']:.2f}" if e["ppl_candidate"] else "-",
+                 f"{e['search']['computed'] / 1e6:.3g} "
+                 f"({e['search']['computed'] / e['search']['naive']:.1%} of naive)"]
         if greedy is not None and method != "greedy":
             a, b = greedy["per_probe"], e["per_probe"]
             low, high = paired(a, b, lambda p: p["fdt"], lambda p: 1)
@@ -114,7 +122,8 @@ def main():
     parser.add_argument("--eval-text", help="held-out text, used for evaluation only (default: the model's own)")
     parser.add_argument("--plan-text", help="text that plans are made with (default: the model's own)")
     parser.add_argument("--budgets", default="4.25bpw,4.5bpw,5bpw,6bpw,8bpw")
-    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--methods", default=",".join(DEFAULT_METHODS),
+                        help=f"of: {', '.join(METHODS)}")
     parser.add_argument("--probes", type=int, default=48, help="search probes")
     parser.add_argument("--guard-probes", type=int, default=64,
                         help="held-out probes of the plan's own comparison with uniform")

@@ -137,11 +137,12 @@ TEST(GreedySearchTest, TheStartIsNeverBetterThanTheResultForAnyObjectiveAndNoise
   }
 }
 
-// With predictions (here: the true losses alone, half of them off by up to 1.6) the search screens
-// on a quarter of the probes. It ends nearly as well as the one that runs everything on all of
-// them: 2.8 % worse on average here, for a third of the work.
-TEST(GreedySearchTest, ScreeningEndsNearlyAsWellForAFractionOfTheWork) {
-  double excess = 0, screened = 0, exhaustive = 0;
+// With predictions (here: the true losses alone, off by up to 1.6) the search screens on a quarter
+// of the probes, and screens again only what it would take. Components of these toys interfere far
+// more than those of a model do, so that old losses mislead it: it ends 11 % above the search that
+// runs everything on all probes, but far below additive, for a fifth of the work.
+TEST(GreedySearchTest, ScreeningEndsBelowAdditiveForAFractionOfTheWork) {
+  double excess = 0, additive_excess = 0, screened = 0, exhaustive = 0;
   for (uint64_t seed = 0; seed < 40; ++seed) {
     const Toy toy = MakeToy(seed, 12, 4, 6, 0.3);
     const SyntheticEvaluator::Options noisy = {.probes = 32, .noise = 0.2};
@@ -168,11 +169,17 @@ TEST(GreedySearchTest, ScreeningEndsNearlyAsWellForAFractionOfTheWork) {
     EXPECT_LT(summary->computed, summary->naive);
     const SearchSummary all = RunGreedy(toy, Statistic::kKlMean, noisy);
     excess += LossOf(toy, summary->assignment) / LossOf(toy, all.assignment) - 1;
+    const SearchSummary additive = RunMethod(*MakeAdditiveSearch(), toy, evaluator);
+    additive_excess += LossOf(toy, additive.assignment) / LossOf(toy, all.assignment) - 1;
     screened += summary->computed;
     exhaustive += all.computed;
   }
-  EXPECT_LT(excess / 40, 0.04);
-  EXPECT_LT(screened, 0.5 * exhaustive);
+  EXPECT_LT(excess / 40, 0.15);
+  EXPECT_LT(excess, additive_excess);
+  EXPECT_LT(screened, 0.3 * exhaustive);
+  RecordProperty("excess", std::to_string(excess / 40));
+  RecordProperty("additive_excess", std::to_string(additive_excess / 40));
+  RecordProperty("work", std::to_string(screened / exhaustive));
 }
 
 TEST(GreedySearchTest, IsDeterministic) {
