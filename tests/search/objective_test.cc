@@ -179,38 +179,35 @@ TEST(DifferenceTest, OfOneProbeHasNoErrorAndOfNoneIsNothing) {
   EXPECT_EQ(none.standard_error, 0);
 }
 
-TEST(HopelessTest, IsTwoStandardErrorsOfTheStatisticOrTheLoss) {
-  // Differences 1 + x, 1 and 1 - x: standard error x / sqrt(3), half of the mean at x = 0.866.
-  const auto by_loss = [](double x) {
-    const Evaluation incumbent(3, Probe(50, 5, 5));
-    const Evaluation candidate = {Probe(50, 5, 6 + x), Probe(50, 5, 6), Probe(50, 5, 6 - x)};
+TEST(HopelessTest, IsWhatIsSignificantlyWorseByTheStatistic) {
+  // Differences 1 + x, 1 and 1 - x, a hundredfold: standard error x / sqrt(3). Loss is better.
+  const auto by_fdt = [](int x) {
+    const Evaluation incumbent(3, Probe(500, 5, 5));
+    const Evaluation candidate = {Probe(400 - x, 5, 1), Probe(400, 5, 1), Probe(400 + x, 5, 1)};
     return Objective(Statistic::kFdtMean).Hopeless(candidate, incumbent);
   };
-  EXPECT_TRUE(by_loss(0.86));
-  EXPECT_FALSE(by_loss(0.87));
-  // The same hundredfold, in tokens; larger FDT is better.
-  const auto by_fdt = [](Statistic primary, int x) {
-    const Evaluation incumbent(3, Probe(500, 5, 5));
-    const Evaluation candidate = {Probe(400 - x, 5, 5), Probe(400, 5, 5), Probe(400 + x, 5, 5)};
-    return Objective(primary).Hopeless(candidate, incumbent);
-  };
-  EXPECT_TRUE(by_fdt(Statistic::kFdtMean, 86));
-  EXPECT_FALSE(by_fdt(Statistic::kFdtMean, 87));
-  EXPECT_FALSE(by_fdt(Statistic::kFdt75, 0));  // a quantile of some probes says nothing
-  EXPECT_FALSE(by_fdt(Statistic::kKlMean, 0));
+  EXPECT_TRUE(by_fdt(173));
+  EXPECT_FALSE(by_fdt(174));
 }
 
-TEST(HopelessTest, WhatIsWorseOrNotANumberIsAndNotWhatIsEqualOrBetter) {
-  const double nan = std::numeric_limits<double>::quiet_NaN();
+TEST(HopelessTest, WithinNoiseIsWhatIsAheadNeitherByTheStatisticNorByLoss) {
+  const Evaluation incumbent = {Probe(40, 5, 5), Probe(60, 5, 5)};
+  const auto hopeless = [&](int fdt, double kl) {  // the sum of both probes' differences
+    return Objective(Statistic::kFdtMean)
+        .Hopeless({Probe(40 + 20 + fdt, 5, 5 + kl), Probe(60 - 20, 5, 5)}, incumbent);
+  };
+  EXPECT_TRUE(hopeless(0, 0));
+  EXPECT_TRUE(hopeless(-1, 1));
+  EXPECT_FALSE(hopeless(1, 1));
+  EXPECT_FALSE(hopeless(-1, -1));
+}
+
+TEST(HopelessTest, WhatIsWorseIsAndWhatIsBetterIsNot) {
   const Evaluation good = {Probe(60, 3, 3), Probe(50, 3, 3), Probe(70, 3, 3)};
   const Evaluation bad = {Probe(20, 9, 9), Probe(10, 9, 9), Probe(30, 9, 9)};
-  const Evaluation broken = {Probe(90, nan, nan), Probe(90, nan, nan), Probe(90, nan, nan)};
   for (const Statistic primary : kAll) {
-    const Objective objective(primary);
-    EXPECT_FALSE(objective.Hopeless(good, good));
-    EXPECT_FALSE(objective.Hopeless(good, bad));
-    EXPECT_TRUE(objective.Hopeless(bad, good));
-    EXPECT_TRUE(objective.Hopeless(broken, good));
+    EXPECT_FALSE(Objective(primary).Hopeless(good, bad));
+    EXPECT_TRUE(Objective(primary).Hopeless(bad, good));
   }
 }
 

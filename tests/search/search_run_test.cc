@@ -34,7 +34,7 @@ using Ranges = std::vector<std::pair<int64_t, int64_t>>;
 // makes one component worse or better.
 class SearchRunTest : public ::testing::Test {
  protected:
-  explicit SearchRunTest(int probes = 16)
+  explicit SearchRunTest(int probes = 30)
       : toy_(MakeToy(3, 6, 3, 4, 0.5)),
         evaluator_(toy_, {.probes = probes, .noise = 0.3}),
         run_({&toy_.problem, &evaluator_, nullptr, evaluator_.Reference()}) {
@@ -60,15 +60,15 @@ class SearchRunTest : public ::testing::Test {
   std::vector<ComponentFormat> delta_;
 };
 
-TEST_F(SearchRunTest, ScreenRunsTheFirstQuarterOfTheProbes) {
+TEST_F(SearchRunTest, ScreenRunsTheFirstSixthOfTheProbes) {
   const auto screened = run_.Screen(delta_);
   ASSERT_TRUE(screened.ok()) << screened.status();
-  EXPECT_EQ(evaluator_.ranges, (Ranges{{0, 4}}));
-  EXPECT_EQ(*screened, Part(Candidate(), 0, 4));
+  EXPECT_EQ(evaluator_.ranges, (Ranges{{0, 5}}));
+  EXPECT_EQ(*screened, Part(Candidate(), 0, 5));
   EXPECT_EQ(run_.ScreenPart(Candidate()), *screened);
-  // The incumbent on 16 probes and these 4, of two candidates.
-  EXPECT_EQ(run_.summary().computed, 16 + 4);
-  EXPECT_EQ(run_.summary().naive, 2 * 16);
+  // The incumbent on 30 probes and these 5, of two candidates.
+  EXPECT_EQ(run_.summary().computed, 30 + 5);
+  EXPECT_EQ(run_.summary().naive, 2 * 30);
   EXPECT_EQ(run_.summary().candidates, 2);
 }
 
@@ -82,32 +82,32 @@ TEST_F(SearchRunTest, ARaceThatIsNotLostGivesTheResultOfEvaluate) {
   ASSERT_TRUE(raced->has_value());
   EXPECT_EQ(**raced, *whole);
   // Every probe once, those of Screen() last.
-  EXPECT_EQ(evaluator_.ranges, (Ranges{{4, 4}, {8, 8}, {0, 4}}));
-  EXPECT_EQ(run_.summary().computed, 3 * 16);
-  EXPECT_EQ(run_.summary().naive, 3 * 16);
+  EXPECT_EQ(evaluator_.ranges, (Ranges{{5, 5}, {10, 20}, {0, 5}}));
+  EXPECT_EQ(run_.summary().computed, 3 * 30);
+  EXPECT_EQ(run_.summary().naive, 3 * 30);
 }
 
 TEST_F(SearchRunTest, ARaceComparesTheSameProbesAndIsDroppedWhenItIsHopeless) {
-  for (const size_t drop_at : {4u, 12u}) {
+  for (const size_t drop_at : {5u, 25u}) {
     evaluator_.ranges.clear();
     const Evaluation candidate = Candidate();
     const Evaluation& incumbent = evaluator_.incumbent_evaluation();
     int asked = 0;
     const auto raced = run_.Race(delta_, [&](const Evaluation& a, const Evaluation& b) {
       EXPECT_EQ(a.size(), b.size());
-      EXPECT_EQ(a, Part(candidate, 4, static_cast<int64_t>(a.size())));
-      EXPECT_EQ(b, Part(incumbent, 4, static_cast<int64_t>(b.size())));
+      EXPECT_EQ(a, Part(candidate, 5, static_cast<int64_t>(a.size())));
+      EXPECT_EQ(b, Part(incumbent, 5, static_cast<int64_t>(b.size())));
       ++asked;
       return a.size() >= drop_at;
     });
     ASSERT_TRUE(raced.ok()) << raced.status();
     EXPECT_FALSE(raced->has_value());
-    EXPECT_EQ(evaluator_.ranges, drop_at == 4 ? Ranges({{4, 4}}) : Ranges({{4, 4}, {8, 8}}));
-    EXPECT_EQ(asked, drop_at == 4 ? 1 : 2);
+    EXPECT_EQ(evaluator_.ranges, drop_at == 5 ? Ranges({{5, 5}}) : Ranges({{5, 5}, {10, 20}}));
+    EXPECT_EQ(asked, drop_at == 5 ? 1 : 2);
   }
   // When all is known the verdict is not the race's any more.
   const auto raced =
-      run_.Race(delta_, [](const Evaluation& a, const Evaluation&) { return a.size() == 16; });
+      run_.Race(delta_, [](const Evaluation& a, const Evaluation&) { return a.size() == 30; });
   ASSERT_TRUE(raced.ok()) << raced.status();
   EXPECT_TRUE(raced->has_value());
 }
@@ -146,7 +146,7 @@ TEST_F(FewProbesTest, AreAllScreenedAndRacedAtOnce) {
 }
 
 TEST_F(SearchRunTest, AnErrorEndsARace) {
-  SyntheticEvaluator stopped(toy_, {.probes = 16, .cancel_after = 2});
+  SyntheticEvaluator stopped(toy_, {.probes = 30, .cancel_after = 2});
   SearchRun run({&toy_.problem, &stopped, nullptr, stopped.Reference()});
   ASSERT_TRUE(run.SetIncumbent(evaluator_.incumbent()).ok());
   EXPECT_EQ(
