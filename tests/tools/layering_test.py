@@ -44,7 +44,8 @@ THIRD_PARTY = {
     'mpi.h': {'planner'},
     'CLI': {'tools'},
     'gflags': {'tools'},  # glog's switches
-    'cblas.h': {'tools'},  # the benchmark's baseline
+    'benchmark': {'tools'},
+    'cblas.h': {'tools'},  # what bitbudget-bench compares with
 }
 
 SYSTEM = re.compile(r'(sys|netinet|arpa)/\w+\.h|\w+(\.h)?')  # the C, C++ and POSIX libraries

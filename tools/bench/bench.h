@@ -21,11 +21,10 @@ struct BenchOptions {
   int64_t inputs = 2048;         // k
   std::vector<int> threads;
   std::vector<BenchCase> cases;
-  std::string model;      // a folder; empty: generated weights
-  int layers = 4;         // of a generated model
-  int64_t tokens = 512;   // of a prefill
-  int64_t probes = 16;    // of a search
-  std::string temporary;  // where a generated model is written
+  std::string model;     // a folder; empty: generated weights
+  int layers = 6;        // of a generated model
+  int64_t tokens = 512;  // of a prefill
+  int64_t probes = 16;   // of a search
 };
 
 // Called with every result as soon as it is there.

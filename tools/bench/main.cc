@@ -127,8 +127,34 @@ int Main(int argc, char** argv) {
       add("kernels", "Tiles of packed operands beside their instructions' bound", RunKernelsBench);
   CLI::App* linear =
       add("linear", "Products with their packing beside OpenBLAS sgemm", RunLinearBench);
+  CLI::App* prefill =
+      add("prefill", "A model reading a prompt beside its matrix products", RunPrefillBench);
+  CLI::App* decode =
+      add("decode", "A model one token at a time beside a plain read of it", RunDecodeBench);
+  CLI::App* search = add("search", "Candidates of a search beside a full pass", RunSearchBench);
   for (CLI::App* command : {kernels, linear}) AddShapeFlags(command, &flags);
-  for (CLI::App* command : {kernels, linear}) AddCaseFlags(command, &flags);
+  for (CLI::App* command : {kernels, linear, prefill, decode}) AddCaseFlags(command, &flags);
+  for (CLI::App* command : {prefill, decode, search}) {
+    const char* without = command == search ? "tools/demo/models/novel-1m" : "a generated one";
+    command
+        ->add_option(
+            "--model", flags.options.model, absl::StrCat("Model folder (default: ", without, ")"))
+        ->check(CLI::ExistingDirectory);
+  }
+  for (CLI::App* command : {prefill, decode}) {
+    command
+        ->add_option("--layers",
+                     flags.options.layers,
+                     "Blocks of the model that is generated without --model")
+        ->capture_default_str()
+        ->check(CLI::Range(1, 1000));
+  }
+  prefill->add_option("--tokens", flags.options.tokens, "Tokens of the prompt")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1 << 20));
+  search->add_option("--probes", flags.options.probes, "Probes")
+      ->capture_default_str()
+      ->check(CLI::Range(4, 1 << 20));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
