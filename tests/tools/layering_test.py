@@ -45,6 +45,7 @@ THIRD_PARTY = {
     'CLI': {'tools'},
     'gflags': {'tools'},  # glog's switches
     'benchmark': {'tools'},
+    'cblas.h': {'tools'},  # what bitbudget-bench compares with
 }
 
 SYSTEM = re.compile(r'(sys|netinet|arpa)/\w+\.h|\w+(\.h)?')  # the C, C++ and POSIX libraries

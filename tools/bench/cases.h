@@ -1,0 +1,38 @@
+#ifndef BITBUDGET_TOOLS_BENCH_CASES_H_
+#define BITBUDGET_TOOLS_BENCH_CASES_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/kernels/panels.h"
+#include "runtime/model/weights.h"
+#include "runtime/tensor/encoding.h"
+
+namespace bitbudget {
+
+// Weights in a format and how their activations are rounded.
+struct BenchCase {
+  std::string format;
+  Activations activations = Activations::kInt16;
+};
+
+// What every path is measured with unless formats are asked for.
+std::vector<BenchCase> DefaultCases();
+
+// "F", "I" (int16 activations), "I8" (the same panels with int8 activations), "U".
+const char* PathName(Path path);
+
+// Panels of an encoding for activations of this kind.
+WeightPanels PackFor(const Encoding& encoding, Activations activations);
+
+// size values with mean 0 and a bell shape, the same for the same seed.
+std::vector<float> RandomValues(int64_t size, uint64_t seed);
+
+// Generated weights [n, k], rounded to nearest in the format.
+absl::StatusOr<Encoding> RandomWeights(const std::string& format, int64_t n, int64_t k);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_TOOLS_BENCH_CASES_H_
