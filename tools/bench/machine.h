@@ -23,10 +23,10 @@ Machine DescribeMachine();
 std::string RenderMachine(const Machine& machine);
 nlohmann::ordered_json ToJson(const Machine& machine);
 
-// OpenBLAS chooses its kernels and threads before main() runs, from the environment. Unless they are
-// set there: one thread, and for the avx2 tier kernels with the same instructions (Haswell); other
-// tiers leave the choice to it. Starts the program anew when something has to change; returns when
-// nothing has, or when that failed.
+// OpenBLAS chooses its kernels and threads before main() runs, from the environment. Unless they
+// are set there: one thread, and for the avx2 tier kernels with the same instructions (Haswell);
+// other tiers leave the choice to it. Starts the program anew when something has to change; returns
+// when nothing has, or when that failed.
 void ChooseOpenBlas(char** argv);
 
 }  // namespace bitbudget
