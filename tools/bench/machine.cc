@@ -125,7 +125,6 @@ void ChooseOpenBlas(char** argv) {
   };
   set("OPENBLAS_NUM_THREADS", "1");
   if (std::strcmp(Kernels().name, "avx2") == 0) set("OPENBLAS_CORETYPE", "Haswell");
-  if (std::strcmp(Kernels().name, "avx512vnni") == 0) set("OPENBLAS_CORETYPE", "SkylakeX");
   if (changed) execv("/proc/self/exe", argv);
 }
 

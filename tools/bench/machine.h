@@ -24,10 +24,9 @@ std::string RenderMachine(const Machine& machine);
 nlohmann::ordered_json ToJson(const Machine& machine);
 
 // OpenBLAS chooses its kernels and threads before main() runs, from the environment. Unless they
-// are set there: one thread, and kernels with the instructions that the kernel tier has (Haswell
-// for avx2, SkylakeX for avx512vnni; of itself OpenBLAS gives a CPU newer than it the Haswell
-// ones). Starts the program anew when something has to change; returns when nothing has, or when
-// that failed.
+// are set there: one thread, and for the avx2 tier kernels with the same instructions (Haswell);
+// other tiers leave the choice to it. Starts the program anew when something has to change; returns
+// when nothing has, or when that failed.
 void ChooseOpenBlas(char** argv);
 
 }  // namespace bitbudget
