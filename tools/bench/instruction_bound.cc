@@ -16,13 +16,12 @@ constexpr int kChains = 12;
 #define BB_CLOBBERS                                                                        \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", \
       "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "cc"
-#define BB_CHAINS(STEP)                                                                \
-  STEP(0, 14)                                                                          \
-  STEP(1, 15)                                                                          \
-  STEP(2, 14)                                                                          \
-  STEP(3, 15)                                                                          \
-  STEP(4, 14) STEP(5, 15) STEP(6, 14) STEP(7, 15) STEP(8, 14) STEP(9, 15) STEP(10, 14) \
-      STEP(11, 15)
+#define BB_CHAINS(STEP) \
+  STEP(0, 14)           \
+  STEP(1, 15)           \
+  STEP(2, 14)           \
+  STEP(3, 15)           \
+  STEP(4, 14) STEP(5, 15) STEP(6, 14) STEP(7, 15) STEP(8, 14) STEP(9, 15) STEP(10, 14) STEP(11, 15)
 #define BB_LOOP(STEP)       \
   int64_t rounds = kRounds; \
   asm volatile(                                  \
