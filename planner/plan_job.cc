@@ -11,11 +11,12 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "planner/measure.h"
 #include "planner/packing.h"
+#include "planner/plan_record.h"
 #include "planner/run.h"
 #include "planner/shared_probes.h"
+#include "planner/stage_zero.h"
 #include "planner/workbench.h"
 #include "plans/plan_io.h"
 #include "runtime/base/random.h"
@@ -23,7 +24,6 @@
 #include "runtime/eval/perplexity.h"
 #include "runtime/kernels/table.h"
 #include "scoring/lim.h"
-#include "scoring/output_error.h"
 #include "scoring/zd.h"
 #include "search/additive.h"
 #include "search/greedy.h"
@@ -34,11 +34,6 @@ namespace bitbudget {
 namespace {
 
 constexpr uint64_t kBlockOrderStream = 3;  // of the seed, for the random block order
-
-// Calibration for stage 0: the sample's outputs, rows x outputs of a component, average the error
-// of many more weights than one, so that a few hundred rows give it to a few per cent.
-constexpr int64_t kErrorProbes = 16;
-constexpr int64_t kErrorRows = 256;
 
 constexpr const char* kSearchNames[] = {"greedy", "additive", "layerwise", "uniform", "random"};
 constexpr const char* kScorerNames[] = {"lim", "zd"};
@@ -93,7 +88,7 @@ class PlanJob {
       BB_RETURN_IF_ERROR(maker_->CheckRole(role));
     }
     BB_ASSIGN_OR_RETURN(const MemoryPlan memory, MakeBench());
-    DescribeJob();
+    DescribeJob(model_, options_, problem_, *maker_, &plan_);
     VLOG(1) << "kernels " << Kernels().name << ", " << problem_.components.size()
             << " components, budget " << budget << " bytes, smallest " << problem_.SmallestBytes();
 
@@ -105,15 +100,18 @@ class PlanJob {
     SearchContext context{
         &problem_, search_set_->evaluator(), progress_, bench_->bank()->StoredAssignment()};
     if (Predicts()) {
-      BB_ASSIGN_OR_RETURN(errors_, MeasureOutputErrors());
+      BB_ASSIGN_OR_RETURN(errors_,
+                          MeasureOutputErrors(problem_, *maker_, bench_.get(), &run_, progress_));
       context.errors = &errors_;
     }
     BB_ASSIGN_OR_RETURN(SearchSummary summary, method->Run(context));
     if (summary.outcome == SearchOutcome::kInfeasible) return MethodInfeasible();
     if (summary.assignment.empty()) summary.assignment = UnmeasuredAssignment();
     CHECK(problem_.Fits(summary.assignment));
-    DescribeSearch(summary);
-    BB_RETURN_IF_ERROR(KeepMoves());
+    DescribeSearch(model_, summary, &plan_);
+    if (run_.store() != nullptr) {
+      BB_RETURN_IF_ERROR(run_.store()->PutMoves(*job_, StoredMoves(plan_)));
+    }
     VLOG(1) << summary.BriefReport();
 
     Assignment assignment = summary.assignment;
@@ -127,7 +125,7 @@ class PlanJob {
     }
     if (!complete) plan_.clear_held_out();
     plan_.set_complete(complete);
-    DescribeComponents(assignment, summary);
+    DescribeComponents(*bench_->bank(), problem_, assignment, summary, errors_, &plan_);
     return plan_;
   }
 
@@ -155,44 +153,8 @@ class PlanJob {
     return memory;
   }
 
-  // What decides what an evaluation means. The budget, the constraints, the search and the number
-  // of probes are not here: a run with others uses the same evaluations.
-  std::vector<IdentityField> Identity() const {
-    const plans::Options& options = plan_.options();
-    return {{"evaluation version", absl::StrCat(BITBUDGET_VERSION, "/", kEvaluationVersion)},
-            {"model fingerprint", plan_.model().fingerprint()},
-            {"encoder", options.encoder()},
-            {"activations", options.activations()},
-            {"probe source", options.probe_source()},
-            {"probe text", options.probe_fingerprint()},
-            {"prefix length", absl::StrCat(options.prefix_tokens())},
-            {"completion length", absl::StrCat(options.completion_tokens())},
-            {"seed", absl::StrCat(options.seed())}};
-  }
-
-  // The command in short, for those who read the run.
-  std::string JobText() const {
-    const plans::Options& options = plan_.options();
-    std::string text = absl::StrCat("--budget ", plan_.budget().requested());
-    absl::StrAppend(&text, " --search ", options.search(), " --objective ", options.objective());
-    if (!options.scorer().empty()) absl::StrAppend(&text, " --scorer ", options.scorer());
-    if (!options.formats().empty()) {
-      absl::StrAppend(&text, " --formats ", absl::StrJoin(options.formats(), ","));
-    }
-    for (const std::string& pin : options.pins()) absl::StrAppend(&text, " --pin ", pin);
-    for (const std::string& rule : options.min_bits()) {
-      absl::StrAppend(&text, " --min-bits ", rule);
-    }
-    absl::StrAppend(&text,
-                    " --probes ",
-                    options_.search_probes,
-                    " --held-out-probes ",
-                    options_.held_out_probes);
-    return text;
-  }
-
   absl::Status BeginRun() {
-    BB_RETURN_IF_ERROR(run_.Begin(options_.run_dir, Identity()));
+    BB_RETURN_IF_ERROR(run_.Begin(options_.run_dir, RunIdentity(plan_)));
     if (run_.store() == nullptr) return absl::OkStatus();
     std::vector<StoredComponent> components;
     const Assignment stored = bench_->bank()->StoredAssignment();
@@ -201,63 +163,12 @@ class PlanJob {
       components.push_back({component.name, component.rows, component.cols, stored[c].Name()});
     }
     BB_RETURN_IF_ERROR(run_.store()->DescribeModel(components, model_.fixed_bytes()));
-    BB_ASSIGN_OR_RETURN(job_, run_.store()->BeginJob(JobText()));
+    BB_ASSIGN_OR_RETURN(job_, run_.store()->BeginJob(JobText(plan_, options_)));
     return absl::OkStatus();
-  }
-
-  // The search's trace as the plan tells it.
-  absl::Status KeepMoves() {
-    if (run_.store() == nullptr) return absl::OkStatus();
-    std::vector<StoredMove> moves;
-    for (const plans::TraceStep& step : plan_.search().trace()) {
-      StoredMove move;
-      move.what = step.what();
-      if (step.what() != "start") {
-        move.changes =
-            absl::StrJoin(step.changes(), ", ", [](std::string* out, const plans::Change& change) {
-              absl::StrAppend(out, change.component(), "=", change.format());
-            });
-      }
-      move.size_bytes = step.size_bytes();
-      move.fdt_mean = step.fdt_mean();
-      move.dppl = step.dppl();
-      move.kl_mean = step.kl_mean();
-      moves.push_back(std::move(move));
-    }
-    return run_.store()->PutMoves(*job_, moves);
   }
 
   absl::StatusOr<std::unique_ptr<SharedProbes>> MakeProbes(ProbeRole role, int64_t count) {
     return SharedProbes::Create(*maker_, role, count, bench_.get(), &run_, progress_);
-  }
-
-  void DescribeJob() {
-    plan_.set_format_version(kPlanFormatVersion);
-    plan_.set_tool_version(BITBUDGET_VERSION);
-    plans::ModelInfo& model = *plan_.mutable_model();
-    model.set_architecture(model_.config().architecture_name);
-    model.set_fingerprint(model_.Fingerprint());
-    model.set_parameter_count(model_.parameter_count());
-    model.set_stored_bytes(model_.stored_bytes());
-    model.set_fixed_bytes(model_.fixed_bytes());
-    plan_.mutable_budget()->set_requested(options_.budget.text);
-    plan_.mutable_budget()->set_bytes(problem_.budget_bytes);
-
-    plans::Options& options = *plan_.mutable_options();
-    options.set_search(options_.search);
-    if (options_.search == "layerwise") options.set_scorer(options_.scorer);
-    options.set_exhaustive(options_.exhaustive);
-    options.set_objective(StatisticName(options_.objective));
-    options.set_encoder(options_.encoder);
-    options.set_activations(ActivationsName(options_.activations));
-    options.set_seed(options_.probes.seed);
-    for (const Format& format : options_.constraints.formats) options.add_formats(format.Name());
-    for (const std::string& pin : options_.pin_texts) options.add_pins(pin);
-    for (const std::string& rule : options_.min_bits_texts) options.add_min_bits(rule);
-    options.set_probe_source(ProbeSourceName(options_.probes.source));
-    options.set_probe_fingerprint(maker_->fingerprint());
-    options.set_prefix_tokens(maker_->prefix_tokens());
-    options.set_completion_tokens(maker_->completion_tokens());
   }
 
   absl::StatusOr<std::unique_ptr<SearchMethod>> MakeMethod() {
@@ -299,62 +210,6 @@ class PlanJob {
     return !options_.exhaustive && (options_.search == "greedy" || options_.search == "additive");
   }
 
-  absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(int64_t count) {
-    return maker_->Prompts(ProbeRole::kCalibration,
-                           count,
-                           bench_->transformer(),
-                           bench_->reference(),
-                           options_.threads,
-                           progress_,
-                           bench_->options().states_bytes);
-  }
-
-  // Stage 0: the output error of every choice, rows as the ladders; no candidate is run.
-  absl::StatusOr<CostTable> MeasureOutputErrors() {
-    std::optional<InputSample> sample;  // made when a component's errors are not stored
-    CostTable table;
-    for (int c = 0; c < problem_.size(); ++c) {
-      std::vector<Format> formats;
-      std::string key = absl::StrCat("output errors/", kErrorProbes, "/", kErrorRows, "/", c);
-      for (const Choice& choice : problem_.ladders[c]) {
-        formats.push_back(choice.format);
-        absl::StrAppend(&key, "/", choice.format.Name());
-      }
-      BB_ASSIGN_OR_RETURN(
-          const std::string packed, run_.Remember(key, [&]() -> absl::StatusOr<std::string> {
-            if (!sample.has_value()) {
-              BB_ASSIGN_OR_RETURN(sample, MakeInputSample());
-              progress_->Begin("output errors", problem_.size());
-            }
-            BB_ASSIGN_OR_RETURN(
-                const std::vector<double> errors,
-                OutputErrors(*sample, c, formats, bench_->bank(), options_.threads, progress_));
-            progress_->Update(c + 1);
-            Packer packer;
-            packer.Numbers(errors);
-            return packer.Take();
-          }));
-      Unpacker unpacker(packed);
-      table.push_back(unpacker.Numbers<double>());
-      if (!unpacker.Done() || table.back().size() != formats.size()) {
-        return absl::DataLossError(
-            "the run store's output errors are damaged; use another --run-dir");
-      }
-    }
-    if (sample.has_value()) progress_->End();
-    return table;
-  }
-
-  absl::StatusOr<InputSample> MakeInputSample() {
-    BB_ASSIGN_OR_RETURN(const auto sequences, CalibrationPrompts(kErrorProbes));
-    return InputSample::Create(bench_->transformer(),
-                               bench_->reference(),
-                               sequences,
-                               kErrorRows,
-                               options_.threads,
-                               progress_);
-  }
-
   absl::StatusOr<std::vector<int>> RememberedBlockOrder() {
     BB_ASSIGN_OR_RETURN(
         const std::string packed,
@@ -379,7 +234,9 @@ class PlanJob {
       return order;
     }
     if (options_.scorer == "zd") return ScoreZd(model_, options_.threads).order;
-    BB_ASSIGN_OR_RETURN(const auto sequences, CalibrationPrompts(options_.search_probes));
+    BB_ASSIGN_OR_RETURN(
+        const auto sequences,
+        CalibrationPrompts(*maker_, options_.search_probes, bench_.get(), progress_));
     BB_ASSIGN_OR_RETURN(
         const BlockScores scores,
         ScoreLim(
@@ -511,57 +368,6 @@ class PlanJob {
   // `format` where a component is free, its pinned format elsewhere.
   Assignment UniformOver(const Format& format) const {
     return problem_.ToAssignment(problem_.Uniform(format));
-  }
-
-  void DescribeSearch(const SearchSummary& summary) {
-    plans::Search& search = *plan_.mutable_search();
-    search.set_candidates(summary.candidates);
-    search.set_rounds(summary.rounds);
-    search.set_computed(static_cast<int64_t>(summary.computed));
-    search.set_naive(static_cast<int64_t>(summary.naive));
-    for (const TraceStep& step : summary.trace) {
-      plans::TraceStep& proto = *search.add_trace();
-      proto.set_what(step.what);
-      for (const ComponentFormat& change : step.changes) {
-        plans::Change& proto_change = *proto.add_changes();
-        proto_change.set_component(model_.component(change.component).name);
-        proto_change.set_format(change.format.Name());
-      }
-      proto.set_size_bytes(step.size_bytes);
-      proto.set_fdt_mean(step.fdt_mean);
-      proto.set_dppl(step.dppl);
-      proto.set_kl_mean(step.kl_mean);
-    }
-    if (!summary.evaluation.empty()) {
-      *search.mutable_search_probes() = MetricsOf(summary.evaluation);
-    }
-  }
-
-  void DescribeComponents(const Assignment& assignment, const SearchSummary& summary) {
-    for (size_t c = 0; c < assignment.size(); ++c) {
-      const Component& component = model_.components()[c];
-      const ComponentId id = static_cast<ComponentId>(c);
-      plans::Component& proto = *plan_.add_components();
-      proto.set_name(component.name);
-      proto.set_kind(ComponentKindName(component.kind));
-      proto.set_block(component.block);
-      proto.set_rows(component.rows);
-      proto.set_cols(component.cols);
-      proto.set_format(assignment[c].Name());
-      const bool unchanged = assignment[c] == bench_->bank()->StoredFormat(id);
-      if (!unchanged) proto.set_encoder(options_.encoder);
-      proto.set_size_bytes(SizeBytes(assignment[c], component.rows, component.cols));
-      for (const AloneDivergence& alone : summary.alone) {
-        if (alone.change.component != id) continue;
-        plans::FormatEvidence& evidence = *proto.add_evidence();
-        evidence.set_format(alone.change.format.Name());
-        evidence.set_size_bytes(SizeBytes(alone.change.format, component.rows, component.cols));
-        evidence.set_kl_mean(alone.kl_mean);
-        if (!errors_.empty()) {
-          evidence.set_output_error(errors_[c][problem_.IndexOf(id, alone.change.format)]);
-        }
-      }
-    }
   }
 
   const Model& model_;

@@ -1,0 +1,151 @@
+#include "planner/plan_record.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "planner/measure.h"
+#include "plans/plan_io.h"
+
+namespace bitbudget {
+
+void DescribeJob(const Model& model,
+                 const PlanOptions& options,
+                 const SearchProblem& problem,
+                 const ProbeMaker& maker,
+                 plans::Plan* plan) {
+  plan->set_format_version(kPlanFormatVersion);
+  plan->set_tool_version(BITBUDGET_VERSION);
+  plans::ModelInfo& info = *plan->mutable_model();
+  info.set_architecture(model.config().architecture_name);
+  info.set_fingerprint(model.Fingerprint());
+  info.set_parameter_count(model.parameter_count());
+  info.set_stored_bytes(model.stored_bytes());
+  info.set_fixed_bytes(model.fixed_bytes());
+  plan->mutable_budget()->set_requested(options.budget.text);
+  plan->mutable_budget()->set_bytes(problem.budget_bytes);
+
+  plans::Options& recorded = *plan->mutable_options();
+  recorded.set_search(options.search);
+  if (options.search == "layerwise") recorded.set_scorer(options.scorer);
+  recorded.set_exhaustive(options.exhaustive);
+  recorded.set_objective(StatisticName(options.objective));
+  recorded.set_encoder(options.encoder);
+  recorded.set_activations(ActivationsName(options.activations));
+  recorded.set_seed(options.probes.seed);
+  for (const Format& format : options.constraints.formats) recorded.add_formats(format.Name());
+  for (const std::string& pin : options.pin_texts) recorded.add_pins(pin);
+  for (const std::string& rule : options.min_bits_texts) recorded.add_min_bits(rule);
+  recorded.set_probe_source(ProbeSourceName(options.probes.source));
+  recorded.set_probe_fingerprint(maker.fingerprint());
+  recorded.set_prefix_tokens(maker.prefix_tokens());
+  recorded.set_completion_tokens(maker.completion_tokens());
+}
+
+void DescribeSearch(const Model& model, const SearchSummary& summary, plans::Plan* plan) {
+  plans::Search& search = *plan->mutable_search();
+  search.set_candidates(summary.candidates);
+  search.set_rounds(summary.rounds);
+  search.set_computed(static_cast<int64_t>(summary.computed));
+  search.set_naive(static_cast<int64_t>(summary.naive));
+  for (const TraceStep& step : summary.trace) {
+    plans::TraceStep& proto = *search.add_trace();
+    proto.set_what(step.what);
+    for (const ComponentFormat& change : step.changes) {
+      plans::Change& proto_change = *proto.add_changes();
+      proto_change.set_component(model.component(change.component).name);
+      proto_change.set_format(change.format.Name());
+    }
+    proto.set_size_bytes(step.size_bytes);
+    proto.set_fdt_mean(step.fdt_mean);
+    proto.set_dppl(step.dppl);
+    proto.set_kl_mean(step.kl_mean);
+  }
+  if (!summary.evaluation.empty()) {
+    *search.mutable_search_probes() = MetricsOf(summary.evaluation);
+  }
+}
+
+void DescribeComponents(const EncodingBank& bank,
+                        const SearchProblem& problem,
+                        const Assignment& assignment,
+                        const SearchSummary& summary,
+                        const CostTable& errors,
+                        plans::Plan* plan) {
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    const Component& component = bank.model().components()[c];
+    const ComponentId id = static_cast<ComponentId>(c);
+    plans::Component& proto = *plan->add_components();
+    proto.set_name(component.name);
+    proto.set_kind(ComponentKindName(component.kind));
+    proto.set_block(component.block);
+    proto.set_rows(component.rows);
+    proto.set_cols(component.cols);
+    proto.set_format(assignment[c].Name());
+    const bool unchanged = assignment[c] == bank.StoredFormat(id);
+    if (!unchanged) proto.set_encoder(plan->options().encoder());
+    proto.set_size_bytes(SizeBytes(assignment[c], component.rows, component.cols));
+    for (const AloneDivergence& alone : summary.alone) {
+      if (alone.change.component != id) continue;
+      plans::FormatEvidence& evidence = *proto.add_evidence();
+      evidence.set_format(alone.change.format.Name());
+      evidence.set_size_bytes(SizeBytes(alone.change.format, component.rows, component.cols));
+      evidence.set_kl_mean(alone.kl_mean);
+      if (!errors.empty()) {
+        evidence.set_output_error(errors[c][problem.IndexOf(id, alone.change.format)]);
+      }
+    }
+  }
+}
+
+std::vector<IdentityField> RunIdentity(const plans::Plan& plan) {
+  const plans::Options& options = plan.options();
+  return {{"evaluation version", absl::StrCat(BITBUDGET_VERSION, "/", kEvaluationVersion)},
+          {"model fingerprint", plan.model().fingerprint()},
+          {"encoder", options.encoder()},
+          {"activations", options.activations()},
+          {"probe source", options.probe_source()},
+          {"probe text", options.probe_fingerprint()},
+          {"prefix length", absl::StrCat(options.prefix_tokens())},
+          {"completion length", absl::StrCat(options.completion_tokens())},
+          {"seed", absl::StrCat(options.seed())}};
+}
+
+std::string JobText(const plans::Plan& plan, const PlanOptions& asked) {
+  const plans::Options& options = plan.options();
+  std::string text = absl::StrCat("--budget ", plan.budget().requested());
+  absl::StrAppend(&text, " --search ", options.search(), " --objective ", options.objective());
+  if (!options.scorer().empty()) absl::StrAppend(&text, " --scorer ", options.scorer());
+  if (!options.formats().empty()) {
+    absl::StrAppend(&text, " --formats ", absl::StrJoin(options.formats(), ","));
+  }
+  for (const std::string& pin : options.pins()) absl::StrAppend(&text, " --pin ", pin);
+  for (const std::string& rule : options.min_bits()) {
+    absl::StrAppend(&text, " --min-bits ", rule);
+  }
+  absl::StrAppend(
+      &text, " --probes ", asked.search_probes, " --held-out-probes ", asked.held_out_probes);
+  return text;
+}
+
+std::vector<StoredMove> StoredMoves(const plans::Plan& plan) {
+  std::vector<StoredMove> moves;
+  for (const plans::TraceStep& step : plan.search().trace()) {
+    StoredMove move;
+    move.what = step.what();
+    if (step.what() != "start") {
+      move.changes =
+          absl::StrJoin(step.changes(), ", ", [](std::string* out, const plans::Change& change) {
+            absl::StrAppend(out, change.component(), "=", change.format());
+          });
+    }
+    move.size_bytes = step.size_bytes();
+    move.fdt_mean = step.fdt_mean();
+    move.dppl = step.dppl();
+    move.kl_mean = step.kl_mean();
+    moves.push_back(std::move(move));
+  }
+  return moves;
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,88 @@
+#include "planner/stage_zero.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "planner/packing.h"
+#include "runtime/base/status_macros.h"
+#include "scoring/output_error.h"
+
+namespace bitbudget {
+namespace {
+
+// Calibration for stage 0: the sample's outputs, rows x outputs of a component, average the error
+// of many more weights than one, so that a few hundred rows give it to a few per cent.
+constexpr int64_t kErrorProbes = 16;
+constexpr int64_t kErrorRows = 256;
+
+absl::StatusOr<InputSample> MakeInputSample(const ProbeMaker& maker,
+                                            Workbench* bench,
+                                            Progress* progress) {
+  BB_ASSIGN_OR_RETURN(const auto sequences,
+                      CalibrationPrompts(maker, kErrorProbes, bench, progress));
+  return InputSample::Create(bench->transformer(),
+                             bench->reference(),
+                             sequences,
+                             kErrorRows,
+                             bench->options().threads,
+                             progress);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const ProbeMaker& maker,
+                                                                     int64_t count,
+                                                                     Workbench* bench,
+                                                                     Progress* progress) {
+  return maker.Prompts(ProbeRole::kCalibration,
+                       count,
+                       bench->transformer(),
+                       bench->reference(),
+                       bench->options().threads,
+                       progress,
+                       bench->options().states_bytes);
+}
+
+absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
+                                              const ProbeMaker& maker,
+                                              Workbench* bench,
+                                              Run* run,
+                                              Progress* progress) {
+  std::optional<InputSample> sample;  // made when a component's errors are not stored
+  CostTable table;
+  for (int c = 0; c < problem.size(); ++c) {
+    std::vector<Format> formats;
+    std::string key = absl::StrCat("output errors/", kErrorProbes, "/", kErrorRows, "/", c);
+    for (const Choice& choice : problem.ladders[c]) {
+      formats.push_back(choice.format);
+      absl::StrAppend(&key, "/", choice.format.Name());
+    }
+    BB_ASSIGN_OR_RETURN(
+        const std::string packed, run->Remember(key, [&]() -> absl::StatusOr<std::string> {
+          if (!sample.has_value()) {
+            BB_ASSIGN_OR_RETURN(sample, MakeInputSample(maker, bench, progress));
+            progress->Begin("output errors", problem.size());
+          }
+          BB_ASSIGN_OR_RETURN(
+              const std::vector<double> errors,
+              OutputErrors(*sample, c, formats, bench->bank(), bench->options().threads, progress));
+          progress->Update(c + 1);
+          Packer packer;
+          packer.Numbers(errors);
+          return packer.Take();
+        }));
+    Unpacker unpacker(packed);
+    table.push_back(unpacker.Numbers<double>());
+    if (!unpacker.Done() || table.back().size() != formats.size()) {
+      return absl::DataLossError(
+          "the run store's output errors are damaged; use another --run-dir");
+    }
+  }
+  if (sample.has_value()) progress->End();
+  return table;
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,33 @@
+#ifndef BITBUDGET_PLANNER_STAGE_ZERO_H_
+#define BITBUDGET_PLANNER_STAGE_ZERO_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "planner/run.h"
+#include "planner/workbench.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/probes.h"
+#include "search/exact_fill.h"
+#include "search/problem.h"
+
+namespace bitbudget {
+
+// Prompts of the calibration role.
+absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const ProbeMaker& maker,
+                                                                     int64_t count,
+                                                                     Workbench* bench,
+                                                                     Progress* progress);
+
+// The output error (scoring/output_error.h) of every choice, rows as the problem's ladders, from
+// the run's store where it has them; no candidate is run. Errors as OutputErrors and the store's.
+absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
+                                              const ProbeMaker& maker,
+                                              Workbench* bench,
+                                              Run* run,
+                                              Progress* progress);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_STAGE_ZERO_H_
