@@ -29,9 +29,7 @@ const char* ActivationsName(Activations activations) {
   return "f32";
 }
 
-namespace {
-
-WeightPanels Pack(const Encoding& encoding, Activations activations) {
+WeightPanels PackWeightsFor(const Encoding& encoding, Activations activations) {
   switch (activations) {
     case Activations::kInt16:
       return PackWeights(encoding);
@@ -42,8 +40,6 @@ WeightPanels Pack(const Encoding& encoding, Activations activations) {
   }
   return PackWeightsF32(encoding);
 }
-
-}  // namespace
 
 WeightUse UseOf(const Model& model, ComponentId id) {
   if (model.component(id).kind != ComponentKind::kEmbedding) return WeightUse::kProduct;
@@ -58,7 +54,7 @@ ComponentWeights::ComponentWeights(const Encoding& encoding,
                                    Activations activations,
                                    WeightUse use) {
   if (use != WeightUse::kRows) {
-    panels_ = Pack(encoding, activations);
+    panels_ = PackWeightsFor(encoding, activations);
   }
   if (use != WeightUse::kProduct) encoding_ = encoding;
 }

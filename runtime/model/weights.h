@@ -24,6 +24,9 @@ enum class Activations : uint8_t { kInt16, kInt8, kF32 };
 absl::StatusOr<Activations> ParseActivations(absl::string_view name);  // "int16", "int8", "f32"
 const char* ActivationsName(Activations activations);
 
+// The panels that an encoding runs on with these activations.
+WeightPanels PackWeightsFor(const Encoding& encoding, Activations activations);
+
 // What a pass does with a component: looks up rows (an embedding), multiplies by it (everything
 // else), or both (a tied embedding).
 enum class WeightUse : uint8_t { kRows, kProduct, kBoth };

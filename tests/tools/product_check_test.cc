@@ -17,7 +17,7 @@ namespace {
 struct Product {
   Product(const std::string& format, Activations activations, int64_t m = 7, int64_t n = 37)
       : m(m), encoding(*RandomWeights(format, n, kInputs)), x(RandomValues(m * kInputs, 5)) {
-    panels = PackFor(encoding, activations);
+    panels = PackWeightsFor(encoding, activations);
     PackActivations(panels.packing(), x.data(), kInputs, m, kInputs, &packed);
     y.resize(static_cast<size_t>(m * n));
     Linear(packed, panels, y.data(), n);

@@ -36,18 +36,6 @@ const char* PathName(Path path) {
   return "U";
 }
 
-WeightPanels PackFor(const Encoding& encoding, Activations activations) {
-  switch (activations) {
-    case Activations::kInt16:
-      return PackWeights(encoding);
-    case Activations::kInt8:
-      return PackWeightsInt8(encoding);
-    case Activations::kF32:
-      break;
-  }
-  return PackWeightsF32(encoding);
-}
-
 std::vector<float> RandomValues(int64_t size, uint64_t seed) {
   Random random(seed);
   std::vector<float> values(static_cast<size_t>(size));

@@ -24,9 +24,6 @@ std::vector<BenchCase> DefaultCases();
 // "F", "I" (int16 activations), "I8" (the same panels with int8 activations), "U".
 const char* PathName(Path path);
 
-// Panels of an encoding for activations of this kind.
-WeightPanels PackFor(const Encoding& encoding, Activations activations);
-
 // size values with mean 0 and a bell shape, the same for the same seed.
 std::vector<float> RandomValues(int64_t size, uint64_t seed);
 

@@ -199,7 +199,7 @@ absl::Status RunKernelsBench(const BenchOptions& options, const BenchSink& sink)
     std::list<Entry> entries;
     for (const BenchCase& what : options.cases.empty() ? DefaultCases() : options.cases) {
       BB_ASSIGN_OR_RETURN(Encoding encoding, RandomWeights(what.format, n, options.inputs));
-      WeightPanels panels = PackFor(encoding, what.activations);
+      WeightPanels panels = PackWeightsFor(encoding, what.activations);
       entries.push_back({what, std::move(encoding), std::move(panels), {}});
     }
     for (const int64_t m : rows) BB_RETURN_IF_ERROR(RunShape(options, entries, n, m, sink));

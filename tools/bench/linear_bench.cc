@@ -137,7 +137,7 @@ absl::Status RunLinearBench(const BenchOptions& options, const BenchSink& sink) 
     std::list<Entry> entries;
     for (const BenchCase& what : cases) {
       BB_ASSIGN_OR_RETURN(Encoding encoding, RandomWeights(what.format, n, options.inputs));
-      WeightPanels panels = PackFor(encoding, what.activations);
+      WeightPanels panels = PackWeightsFor(encoding, what.activations);
       entries.push_back({what, std::move(encoding), std::move(panels), {}});
     }
     for (const int64_t m : rows) {
