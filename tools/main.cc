@@ -66,6 +66,8 @@ int Main(int argc, char** argv) {
   AddScoreCommand(&app);
   AddShowCommand(&app);
   AddDiffCommand(&app);
+  AddExportCommand(&app);
+  AddLintCommand(&app);
   AddRunsCommand(&app);
   AddGenerateCommand(&app);
   AddTokenizeCommand(&app);
