@@ -246,39 +246,22 @@ absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
   return tensors;
 }
 
-absl::StatusOr<SafetensorsArchive> SafetensorsArchive::Open(const std::string& folder) {
-  const std::string single = folder + "/model.safetensors";
-  const std::string index = folder + "/model.safetensors.index.json";
-  std::error_code error;
-  SafetensorsArchive archive;
-  if (std::filesystem::exists(single, error)) {
-    archive.path_ = single;
-    BB_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(single));
-    BB_ASSIGN_OR_RETURN(archive.tensors_, ParseSafetensors(file.bytes(), single));
-    archive.files_.push_back(std::move(file));
-  } else if (std::filesystem::exists(index, error)) {
-    archive.path_ = index;
-    BB_RETURN_IF_ERROR(archive.OpenShards());
-  } else {
-    return absl::NotFoundError(
-        absl::StrCat(folder, ": holds neither model.safetensors nor model.safetensors.index.json"));
-  }
-  return archive;
-}
+namespace {
 
-absl::Status SafetensorsArchive::OpenShards() {
-  const std::string folder = path_.substr(0, path_.rfind('/'));
-  BB_ASSIGN_OR_RETURN(const MappedFile index_file, MappedFile::Open(path_));
-  BB_ASSIGN_OR_RETURN(const json index, ParseJson(TextOf(index_file.bytes()), path_));
+absl::Status OpenShards(SafetensorsArchive* archive) {
+  const std::string& index_path = archive->path;
+  const std::string folder = index_path.substr(0, index_path.rfind('/'));
+  BB_ASSIGN_OR_RETURN(const MappedFile index_file, MappedFile::Open(index_path));
+  BB_ASSIGN_OR_RETURN(const json index, ParseJson(TextOf(index_file.bytes()), index_path));
   const auto weight_map = index.find("weight_map");
   if (!index.is_object() || weight_map == index.end() || !weight_map->is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": weight_map: is not an object"));
+    return absl::InvalidArgumentError(absl::StrCat(index_path, ": weight_map: is not an object"));
   }
 
   // File name -> its tensors, as the index has it.
   std::map<std::string, std::vector<std::string>> shards;
   for (const auto& [name, file] : weight_map->items()) {
-    const std::string where = absl::StrCat(path_, ": weight_map: tensor ", Quoted(name), ": ");
+    const std::string where = absl::StrCat(index_path, ": weight_map: tensor ", Quoted(name), ": ");
     if (!file.is_string()) {
       return absl::InvalidArgumentError(
           absl::StrCat(where, ValueText(file), " is not a file name"));
@@ -301,7 +284,7 @@ absl::Status SafetensorsArchive::OpenShards() {
     BB_ASSIGN_OR_RETURN(auto tensors, ParseSafetensors(file.bytes(), path));
     for (const std::string& name : names) {
       if (!tensors.contains(name)) {
-        return absl::InvalidArgumentError(absl::StrCat(path_,
+        return absl::InvalidArgumentError(absl::StrCat(index_path,
                                                        ": weight_map: tensor ",
                                                        Quoted(name),
                                                        ": ",
@@ -323,11 +306,33 @@ absl::Status SafetensorsArchive::OpenShards() {
                          ": model.safetensors.index.json places it in ",
                          ValueText(*it)));
       }
-      tensors_.emplace(name, std::move(tensor));
+      archive->tensors.emplace(name, std::move(tensor));
     }
-    files_.push_back(std::move(file));
+    archive->files.push_back(std::move(file));
   }
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<SafetensorsArchive> SafetensorsArchive::Open(const std::string& folder) {
+  const std::string single = folder + "/model.safetensors";
+  const std::string index = folder + "/model.safetensors.index.json";
+  std::error_code error;
+  SafetensorsArchive archive;
+  if (std::filesystem::exists(single, error)) {
+    archive.path = single;
+    BB_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(single));
+    BB_ASSIGN_OR_RETURN(archive.tensors, ParseSafetensors(file.bytes(), single));
+    archive.files.push_back(std::move(file));
+  } else if (std::filesystem::exists(index, error)) {
+    archive.path = index;
+    BB_RETURN_IF_ERROR(OpenShards(&archive));
+  } else {
+    return absl::NotFoundError(
+        absl::StrCat(folder, ": holds neither model.safetensors nor model.safetensors.index.json"));
+  }
+  return archive;
 }
 
 }  // namespace bitbudget

@@ -231,8 +231,9 @@ TEST(ModelRefusal, ATokenizerWithMorePiecesThanTheModelHasRows) {
     } else {
       ExpectError(status,
                   kInvalid,
-                  {dir.File("tokenizer.model"),
-                   ": 1024 pieces are more than vocab_size 1023 of config.json"});
+                  {dir.path(),
+                   ": the tokenizer's 1024 pieces are more than vocab_size 1023 of ",
+                   dir.File("config.json")});
     }
   }
 }

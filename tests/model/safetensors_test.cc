@@ -264,11 +264,11 @@ TEST_F(ArchiveTest, ShardsHoldWhatTheSingleFileHolds) {
   WriteCheckpoint(checkpoint_, dir_.path(), 3);
   const auto sharded = SafetensorsArchive::Open(dir_.path());
   ASSERT_TRUE(sharded.ok()) << sharded.status();
-  EXPECT_EQ(sharded->files().size(), 3u);
-  EXPECT_EQ(sharded->path(), dir_.File("model.safetensors.index.json"));
-  EXPECT_EQ(sharded->tensors().size(), checkpoint_.tensors.size());
+  EXPECT_EQ(sharded->files.size(), 3u);
+  EXPECT_EQ(sharded->path, dir_.File("model.safetensors.index.json"));
+  EXPECT_EQ(sharded->tensors.size(), checkpoint_.tensors.size());
   for (const TestTensor& tensor : checkpoint_.tensors) {
-    const ArchiveTensor& read = sharded->tensors().at(tensor.name);
+    const ArchiveTensor& read = sharded->tensors.at(tensor.name);
     EXPECT_EQ(read.shape, tensor.shape);
     EXPECT_EQ(std::string(reinterpret_cast<const char*>(read.view.data), read.view.bytes()),
               tensor.bytes);
@@ -279,7 +279,7 @@ TEST_F(ArchiveTest, ShardsHoldWhatTheSingleFileHolds) {
   WriteCheckpoint(checkpoint_, dir_.path(), 1);
   const auto single = SafetensorsArchive::Open(dir_.path());
   ASSERT_TRUE(single.ok()) << single.status();
-  EXPECT_EQ(single->path(), dir_.File("model.safetensors"));
+  EXPECT_EQ(single->path, dir_.File("model.safetensors"));
 }
 
 TEST_F(ArchiveTest, RefusesAFolderWithoutTensors) {
