@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -30,11 +31,12 @@ std::string TensorText(const std::string& name, const ArchiveTensor& tensor) {
   return absl::StrCat(tensor.file, ": tensor ", Quoted(name), ": ");
 }
 
-// Rows [first, first + count) of a view.
+// Rows [first, first + count) of a view, in the order of the file.
 TensorView Rows(const TensorView& view, int64_t first, int64_t count) {
   TensorView rows = view;
-  rows.data += first * view.cols * DTypeBytes(view.dtype);
+  rows.data += first * view.row_bytes();
   rows.rows = count;
+  rows.interleaved_rows = 0;
   return rows;
 }
 
@@ -49,10 +51,10 @@ absl::Status CheckHeadEqualsEmbedding(const ArchiveTensor& head, const ArchiveTe
   };
   if (head.shape != embedding.shape)
     return differs(absl::StrCat("in shape ", ShapeText(head.shape)));
-  if (head.view.dtype != embedding.view.dtype) {
-    return differs(absl::StrCat("in dtype ", DTypeName(head.view.dtype)));
+  if (head.view.format != embedding.view.format) {
+    return differs(absl::StrCat("in format ", head.view.format.Name()));
   }
-  const int64_t row_bytes = head.view.cols * DTypeBytes(head.view.dtype);
+  const int64_t row_bytes = head.view.row_bytes();
   for (int64_t row = 0; row < head.view.rows; ++row) {
     if (std::memcmp(head.view.data + row * row_bytes,
                     embedding.view.data + row * row_bytes,
@@ -196,7 +198,7 @@ absl::Status Model::CheckFinite(int threads) const {
   };
   std::vector<Piece> pieces;
   for (const auto& [name, tensor] : taken_) {
-    const int64_t row_bytes = tensor->view.cols * DTypeBytes(tensor->view.dtype);
+    const int64_t row_bytes = tensor->view.row_bytes();
     const int64_t step = std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(1, row_bytes));
     for (int64_t row = 0; row < tensor->view.rows; row += step) {
       pieces.push_back({&name, tensor, row, std::min(step, tensor->view.rows - row)});
@@ -220,7 +222,7 @@ absl::Status Model::CheckFinite(int threads) const {
   const int64_t row = piece.first_row + index / view.cols;
   const int64_t col = index % view.cols;
   std::vector<float> values(view.cols);
-  view.ReadRow(row, values);
+  Rows(view, row, 1).ReadRow(0, values);
   return absl::InvalidArgumentError(absl::StrCat(TensorText(*piece.name, *piece.tensor),
                                                  "[",
                                                  row,
@@ -239,7 +241,7 @@ const std::string& Model::Fingerprint() const {
     HashText(checkpoint_.config_text, &hash);
     for (const auto& [name, tensor] : checkpoint_.tensors) {
       HashText(name, &hash);
-      HashText(DTypeName(tensor.view.dtype), &hash);
+      HashText(absl::AsciiStrToUpper(tensor.view.format.Name()), &hash);
       HashNumber(tensor.shape.size(), &hash);
       for (const int64_t size : tensor.shape) HashNumber(static_cast<uint64_t>(size), &hash);
       hash.Update(std::span(tensor.view.data, static_cast<size_t>(tensor.view.bytes())));
