@@ -53,6 +53,17 @@ std::vector<Component> ListComponents(const ModelConfig& config) {
   return components;
 }
 
+absl::Status CheckFits(const Format& format, const Component& component) {
+  if (Fits(format, component.cols)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(component.name,
+                                                 ": its rows of ",
+                                                 component.cols,
+                                                 " inputs are not whole blocks of the ",
+                                                 format.BlockSize(),
+                                                 " inputs of ",
+                                                 format.Name()));
+}
+
 int NumStages(const ModelConfig& config) {
   return 2 + 2 * static_cast<int>(config.num_hidden_layers);
 }

@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "runtime/model/config.h"
+#include "runtime/tensor/format.h"
 
 namespace bitbudget {
 
@@ -28,6 +30,10 @@ struct Component {
 
 // Components in execution order: embedding; q, k, v, o, gate, up, down of every block; head.
 std::vector<Component> ListComponents(const ModelConfig& config);
+
+// kInvalidArgument, naming component and block size, when rows of the component are not whole
+// blocks of the format.
+absl::Status CheckFits(const Format& format, const Component& component);
 
 // The forward pass is a chain of stages; x is the residual stream [rows, hidden].
 //   stage 0          embedding           tokens -> x

@@ -4,16 +4,14 @@
 #include <atomic>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <limits>
-#include <system_error>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "runtime/base/mapped_file.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
@@ -33,11 +31,12 @@ std::string TensorText(const std::string& name, const ArchiveTensor& tensor) {
   return absl::StrCat(tensor.file, ": tensor ", Quoted(name), ": ");
 }
 
-// Rows [first, first + count) of a view.
+// Rows [first, first + count) of a view, in the order of the file.
 TensorView Rows(const TensorView& view, int64_t first, int64_t count) {
   TensorView rows = view;
-  rows.data += first * view.cols * DTypeBytes(view.dtype);
+  rows.data += first * view.row_bytes();
   rows.rows = count;
+  rows.interleaved_rows = 0;
   return rows;
 }
 
@@ -52,10 +51,10 @@ absl::Status CheckHeadEqualsEmbedding(const ArchiveTensor& head, const ArchiveTe
   };
   if (head.shape != embedding.shape)
     return differs(absl::StrCat("in shape ", ShapeText(head.shape)));
-  if (head.view.dtype != embedding.view.dtype) {
-    return differs(absl::StrCat("in dtype ", DTypeName(head.view.dtype)));
+  if (head.view.format != embedding.view.format) {
+    return differs(absl::StrCat("in format ", head.view.format.Name()));
   }
-  const int64_t row_bytes = head.view.cols * DTypeBytes(head.view.dtype);
+  const int64_t row_bytes = head.view.row_bytes();
   for (int64_t row = 0; row < head.view.rows; ++row) {
     if (std::memcmp(head.view.data + row * row_bytes,
                     embedding.view.data + row * row_bytes,
@@ -79,37 +78,30 @@ void HashText(absl::string_view text, Sha256* hash) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& folder, int threads) {
+absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& path, int threads) {
   std::unique_ptr<Model> model(new Model);
-  model->path_ = folder;
-  std::error_code error;
-  if (!std::filesystem::is_directory(folder, error)) {
-    return absl::NotFoundError(absl::StrCat(folder, ": no such model folder"));
-  }
-  BB_ASSIGN_OR_RETURN(model->config_json_, ReadFile(model->config_path()));
-  BB_ASSIGN_OR_RETURN(model->config_, ParseConfig(model->config_json_, model->config_path()));
-  BB_ASSIGN_OR_RETURN(model->archive_, SafetensorsArchive::Open(folder));
+  BB_ASSIGN_OR_RETURN(model->checkpoint_, OpenCheckpoint(path));
   BB_RETURN_IF_ERROR(model->ReadTensors());
   BB_RETURN_IF_ERROR(model->CheckRest());
   BB_RETURN_IF_ERROR(model->CheckFinite(threads));
-
-  BB_ASSIGN_OR_RETURN(model->tokenizer_, OpenTokenizer(folder));
-  if (model->tokenizer_ != nullptr && model->tokenizer_->vocab_size() > model->config_.vocab_size) {
-    return absl::InvalidArgumentError(absl::StrCat(folder,
-                                                   "/tokenizer.model: ",
-                                                   model->tokenizer_->vocab_size(),
+  const Tokenizer* tokenizer = model->tokenizer();
+  if (tokenizer != nullptr && tokenizer->vocab_size() > model->config().vocab_size) {
+    return absl::InvalidArgumentError(absl::StrCat(path,
+                                                   ": the tokenizer's ",
+                                                   tokenizer->vocab_size(),
                                                    " pieces are more than vocab_size ",
-                                                   model->config_.vocab_size,
-                                                   " of config.json"));
+                                                   model->config().vocab_size,
+                                                   " of ",
+                                                   model->config_path()));
   }
   return model;
 }
 
 absl::StatusOr<const ArchiveTensor*> Model::Take(const std::string& name,
                                                  const std::vector<int64_t>& shape) {
-  const auto it = archive_.tensors().find(name);
-  if (it == archive_.tensors().end()) {
-    return absl::InvalidArgumentError(absl::StrCat(archive_.path(),
+  const auto it = checkpoint_.tensors.find(name);
+  if (it == checkpoint_.tensors.end()) {
+    return absl::InvalidArgumentError(absl::StrCat(checkpoint_.tensors_path,
                                                    ": tensor ",
                                                    Quoted(name),
                                                    ": is missing; config.json asks for ",
@@ -139,14 +131,14 @@ absl::StatusOr<std::vector<float>> Model::TakeVector(const std::string& name, in
 }
 
 absl::Status Model::ReadTensors() {
-  components_ = ListComponents(config_);
-  head_ = config_.tie_word_embeddings ? 0 : static_cast<ComponentId>(components_.size()) - 1;
+  components_ = ListComponents(config());
+  head_ = config().tie_word_embeddings ? 0 : static_cast<ComponentId>(components_.size()) - 1;
   for (const Component& component : components_) {
     BB_ASSIGN_OR_RETURN(const ArchiveTensor* tensor,
                         Take(component.name + ".weight", {component.rows, component.cols}));
     weights_.push_back(tensor->view);
   }
-  for (int b = 0; b < config_.num_hidden_layers; ++b) {
+  for (int b = 0; b < config().num_hidden_layers; ++b) {
     const std::string block = absl::StrCat("model.layers.", b, ".");
     BlockVectors vectors;
     struct Entry {
@@ -156,15 +148,15 @@ absl::Status Model::ReadTensors() {
       std::vector<float>* out;
     };
     const Entry entries[] = {
-        {true, "input_layernorm.weight", config_.hidden_size, &vectors.attention_norm},
-        {true, "post_attention_layernorm.weight", config_.hidden_size, &vectors.mlp_norm},
-        {config_.attention_bias, "self_attn.q_proj.bias", config_.q_size(), &vectors.q_bias},
-        {config_.attention_bias, "self_attn.k_proj.bias", config_.kv_size(), &vectors.k_bias},
-        {config_.attention_bias, "self_attn.v_proj.bias", config_.kv_size(), &vectors.v_bias},
-        {config_.attention_bias, "self_attn.o_proj.bias", config_.hidden_size, &vectors.o_bias},
-        {config_.mlp_bias, "mlp.gate_proj.bias", config_.intermediate_size, &vectors.gate_bias},
-        {config_.mlp_bias, "mlp.up_proj.bias", config_.intermediate_size, &vectors.up_bias},
-        {config_.mlp_bias, "mlp.down_proj.bias", config_.hidden_size, &vectors.down_bias},
+        {true, "input_layernorm.weight", config().hidden_size, &vectors.attention_norm},
+        {true, "post_attention_layernorm.weight", config().hidden_size, &vectors.mlp_norm},
+        {config().attention_bias, "self_attn.q_proj.bias", config().q_size(), &vectors.q_bias},
+        {config().attention_bias, "self_attn.k_proj.bias", config().kv_size(), &vectors.k_bias},
+        {config().attention_bias, "self_attn.v_proj.bias", config().kv_size(), &vectors.v_bias},
+        {config().attention_bias, "self_attn.o_proj.bias", config().hidden_size, &vectors.o_bias},
+        {config().mlp_bias, "mlp.gate_proj.bias", config().intermediate_size, &vectors.gate_bias},
+        {config().mlp_bias, "mlp.up_proj.bias", config().intermediate_size, &vectors.up_bias},
+        {config().mlp_bias, "mlp.down_proj.bias", config().hidden_size, &vectors.down_bias},
     };
     for (const Entry& entry : entries) {
       if (!entry.present) continue;
@@ -172,12 +164,12 @@ absl::Status Model::ReadTensors() {
     }
     blocks_.push_back(std::move(vectors));
   }
-  BB_ASSIGN_OR_RETURN(final_norm_, TakeVector("model.norm.weight", config_.hidden_size));
+  BB_ASSIGN_OR_RETURN(final_norm_, TakeVector("model.norm.weight", config().hidden_size));
   return absl::OkStatus();
 }
 
 absl::Status Model::CheckRest() const {
-  for (const auto& [name, tensor] : archive_.tensors()) {
+  for (const auto& [name, tensor] : checkpoint_.tensors) {
     if (taken_.contains(name)) continue;
     // Old exporters stored these frequencies; they follow from rope_theta.
     if (absl::EndsWith(name, ".rotary_emb.inv_freq")) continue;
@@ -189,7 +181,7 @@ absl::Status Model::CheckRest() const {
                                                    "shape ",
                                                    ShapeText(tensor.shape),
                                                    " has no place in the ",
-                                                   config_.architecture_name,
+                                                   config().architecture_name,
                                                    " that config.json describes"));
   }
   return absl::OkStatus();
@@ -206,7 +198,7 @@ absl::Status Model::CheckFinite(int threads) const {
   };
   std::vector<Piece> pieces;
   for (const auto& [name, tensor] : taken_) {
-    const int64_t row_bytes = tensor->view.cols * DTypeBytes(tensor->view.dtype);
+    const int64_t row_bytes = tensor->view.row_bytes();
     const int64_t step = std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(1, row_bytes));
     for (int64_t row = 0; row < tensor->view.rows; row += step) {
       pieces.push_back({&name, tensor, row, std::min(step, tensor->view.rows - row)});
@@ -230,7 +222,7 @@ absl::Status Model::CheckFinite(int threads) const {
   const int64_t row = piece.first_row + index / view.cols;
   const int64_t col = index % view.cols;
   std::vector<float> values(view.cols);
-  view.ReadRow(row, values);
+  Rows(view, row, 1).ReadRow(0, values);
   return absl::InvalidArgumentError(absl::StrCat(TensorText(*piece.name, *piece.tensor),
                                                  "[",
                                                  row,
@@ -246,10 +238,10 @@ absl::Status Model::CheckFinite(int threads) const {
 const std::string& Model::Fingerprint() const {
   std::call_once(fingerprint_once_, [this] {
     Sha256 hash;
-    HashText(config_json_, &hash);
-    for (const auto& [name, tensor] : archive_.tensors()) {
+    HashText(checkpoint_.config_text, &hash);
+    for (const auto& [name, tensor] : checkpoint_.tensors) {
       HashText(name, &hash);
-      HashText(DTypeName(tensor.view.dtype), &hash);
+      HashText(absl::AsciiStrToUpper(tensor.view.format.Name()), &hash);
       HashNumber(tensor.shape.size(), &hash);
       for (const int64_t size : tensor.shape) HashNumber(static_cast<uint64_t>(size), &hash);
       hash.Update(std::span(tensor.view.data, static_cast<size_t>(tensor.view.bytes())));

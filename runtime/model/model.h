@@ -9,10 +9,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "runtime/model/checkpoint.h"
 #include "runtime/model/components.h"
-#include "runtime/model/config.h"
-#include "runtime/model/safetensors.h"
-#include "runtime/model/tokenizer.h"
 #include "runtime/tensor/tensor_view.h"
 
 namespace bitbudget {
@@ -30,20 +28,20 @@ struct BlockVectors {
 // refers to it.
 class Model {
  public:
-  // Loads a Hugging Face folder (docs/models.md). Checks every name, shape and dtype against
-  // config.json and scans all weights for NaN and infinity, on `threads` threads. Errors are one
-  // line that names the file, the field or tensor, and the value.
-  static absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& folder, int threads);
+  // Loads a Hugging Face folder or a GGUF file (docs/models.md). Checks every name, shape and type
+  // against what the checkpoint says of its geometry and scans all weights for NaN and infinity, on
+  // `threads` threads. Errors are one line that names the file, the field or tensor, and the value.
+  static absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& path, int threads);
 
-  const std::string& path() const { return path_; }
-  std::string config_path() const { return path_ + "/config.json"; }
-  const ModelConfig& config() const { return config_; }
+  const std::string& path() const { return checkpoint_.path; }
+  const std::string& config_path() const { return checkpoint_.config_path; }
+  const ModelConfig& config() const { return checkpoint_.config; }
   const std::vector<Component>& components() const { return components_; }
   const Component& component(ComponentId id) const { return components_[id]; }
   const TensorView& Weight(ComponentId id) const { return weights_[id]; }
   const BlockVectors& block(int block) const { return blocks_[block]; }
   const std::vector<float>& final_norm() const { return final_norm_; }
-  const Tokenizer* tokenizer() const { return tokenizer_.get(); }  // null: no tokenizer
+  const Tokenizer* tokenizer() const { return checkpoint_.tokenizer.get(); }  // null: no tokenizer
 
   // The component that computes logits: the head, or the tied embedding.
   ComponentId head() const { return head_; }
@@ -56,9 +54,9 @@ class Model {
   int64_t fixed_bytes() const { return fixed_bytes_; }
   int64_t fixed_parameters() const { return fixed_parameters_; }
 
-  // SHA-256 over config.json and every tensor's name, dtype, shape and bytes, in name order: the
-  // same for any sharding of the same weights. Computed at the first call (one pass over the
-  // weights); safe to call from many threads.
+  // SHA-256 over config.json (or a GGUF file's metadata) and every tensor's name, dtype, shape and
+  // bytes, in name order: the same for any sharding of the same weights. Computed at the first call
+  // (one pass over the weights); safe to call from many threads.
   const std::string& Fingerprint() const;
 
  private:
@@ -72,16 +70,12 @@ class Model {
   absl::Status CheckRest() const;
   absl::Status CheckFinite(int threads) const;
 
-  std::string path_;
-  ModelConfig config_;
-  std::string config_json_;
-  SafetensorsArchive archive_;
+  Checkpoint checkpoint_;
   std::map<std::string, const ArchiveTensor*> taken_;  // what the model uses, by name
   std::vector<Component> components_;
   std::vector<TensorView> weights_;
   std::vector<BlockVectors> blocks_;
   std::vector<float> final_norm_;
-  std::unique_ptr<Tokenizer> tokenizer_;
   ComponentId head_ = 0;
   int64_t parameter_count_ = 0;
   int64_t stored_bytes_ = 0;

@@ -1,5 +1,7 @@
 #include "runtime/model/safetensors.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -7,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/json.h"
@@ -73,11 +76,11 @@ absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
   ArchiveTensor tensor;
   const json& dtype = entry["dtype"];
   if (dtype == "F32") {
-    tensor.view.dtype = DType::kF32;
+    tensor.view.format = kFormatF32;
   } else if (dtype == "F16") {
-    tensor.view.dtype = DType::kF16;
+    tensor.view.format = kFormatF16;
   } else if (dtype == "BF16") {
-    tensor.view.dtype = DType::kBF16;
+    tensor.view.format = kFormatBF16;
   } else {
     return invalid("dtype", "is not supported (F32, F16 and BF16 are)");
   }
@@ -95,7 +98,7 @@ absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
     }
   }
   std::optional<int64_t> bytes = rest.has_value() ? CheckedProduct(first, *rest) : std::nullopt;
-  if (bytes.has_value()) bytes = CheckedProduct(*bytes, DTypeBytes(tensor.view.dtype));
+  if (bytes.has_value()) bytes = CheckedProduct(*bytes, tensor.view.format.bits / 8);
   if (!bytes.has_value()) return invalid("shape", "is too large");
 
   const std::optional<std::vector<int64_t>> offsets = ReadSizes(entry["data_offsets"]);
@@ -115,7 +118,7 @@ absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
                                 " bytes, but shape ",
                                 ValueText(entry["shape"]),
                                 " of ",
-                                DTypeName(tensor.view.dtype),
+                                SafetensorsDType(tensor.view.format),
                                 " takes ",
                                 *bytes));
   }
@@ -193,6 +196,11 @@ absl::Status CheckMetadata(const json& metadata, const std::string& path) {
 
 }  // namespace
 
+std::string SafetensorsDType(const Format& format) {
+  CHECK(format.IsFloat()) << format.Name();
+  return absl::AsciiStrToUpper(format.Name());
+}
+
 absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
     std::span<const std::byte> bytes, const std::string& path) {
   if (bytes.size() < kLengthBytes) {
@@ -246,39 +254,22 @@ absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
   return tensors;
 }
 
-absl::StatusOr<SafetensorsArchive> SafetensorsArchive::Open(const std::string& folder) {
-  const std::string single = folder + "/model.safetensors";
-  const std::string index = folder + "/model.safetensors.index.json";
-  std::error_code error;
-  SafetensorsArchive archive;
-  if (std::filesystem::exists(single, error)) {
-    archive.path_ = single;
-    BB_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(single));
-    BB_ASSIGN_OR_RETURN(archive.tensors_, ParseSafetensors(file.bytes(), single));
-    archive.files_.push_back(std::move(file));
-  } else if (std::filesystem::exists(index, error)) {
-    archive.path_ = index;
-    BB_RETURN_IF_ERROR(archive.OpenShards());
-  } else {
-    return absl::NotFoundError(
-        absl::StrCat(folder, ": holds neither model.safetensors nor model.safetensors.index.json"));
-  }
-  return archive;
-}
+namespace {
 
-absl::Status SafetensorsArchive::OpenShards() {
-  const std::string folder = path_.substr(0, path_.rfind('/'));
-  BB_ASSIGN_OR_RETURN(const MappedFile index_file, MappedFile::Open(path_));
-  BB_ASSIGN_OR_RETURN(const json index, ParseJson(TextOf(index_file.bytes()), path_));
+absl::Status OpenShards(SafetensorsArchive* archive) {
+  const std::string& index_path = archive->path;
+  const std::string folder = index_path.substr(0, index_path.rfind('/'));
+  BB_ASSIGN_OR_RETURN(const MappedFile index_file, MappedFile::Open(index_path));
+  BB_ASSIGN_OR_RETURN(const json index, ParseJson(TextOf(index_file.bytes()), index_path));
   const auto weight_map = index.find("weight_map");
   if (!index.is_object() || weight_map == index.end() || !weight_map->is_object()) {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": weight_map: is not an object"));
+    return absl::InvalidArgumentError(absl::StrCat(index_path, ": weight_map: is not an object"));
   }
 
   // File name -> its tensors, as the index has it.
   std::map<std::string, std::vector<std::string>> shards;
   for (const auto& [name, file] : weight_map->items()) {
-    const std::string where = absl::StrCat(path_, ": weight_map: tensor ", Quoted(name), ": ");
+    const std::string where = absl::StrCat(index_path, ": weight_map: tensor ", Quoted(name), ": ");
     if (!file.is_string()) {
       return absl::InvalidArgumentError(
           absl::StrCat(where, ValueText(file), " is not a file name"));
@@ -301,7 +292,7 @@ absl::Status SafetensorsArchive::OpenShards() {
     BB_ASSIGN_OR_RETURN(auto tensors, ParseSafetensors(file.bytes(), path));
     for (const std::string& name : names) {
       if (!tensors.contains(name)) {
-        return absl::InvalidArgumentError(absl::StrCat(path_,
+        return absl::InvalidArgumentError(absl::StrCat(index_path,
                                                        ": weight_map: tensor ",
                                                        Quoted(name),
                                                        ": ",
@@ -323,11 +314,33 @@ absl::Status SafetensorsArchive::OpenShards() {
                          ": model.safetensors.index.json places it in ",
                          ValueText(*it)));
       }
-      tensors_.emplace(name, std::move(tensor));
+      archive->tensors.emplace(name, std::move(tensor));
     }
-    files_.push_back(std::move(file));
+    archive->files.push_back(std::move(file));
   }
   return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<SafetensorsArchive> SafetensorsArchive::Open(const std::string& folder) {
+  const std::string single = folder + "/model.safetensors";
+  const std::string index = folder + "/model.safetensors.index.json";
+  std::error_code error;
+  SafetensorsArchive archive;
+  if (std::filesystem::exists(single, error)) {
+    archive.path = single;
+    BB_ASSIGN_OR_RETURN(MappedFile file, MappedFile::Open(single));
+    BB_ASSIGN_OR_RETURN(archive.tensors, ParseSafetensors(file.bytes(), single));
+    archive.files.push_back(std::move(file));
+  } else if (std::filesystem::exists(index, error)) {
+    archive.path = index;
+    BB_RETURN_IF_ERROR(OpenShards(&archive));
+  } else {
+    return absl::NotFoundError(
+        absl::StrCat(folder, ": holds neither model.safetensors nor model.safetensors.index.json"));
+  }
+  return archive;
 }
 
 }  // namespace bitbudget

@@ -20,6 +20,9 @@ struct ArchiveTensor {
   std::string file;  // the file that holds it, for messages
 };
 
+// "F32", "F16", "BF16": how the format spells the three. REQUIRES: a float format.
+std::string SafetensorsDType(const Format& format);
+
 // The tensors of one file in the safetensors format: an 8-byte little-endian header length, a JSON
 // header, and the data. `path` is named in messages; the views point into `bytes`. Refuses
 // (kInvalidArgument, naming file, tensor or byte offset, and value) what the format forbids: a
@@ -33,21 +36,13 @@ absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
 // names (the single file goes first when both exist, as in Hugging Face's loader), memory-mapped.
 // Also refuses a tensor that two shards hold, index entries that no shard holds, shard tensors that
 // the index does not place there, and shard names that lead out of the folder.
-class SafetensorsArchive {
- public:
+struct SafetensorsArchive {
   static absl::StatusOr<SafetensorsArchive> Open(const std::string& folder);
 
-  const std::map<std::string, ArchiveTensor>& tensors() const { return tensors_; }
-  const std::vector<MappedFile>& files() const { return files_; }
   // The file that says which tensors there are: the single file or the index.
-  const std::string& path() const { return path_; }
-
- private:
-  absl::Status OpenShards();
-
-  std::string path_;
-  std::vector<MappedFile> files_;
-  std::map<std::string, ArchiveTensor> tensors_;
+  std::string path;
+  std::vector<MappedFile> files;
+  std::map<std::string, ArchiveTensor> tensors;
 };
 
 }  // namespace bitbudget

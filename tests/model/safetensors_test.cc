@@ -54,10 +54,10 @@ std::string TwoTensors(const std::string& offsets_a, const std::string& offsets_
 
 std::string SmallFile() {
   return SafetensorsFile({
-      {"matrix", "F32", {2, 3}, TensorBytes({1, 2, 3, 4, 5, 6}, DType::kF32)},
-      {"vector", "BF16", {3}, TensorBytes({1, -2, 0.5}, DType::kBF16)},
-      {"cube", "F16", {2, 1, 2}, TensorBytes({1, 2, 3, -4}, DType::kF16)},
-      {"scalar", "F32", {}, TensorBytes({7}, DType::kF32)},
+      {"matrix", "F32", {2, 3}, TensorBytes({1, 2, 3, 4, 5, 6}, kFormatF32)},
+      {"vector", "BF16", {3}, TensorBytes({1, -2, 0.5}, kFormatBF16)},
+      {"cube", "F16", {2, 1, 2}, TensorBytes({1, 2, 3, -4}, kFormatF16)},
+      {"scalar", "F32", {}, TensorBytes({7}, kFormatF32)},
       {"nothing", "F32", {0, 5}, ""},
   });
 }
@@ -72,7 +72,7 @@ TEST(ParseSafetensors, ReadsShapesTypesAndValues) {
   const ArchiveTensor& matrix = tensors->at("matrix");
   EXPECT_EQ(matrix.file, kPath);
   EXPECT_EQ(matrix.shape, (std::vector<int64_t>{2, 3}));
-  EXPECT_EQ(matrix.view.dtype, DType::kF32);
+  EXPECT_EQ(matrix.view.format, kFormatF32);
   EXPECT_EQ(matrix.view.rows, 2);
   EXPECT_EQ(matrix.view.cols, 3);
   std::vector<float> row(3);
@@ -264,11 +264,11 @@ TEST_F(ArchiveTest, ShardsHoldWhatTheSingleFileHolds) {
   WriteCheckpoint(checkpoint_, dir_.path(), 3);
   const auto sharded = SafetensorsArchive::Open(dir_.path());
   ASSERT_TRUE(sharded.ok()) << sharded.status();
-  EXPECT_EQ(sharded->files().size(), 3u);
-  EXPECT_EQ(sharded->path(), dir_.File("model.safetensors.index.json"));
-  EXPECT_EQ(sharded->tensors().size(), checkpoint_.tensors.size());
+  EXPECT_EQ(sharded->files.size(), 3u);
+  EXPECT_EQ(sharded->path, dir_.File("model.safetensors.index.json"));
+  EXPECT_EQ(sharded->tensors.size(), checkpoint_.tensors.size());
   for (const TestTensor& tensor : checkpoint_.tensors) {
-    const ArchiveTensor& read = sharded->tensors().at(tensor.name);
+    const ArchiveTensor& read = sharded->tensors.at(tensor.name);
     EXPECT_EQ(read.shape, tensor.shape);
     EXPECT_EQ(std::string(reinterpret_cast<const char*>(read.view.data), read.view.bytes()),
               tensor.bytes);
@@ -279,7 +279,7 @@ TEST_F(ArchiveTest, ShardsHoldWhatTheSingleFileHolds) {
   WriteCheckpoint(checkpoint_, dir_.path(), 1);
   const auto single = SafetensorsArchive::Open(dir_.path());
   ASSERT_TRUE(single.ok()) << single.status();
-  EXPECT_EQ(single->path(), dir_.File("model.safetensors"));
+  EXPECT_EQ(single->path, dir_.File("model.safetensors"));
 }
 
 TEST_F(ArchiveTest, RefusesAFolderWithoutTensors) {

@@ -140,8 +140,8 @@ std::vector<Variant> Variants() {
     o.rope_scaling = R"({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 0.8,
                          "high_freq_factor": 4.0, "original_max_position_embeddings": 32})";
   });
-  add("Half", [](O& o) { o.dtype = DType::kF16; });
-  add("BFloat16", [](O& o) { o.dtype = DType::kBF16, o.tied = true; });
+  add("Half", [](O& o) { o.dtype = kFormatF16; });
+  add("BFloat16", [](O& o) { o.dtype = kFormatBF16, o.tied = true; });
   add("Deep", [](O& o) { o.layers = 6; });
   add("LargeActivations", [](O& o) { o.weight_scale = 3; });
   return variants;

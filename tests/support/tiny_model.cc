@@ -11,6 +11,7 @@
 #include "runtime/base/float16.h"
 #include "runtime/base/random.h"
 #include "runtime/model/components.h"
+#include "runtime/model/safetensors.h"
 
 namespace bitbudget {
 namespace {
@@ -34,8 +35,10 @@ class Generator {
     Random random(options_.seed, {checkpoint_->tensors.size()});
     std::vector<float> values(size);
     for (float& value : values) value = static_cast<float>(mean + deviation * Normal(random));
-    checkpoint_->tensors.push_back(
-        {name, DTypeName(options_.dtype), std::move(shape), TensorBytes(values, options_.dtype)});
+    checkpoint_->tensors.push_back({name,
+                                    SafetensorsDType(options_.dtype),
+                                    std::move(shape),
+                                    TensorBytes(values, options_.dtype)});
   }
 
  private:
@@ -79,13 +82,13 @@ nlohmann::json MakeConfig(const TinyModelOptions& options) {
 
 }  // namespace
 
-std::string TensorBytes(const std::vector<float>& values, DType dtype) {
+std::string TensorBytes(const std::vector<float>& values, Format dtype) {
   std::string bytes;
   for (const float value : values) {
     uint32_t bits = std::bit_cast<uint32_t>(value);
-    if (dtype == DType::kF16) bits = FloatToHalf(value);
-    if (dtype == DType::kBF16) bits = FloatToBFloat16(value);
-    for (int i = 0; i < DTypeBytes(dtype); ++i) {
+    if (dtype == kFormatF16) bits = FloatToHalf(value);
+    if (dtype == kFormatBF16) bits = FloatToBFloat16(value);
+    for (int i = 0; i < dtype.bits / 8; ++i) {
       bytes.push_back(static_cast<char>(bits >> (8 * i)));
     }
   }

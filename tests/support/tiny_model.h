@@ -33,7 +33,7 @@ struct TinyModelOptions {
   bool tied = false;
   bool attention_bias = false;
   bool mlp_bias = false;
-  DType dtype = DType::kF32;
+  Format dtype = kFormatF32;
   int shards = 1;
   double weight_scale = 1.0;
   uint64_t seed = 1;
@@ -65,7 +65,7 @@ class TinyModel {
 };
 
 // `values` as a tensor's bytes in `dtype`.
-std::string TensorBytes(const std::vector<float>& values, DType dtype);
+std::string TensorBytes(const std::vector<float>& values, Format dtype);
 
 }  // namespace bitbudget
 
