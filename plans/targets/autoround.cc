@@ -120,7 +120,7 @@ class AutoRound : public ModuleProfile {
     for (size_t u = 0; u < units.size(); ++u) {
       if (units[u].never_quantized) continue;
       for (const std::string& name : units[u].names) {
-        if (IsFloat(formats[u])) {
+        if (formats[u].IsFloat()) {
           layers[name] = {{"bits", 16}};
           continue;
         }

@@ -91,7 +91,7 @@ class CompressedTensors : public ModuleProfile {
     std::vector<std::string> values(units.size());
     for (size_t u = 0; u < units.size(); ++u) {
       if (units[u].never_quantized) continue;
-      values[u] = IsFloat(formats[u]) ? kIgnore : formats[u].Name();
+      values[u] = formats[u].IsFloat() ? kIgnore : formats[u].Name();
     }
     Json groups = Json::object();
     Json ignore = Json::array();

@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "plans/targets/block_rules.h"
+#include "plans/targets/modules.h"
 #include "plans/targets/regex.h"
 #include "runtime/base/status_macros.h"
 
@@ -113,12 +114,9 @@ std::vector<Format> GgufProfile::Formats() const {
 std::vector<Format> GgufProfile::DefaultFormats() const {
   // One type per width, those that llama.cpp's own mixes are made of, and the denser four-bit one:
   // the legacy types lose to these at their size, and ternary ones are for models trained so.
-  std::vector<Format> formats;
-  for (const char* name : {"q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0"}) {
-    const absl::StatusOr<Format> format = ParseFormat(name);
-    if (format.ok()) formats.push_back(*format);
-  }
-  return formats;
+  static constexpr const char* kNames[] = {
+      "q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0"};
+  return FormatsNamed(kNames);
 }
 
 std::vector<TargetUnit> GgufProfile::Units(const TargetModel& model) const {

@@ -52,8 +52,8 @@ class GptqModel : public ModuleProfile {
     std::map<Format, int64_t> weights;
     for (size_t u = 0; u < units.size(); ++u) {
       if (units[u].never_quantized) continue;
-      values[u] = IsFloat(formats[u]) ? kSkip : formats[u].Name();
-      if (!IsFloat(formats[u])) weights[formats[u]] += units[u].rows * units[u].cols;
+      values[u] = formats[u].IsFloat() ? kSkip : formats[u].Name();
+      if (!formats[u].IsFloat()) weights[formats[u]] += units[u].rows * units[u].cols;
     }
     if (weights.empty()) {
       return absl::InvalidArgumentError("gptqmodel: the plan quantizes nothing that it could do");

@@ -12,6 +12,9 @@
 namespace bitbudget {
 namespace {
 
+// One wrong rule can concern every block.
+constexpr int kLinesShown = 20;
+
 absl::Status CheckSameModel(const TargetModel& model, const plans::Plan& plan) {
   bool same = static_cast<int>(model.components.size()) == plan.components_size();
   for (int i = 0; same && i < plan.components_size(); ++i) {
@@ -28,7 +31,7 @@ std::string Deviation(const TargetProfile& target,
                       const Reading& reading,
                       const plans::Component& c) {
   const Format meant = *ParseFormat(c.format());  // the plan is valid
-  const bool keeps = IsFloat(meant) && c.encoder().empty();
+  const bool keeps = meant.IsFloat() && c.encoder().empty();
   if (reading.kept ? keeps : reading.format == meant) return "";
   // Leaving a float as it is stored and naming its type are the same.
   std::string name = target.ConvertsFloats() || !keeps ? c.format() : "as stored";
@@ -99,12 +102,18 @@ std::string RenderLint(const LintReport& report) {
     absl::StrAppend(&text, count, count == 1 ? " PROBLEM\n" : " PROBLEMS\n");
   }
   for (const std::string& problem : report.problems) absl::StrAppend(&text, "  ", problem, "\n");
+  int shown = 0, hidden = 0;
   for (const LintReport::Line& line : report.lines) {
     if (line.problems.empty()) continue;
+    if (shown++ >= kLinesShown) {
+      ++hidden;
+      continue;
+    }
     absl::StrAppend(&text, "  ", line.name, " gets ", line.gets);
     if (!line.rule.empty()) absl::StrAppend(&text, " by ", line.rule);
     absl::StrAppend(&text, ": ", absl::StrJoin(line.problems, "; "), "\n");
   }
+  if (hidden > 0) absl::StrAppend(&text, "  ... and ", hidden, " more names; --json has all\n");
   for (const std::string& rule : report.unused) {
     absl::StrAppend(&text, "  note: nothing is decided by ", rule, "\n");
   }

@@ -44,7 +44,7 @@ class Mlx : public ModuleProfile {
     Json modules = Json::object();
     for (size_t u = 0; u < units.size(); ++u) {
       const std::string& module = units[u].names[0];
-      if (IsFloat(formats[u])) {
+      if (formats[u].IsFloat()) {
         modules[module] = false;
         continue;
       }

@@ -42,7 +42,7 @@ class ModelOpt : public ModuleProfile {
     Json entries = Json::array();
     entries.push_back({{"quantizer_name", "*"}, {"enable", false}});
     for (size_t u = 0; u < units.size(); ++u) {
-      if (IsFloat(formats[u])) continue;
+      if (formats[u].IsFloat()) continue;
       const IntScheme scheme = SchemeOf(formats[u]);
       Json cfg = {{"num_bits", scheme.bits}};
       if (scheme.group < 0) {

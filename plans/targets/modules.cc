@@ -64,7 +64,7 @@ std::vector<TargetUnit> ModuleProfile::Units(const TargetModel& model) const {
 }
 
 absl::StatusOr<Format> ModuleProfile::Resolve(const TargetUnit& unit, const Format& format) const {
-  if (IsFloat(format)) return format;
+  if (format.IsFloat()) return format;
   const std::vector<Format> formats = Formats();
   const std::string what = absl::StrCat(unit.names[0], " in ", format.Name(), ": ", name());
   if (std::find(formats.begin(), formats.end(), format) == formats.end()) {
@@ -190,7 +190,8 @@ std::vector<Format> FormatsNamed(std::span<const char* const> names) {
   std::vector<Format> formats;
   for (const char* name : names) {
     const absl::StatusOr<Format> format = ParseFormat(name);
-    if (format.ok()) formats.push_back(*format);
+    CHECK(format.ok()) << format.status();
+    formats.push_back(*format);
   }
   return formats;
 }

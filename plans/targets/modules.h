@@ -71,7 +71,7 @@ std::vector<PatternRule> PatternRules(const std::vector<TargetUnit>& units,
                                       const TargetModel& model,
                                       const std::vector<std::string>& values);
 
-// Formats by name, those that this build has.
+// Formats by name. REQUIRES: names of SupportedFormats().
 std::vector<Format> FormatsNamed(std::span<const char* const> names);
 
 }  // namespace bitbudget::internal

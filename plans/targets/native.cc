@@ -34,8 +34,15 @@ class Native : public TargetProfile {
     return units;
   }
 
-  absl::StatusOr<Format> Resolve(const TargetUnit&, const Format& format) const override {
-    return format;
+  absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const override {
+    if (Fits(format, unit.cols)) return format;
+    return absl::InvalidArgumentError(absl::StrCat(unit.names[0],
+                                                   " in ",
+                                                   format.Name(),
+                                                   ": rows of ",
+                                                   unit.cols,
+                                                   " are no whole blocks of ",
+                                                   format.BlockSize()));
   }
 
   absl::StatusOr<Export> ExportPlan(const plans::Plan& plan,

@@ -16,11 +16,6 @@ TargetModel ModelOfPlan(const plans::Plan& plan) {
   return model;
 }
 
-bool IsFloat(const Format& format) {
-  return format.kind == FormatKind::kF32 || format.kind == FormatKind::kF16 ||
-         format.kind == FormatKind::kBF16;
-}
-
 std::span<const TargetProfile* const> Targets() {
   static const TargetProfile* const profiles[] = {internal::LlamaCppProfile(),
                                                   internal::IkLlamaProfile(),
@@ -70,7 +65,7 @@ absl::StatusOr<std::vector<Format>> UnitFormats(const TargetProfile& target,
       }
     }
     BB_ASSIGN_OR_RETURN(const Format format, ParseFormat(first.format()));
-    if (IsFloat(format) && !first.encoder().empty() && !target.ConvertsFloats()) {
+    if (format.IsFloat() && !first.encoder().empty() && !target.ConvertsFloats()) {
       return absl::InvalidArgumentError(absl::StrCat(first.name(),
                                                      ": ",
                                                      target.name(),

@@ -107,9 +107,6 @@ std::span<const TargetProfile* const> Targets();
 // kInvalidArgument names the unknown text and lists what is known.
 absl::StatusOr<const TargetProfile*> FindTarget(absl::string_view name);
 
-// f32, f16 or bf16.
-bool IsFloat(const Format& format);
-
 // The format of every unit of a plan. kInvalidArgument, naming the component, where parts differ or
 // the consumer cannot hold a unit's format as it is (without a substitute).
 absl::StatusOr<std::vector<Format>> UnitFormats(const TargetProfile& target,

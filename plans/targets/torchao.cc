@@ -48,7 +48,7 @@ class TorchAo : public ModuleProfile {
     Json config = Json::object();
     for (size_t u = 0; u < units.size(); ++u) {
       const std::string& module = units[u].names[0];
-      if (IsFloat(formats[u])) {
+      if (formats[u].IsFloat()) {
         config[module] = nullptr;
         continue;
       }
