@@ -1,12 +1,38 @@
 #ifndef BITBUDGET_RUNTIME_BASE_ATOMIC_FILE_H_
 #define BITBUDGET_RUNTIME_BASE_ATOMIC_FILE_H_
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
 namespace bitbudget {
+
+// A file that appears at its path whole or not at all: written to a temporary file beside it, which
+// Commit syncs and renames, and which goes away with the object on every other way out. Move-only.
+// Errors name the path.
+class AtomicFile {
+ public:
+  static absl::StatusOr<AtomicFile> Create(const std::string& path);
+
+  AtomicFile(AtomicFile&& other) noexcept;
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  ~AtomicFile();
+
+  absl::Status Write(absl::string_view contents);
+  int64_t size() const { return size_; }  // bytes written so far
+  absl::Status Commit();
+
+ private:
+  AtomicFile(std::string path, std::string temporary, int fd);
+
+  std::string path_;
+  std::string temporary_;
+  int fd_;
+  int64_t size_ = 0;
+};
 
 // Writes `contents` to a temporary file beside `path`, syncs it, and renames it to `path`. On any
 // error (full disk, no permission) the old file at `path` is untouched and no temporary is left.
