@@ -156,11 +156,15 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
     std::vector<Format> allowed = constraints.formats;
     if (allowed.empty()) {
       allowed = DefaultFormats();
-      allowed.push_back(DTypeFormat(weight.dtype));
+      allowed.push_back(weight.format);
     }
-    if (pinned[c].has_value()) allowed = {*pinned[c]};
+    if (pinned[c].has_value()) {
+      BB_RETURN_IF_ERROR(CheckFits(*pinned[c], component));
+      allowed = {*pinned[c]};
+    }
     std::vector<Choice> ladder;
     for (const Format& format : allowed) {
+      if (!Fits(format, component.cols)) continue;
       const int64_t bytes = SizeBytes(format, component.rows, component.cols);
       const bool duplicate = std::any_of(ladder.begin(), ladder.end(), [&](const Choice& other) {
         return SameLayout(other.format, format, component.cols);

@@ -38,8 +38,9 @@ absl::StatusOr<Constraints::Pin> ParsePin(const std::string& text);
 absl::StatusOr<Constraints::MinBits> ParseMinBits(const std::string& text);
 
 // Ladders for every component of the model. A format that takes more bytes than the stored weights,
-// or that lays out a component exactly as another one does, is left out of its ladder. Errors: a
-// bad regular expression, a rule that matches no component, a component left without any format.
+// whose blocks do not divide the component's rows, or that lays out a component exactly as another
+// one does, is left out of its ladder. Errors: a bad regular expression, a rule that matches no
+// component, a pinned format whose blocks do not fit, a component left without any format.
 absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
                                            const Constraints& constraints,
                                            int64_t budget_bytes);

@@ -32,7 +32,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   if (options.plan.has_value()) {
     BB_ASSIGN_OR_RETURN(assignment, AssignmentOfPlan(*options.plan, model));
   } else {
-    assignment = UniformAssignment(*options.uniform, model);
+    BB_ASSIGN_OR_RETURN(assignment, UniformAssignment(*options.uniform, model));
   }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,
                       ProbeMaker::Create(model, options.probes));

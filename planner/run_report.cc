@@ -133,6 +133,9 @@ class Reader {
     for (size_t c = 0; c < formats.size(); ++c) {
       const absl::StatusOr<Format> format = ParseFormat(formats[c]);
       if (!format.ok()) return Damaged(format.status().message());
+      if (!Fits(*format, components_[c].cols)) {
+        return Damaged(absl::StrCat(formats[c], " for rows of ", components_[c].cols, " inputs"));
+      }
       candidate.size_bytes += SizeBytes(*format, components_[c].rows, components_[c].cols);
       if (formats[c] != components_[c].format) changed.push_back(c);
     }

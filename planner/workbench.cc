@@ -73,7 +73,10 @@ absl::StatusOr<Assignment> AssignmentOfPlan(const plans::Plan& plan, const Model
   return assignment;
 }
 
-Assignment UniformAssignment(const Format& format, const Model& model) {
+absl::StatusOr<Assignment> UniformAssignment(const Format& format, const Model& model) {
+  for (const Component& component : model.components()) {
+    BB_RETURN_IF_ERROR(CheckFits(format, component));
+  }
   return Assignment(model.components().size(), format);
 }
 

@@ -64,8 +64,8 @@ class Workbench {
 // made for another model (naming both fingerprints) or lists other components.
 absl::StatusOr<Assignment> AssignmentOfPlan(const plans::Plan& plan, const Model& model);
 
-// Every component in one format.
-Assignment UniformAssignment(const Format& format, const Model& model);
+// Every component in one format, or the error of CheckFits.
+absl::StatusOr<Assignment> UniformAssignment(const Format& format, const Model& model);
 
 // Bytes of the whole model under an assignment.
 int64_t AssignmentBytes(const Assignment& assignment, const Model& model);

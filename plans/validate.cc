@@ -97,6 +97,9 @@ absl::Status CheckSize(const plans::Component& c,
                        const Format& format,
                        int64_t size_bytes,
                        const std::string& path) {
+  if (!Fits(format, c.cols())) {
+    return Bad(path, "rows of ", c.cols(), " inputs are not whole blocks of ", format.Name());
+  }
   const int64_t expected = SizeBytes(format, c.rows(), c.cols());
   if (size_bytes == expected) return absl::OkStatus();
   return Bad(path,

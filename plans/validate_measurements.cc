@@ -135,7 +135,8 @@ absl::Status CheckUniformSize(const plans::Plan& plan, const Format& uniform) {
   int64_t smallest = plan.model().fixed_bytes();
   int64_t largest = smallest;
   for (const plans::Component& c : plan.components()) {
-    const int64_t size = SizeBytes(uniform, c.rows(), c.cols());
+    const int64_t size = Fits(uniform, c.cols()) ? SizeBytes(uniform, c.rows(), c.cols())
+                                                 : c.size_bytes();  // it must have been pinned
     smallest = SaturatingAdd(smallest, std::min(size, c.size_bytes()));
     largest = SaturatingAdd(largest, std::max(size, c.size_bytes()));
   }

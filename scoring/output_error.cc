@@ -11,6 +11,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/model/forward.h"
+#include "scoring/input_sources.h"
 
 namespace bitbudget {
 namespace {
@@ -18,21 +19,6 @@ namespace {
 // Of `total` positions the first `position` hold so many of the `kept` ones, evenly spread.
 int64_t KeptBefore(int64_t position, int64_t kept, int64_t total) {
   return position * kept / total;
-}
-
-// The component whose inputs a component shares (SharedInput in transformer.cc); -1: none.
-std::vector<ComponentId> InputSources(const Model& model) {
-  std::vector<ComponentId> sources;
-  ComponentId source = -1;
-  for (size_t c = 0; c < model.components().size(); ++c) {
-    const ComponentId id = static_cast<ComponentId>(c);
-    const ComponentKind kind = model.component(id).kind;
-    const bool shares =
-        kind == ComponentKind::kK || kind == ComponentKind::kV || kind == ComponentKind::kUp;
-    if (!shares) source = kind == ComponentKind::kEmbedding && id != model.head() ? -1 : id;
-    sources.push_back(source);
-  }
-  return sources;
 }
 
 double SquaredNorm(std::span<const float> x) {

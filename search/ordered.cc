@@ -17,7 +17,10 @@ constexpr double kNextWidth = 1.25;
 int ChoiceFor(const SearchProblem& problem, ComponentId c, const Format& width) {
   const int exact = problem.IndexOf(c, width);
   if (exact >= 0) return exact;
-  const int64_t bytes = SizeBytes(width, problem.components[c].rows, problem.components[c].cols);
+  // A width whose blocks do not fit the rows counts with its last blocks filled up.
+  const int64_t block = width.BlockSize();
+  const int64_t blocks = (problem.components[c].cols + block - 1) / block;
+  const int64_t bytes = SizeBytes(width, problem.components[c].rows, blocks * block);
   int choice = 0;
   for (size_t i = 0; i < problem.ladders[c].size(); ++i) {
     if (problem.ladders[c][i].bytes <= bytes) choice = static_cast<int>(i);

@@ -36,7 +36,7 @@ EncodingBank::EncodingBank(const Model& model, const Encoder& encoder, const Ban
     : model_(model), encoder_(encoder), options_(options), spill_(options.spill_directory) {}
 
 Format EncodingBank::StoredFormat(ComponentId component) const {
-  return DTypeFormat(model_.Weight(component).dtype);
+  return model_.Weight(component).format;
 }
 
 Assignment EncodingBank::StoredAssignment() const {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -30,11 +31,12 @@ std::string TensorText(const std::string& name, const ArchiveTensor& tensor) {
   return absl::StrCat(tensor.file, ": tensor ", Quoted(name), ": ");
 }
 
-// Rows [first, first + count) of a view.
+// Rows [first, first + count) of a view, in the order of the file.
 TensorView Rows(const TensorView& view, int64_t first, int64_t count) {
   TensorView rows = view;
-  rows.data += first * view.cols * DTypeBytes(view.dtype);
+  rows.data += first * view.row_bytes();
   rows.rows = count;
+  rows.interleaved_rows = 0;
   return rows;
 }
 
@@ -49,10 +51,10 @@ absl::Status CheckHeadEqualsEmbedding(const ArchiveTensor& head, const ArchiveTe
   };
   if (head.shape != embedding.shape)
     return differs(absl::StrCat("in shape ", ShapeText(head.shape)));
-  if (head.view.dtype != embedding.view.dtype) {
-    return differs(absl::StrCat("in dtype ", DTypeName(head.view.dtype)));
+  if (head.view.format != embedding.view.format) {
+    return differs(absl::StrCat("in format ", head.view.format.Name()));
   }
-  const int64_t row_bytes = head.view.cols * DTypeBytes(head.view.dtype);
+  const int64_t row_bytes = head.view.row_bytes();
   for (int64_t row = 0; row < head.view.rows; ++row) {
     if (std::memcmp(head.view.data + row * row_bytes,
                     embedding.view.data + row * row_bytes,
@@ -113,19 +115,64 @@ absl::StatusOr<const ArchiveTensor*> Model::Take(const std::string& name,
                                                    ", but config.json asks for ",
                                                    ShapeText(shape)));
   }
-  taken_.emplace(name, &tensor);
-  parameter_count_ += tensor.view.size();
-  stored_bytes_ += tensor.view.bytes();
+  if (taken_.emplace(name, &tensor).second) {  // else: another part of it was taken before
+    parameter_count_ += tensor.view.size();
+    stored_bytes_ += tensor.view.bytes();
+  }
   return &tensor;
 }
 
-absl::StatusOr<std::vector<float>> Model::TakeVector(const std::string& name, int64_t size) {
+absl::StatusOr<std::vector<float>> Model::TakeVector(const std::string& name,
+                                                     int64_t size,
+                                                     float offset) {
   BB_ASSIGN_OR_RETURN(const ArchiveTensor* tensor, Take(name, {size}));
   fixed_parameters_ += size;
   fixed_bytes_ += tensor->view.bytes();
   std::vector<float> values(size);
   tensor->view.ReadRow(0, values);
+  for (float& value : values) value += offset;
   return values;
+}
+
+absl::StatusOr<BlockVectors> Model::TakeBlock(int block) {
+  const ModelConfig& config = this->config();
+  const std::string prefix = absl::StrCat("model.layers.", block, ".");
+  // Where there are post-norms, the norm ahead of the MLP has another name.
+  const bool post = config.post_norms;
+  const char* mlp_norm =
+      post ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
+  BlockVectors vectors;
+  struct Entry {
+    bool present;
+    const char* name;
+    int64_t size;
+    float offset;
+    std::vector<float>* out;
+  };
+  const int64_t hidden = config.hidden_size;
+  const int64_t head = config.head_dim;
+  const int64_t ffn = config.intermediate_size;
+  const float offset = config.norm_weight_offset;
+  const Entry entries[] = {
+      {true, "input_layernorm.weight", hidden, offset, &vectors.attention_norm},
+      {post, "post_attention_layernorm.weight", hidden, offset, &vectors.attention_post_norm},
+      {true, mlp_norm, hidden, offset, &vectors.mlp_norm},
+      {post, "post_feedforward_layernorm.weight", hidden, offset, &vectors.mlp_post_norm},
+      {config.qk_norm, "self_attn.q_norm.weight", head, offset, &vectors.q_norm},
+      {config.qk_norm, "self_attn.k_norm.weight", head, offset, &vectors.k_norm},
+      {config.qkv_bias, "self_attn.q_proj.bias", config.q_size(), 0, &vectors.q_bias},
+      {config.qkv_bias, "self_attn.k_proj.bias", config.kv_size(), 0, &vectors.k_bias},
+      {config.qkv_bias, "self_attn.v_proj.bias", config.kv_size(), 0, &vectors.v_bias},
+      {config.o_bias, "self_attn.o_proj.bias", hidden, 0, &vectors.o_bias},
+      {config.mlp_bias, "mlp.gate_proj.bias", ffn, 0, &vectors.gate_bias},
+      {config.mlp_bias, "mlp.up_proj.bias", ffn, 0, &vectors.up_bias},
+      {config.mlp_bias, "mlp.down_proj.bias", hidden, 0, &vectors.down_bias},
+  };
+  for (const Entry& entry : entries) {
+    if (!entry.present) continue;
+    BB_ASSIGN_OR_RETURN(*entry.out, TakeVector(prefix + entry.name, entry.size, entry.offset));
+  }
+  return vectors;
 }
 
 absl::Status Model::ReadTensors() {
@@ -133,36 +180,16 @@ absl::Status Model::ReadTensors() {
   head_ = config().tie_word_embeddings ? 0 : static_cast<ComponentId>(components_.size()) - 1;
   for (const Component& component : components_) {
     BB_ASSIGN_OR_RETURN(const ArchiveTensor* tensor,
-                        Take(component.name + ".weight", {component.rows, component.cols}));
-    weights_.push_back(tensor->view);
+                        Take(component.stored_name, {component.stored_rows, component.cols}));
+    weights_.push_back(Rows(tensor->view, component.stored_row, component.rows));
   }
   for (int b = 0; b < config().num_hidden_layers; ++b) {
-    const std::string block = absl::StrCat("model.layers.", b, ".");
-    BlockVectors vectors;
-    struct Entry {
-      bool present;
-      const char* name;
-      int64_t size;
-      std::vector<float>* out;
-    };
-    const Entry entries[] = {
-        {true, "input_layernorm.weight", config().hidden_size, &vectors.attention_norm},
-        {true, "post_attention_layernorm.weight", config().hidden_size, &vectors.mlp_norm},
-        {config().attention_bias, "self_attn.q_proj.bias", config().q_size(), &vectors.q_bias},
-        {config().attention_bias, "self_attn.k_proj.bias", config().kv_size(), &vectors.k_bias},
-        {config().attention_bias, "self_attn.v_proj.bias", config().kv_size(), &vectors.v_bias},
-        {config().attention_bias, "self_attn.o_proj.bias", config().hidden_size, &vectors.o_bias},
-        {config().mlp_bias, "mlp.gate_proj.bias", config().intermediate_size, &vectors.gate_bias},
-        {config().mlp_bias, "mlp.up_proj.bias", config().intermediate_size, &vectors.up_bias},
-        {config().mlp_bias, "mlp.down_proj.bias", config().hidden_size, &vectors.down_bias},
-    };
-    for (const Entry& entry : entries) {
-      if (!entry.present) continue;
-      BB_ASSIGN_OR_RETURN(*entry.out, TakeVector(block + entry.name, entry.size));
-    }
+    BB_ASSIGN_OR_RETURN(BlockVectors vectors, TakeBlock(b));
     blocks_.push_back(std::move(vectors));
   }
-  BB_ASSIGN_OR_RETURN(final_norm_, TakeVector("model.norm.weight", config().hidden_size));
+  BB_ASSIGN_OR_RETURN(
+      final_norm_,
+      TakeVector("model.norm.weight", config().hidden_size, config().norm_weight_offset));
   return absl::OkStatus();
 }
 
@@ -196,7 +223,7 @@ absl::Status Model::CheckFinite(int threads) const {
   };
   std::vector<Piece> pieces;
   for (const auto& [name, tensor] : taken_) {
-    const int64_t row_bytes = tensor->view.cols * DTypeBytes(tensor->view.dtype);
+    const int64_t row_bytes = tensor->view.row_bytes();
     const int64_t step = std::max<int64_t>(1, kPieceBytes / std::max<int64_t>(1, row_bytes));
     for (int64_t row = 0; row < tensor->view.rows; row += step) {
       pieces.push_back({&name, tensor, row, std::min(step, tensor->view.rows - row)});
@@ -220,7 +247,7 @@ absl::Status Model::CheckFinite(int threads) const {
   const int64_t row = piece.first_row + index / view.cols;
   const int64_t col = index % view.cols;
   std::vector<float> values(view.cols);
-  view.ReadRow(row, values);
+  Rows(view, row, 1).ReadRow(0, values);
   return absl::InvalidArgumentError(absl::StrCat(TensorText(*piece.name, *piece.tensor),
                                                  "[",
                                                  row,
@@ -239,7 +266,7 @@ const std::string& Model::Fingerprint() const {
     HashText(checkpoint_.config_text, &hash);
     for (const auto& [name, tensor] : checkpoint_.tensors) {
       HashText(name, &hash);
-      HashText(DTypeName(tensor.view.dtype), &hash);
+      HashText(absl::AsciiStrToUpper(tensor.view.format.Name()), &hash);
       HashNumber(tensor.shape.size(), &hash);
       for (const int64_t size : tensor.shape) HashNumber(static_cast<uint64_t>(size), &hash);
       hash.Update(std::span(tensor.view.data, static_cast<size_t>(tensor.view.bytes())));

@@ -1,5 +1,7 @@
 #include "runtime/model/safetensors.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -7,6 +9,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/json.h"
@@ -73,11 +76,11 @@ absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
   ArchiveTensor tensor;
   const json& dtype = entry["dtype"];
   if (dtype == "F32") {
-    tensor.view.dtype = DType::kF32;
+    tensor.view.format = kFormatF32;
   } else if (dtype == "F16") {
-    tensor.view.dtype = DType::kF16;
+    tensor.view.format = kFormatF16;
   } else if (dtype == "BF16") {
-    tensor.view.dtype = DType::kBF16;
+    tensor.view.format = kFormatBF16;
   } else {
     return invalid("dtype", "is not supported (F32, F16 and BF16 are)");
   }
@@ -95,7 +98,7 @@ absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
     }
   }
   std::optional<int64_t> bytes = rest.has_value() ? CheckedProduct(first, *rest) : std::nullopt;
-  if (bytes.has_value()) bytes = CheckedProduct(*bytes, DTypeBytes(tensor.view.dtype));
+  if (bytes.has_value()) bytes = CheckedProduct(*bytes, tensor.view.format.bits / 8);
   if (!bytes.has_value()) return invalid("shape", "is too large");
 
   const std::optional<std::vector<int64_t>> offsets = ReadSizes(entry["data_offsets"]);
@@ -115,7 +118,7 @@ absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
                                 " bytes, but shape ",
                                 ValueText(entry["shape"]),
                                 " of ",
-                                DTypeName(tensor.view.dtype),
+                                SafetensorsDType(tensor.view.format),
                                 " takes ",
                                 *bytes));
   }
@@ -192,6 +195,11 @@ absl::Status CheckMetadata(const json& metadata, const std::string& path) {
 }
 
 }  // namespace
+
+std::string SafetensorsDType(const Format& format) {
+  CHECK(format.IsFloat()) << format.Name();
+  return absl::AsciiStrToUpper(format.Name());
+}
 
 absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
     std::span<const std::byte> bytes, const std::string& path) {

@@ -20,6 +20,9 @@ struct ArchiveTensor {
   std::string file;  // the file that holds it, for messages
 };
 
+// "F32", "F16", "BF16": how the format spells the three. REQUIRES: a float format.
+std::string SafetensorsDType(const Format& format);
+
 // The tensors of one file in the safetensors format: an 8-byte little-endian header length, a JSON
 // header, and the data. `path` is named in messages; the views point into `bytes`. Refuses
 // (kInvalidArgument, naming file, tensor or byte offset, and value) what the format forbids: a

@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "runtime/tensor/block_rtn.h"
 #include "runtime/tensor/encoder.h"
 #include "runtime/tensor/integer_grid.h"
 
@@ -189,10 +190,13 @@ class RangeSearch {
 
 class ClipEncoder final : public Encoder {
  public:
-  absl::string_view name() const override { return "clip"; }
+  explicit ClipEncoder(bool weighted) : weighted_(weighted) {}
+  absl::string_view name() const override { return weighted_ ? "imatrix" : "clip"; }
+  bool needs_moments() const override { return weighted_; }
 
  protected:
   void EncodeGroup(std::span<const float> weights,
+                   std::span<const float> /*importance*/,
                    const Format& format,
                    std::span<uint8_t> codes,
                    float* scale,
@@ -222,10 +226,21 @@ class ClipEncoder final : public Encoder {
       RoundToGrid(weights, rtn, format, codes);
     }
   }
+
+  void EncodeBlock(std::span<const float> weights,
+                   std::span<const float> /*importance*/,
+                   const BlockTraits& traits,
+                   BlockFields* fields) const override {
+    RoundBlock(weights, traits, fields);
+  }
+
+ private:
+  const bool weighted_;
 };
 
 }  // namespace
 
-std::unique_ptr<Encoder> MakeClipEncoder() { return std::make_unique<ClipEncoder>(); }
+std::unique_ptr<Encoder> MakeClipEncoder() { return std::make_unique<ClipEncoder>(false); }
+std::unique_ptr<Encoder> MakeImatrixEncoder() { return std::make_unique<ClipEncoder>(true); }
 
 }  // namespace bitbudget

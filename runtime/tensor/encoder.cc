@@ -11,6 +11,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/float16.h"
+#include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/tensor/integer_grid.h"
 
@@ -91,60 +92,158 @@ absl::Status ScaleOverflow(std::span<const float> weights,
                                                  "; use bf16 or f32"));
 }
 
+absl::Status CheckMoments(std::span<const float> moments, int64_t cols) {
+  if (static_cast<int64_t>(moments.size()) != cols) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(moments.size(), " moments for ", cols, " columns"));
+  }
+  for (int64_t column = 0; column < cols; ++column) {
+    if (!(moments[column] >= 0.0f) || std::isinf(moments[column])) {
+      return absl::InvalidArgumentError(absl::StrCat("the moment of column ",
+                                                     column,
+                                                     " is ",
+                                                     moments[column],
+                                                     ", not a finite number from 0 on"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Moments that are all 0 weigh nothing, so they are as good as none.
+std::span<const float> UsableImportance(std::span<const float> importance) {
+  const bool usable =
+      std::any_of(importance.begin(), importance.end(), [](float moment) { return moment > 0.0f; });
+  return usable ? importance : std::span<const float>();
+}
+
+void CopyRows(const TensorView& weights, uint8_t* out) {
+  const int64_t row_bytes = weights.row_bytes();
+  for (int64_t row = 0; row < weights.rows; ++row, out += row_bytes) {
+    std::memcpy(out, weights.RowData(row), row_bytes);
+  }
+}
+
+// Rows that a thread takes at a time: enough to pay for handing them out.
+constexpr int64_t kRowsAtOnce = 8;
+
 }  // namespace
 
-absl::StatusOr<Encoding> Encoder::Encode(const TensorView& weights, const Format& format) const {
+absl::StatusOr<Encoding> Encoder::Encode(const TensorView& weights,
+                                         const Format& format,
+                                         std::span<const float> moments,
+                                         int threads) const {
   CHECK(weights.rows >= 0 && weights.cols >= 0) << weights.rows << " x " << weights.cols;
   CHECK(weights.data != nullptr || weights.size() == 0) << "a view of nothing";
   if (!IsSupported(format)) {
     return absl::InvalidArgumentError(absl::StrCat("cannot encode format ", format.Name()));
   }
+  const int64_t rows = weights.rows;
   const int64_t cols = weights.cols;
-  const EncodingLayout layout(format, weights.rows, cols);
-  Encoding encoding{format, weights.rows, cols, std::vector<uint8_t>(layout.total_bytes)};
+  if (!Fits(format, cols)) {
+    return absl::InvalidArgumentError(absl::StrCat("rows of ",
+                                                   cols,
+                                                   " inputs are not whole blocks of the ",
+                                                   format.BlockSize(),
+                                                   " inputs of ",
+                                                   format.Name()));
+  }
+  const bool copy = format == weights.format;
+  const bool weighted = needs_moments() && !copy && !format.IsFloat();
+  if (weighted) {
+    if (moments.empty() && cols > 0) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "encoder ", name(), " needs the moments of the inputs, from calibration text"));
+    }
+    BB_RETURN_IF_ERROR(CheckMoments(moments, cols));
+  } else {
+    moments = {};
+  }
+  Encoding encoding{format, rows, cols, std::vector<uint8_t>(SizeBytes(format, rows, cols))};
   if (encoding.bytes.empty()) return encoding;
-  uint8_t* const bytes = encoding.bytes.data();
 
-  std::vector<float> values(cols);
-  std::vector<uint8_t> codes(format.IsInteger() ? cols : 0);
+  // The first bad row's error, whatever the number of threads.
+  const int64_t items = (rows + kRowsAtOnce - 1) / kRowsAtOnce;
+  std::vector<absl::Status> statuses(items);
+  ParallelFor(threads, items, [&](int64_t item, int) {
+    std::vector<float> values(cols);
+    const int64_t end = std::min(rows, (item + 1) * kRowsAtOnce);
+    for (int64_t row = item * kRowsAtOnce; row < end && statuses[item].ok(); ++row) {
+      weights.ReadRow(row, values);
+      statuses[item] = CheckFinite(values, row);
+      if (!copy && statuses[item].ok()) {
+        statuses[item] = EncodeRow(values, moments, row, &encoding);
+      }
+    }
+  });
+  for (const absl::Status& status : statuses) BB_RETURN_IF_ERROR(status);
+  if (copy) CopyRows(weights, encoding.bytes.data());
+  return encoding;
+}
+
+absl::Status Encoder::EncodeRow(std::span<const float> weights,
+                                std::span<const float> importance,
+                                int64_t row,
+                                Encoding* encoding) const {
+  const Format& format = encoding->format;
+  const int64_t cols = encoding->cols;
+  const EncodingLayout layout(format, encoding->rows, cols);
+  uint8_t* const bytes = encoding->bytes.data();
+  uint8_t* const row_bytes = bytes + row * layout.code_row_bytes;
+  if (format.IsFloat()) return EncodeFloatRow(weights, format, row, row_bytes);
+
+  const auto part = [](auto values, int64_t begin, int64_t count) {
+    return values.empty() ? values : values.subspan(begin, count);
+  };
+  if (format.IsBlock()) {
+    const BlockTraits& traits = BlockTraitsOf(format.kind);
+    BlockFields fields;
+    for (int64_t begin = 0; begin < cols; begin += traits.block) {
+      const std::span<const float> block = weights.subspan(begin, traits.block);
+      EncodeBlock(block, UsableImportance(part(importance, begin, traits.block)), traits, &fields);
+      if (!std::isfinite(fields.d) || !std::isfinite(fields.dmin)) {
+        return ScaleOverflow(block, format, row, begin);
+      }
+      PackBlock(traits, fields, row_bytes + begin / traits.block * traits.bytes);
+    }
+    return absl::OkStatus();
+  }
+
+  std::vector<uint8_t> codes(cols);
   std::vector<uint8_t> zeros(layout.groups);
   const int64_t group_size = format.GroupSize(cols);
-  for (int64_t row = 0; row < weights.rows; ++row) {
-    weights.ReadRow(row, values);
-    BB_RETURN_IF_ERROR(CheckFinite(values, row));
-    uint8_t* const row_bytes = bytes + row * layout.code_row_bytes;
-    if (!format.IsInteger()) {
-      BB_RETURN_IF_ERROR(EncodeFloatRow(values, format, row, row_bytes));
-      continue;
-    }
-    for (int64_t group = 0; group < layout.groups; ++group) {
-      const int64_t begin = group * group_size;
-      const int64_t count = std::min(group_size, cols - begin);
-      const std::span<const float> group_values = std::span(values).subspan(begin, count);
-      float scale = 0.0f;
-      int zero = 0;
-      EncodeGroup(group_values, format, std::span(codes).subspan(begin, count), &scale, &zero);
-      if (!std::isfinite(scale)) return ScaleOverflow(group_values, format, row, begin);
-      const uint16_t stored = FloatToHalf(scale);
-      CHECK_EQ(HalfToFloat(stored), scale) << name() << " chose codes for a scale that is not f16";
-      CHECK(zero >= 0 && zero < 1 << format.bits) << name() << " chose zero point " << zero;
-      CHECK(format.zero_point || zero == SymmetricZero(format)) << zero;
-      Store16(stored, bytes + layout.scales_offset + 2 * (row * layout.groups + group));
-      zeros[group] = static_cast<uint8_t>(zero);
-    }
-    PackCodes(codes, format.bits, row_bytes);
-    if (format.zero_point) {
-      PackCodes(zeros, format.bits, bytes + layout.zeros_offset + row * layout.zero_row_bytes);
-    }
+  for (int64_t group = 0; group < layout.groups; ++group) {
+    const int64_t begin = group * group_size;
+    const int64_t count = std::min(group_size, cols - begin);
+    const std::span<const float> values = weights.subspan(begin, count);
+    float scale = 0.0f;
+    int zero = 0;
+    EncodeGroup(values,
+                UsableImportance(part(importance, begin, count)),
+                format,
+                std::span(codes).subspan(begin, count),
+                &scale,
+                &zero);
+    if (!std::isfinite(scale)) return ScaleOverflow(values, format, row, begin);
+    const uint16_t stored = FloatToHalf(scale);
+    CHECK_EQ(HalfToFloat(stored), scale) << name() << " chose codes for a scale that is not f16";
+    CHECK(zero >= 0 && zero < 1 << format.bits) << name() << " chose zero point " << zero;
+    CHECK(format.zero_point || zero == SymmetricZero(format)) << zero;
+    Store16(stored, bytes + layout.scales_offset + 2 * (row * layout.groups + group));
+    zeros[group] = static_cast<uint8_t>(zero);
   }
-  return encoding;
+  PackCodes(codes, format.bits, row_bytes);
+  if (format.zero_point) {
+    PackCodes(zeros, format.bits, bytes + layout.zeros_offset + row * layout.zero_row_bytes);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(absl::string_view name) {
   if (name == "rtn") return MakeRtnEncoder();
   if (name == "clip") return MakeClipEncoder();
+  if (name == "imatrix") return MakeImatrixEncoder();
   return absl::InvalidArgumentError(
-      absl::StrCat("unknown encoder \"", absl::CEscape(name), "\"; known: rtn clip"));
+      absl::StrCat("unknown encoder \"", absl::CEscape(name), "\"; known: rtn clip imatrix"));
 }
 
 }  // namespace bitbudget

@@ -5,8 +5,10 @@
 #include <memory>
 #include <span>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "runtime/tensor/block_codec.h"
 #include "runtime/tensor/encoding.h"
 #include "runtime/tensor/tensor_view.h"
 
@@ -17,25 +19,51 @@ namespace bitbudget {
 class Encoder {
  public:
   virtual ~Encoder() = default;
-  virtual absl::string_view name() const = 0;  // "rtn", "clip": what plans record
+  virtual absl::string_view name() const = 0;  // "rtn", "clip", "imatrix": what plans record
 
-  // Float formats are a plain conversion with every encoder. Errors, all kInvalidArgument and
-  // naming row and column: NaN or infinite weights; values beyond the largest f16 or bf16; a group
-  // whose scale would exceed the largest f16 (clamping it would silently destroy the group). Runs
-  // on the calling thread.
-  absl::StatusOr<Encoding> Encode(const TensorView& weights, const Format& format) const;
+  // Whether Encode needs moments; other encoders ignore them.
+  virtual bool needs_moments() const { return false; }
+
+  // The matrix in the format. `moments` holds the second moment E[x_j^2] of the input that meets
+  // column j on calibration text, in any unit; empty: not known. What is stored in the format
+  // already is copied, and float formats are a plain conversion, with every encoder and without
+  // moments. Rows are spread over `threads`; the result does not depend on how many.
+  //
+  // Errors, all kInvalidArgument and naming row and column: NaN or infinite weights; values beyond
+  // the largest f16 or bf16; a group whose scale would exceed the largest f16 (clamping it would
+  // silently destroy the group). Also rows that are not whole blocks, and moments that are missing,
+  // of another number than the columns, negative or not finite.
+  absl::StatusOr<Encoding> Encode(const TensorView& weights,
+                                  const Format& format,
+                                  std::span<const float> moments = {},
+                                  int threads = 1) const;
 
  protected:
-  // Chooses scale and codes for one non-empty group of finite weights; called for every group.
+  // Chooses scale and codes for one non-empty group of finite weights; called for every group of an
+  // integer format. `importance` weighs the squared errors, one per weight, or is empty: all alike.
   // `*scale` is rounded to f16 by this function already (so that codes fit the stored scale); it
   // may be negative, and it is infinite when the group needs more than f16 can hold, which Encode
   // turns into an error. codes are in [0, 2^bits), `*zero` is in [0, 2^bits) and is 2^(bits-1) for
   // symmetric formats.
   virtual void EncodeGroup(std::span<const float> weights,
+                           std::span<const float> importance,
                            const Format& format,
                            std::span<uint8_t> codes,
                            float* scale,
                            int* zero) const = 0;
+
+  // The same for one block of a block format, as PackBlock stores it: d and dmin are rounded to
+  // their stored type, or infinite.
+  virtual void EncodeBlock(std::span<const float> weights,
+                           std::span<const float> importance,
+                           const BlockTraits& traits,
+                           BlockFields* fields) const = 0;
+
+ private:
+  absl::Status EncodeRow(std::span<const float> weights,
+                         std::span<const float> importance,
+                         int64_t row,
+                         Encoding* encoding) const;
 };
 
 // Round to nearest: the scale spans the group's range (symmetric: absmax maps to 2^(bits-1) - 1;
@@ -49,7 +77,12 @@ std::unique_ptr<Encoder> MakeRtnEncoder();
 // Never worse than RTN on any group.
 std::unique_ptr<Encoder> MakeClipEncoder();
 
-// "rtn" or "clip"; kInvalidArgument names the unknown text and lists what there is.
+// The search of "clip" for the smallest error of outputs: squared weight errors count times the
+// moment of their column, which is what a row's output error is in the mean when inputs are
+// uncorrelated. A group whose moments are all 0 is encoded as by "clip".
+std::unique_ptr<Encoder> MakeImatrixEncoder();
+
+// "rtn", "clip" or "imatrix"; kInvalidArgument names the unknown text and lists what there is.
 absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(absl::string_view name);
 
 }  // namespace bitbudget

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "runtime/base/float16.h"
+#include "runtime/tensor/block_codec.h"
 
 namespace bitbudget {
 namespace {
@@ -52,6 +53,12 @@ GroupHeader ReadGroup(const Encoding& encoding,
 
 EncodingLayout::EncodingLayout(const Format& format, int64_t rows, int64_t cols)
     : groups(format.GroupsPerRow(cols)), total_bytes(SizeBytes(format, rows, cols)) {
+  if (!format.IsInteger()) {
+    code_row_bytes = rows == 0 ? 0 : total_bytes / rows;
+    scales_offset = zeros_offset = total_bytes;
+    zero_row_bytes = 0;
+    return;
+  }
   // An empty matrix may have any number of columns; only what has bytes has strides.
   const auto row_bytes = [&](int64_t codes) {
     if (total_bytes == 0) return int64_t{0};
@@ -83,6 +90,8 @@ void DecodeReferenceRow(const Encoding& encoding, int64_t row, std::span<float> 
       return;
     case FormatKind::kInteger:
       break;
+    default:
+      return DecodeBlocks(BlockTraitsOf(format.kind), codes, out);
   }
   const int64_t group_size = format.GroupSize(encoding.cols);
   for (int64_t group = 0; group < layout.groups; ++group) {

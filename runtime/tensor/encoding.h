@@ -12,14 +12,15 @@ namespace bitbudget {
 // Where the planes of an encoding lie, in bytes. Integer formats have three planes: codes (every
 // row padded to whole bytes; with 4 bits the even input is the low nibble), f16 scales
 // [rows, groups], and with zero_point the zero points (packed like codes, rows padded to whole
-// bytes). Float formats have one plane of plain values. Planes follow each other without padding,
-// so scales may be unaligned; all values are little-endian; padding bits are 0.
+// bytes). Float formats have one plane of plain values, block formats one plane of blocks. Planes
+// follow each other without padding, so scales may be unaligned; all values are little-endian;
+// padding bits are 0.
 struct EncodingLayout {
   EncodingLayout(const Format& format, int64_t rows, int64_t cols);
 
-  int64_t groups;          // per row
+  int64_t groups;          // scales per row
   int64_t code_row_bytes;  // stride of the code plane; 0 in an empty matrix
-  int64_t scales_offset;
+  int64_t scales_offset;   // integer formats
   int64_t zeros_offset;
   int64_t zero_row_bytes;  // stride of the zero-point plane, 0 if there is none
   int64_t total_bytes;     // == SizeBytes(format, rows, cols)

@@ -9,6 +9,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "runtime/tensor/block_format.h"
 
 namespace bitbudget {
 namespace {
@@ -35,6 +36,23 @@ constexpr Format kSupported[] = {
     Integer(4, 32, true),
     Integer(4, 64, true),
     Integer(4, 128, true),
+    BlockFormat(FormatKind::kQ4_0),
+    BlockFormat(FormatKind::kQ4_1),
+    BlockFormat(FormatKind::kQ5_0),
+    BlockFormat(FormatKind::kQ5_1),
+    BlockFormat(FormatKind::kQ8_0),
+    BlockFormat(FormatKind::kQ2_K),
+    BlockFormat(FormatKind::kQ3_K),
+    BlockFormat(FormatKind::kQ4_K),
+    BlockFormat(FormatKind::kQ5_K),
+    BlockFormat(FormatKind::kQ6_K),
+    BlockFormat(FormatKind::kIQ4_NL),
+    BlockFormat(FormatKind::kIQ4_XS),
+    BlockFormat(FormatKind::kTQ1_0),
+    BlockFormat(FormatKind::kTQ2_0),
+    BlockFormat(FormatKind::kQ1_0),
+    BlockFormat(FormatKind::kQ2_0),
+    BlockFormat(FormatKind::kMXFP4),
 };
 
 // Exact for every pair of int64_t: n * k * 32 has at most 131 bits only when no machine could hold
@@ -45,14 +63,18 @@ Wide BytesForBits(Wide bits) { return (bits + 7) / 8; }
 
 }  // namespace
 
+int64_t Format::BlockSize() const { return IsBlock() ? BlockTraitsOf(kind).block : 1; }
+
 int64_t Format::GroupSize(int64_t k) const {
-  if (!IsInteger()) return 0;
+  if (IsFloat()) return 0;
+  if (IsBlock()) return BlockTraitsOf(kind).group;
   return group == 0 ? k : group;
 }
 
 int64_t Format::GroupsPerRow(int64_t k) const {
-  if (!IsInteger() || k == 0) return 0;
-  return group == 0 ? 1 : k / group + (k % group != 0);
+  if (IsFloat() || k == 0) return 0;
+  const int64_t size = GroupSize(k);
+  return k / size + (k % size != 0);
 }
 
 std::string Format::Name() const {
@@ -63,9 +85,10 @@ std::string Format::Name() const {
       return "f16";
     case FormatKind::kBF16:
       return "bf16";
-    case FormatKind::kInteger:
+    default:
       break;
   }
+  if (IsBlock()) return BlockTraitsOf(kind).name;
   std::string name = absl::StrCat("int", bits, zero_point ? "z" : "");
   if (group != 0) absl::StrAppend(&name, "-g", group);
   return name;
@@ -93,8 +116,11 @@ absl::StatusOr<Format> ParseFormat(absl::string_view name) {
 int64_t SizeBits(const Format& format, int64_t n, int64_t k) {
   CHECK(IsSupported(format)) << "no size is defined for " << format.Name();
   CHECK(n >= 0 && k >= 0) << "[" << n << ", " << k << "]";
-  Wide row_bytes = BytesForBits(Wide{k} * format.bits);
-  const int64_t groups = format.GroupsPerRow(k);
+  CHECK(Fits(format, k)) << "rows of " << k << " inputs are not whole blocks of " << format.Name();
+  Wide row_bytes = format.IsBlock()
+                       ? Wide{k / format.BlockSize()} * BlockTraitsOf(format.kind).bytes
+                       : BytesForBits(Wide{k} * format.bits);
+  const int64_t groups = format.IsInteger() ? format.GroupsPerRow(k) : 0;
   row_bytes += Wide{groups} * 2;
   if (format.zero_point) row_bytes += BytesForBits(Wide{groups} * format.bits);
   constexpr int64_t kMaxBytes = std::numeric_limits<int64_t>::max() / 8;

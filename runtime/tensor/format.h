@@ -11,7 +11,30 @@
 
 namespace bitbudget {
 
-enum class FormatKind : uint8_t { kF32, kF16, kBF16, kInteger };
+// Float formats, the integer family of bitbudget, and one kind per block type of GGUF.
+enum class FormatKind : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kInteger,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,
+  kQ2_K,
+  kQ3_K,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kIQ4_NL,
+  kIQ4_XS,
+  kTQ1_0,
+  kTQ2_0,
+  kQ1_0,
+  kQ2_0,
+  kMXFP4,
+};
 
 // How the codes and scales of one weight matrix [n, k] are stored. A value with equality and order.
 //
@@ -19,24 +42,35 @@ enum class FormatKind : uint8_t { kF32, kF16, kBF16, kInteger };
 // row is short when `group` does not divide k; group 0 is one group per row). A group has one f16
 // scale s and unsigned codes u of `bits` bits; a weight is (u - z) * s, where the zero point z is
 // stored per group in `bits` bits (`zero_point`) or fixed at 2^(bits-1) (symmetric).
-// docs/formats.md has the byte layout.
+//
+// Block formats: every row is a sequence of blocks of a fixed number of inputs and bytes
+// (block_format.h), with the bytes that GGUF stores. Only rows of whole blocks can be stored.
+//
+// docs/formats.md has the byte layouts.
 struct Format {
   FormatKind kind = FormatKind::kF32;
-  int bits = 32;            // per weight, without scales and zero points
-  int group = 0;            // inputs per scale; 0: the whole row
-  bool zero_point = false;  // stored zero point (true) or symmetric (false)
+  int bits = 32;            // per weight, without scales, minimums and zero points
+  int group = 0;            // integer formats: inputs per scale; 0: the whole row
+  bool zero_point = false;  // integer formats: stored zero point (true) or symmetric (false)
 
+  bool IsFloat() const { return kind < FormatKind::kInteger; }
   bool IsInteger() const { return kind == FormatKind::kInteger; }
+  bool IsBlock() const { return kind > FormatKind::kInteger; }
 
-  // Inputs that share a scale in a row of k: the group, or k for one group per row. The last group
-  // of a row may hold fewer. 0 for float formats.
+  // Inputs that a row must hold a multiple of: those of a block, 1 for other formats.
+  int64_t BlockSize() const;
+
+  // Inputs that share a scale in a row of k: of an integer format the group, or k for one group per
+  // row (the last group of a row may hold fewer); of a block format the group of its type. 0 for
+  // float formats.
   int64_t GroupSize(int64_t k) const;
 
-  // Scales per row of k inputs: ceil(k / GroupSize(k)), so 1 for one group per row; 0 for float
+  // Scales per row of k inputs, ceil(k / GroupSize(k)), so 1 for one group per row. 0 for float
   // formats and for k == 0.
   int64_t GroupsPerRow(int64_t k) const;
 
-  // "f32", "int8", "int8z", "int4-g64", "int4z-g32", ...; ParseFormat reads every name back.
+  // "f32", "int8", "int8z", "int4-g64", "int4z-g32", "q4_k", ...; ParseFormat reads every name
+  // back.
   std::string Name() const;
 
   friend auto operator<=>(const Format&, const Format&) = default;
@@ -47,7 +81,8 @@ inline constexpr Format kFormatF16{FormatKind::kF16, 16, 0, false};
 inline constexpr Format kFormatBF16{FormatKind::kBF16, 16, 0, false};
 
 // Every format this build can encode, decode and run, in a fixed order: float formats, then int8,
-// then int4; symmetric before zero point, per row before growing groups.
+// then int4 (symmetric before zero point, per row before growing groups), then block formats in the
+// order of FormatKind.
 std::span<const Format> SupportedFormats();
 bool IsSupported(const Format& format);
 
@@ -55,10 +90,13 @@ bool IsSupported(const Format& format);
 // lists what is supported.
 absl::StatusOr<Format> ParseFormat(absl::string_view name);
 
+// Whether rows of k inputs can be stored: whole blocks. True for all but block formats.
+inline bool Fits(const Format& format, int64_t k) { return k % format.BlockSize() == 0; }
+
 // The exact size of a [n, k] matrix in this format, in bits: codes, scales, zero points and padding
 // of rows to whole bytes. Always a multiple of 8. The only source of sizes in bitbudget: it equals
 // what an encoder produces and what a plan promises. Intermediate values never overflow. REQUIRES:
-// a supported format, n >= 0, k >= 0, and a result below 2^63 bits (one exbibyte).
+// a supported format, n >= 0, k >= 0, Fits(format, k), and a result below 2^63 bits (one exbibyte).
 int64_t SizeBits(const Format& format, int64_t n, int64_t k);
 inline int64_t SizeBytes(const Format& format, int64_t n, int64_t k) {
   return SizeBits(format, n, k) / 8;

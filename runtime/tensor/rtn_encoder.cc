@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "runtime/tensor/block_rtn.h"
 #include "runtime/tensor/encoder.h"
 #include "runtime/tensor/integer_grid.h"
 
@@ -12,6 +13,7 @@ class RtnEncoder final : public Encoder {
 
  protected:
   void EncodeGroup(std::span<const float> weights,
+                   std::span<const float> /*importance*/,
                    const Format& format,
                    std::span<uint8_t> codes,
                    float* scale,
@@ -20,6 +22,13 @@ class RtnEncoder final : public Encoder {
     *scale = grid.scale;
     *zero = grid.zero;
     if (std::isfinite(grid.scale)) RoundToGrid(weights, grid, format, codes);
+  }
+
+  void EncodeBlock(std::span<const float> weights,
+                   std::span<const float> /*importance*/,
+                   const BlockTraits& traits,
+                   BlockFields* fields) const override {
+    RoundBlock(weights, traits, fields);
   }
 };
 

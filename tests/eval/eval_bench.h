@@ -81,7 +81,7 @@ inline EvalBench TinyBench(bool tied) {
   TinyModelOptions options;
   options.layers = 3;
   options.tied = tied;
-  options.dtype = DType::kBF16;
+  options.dtype = kFormatBF16;
   options.seed = tied ? 5 : 6;
   const TinyModel tiny(options);
   return EvalBench(tiny.path(), 20, 16);

@@ -159,9 +159,9 @@ TEST(PackWeights, ViewsOfEveryTypeArePackedExactly) {
     const Encoding encoding = Encode(weights, n, k, format);
     std::vector<float> decoded(n * k);
     DecodeReference(encoding, decoded);
-    const DType dtype = format == kFormatF32   ? DType::kF32
-                        : format == kFormatF16 ? DType::kF16
-                                               : DType::kBF16;
+    const Format dtype = format == kFormatF32   ? kFormatF32
+                         : format == kFormatF16 ? kFormatF16
+                                                : kFormatBF16;
     const TensorView view = {
         dtype, reinterpret_cast<const std::byte*>(encoding.bytes.data()), n, k};
     ExpectF32Panels(PackWeightsF32(view), decoded);

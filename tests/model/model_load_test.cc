@@ -48,7 +48,7 @@ std::string Describe(const TinyModelOptions& o) {
                       " mlp_bias ",
                       o.mlp_bias,
                       " dtype ",
-                      DTypeName(o.dtype),
+                      o.dtype.Name(),
                       " shards ",
                       o.shards);
 }
@@ -56,7 +56,7 @@ std::string Describe(const TinyModelOptions& o) {
 TEST(ModelLoad, EveryVariantLoadsWithExactCountsAndBytes) {
   for (int variant = 0; variant < 3 * 64; ++variant) {
     TinyModelOptions o;
-    o.dtype = std::vector{DType::kF32, DType::kF16, DType::kBF16}[variant / 64];
+    o.dtype = std::vector{kFormatF32, kFormatF16, kFormatBF16}[variant / 64];
     o.architecture = (variant & 1) != 0 ? Architecture::kMistral : Architecture::kLlama;
     o.tied = (variant & 2) != 0;
     o.attention_bias = (variant & 4) != 0;
@@ -78,7 +78,7 @@ TEST(ModelLoad, EveryVariantLoadsWithExactCountsAndBytes) {
     int64_t bytes = 0;
     int64_t vector_parameters = 0;
     for (const TestTensor& tensor : checkpoint.tensors) {
-      const int64_t size = static_cast<int64_t>(tensor.bytes.size()) / DTypeBytes(o.dtype);
+      const int64_t size = static_cast<int64_t>(tensor.bytes.size()) / (o.dtype.bits / 8);
       parameters += size;
       bytes += static_cast<int64_t>(tensor.bytes.size());
       if (tensor.shape.size() == 1) vector_parameters += size;
@@ -86,7 +86,7 @@ TEST(ModelLoad, EveryVariantLoadsWithExactCountsAndBytes) {
     EXPECT_EQ(model->parameter_count(), parameters);
     EXPECT_EQ(model->stored_bytes(), bytes);
     EXPECT_EQ(model->fixed_parameters(), vector_parameters);
-    EXPECT_EQ(model->fixed_bytes(), vector_parameters * DTypeBytes(o.dtype));
+    EXPECT_EQ(model->fixed_bytes(), vector_parameters * (o.dtype.bits / 8));
 
     ASSERT_EQ(model->components().size(), static_cast<size_t>(o.tied ? 15 : 16));
     EXPECT_EQ(model->head(), o.tied ? 0 : 15);
@@ -95,7 +95,7 @@ TEST(ModelLoad, EveryVariantLoadsWithExactCountsAndBytes) {
       const TestTensor& tensor = checkpoint.tensors[i];
       ASSERT_EQ(component.name + ".weight", tensor.name);
       const TensorView& view = model->Weight(static_cast<ComponentId>(i++));
-      EXPECT_EQ(view.dtype, o.dtype);
+      EXPECT_EQ(view.format, o.dtype);
       EXPECT_EQ(view.rows, component.rows);
       EXPECT_EQ(view.cols, component.cols);
       EXPECT_EQ(std::string(reinterpret_cast<const char*>(view.data), view.bytes()), tensor.bytes);
@@ -107,7 +107,7 @@ TEST(ModelLoad, VectorsGoWhereTheirNamesSay) {
   TinyModelOptions options;
   options.attention_bias = true;
   options.mlp_bias = true;
-  options.dtype = DType::kBF16;
+  options.dtype = kFormatBF16;
   const TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
   TempDir dir;
   WriteCheckpoint(checkpoint, dir.path());
@@ -116,7 +116,7 @@ TEST(ModelLoad, VectorsGoWhereTheirNamesSay) {
   const auto expect = [&](const std::vector<float>& got, const std::string& name) {
     SCOPED_TRACE(name);
     TestCheckpoint copy = checkpoint;
-    EXPECT_EQ(TensorBytes(got, DType::kBF16), copy.Tensor(name).bytes);
+    EXPECT_EQ(TensorBytes(got, kFormatBF16), copy.Tensor(name).bytes);
     EXPECT_FALSE(got.empty());
   };
   for (int b = 0; b < 2; ++b) {
@@ -153,7 +153,7 @@ TEST(ModelLoad, AcceptsWhatOldExportersAdd) {
   checkpoint.tensors.push_back({"model.layers.0.self_attn.rotary_emb.inv_freq",
                                 "F32",
                                 {2},
-                                TensorBytes({1.0f, 0.01f}, DType::kF32)});
+                                TensorBytes({1.0f, 0.01f}, kFormatF32)});
   TestTensor head = checkpoint.Tensor("model.embed_tokens.weight");
   head.name = "lm_head.weight";  // bitwise the embedding
   checkpoint.tensors.push_back(head);
@@ -171,12 +171,12 @@ TEST(ModelLoad, DTypesMayDifferBetweenTensors) {
   TestCheckpoint checkpoint = MakeTinyCheckpoint({});
   TestTensor& up = checkpoint.Tensor("model.layers.1.mlp.up_proj.weight");
   up.dtype = "BF16";
-  up.bytes = TensorBytes(std::vector<float>(48 * 32, 0.25f), DType::kBF16);
+  up.bytes = TensorBytes(std::vector<float>(48 * 32, 0.25f), kFormatBF16);
   TempDir dir;
   WriteCheckpoint(checkpoint, dir.path());
   const std::unique_ptr<Model> model = MustLoad(dir.path());
   ASSERT_NE(model, nullptr);
-  EXPECT_EQ(model->Weight(13).dtype, DType::kBF16);
+  EXPECT_EQ(model->Weight(13).format, kFormatBF16);
   EXPECT_EQ(ReadAll(model->Weight(13)), std::vector<float>(48 * 32, 0.25f));
 }
 

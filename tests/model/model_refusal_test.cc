@@ -109,7 +109,7 @@ TEST(ModelRefusal, UnknownTensorsWouldChangeResults) {
                            "rotary_emb.inv_freq.weight",
                            "a\\nb"}) {
     TestCheckpoint checkpoint = MakeTinyCheckpoint({});
-    checkpoint.tensors.push_back({name, "F32", {1}, TensorBytes({0}, DType::kF32)});
+    checkpoint.tensors.push_back({name, "F32", {1}, TensorBytes({0}, kFormatF32)});
     ExpectLoadFails(checkpoint,
                     kInvalid,
                     {absl::StrCat("/model.safetensors: tensor \"",
@@ -134,13 +134,13 @@ TEST(ModelRefusal, AHeadBesideATiedEmbeddingMustBeTheEmbedding) {
                    "config.json has tie_word_embeddings true"});
 
   checkpoint.tensors.back() = {"lm_head.weight", "BF16", {64, 32}, std::string(64 * 32 * 2, '\0')};
-  ExpectLoadFails(checkpoint, kInvalid, {"differs from the embedding in dtype BF16"});
+  ExpectLoadFails(checkpoint, kInvalid, {"differs from the embedding in format bf16"});
   checkpoint.tensors.back() = {"lm_head.weight", "F32", {1, 32}, std::string(128, '\0')};
   ExpectLoadFails(checkpoint, kInvalid, {"differs from the embedding in shape [1,32]"});
 }
 
 TEST(ModelRefusal, NanAndInfAreFoundWhereverTheyStand) {
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const Format dtype : {kFormatF32, kFormatF16, kFormatBF16}) {
     TinyModelOptions options;
     options.dtype = dtype;
     options.attention_bias = true;
@@ -174,18 +174,18 @@ TEST(ModelRefusal, NanAndInfAreFoundWhereverTheyStand) {
 }
 
 TEST(ModelRefusal, TheLargestFiniteValuesAreFine) {
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const Format dtype : {kFormatF32, kFormatF16, kFormatBF16}) {
     TinyModelOptions options;
     options.dtype = dtype;
     TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
-    const float largest = dtype == DType::kF32   ? std::numeric_limits<float>::max()
-                          : dtype == DType::kF16 ? 65504.0f
-                                                 : 0x1.fep127f;
+    const float largest = dtype == kFormatF32   ? std::numeric_limits<float>::max()
+                          : dtype == kFormatF16 ? 65504.0f
+                                                : 0x1.fep127f;
     const std::string bytes = TensorBytes({largest, -largest}, dtype);
     checkpoint.Tensor("lm_head.weight").bytes.replace(0, bytes.size(), bytes);
     TempDir dir;
     WriteCheckpoint(checkpoint, dir.path());
-    EXPECT_TRUE(Model::Load(dir.path(), 2).ok()) << DTypeName(dtype);
+    EXPECT_TRUE(Model::Load(dir.path(), 2).ok()) << dtype.Name();
   }
 }
 
@@ -197,7 +197,7 @@ TEST(ModelRefusal, ATensorOfManyPiecesReportsItsFirstBadValue) {
   options.ffn = 8;
   TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
   std::string& bytes = checkpoint.Tensor("lm_head.weight").bytes;
-  const std::string nan = TensorBytes({std::nanf("")}, DType::kF32);
+  const std::string nan = TensorBytes({std::nanf("")}, kFormatF32);
   for (const int64_t row : {4999, 4321, 2500}) bytes.replace((row * 512 + 17) * 4, 4, nan);
   ExpectLoadFails(checkpoint, kInvalid, {"\"lm_head.weight\": [2500, 17] is NaN"});
 }

@@ -54,10 +54,10 @@ std::string TwoTensors(const std::string& offsets_a, const std::string& offsets_
 
 std::string SmallFile() {
   return SafetensorsFile({
-      {"matrix", "F32", {2, 3}, TensorBytes({1, 2, 3, 4, 5, 6}, DType::kF32)},
-      {"vector", "BF16", {3}, TensorBytes({1, -2, 0.5}, DType::kBF16)},
-      {"cube", "F16", {2, 1, 2}, TensorBytes({1, 2, 3, -4}, DType::kF16)},
-      {"scalar", "F32", {}, TensorBytes({7}, DType::kF32)},
+      {"matrix", "F32", {2, 3}, TensorBytes({1, 2, 3, 4, 5, 6}, kFormatF32)},
+      {"vector", "BF16", {3}, TensorBytes({1, -2, 0.5}, kFormatBF16)},
+      {"cube", "F16", {2, 1, 2}, TensorBytes({1, 2, 3, -4}, kFormatF16)},
+      {"scalar", "F32", {}, TensorBytes({7}, kFormatF32)},
       {"nothing", "F32", {0, 5}, ""},
   });
 }
@@ -72,7 +72,7 @@ TEST(ParseSafetensors, ReadsShapesTypesAndValues) {
   const ArchiveTensor& matrix = tensors->at("matrix");
   EXPECT_EQ(matrix.file, kPath);
   EXPECT_EQ(matrix.shape, (std::vector<int64_t>{2, 3}));
-  EXPECT_EQ(matrix.view.dtype, DType::kF32);
+  EXPECT_EQ(matrix.view.format, kFormatF32);
   EXPECT_EQ(matrix.view.rows, 2);
   EXPECT_EQ(matrix.view.cols, 3);
   std::vector<float> row(3);

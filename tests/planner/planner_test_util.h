@@ -24,7 +24,7 @@ inline TinyModelOptions SmallModelOptions(uint64_t seed = 1) {
   TinyModelOptions options;
   options.hidden = 64;
   options.ffn = 96;
-  options.dtype = DType::kBF16;
+  options.dtype = kFormatBF16;
   options.seed = seed;
   return options;
 }

@@ -13,7 +13,7 @@ namespace {
 void SetFormat(plans::Component* c, const std::string& format) {
   c->set_format(format);
   const Format parsed = *ParseFormat(format);
-  c->set_encoder(parsed.IsInteger() ? "clip" : "");
+  c->set_encoder(!parsed.IsFloat() ? "clip" : "");
   c->set_size_bytes(SizeBytes(parsed, c->rows(), c->cols()));
 }
 

@@ -97,7 +97,7 @@ TEST(ZdTest, DoesNotDependOnThreads) {
 TEST(ZdTest, ScoresBlocksPooledAndComponentsByThemselves) {
   TinyModelOptions options;
   options.layers = 3;
-  options.dtype = DType::kBF16;
+  options.dtype = kFormatBF16;
   const TinyModel tiny(options);
   const auto model = Model::Load(tiny.path(), 2);
   ASSERT_TRUE(model.ok()) << model.status();

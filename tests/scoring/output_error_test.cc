@@ -37,7 +37,7 @@ struct Bench {
     TinyModelOptions options;
     options.tied = tied;
     options.vocab = kVocab;
-    options.dtype = DType::kBF16;
+    options.dtype = kFormatBF16;
     options.weight_scale = scale;
     const TinyModel tiny(options);
     auto loaded = Model::Load(tiny.path(), 1);

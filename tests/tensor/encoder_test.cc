@@ -90,8 +90,8 @@ TEST(EncoderTest, WritesExactlyTheBytesThatSizeBitsPromises) {
 TEST(EncoderTest, EmptyViewsWithoutDataEncode) {
   for (const auto& encoder : AllEncoders()) {
     for (const Format& format : SupportedFormats()) {
-      EXPECT_TRUE(encoder->Encode({DType::kF16, nullptr, 4, 0}, format).ok());
-      EXPECT_TRUE(encoder->Encode({DType::kF16, nullptr, 0, int64_t{1} << 60}, format).ok());
+      EXPECT_TRUE(encoder->Encode({kFormatF16, nullptr, 4, 0}, format).ok());
+      EXPECT_TRUE(encoder->Encode({kFormatF16, nullptr, 0, int64_t{1} << 60}, format).ok());
     }
   }
 }
@@ -156,10 +156,10 @@ TEST(RtnEncoderTest, SymmetricCodesNeverUseTheLastNegativeStep) {
 
 TEST(EncoderTest, FloatFormatsKeepEveryValueOfTheirType) {
   for (const auto& encoder : AllEncoders()) {
-    for (const DType dtype : {DType::kF16, DType::kBF16}) {
+    for (const Format dtype : {kFormatF16, kFormatBF16}) {
       std::vector<uint16_t> values;
       for (int bits = 0; bits < 1 << 16; ++bits) {
-        const uint16_t infinity = dtype == DType::kF16 ? 0x7c00 : 0x7f80;
+        const uint16_t infinity = dtype == kFormatF16 ? 0x7c00 : 0x7f80;
         if ((bits & infinity) != infinity) values.push_back(static_cast<uint16_t>(bits));
       }
       const TensorView view{dtype,
@@ -172,7 +172,7 @@ TEST(EncoderTest, FloatFormatsKeepEveryValueOfTheirType) {
       const std::vector<float> decoded = Decode(wide);
       for (size_t i = 0; i < values.size(); ++i) {
         const float expected =
-            dtype == DType::kF16 ? HalfToFloat(values[i]) : BFloat16ToFloat(values[i]);
+            dtype == kFormatF16 ? HalfToFloat(values[i]) : BFloat16ToFloat(values[i]);
         EXPECT_EQ(std::bit_cast<uint32_t>(decoded[i]), std::bit_cast<uint32_t>(expected));
       }
     }
@@ -182,16 +182,16 @@ TEST(EncoderTest, FloatFormatsKeepEveryValueOfTheirType) {
 TEST(EncoderTest, SourceTypeAndAlignmentDoNotMatter) {
   constexpr int64_t kRows = 3;
   constexpr int64_t kWidth = 77;
-  for (const DType dtype : {DType::kF32, DType::kF16, DType::kBF16}) {
+  for (const Format dtype : {kFormatF32, kFormatF16, kFormatBF16}) {
     std::vector<float> wide = GaussianValues(kRows * kWidth, 0.02, 9);
-    std::vector<std::byte> bytes(1 + wide.size() * DTypeBytes(dtype));
+    std::vector<std::byte> bytes(1 + wide.size() * dtype.bits / 8);
     for (size_t i = 0; i < wide.size(); ++i) {
-      std::byte* out = bytes.data() + 1 + i * DTypeBytes(dtype);
-      if (dtype == DType::kF32) {
+      std::byte* out = bytes.data() + 1 + i * dtype.bits / 8;
+      if (dtype == kFormatF32) {
         std::memcpy(out, &wide[i], 4);
         continue;
       }
-      const bool half = dtype == DType::kF16;
+      const bool half = dtype == kFormatF16;
       const uint16_t narrow = half ? FloatToHalf(wide[i]) : FloatToBFloat16(wide[i]);
       std::memcpy(out, &narrow, 2);
       wide[i] = half ? HalfToFloat(narrow) : BFloat16ToFloat(narrow);
@@ -201,7 +201,7 @@ TEST(EncoderTest, SourceTypeAndAlignmentDoNotMatter) {
         const Encoding direct =
             MustEncode(*encoder, {dtype, bytes.data() + 1, kRows, kWidth}, format);
         EXPECT_EQ(direct.bytes, MustEncode(*encoder, ViewOf(wide, kRows, kWidth), format).bytes)
-            << DTypeName(dtype) << " " << format.Name();
+            << dtype.Name() << " " << format.Name();
       }
     }
   }

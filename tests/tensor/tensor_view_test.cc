@@ -14,13 +14,13 @@ namespace {
 
 // `values` in `dtype`, starting `offset` bytes after an aligned address.
 std::vector<std::byte> Bytes(const std::vector<float>& values, DType dtype, size_t offset) {
-  const size_t width = static_cast<size_t>(DTypeBytes(dtype));
+  const size_t width = static_cast<size_t>(dtype.bits / 8);
   std::vector<std::byte> bytes(offset + values.size() * width);
   for (size_t i = 0; i < values.size(); ++i) {
     std::byte* out = bytes.data() + offset + i * width;
     const uint16_t narrow =
-        dtype == DType::kF16 ? FloatToHalf(values[i]) : FloatToBFloat16(values[i]);
-    if (dtype == DType::kF32) {
+        dtype == kFormatF16 ? FloatToHalf(values[i]) : FloatToBFloat16(values[i]);
+    if (dtype == kFormatF32) {
       std::memcpy(out, &values[i], width);
     } else {
       std::memcpy(out, &narrow, width);
@@ -29,32 +29,32 @@ std::vector<std::byte> Bytes(const std::vector<float>& values, DType dtype, size
   return bytes;
 }
 
-constexpr DType kDTypes[] = {DType::kF32, DType::kF16, DType::kBF16};
+constexpr DType kDTypes[] = {kFormatF32, kFormatF16, kFormatBF16};
 
 TEST(TensorViewTest, DTypesHaveTheirNamesSizesAndFormats) {
-  EXPECT_STREQ(DTypeName(DType::kF32), "F32");
-  EXPECT_STREQ(DTypeName(DType::kF16), "F16");
-  EXPECT_STREQ(DTypeName(DType::kBF16), "BF16");
-  for (const DType dtype : kDTypes) {
-    EXPECT_EQ(DTypeBytes(dtype) * 8, DTypeFormat(dtype).bits);
-    EXPECT_EQ(SizeBytes(DTypeFormat(dtype), 3, 5), 15 * DTypeBytes(dtype));
+  EXPECT_STREQ(DTypeName(kFormatF32), "F32");
+  EXPECT_STREQ(DTypeName(kFormatF16), "F16");
+  EXPECT_STREQ(DTypeName(kFormatBF16), "BF16");
+  for (const Format dtype : kDTypes) {
+    EXPECT_EQ(dtype.bits / 8 * 8, DTypeFormat(dtype).bits);
+    EXPECT_EQ(SizeBytes(DTypeFormat(dtype), 3, 5), 15 * dtype.bits / 8);
   }
-  EXPECT_EQ(DTypeFormat(DType::kF16), kFormatF16);
-  EXPECT_EQ(DTypeFormat(DType::kBF16), kFormatBF16);
+  EXPECT_EQ(DTypeFormat(kFormatF16), kFormatF16);
+  EXPECT_EQ(DTypeFormat(kFormatBF16), kFormatBF16);
 }
 
 TEST(TensorViewTest, ReadsEveryRowOfAnyTypeAtAnyAddress) {
   const std::vector<float> values = {1.0f, -2.5f, 0.0f, 384.0f, -0.0f, 0.15625f};  // fit all types
-  for (const DType dtype : kDTypes) {
+  for (const Format dtype : kDTypes) {
     for (size_t offset = 0; offset < 4; ++offset) {
       const std::vector<std::byte> bytes = Bytes(values, dtype, offset);
       const TensorView view{dtype, bytes.data() + offset, 2, 3};
       EXPECT_EQ(view.size(), 6);
-      EXPECT_EQ(view.bytes(), 6 * DTypeBytes(dtype));
+      EXPECT_EQ(view.bytes(), 6 * dtype.bits / 8);
       std::vector<float> row(3);
       for (int64_t r = 0; r < 2; ++r) {
         view.ReadRow(r, row);
-        EXPECT_EQ(std::memcmp(row.data(), values.data() + 3 * r, 12), 0) << DTypeName(dtype);
+        EXPECT_EQ(std::memcmp(row.data(), values.data() + 3 * r, 12), 0) << dtype.Name();
       }
     }
   }
@@ -64,7 +64,7 @@ TEST(TensorViewTest, FindsTheFirstNanOrInfinityAnywhere) {
   const float bad[] = {std::numeric_limits<float>::infinity(),
                        -std::numeric_limits<float>::infinity(),
                        std::numeric_limits<float>::quiet_NaN()};
-  for (const DType dtype : kDTypes) {
+  for (const Format dtype : kDTypes) {
     std::vector<float> values(3000, 1.5f);
     values[5] = 65504.0f;  // the largest f16 is finite
     const std::vector<std::byte> good = Bytes(values, dtype, 1);
@@ -77,7 +77,7 @@ TEST(TensorViewTest, FindsTheFirstNanOrInfinityAnywhere) {
         broken[2999] = value;
         const std::vector<std::byte> bytes = Bytes(broken, dtype, 1);
         EXPECT_EQ((TensorView{dtype, bytes.data() + 1, 3, 1000}.FirstNonFinite()), index)
-            << DTypeName(dtype) << " " << value;
+            << dtype.Name() << " " << value;
       }
     }
   }
@@ -91,7 +91,7 @@ TEST(TensorViewTest, LargestFiniteFloatsAreFinite) {
 }
 
 TEST(TensorViewTest, EmptyViewsAreHarmless) {
-  for (const DType dtype : kDTypes) {
+  for (const Format dtype : kDTypes) {
     const TensorView no_columns{dtype, nullptr, 4, 0};
     EXPECT_EQ(no_columns.FirstNonFinite(), -1);
     no_columns.ReadRow(3, {});

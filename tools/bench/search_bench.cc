@@ -65,7 +65,7 @@ absl::Status RunSearchBench(const BenchOptions& options, const BenchSink& sink) 
   const int64_t probes = evaluator.probe_count();
   BB_ASSIGN_OR_RETURN(const Format incumbent_format, ParseFormat(kIncumbent));
   BB_ASSIGN_OR_RETURN(const Format changed, ParseFormat(kChanged));
-  const Assignment incumbent = UniformAssignment(incumbent_format, *model);
+  BB_ASSIGN_OR_RETURN(const Assignment incumbent, UniformAssignment(incumbent_format, *model));
   BB_RETURN_IF_ERROR(evaluator.SetIncumbent(incumbent));
 
   std::vector<ComponentFormat> candidates;
