@@ -3,7 +3,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "runtime/kernels/layout.h"
 #include "runtime/kernels/table.h"
@@ -67,7 +66,8 @@ int64_t KeyValuePanels::ValueOffset(int64_t kv_head, int64_t dim_block) const {
   return (kv_head * dim_blocks + dim_block) * ValueStride();
 }
 
-void Attention(const float* q,
+void Attention(const AttentionParameters& parameters,
+               const float* q,
                int64_t ldq,
                const KeyValuePanels& kv,
                int64_t heads,
@@ -81,11 +81,12 @@ void Attention(const float* q,
   CHECK_LE(rows, kv.size());
   CHECK_GE(ldq, heads * dim);
   CHECK_GE(ldo, heads * dim);
+  CHECK_GE(parameters.window, 0);
   const int64_t group = heads / kv.kv_heads();
   const int64_t padded_keys = RoundUp(kv.size(), kPanelWidth);
   const int64_t dim_panels = RoundUp(dim, kPanelWidth) / kPanelWidth;
   const int64_t tile_width = dim_panels * kPanelWidth;
-  const float scale = static_cast<float>(1 / std::sqrt(static_cast<double>(dim)));
+  const int64_t window = parameters.window == 0 ? kv.size() : parameters.window;
   workspace->gathered.Resize(kTileRows * dim);
   workspace->queries.Resize(dim * kTileRows);
   workspace->scores.Resize(kTileRows * padded_keys);
@@ -103,16 +104,20 @@ void Attention(const float* q,
       const int count = static_cast<int>(std::min<int64_t>(kTileRows, queries - first));
       const auto position = [&](int r) { return (first + r) / group; };
       const auto head = [&](int r) { return kv_head * group + (first + r) % group; };
-      const auto visible = [&](int r) { return kv.size() - rows + position(r) + 1; };
+      // Row r sees the keys [begin(r), end(r)); both ends never fall from row to row.
+      const auto end = [&](int r) { return kv.size() - rows + position(r) + 1; };
+      const auto begin = [&](int r) { return std::max<int64_t>(0, end(r) - window); };
 
       for (int r = 0; r < count; ++r) {
         std::copy_n(
             q + position(r) * ldq + head(r) * dim, dim, workspace->gathered.data() + r * dim);
       }
       kernels.pack_f32(workspace->gathered.data(), dim, count, dim, dim, workspace->queries.data());
-      const int64_t keys = visible(count - 1);
+      // Scores and weights of whole key panels, from the first one that a row sees.
+      const int64_t first_key = begin(0) / kPanelWidth * kPanelWidth;
+      const int64_t keys = end(count - 1) - first_key;
       kernels.tile_f32(workspace->queries.data(),
-                       kv.KeyPanel(kv_head, 0),
+                       kv.KeyPanel(kv_head, first_key / kPanelWidth),
                        dim * kPanelWidth,
                        dim,
                        count,
@@ -120,27 +125,35 @@ void Attention(const float* q,
                        /*accumulate=*/false,
                        scores,
                        padded_keys);
-      for (int r = 0; r < count; ++r) kernels.softmax(scores + r * padded_keys, scale, visible(r));
+      for (int r = 0; r < count; ++r) {
+        float* row = scores + r * padded_keys + begin(r) - first_key;
+        const int64_t visible = end(r) - begin(r);
+        if (parameters.soft_cap > 0) {
+          kernels.soft_cap(row, parameters.scale, parameters.soft_cap, visible);
+        }
+        kernels.softmax(row, parameters.soft_cap > 0 ? 1 : parameters.scale, visible);
+      }
       kernels.pack_f32(scores, padded_keys, count, keys, keys, weights);
 
-      // All rows see the keys of the first row; later keys go only to the rows that see them. Zero
-      // weights would not do: 0 * infinity in a value that a row must not see is NaN.
-      const int64_t stride = kv.ValueStride();
-      const float* values = kv.ValuePanel(kv_head, 0);
-      const int64_t common = visible(0);
-      kernels.tile_f32(weights, values, stride, common, count, dim_panels, false, tile, tile_width);
-      for (int64_t key = common; key < keys; ++key) {
-        int r = 0;
-        while (visible(r) <= key) ++r;
-        kernels.tile_f32(weights + key * kTileRows + r,
-                         values + key * kPanelWidth,
-                         stride,
-                         1,
-                         count - r,
+      // Runs of keys that the same rows see, in increasing order. Zero weights for the other rows
+      // would not do: 0 * infinity in a value that a row must not see is NaN.
+      std::fill_n(tile, count * tile_width, 0.0f);
+      int low = 0;  // the rows that see `key` are [low, high)
+      int high = 0;
+      for (int64_t key = begin(0); key < first_key + keys;) {
+        while (end(low) <= key) ++low;
+        while (high < count && begin(high) <= key) ++high;
+        const int64_t next = high < count ? std::min(end(low), begin(high)) : end(low);
+        kernels.tile_f32(weights + (key - first_key) * kTileRows + low,
+                         kv.ValuePanel(kv_head, 0) + key * kPanelWidth,
+                         kv.ValueStride(),
+                         next - key,
+                         high - low,
                          dim_panels,
                          /*accumulate=*/true,
-                         tile + r * tile_width,
+                         tile + low * tile_width,
                          tile_width);
+        key = next;
       }
       for (int r = 0; r < count; ++r) {
         std::copy_n(tile + r * tile_width, dim, out + position(r) * ldo + head(r) * dim);

@@ -55,11 +55,18 @@ struct AttentionWorkspace {
   AlignedBuffer<float> tile;      // [6][head_dim padded to 16]
 };
 
+struct AttentionParameters {
+  float scale = 1;     // scores are q.k * scale
+  float soft_cap = 0;  // scaled scores become cap * tanh(score / cap); 0: they stay
+  int64_t window = 0;  // keys that a position sees, the last of them its own; 0: all up to it
+};
+
 // Causal grouped-query attention for `rows` query positions that are the last ones in `kv` (the
-// query of row r sees keys [0, kv.size() - rows + r]). q and out are [rows][heads * head_dim] with
-// row strides ldq, ldo; scores are scaled by 1/sqrt(head_dim). A row's result is bitwise the same
-// whether its position is computed alone or in any chunk.
-void Attention(const float* q,
+// query of row r sees keys up to kv.size() - rows + r, or the last `window` of them). q and out are
+// [rows][heads * head_dim] with row strides ldq, ldo. A row's result is bitwise the same whether
+// its position is computed alone or in any chunk, and does not depend on keys that it does not see.
+void Attention(const AttentionParameters& parameters,
+               const float* q,
                int64_t ldq,
                const KeyValuePanels& kv,
                int64_t heads,

@@ -124,6 +124,13 @@ struct KernelTable {
   // out[i] = gate[i] * sigmoid(gate[i]) * up[i]; may run in place.
   void (*silu_mul)(const float* gate, const float* up, int64_t n, float* out);
 
+  // The same with the tanh form of GELU: out[i] = gate[i] * sigmoid(2 u) * up[i] with u = sqrt(2 /
+  // pi) (gate[i] + 0.044715 gate[i]^3), which is gate/2 (1 + tanh(u)) * up. May run in place.
+  void (*gelu_tanh_mul)(const float* gate, const float* up, int64_t n, float* out);
+
+  // x[i] = cap * tanh(x[i] * (scale / cap)), in place; off by at most 12 * 2^-24 relative.
+  void (*soft_cap)(float* x, float scale, float cap, int64_t n);
+
   // x[i] = exp(scale * x[i] - max) / sum over i < n, in place; the sum in float over the 8 lanes.
   // Terms below 2^-126 of the largest become exact zeros.
   void (*softmax)(float* x, float scale, int64_t n);

@@ -47,6 +47,32 @@ BITBUDGET_INLINE F8 Exp(F8 x) {
 
 BITBUDGET_INLINE F8 Abs(F8 x) { return FromBits(AndI(Bits(x), SetI(0x7fffffff))); }
 
+// 1 / (1 + exp(-x)).
+BITBUDGET_INLINE F8 Sigmoid(F8 x) {
+  // 1 / (1 + e) or e / (1 + e) with e = exp(-|x|) <= 1: no overflow.
+  const F8 e = Exp(Sub(Set(0), Abs(x)));
+  return Div(SelectLess(x, Set(0), e, Set(1)), Add(Set(1), e));
+}
+
+// tanh(x), NaN stays NaN.
+BITBUDGET_INLINE F8 Tanh(F8 x) {
+  // (tanh(x) / x - 1) / x^2 on [-1/2, 1/2], interpolated at Chebyshev nodes of x^2, coefficients
+  // rounded to float: 0.08 * 2^-24 relative in tanh(x).
+  const F8 square = Mul(x, x);
+  F8 p = Set(-0x1.c7033cp-8f);
+  p = Fma(p, square, Set(0x1.5fc692p-6f));
+  p = Fma(p, square, Set(-0x1.b9d2aep-5f));
+  p = Fma(p, square, Set(0x1.111080p-3f));
+  p = Fma(p, square, Set(-0x1.555554p-2f));
+  const F8 small = Fma(Mul(x, square), p, x);
+  // (1 - e) / (1 + e) with e = exp(-2|x|), where the difference keeps its digits.
+  const F8 magnitude = Abs(x);
+  const F8 e = Exp(Mul(magnitude, Set(-2)));
+  const F8 large = Div(Sub(Set(1), e), Add(Set(1), e));
+  const F8 with_sign = SelectLess(x, Set(0), Sub(Set(0), large), large);
+  return SelectLess(magnitude, Set(0.5f), small, with_sign);
+}
+
 // x[i .. i + 8), lanes from n on are `fill`.
 BITBUDGET_INLINE F8 LoadAt(const float* x, int64_t i, int64_t n, float fill) {
   if (i + kLanes <= n) return Load(x + i);

@@ -37,10 +37,25 @@ void RotateHalf(float* x, const float* cos, const float* sin, int64_t half) {
 void SiluMul(const float* gate, const float* up, int64_t n, float* out) {
   for (int64_t i = 0; i < n; i += kLanes) {
     const F8 g = LoadAt(gate, i, n, 0);
-    // sigmoid(g) = 1 / (1 + e) or e / (1 + e) with e = exp(-|g|) <= 1: no overflow.
-    const F8 e = Exp(Sub(Set(0), Abs(g)));
-    const F8 sigmoid = Div(SelectLess(g, Set(0), e, Set(1)), Add(Set(1), e));
+    StoreAt(out, i, n, Mul(Mul(g, Sigmoid(g)), LoadAt(up, i, n, 0)));
+  }
+}
+
+void GeluTanhMul(const float* gate, const float* up, int64_t n, float* out) {
+  constexpr double kFactor = 1.5957691216057308;  // 2 sqrt(2 / pi)
+  const F8 linear = Set(static_cast<float>(kFactor));
+  const F8 cubic = Set(static_cast<float>(kFactor * 0.044715));
+  for (int64_t i = 0; i < n; i += kLanes) {
+    const F8 g = LoadAt(gate, i, n, 0);
+    const F8 sigmoid = Sigmoid(Mul(g, Fma(Mul(g, g), cubic, linear)));
     StoreAt(out, i, n, Mul(Mul(g, sigmoid), LoadAt(up, i, n, 0)));
+  }
+}
+
+void SoftCap(float* x, float scale, float cap, int64_t n) {
+  const F8 factor = Set(scale / cap);
+  for (int64_t i = 0; i < n; i += kLanes) {
+    StoreAt(x, i, n, Mul(Set(cap), Tanh(Mul(LoadAt(x, i, n, 0), factor))));
   }
 }
 

@@ -28,6 +28,8 @@ constexpr KernelTable MakeTable(const char* name) {
       .rms_norm = RmsNorm,
       .rotate_half = RotateHalf,
       .silu_mul = SiluMul,
+      .gelu_tanh_mul = GeluTanhMul,
+      .soft_cap = SoftCap,
       .softmax = Softmax,
       .log_sum_exp = LogSumExp,
       .kl_divergence = KlDivergence,

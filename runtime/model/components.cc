@@ -1,5 +1,7 @@
 #include "runtime/model/components.h"
 
+#include <span>
+
 #include "absl/strings/str_cat.h"
 
 namespace bitbudget {
@@ -31,24 +33,40 @@ const char* ComponentKindName(ComponentKind kind) {
 std::vector<Component> ListComponents(const ModelConfig& config) {
   const int64_t hidden = config.hidden_size;
   const int64_t ffn = config.intermediate_size;
+  const int64_t q = config.q_size();
+  const int64_t kv = config.kv_size();
   std::vector<Component> components;
-  components.push_back(
-      {ComponentKind::kEmbedding, -1, config.vocab_size, hidden, "model.embed_tokens"});
+  const auto add =
+      [&](ComponentKind kind, int b, const std::string& name, int64_t rows, int64_t cols) {
+        components.push_back({kind, b, rows, cols, name, name + ".weight", 0, rows});
+      };
+  add(ComponentKind::kEmbedding, -1, "model.embed_tokens", config.vocab_size, hidden);
   for (int b = 0; b < config.num_hidden_layers; ++b) {
     const std::string block = absl::StrCat("model.layers.", b, ".");
-    const auto add = [&](ComponentKind kind, int64_t rows, int64_t cols, const char* name) {
-      components.push_back({kind, b, rows, cols, block + name});
+    add(ComponentKind::kQ, b, block + "self_attn.q_proj", q, hidden);
+    add(ComponentKind::kK, b, block + "self_attn.k_proj", kv, hidden);
+    add(ComponentKind::kV, b, block + "self_attn.v_proj", kv, hidden);
+    add(ComponentKind::kO, b, block + "self_attn.o_proj", hidden, q);
+    add(ComponentKind::kGate, b, block + "mlp.gate_proj", ffn, hidden);
+    add(ComponentKind::kUp, b, block + "mlp.up_proj", ffn, hidden);
+    add(ComponentKind::kDown, b, block + "mlp.down_proj", hidden, ffn);
+    if (!config.fused_projections) continue;
+    // `count` components from `first` on are stored as one tensor.
+    const auto fuse = [&](size_t first, size_t count, const char* name) {
+      const std::span<Component> parts = std::span(components).subspan(first, count);
+      int64_t rows = 0;
+      for (Component& part : parts) {
+        part.stored_name = block + name;
+        part.stored_row = rows;
+        rows += part.rows;
+      }
+      for (Component& part : parts) part.stored_rows = rows;
     };
-    add(ComponentKind::kQ, config.q_size(), hidden, "self_attn.q_proj");
-    add(ComponentKind::kK, config.kv_size(), hidden, "self_attn.k_proj");
-    add(ComponentKind::kV, config.kv_size(), hidden, "self_attn.v_proj");
-    add(ComponentKind::kO, hidden, config.q_size(), "self_attn.o_proj");
-    add(ComponentKind::kGate, ffn, hidden, "mlp.gate_proj");
-    add(ComponentKind::kUp, ffn, hidden, "mlp.up_proj");
-    add(ComponentKind::kDown, hidden, ffn, "mlp.down_proj");
+    fuse(components.size() - 7, 3, "self_attn.qkv_proj.weight");
+    fuse(components.size() - 3, 2, "mlp.gate_up_proj.weight");
   }
   if (!config.tie_word_embeddings) {
-    components.push_back({ComponentKind::kHead, -1, config.vocab_size, hidden, "lm_head"});
+    add(ComponentKind::kHead, -1, "lm_head", config.vocab_size, hidden);
   }
   return components;
 }

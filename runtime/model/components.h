@@ -26,6 +26,11 @@ struct Component {
   int64_t rows = 0;
   int64_t cols = 0;
   std::string name;  // Hugging Face module name, e.g. "model.layers.0.self_attn.q_proj"
+  // Where a checkpoint holds it: rows [stored_row, stored_row + rows) of a tensor of stored_rows.
+  // A component has a name of its own also where it is stored together with others (Phi-3).
+  std::string stored_name;
+  int64_t stored_row = 0;
+  int64_t stored_rows = 0;
 };
 
 // Components in execution order: embedding; q, k, v, o, gate, up, down of every block; head.
@@ -38,8 +43,9 @@ absl::Status CheckFits(const Format& format, const Component& component);
 // The forward pass is a chain of stages; x is the residual stream [rows, hidden].
 //   stage 0          embedding           tokens -> x
 //   stage 1 + 2b     attention of block b     x -> x + o(attention(q, k, v)(norm(x)))
-//   stage 2 + 2b     MLP of block b           x -> x + down(silu(gate) * up)(norm(x)))
+//   stage 2 + 2b     MLP of block b           x -> x + down(activation(gate) * up)(norm(x)))
 //   stage 1 + 2L     final norm and head      x -> logits
+// With ModelConfig::post_norms what is added to x is normed too.
 int NumStages(const ModelConfig& config);
 
 // The first stage whose result changes when the component changes (the embedding: stage 0).

@@ -1,11 +1,14 @@
 #include "runtime/model/config.h"
 
 #include <array>
+#include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/model/config_fields.h"
 #include "runtime/model/json.h"
 
 namespace bitbudget {
@@ -13,107 +16,74 @@ namespace {
 
 using nlohmann::json;
 
-// Far above any model that exists, and small enough that products of two sizes and sums of them
-// over all layers stay below 2^63.
-constexpr int64_t kMaxSize = int64_t{1} << 24;
-constexpr int64_t kMaxLayers = int64_t{1} << 12;
-constexpr int64_t kMaxPositions = int64_t{1} << 30;
-// Wide of every model, and finite in every formula of the rotary embedding.
-constexpr double kMaxRopeTheta = 1e15;
-constexpr double kMaxRopeFactor = 1e6;
-constexpr double kMinFrequencyFactor = 1e-6;
+constexpr int32_t kNoToken = -1;
 
-// The fields of one object of config.json. Read* leave `out` alone when the field is absent or
-// null, so that it keeps its default.
-class Fields {
- public:
-  Fields(const json& object, const std::string& path, std::string prefix)
-      : object_(object), path_(path), prefix_(std::move(prefix)) {}
-
-  bool Has(const char* key) const { return object_.contains(key); }
-
-  // Null when the field is absent or null.
-  const json* Find(const char* key) const {
-    const auto it = object_.find(key);
-    return it == object_.end() || it->is_null() ? nullptr : &*it;
-  }
-
-  // "<file>: <field>: <value> ": what every message starts with.
-  std::string Where(const char* key) const {
-    const json* value = Find(key);
-    return absl::StrCat(
-        path_, ": ", prefix_, key, ": ", value == nullptr ? "null" : ValueText(*value), " ");
-  }
-  absl::Status Invalid(const char* key, absl::string_view what) const {
-    return absl::InvalidArgumentError(absl::StrCat(Where(key), what));
-  }
-  absl::Status Unsupported(const char* key, absl::string_view what) const {
-    return absl::UnimplementedError(absl::StrCat(Where(key), what));
-  }
-  absl::Status Missing(const char* key) const {
-    return absl::InvalidArgumentError(absl::StrCat(path_, ": ", prefix_, key, ": is missing"));
-  }
-
-  absl::Status ReadInteger(const char* key, int64_t low, int64_t high, int64_t* out) const {
-    const json* value = Find(key);
-    if (value == nullptr) return absl::OkStatus();
-    if (!value->is_number_integer()) return Invalid(key, "is not an integer");
-    // Values above 2^63 - 1 are stored as unsigned.
-    const bool fits =
-        value->is_number_unsigned()
-            ? value->get<uint64_t>() <= static_cast<uint64_t>(high) && value->get<int64_t>() >= low
-            : value->get<int64_t>() >= low && value->get<int64_t>() <= high;
-    if (!fits) return Invalid(key, absl::StrCat("is not between ", low, " and ", high));
-    *out = value->get<int64_t>();
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadNumber(const char* key, double low, double high, double* out) const {
-    const json* value = Find(key);
-    if (value == nullptr) return absl::OkStatus();
-    if (!value->is_number()) return Invalid(key, "is not a number");
-    const double number = value->get<double>();
-    if (!(number >= low && number <= high)) {
-      return Invalid(key, absl::StrCat("is not between ", low, " and ", high));
-    }
-    *out = number;
-    return absl::OkStatus();
-  }
-
-  absl::Status ReadBool(const char* key, bool* out) const {
-    const json* value = Find(key);
-    if (value == nullptr) return absl::OkStatus();
-    if (!value->is_boolean()) return Invalid(key, "is not true or false");
-    *out = value->get<bool>();
-    return absl::OkStatus();
-  }
-
- private:
-  const json& object_;
-  const std::string& path_;
-  const std::string prefix_;
+// What an absent field means: the defaults of Hugging Face's configuration classes. 0: no default
+// of its own (head counts and head_dim follow from the other sizes).
+struct Defaults {
+  int64_t intermediate_size;
+  int64_t layers;
+  int64_t heads;
+  int64_t kv_heads;
+  int64_t head_dim;
+  int64_t max_positions;
+  double rms_norm_eps;
+  int32_t bos;
+  int32_t eos;
+  std::optional<int64_t> sliding_window;
 };
 
 struct KnownArchitecture {
   Architecture architecture;
   const char* name;        // config.json `architectures`
   const char* model_type;  // config.json `model_type`
+  Defaults defaults;
 };
-// Qwen2 and Gemma checkpoints join here (and with their tensors in model.cc).
 constexpr std::array kKnownArchitectures = {
-    KnownArchitecture{Architecture::kLlama, "LlamaForCausalLM", "llama"},
-    KnownArchitecture{Architecture::kMistral, "MistralForCausalLM", "mistral"},
+    KnownArchitecture{Architecture::kLlama,
+                      "LlamaForCausalLM",
+                      "llama",
+                      {11008, 32, 32, 0, 0, 2048, 1e-6, 1, 2, {}}},
+    KnownArchitecture{Architecture::kMistral,
+                      "MistralForCausalLM",
+                      "mistral",
+                      {14336, 32, 32, 8, 0, 131072, 1e-6, 1, 2, 4096}},
+    KnownArchitecture{Architecture::kQwen2,
+                      "Qwen2ForCausalLM",
+                      "qwen2",
+                      {22016, 32, 32, 32, 0, 32768, 1e-6, kNoToken, kNoToken, 4096}},
+    KnownArchitecture{Architecture::kQwen3,
+                      "Qwen3ForCausalLM",
+                      "qwen3",
+                      {22016, 32, 32, 32, 128, 32768, 1e-6, kNoToken, kNoToken, 4096}},
+    KnownArchitecture{Architecture::kGemma2,
+                      "Gemma2ForCausalLM",
+                      "gemma2",
+                      {9216, 26, 8, 4, 256, 8192, 1e-6, 2, 1, 4096}},
+    KnownArchitecture{Architecture::kGemma3,
+                      "Gemma3ForCausalLM",
+                      "gemma3_text",
+                      {9216, 26, 8, 4, 256, 131072, 1e-6, 2, 1, 4096}},
+    KnownArchitecture{Architecture::kPhi3,
+                      "Phi3ForCausalLM",
+                      "phi3",
+                      {8192, 32, 32, 0, 0, 4096, 1e-5, 1, 32000, {}}},
 };
 
-absl::Status ReadArchitecture(const Fields& fields, ModelConfig* config) {
-  constexpr char kSupported[] = "is not supported (LlamaForCausalLM and MistralForCausalLM are)";
+const KnownArchitecture& Known(Architecture architecture) {
+  return kKnownArchitectures[static_cast<size_t>(architecture)];
+}
+
+absl::Status ReadArchitecture(const ConfigFields& fields, ModelConfig* config) {
   const json* list = fields.Find("architectures");
   const json* type = fields.Find("model_type");
   if (list == nullptr && type == nullptr) return fields.Missing("architectures");
   if (list != nullptr && (!list->is_array() || list->size() != 1 || !list->front().is_string())) {
     return fields.Invalid("architectures", "is not a list with one name");
   }
+  std::string supported;
   for (const KnownArchitecture& known : kKnownArchitectures) {
+    absl::StrAppend(&supported, supported.empty() ? "" : ", ", known.name);
     if (list != nullptr ? list->front() != known.name : *type != known.model_type) continue;
     if (type != nullptr && *type != known.model_type) {
       return fields.Unsupported("model_type", absl::StrCat("does not belong to ", known.name));
@@ -122,21 +92,31 @@ absl::Status ReadArchitecture(const Fields& fields, ModelConfig* config) {
     config->architecture_name = known.name;
     return absl::OkStatus();
   }
-  return fields.Unsupported(list != nullptr ? "architectures" : "model_type", kSupported);
+  return fields.Unsupported(list != nullptr ? "architectures" : "model_type",
+                            absl::StrCat("is not supported (", supported, " are)"));
 }
 
-// What an absent field means: the defaults of Hugging Face's LlamaConfig and MistralConfig.
-void SetDefaults(ModelConfig* config) {
-  const bool mistral = config->architecture == Architecture::kMistral;
-  config->intermediate_size = mistral ? 14336 : 11008;
-  config->num_hidden_layers = 32;
-  config->num_attention_heads = 32;
-  config->max_position_embeddings = mistral ? 131072 : 2048;
-  if (mistral) config->sliding_window = 4096;
+// What follows from the architecture alone, and defaults that are not sizes.
+void SetArchitectureFacts(ModelConfig* config) {
+  const Defaults& defaults = Known(config->architecture).defaults;
+  config->rms_norm_eps = defaults.rms_norm_eps;
+  config->qk_norm =
+      config->architecture == Architecture::kQwen3 || config->architecture == Architecture::kGemma3;
+  config->fused_projections = config->architecture == Architecture::kPhi3;
+  if (IsGemma(*config)) {
+    config->activation = Activation::kGeluTanh;
+    config->norm_weight_offset = 1;
+    config->post_norms = true;
+    config->tie_word_embeddings = true;
+  }
+  if (config->architecture == Architecture::kGemma3) {
+    config->rope_theta = 1e6;
+    config->sliding_rope_theta = 10000;
+  }
 }
 
 // Features that would change results and that the tensors alone may not give away.
-absl::Status RefuseUnsupported(const Fields& fields) {
+absl::Status RefuseUnsupported(const ConfigFields& fields, const ModelConfig& config) {
   for (const char* key : {"quantization_config", "compression_config"}) {
     if (fields.Find(key) != nullptr) {
       return fields.Unsupported(key, "is not supported: give the unquantized checkpoint");
@@ -148,32 +128,37 @@ absl::Status RefuseUnsupported(const Fields& fields) {
       return fields.Unsupported(key, "is not supported: mixture of experts");
     }
   }
+  const bool gelu = config.activation == Activation::kGeluTanh;
   for (const char* key : {"hidden_act", "hidden_activation"}) {
-    if (const json* value = fields.Find(key);
-        value != nullptr && *value != "silu" && *value != "swish") {
-      return fields.Unsupported(key, "is not supported (silu is)");
-    }
+    const json* value = fields.Find(key);
+    if (value == nullptr) continue;
+    if (gelu ? *value == "gelu_pytorch_tanh" : *value == "silu" || *value == "swish") continue;
+    return fields.Unsupported(
+        key, absl::StrCat("is not supported (", gelu ? "gelu_pytorch_tanh" : "silu", " is)"));
   }
-  if (const json* value = fields.Find("partial_rotary_factor"); value != nullptr && *value != 1) {
-    return fields.Unsupported("partial_rotary_factor", "is not supported (1 is)");
-  }
-  if (const json* types = fields.Find("layer_types"); types != nullptr) {
-    if (!types->is_array()) return fields.Invalid("layer_types", "is not a list");
-    for (const json& type : *types) {
-      if (type != "full_attention") {
-        return fields.Unsupported("layer_types", "is not supported (full_attention is)");
-      }
-    }
+  if (const json* value = fields.Find("use_bidirectional_attention");
+      value != nullptr && *value != false) {
+    return fields.Unsupported("use_bidirectional_attention", "is not supported (false is)");
   }
   if (const json* map = fields.Find("auto_map"); map != nullptr) {
-    if (map->contains("AutoModelForCausalLM") || map->contains("AutoModel")) {
+    for (const char* key : {"AutoModelForCausalLM", "AutoModel"}) {
+      // Phi-3 checkpoints name the code that the architecture was published with.
+      if (!map->contains(key) || (config.architecture == Architecture::kPhi3 &&
+                                  map->at(key) == "modeling_phi3.Phi3ForCausalLM")) {
+        continue;
+      }
       return fields.Unsupported("auto_map", "is not supported: the model is code of its own");
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadSizes(const Fields& fields, ModelConfig* config) {
+absl::Status ReadSizes(const ConfigFields& fields, ModelConfig* config) {
+  const Defaults& defaults = Known(config->architecture).defaults;
+  config->intermediate_size = defaults.intermediate_size;
+  config->num_hidden_layers = defaults.layers;
+  config->num_attention_heads = defaults.heads;
+  config->max_position_embeddings = defaults.max_positions;
   if (fields.Find("hidden_size") == nullptr) return fields.Missing("hidden_size");
   if (fields.Find("vocab_size") == nullptr) return fields.Missing("vocab_size");
   const std::pair<const char*, int64_t*> sizes[] = {
@@ -191,10 +176,9 @@ absl::Status ReadSizes(const Fields& fields, ModelConfig* config) {
       "max_position_embeddings", 1, kMaxPositions, &config->max_position_embeddings));
 
   const int64_t heads = config->num_attention_heads;
-  // MistralConfig's default is 8; an explicit null means as many as query heads in both.
-  const bool mistral_default =
-      config->architecture == Architecture::kMistral && !fields.Has("num_key_value_heads");
-  config->num_key_value_heads = mistral_default ? 8 : heads;
+  // An explicit null means as many as query heads, whatever the default.
+  const bool absent = !fields.Has("num_key_value_heads");
+  config->num_key_value_heads = absent && defaults.kv_heads != 0 ? defaults.kv_heads : heads;
   BB_RETURN_IF_ERROR(
       fields.ReadInteger("num_key_value_heads", 1, kMaxSize, &config->num_key_value_heads));
   if (heads % config->num_key_value_heads != 0) {
@@ -203,11 +187,12 @@ absl::Status ReadSizes(const Fields& fields, ModelConfig* config) {
         absl::StrCat("is not a multiple of num_key_value_heads ", config->num_key_value_heads));
   }
 
+  config->head_dim = defaults.head_dim;
   if (fields.Find("head_dim") != nullptr) {
     BB_RETURN_IF_ERROR(fields.ReadInteger("head_dim", 1, kMaxSize, &config->head_dim));
-  } else if (config->hidden_size % heads == 0) {
+  } else if (config->head_dim == 0 && config->hidden_size % heads == 0) {
     config->head_dim = config->hidden_size / heads;
-  } else {
+  } else if (config->head_dim == 0) {
     return fields.Invalid(
         "hidden_size",
         absl::StrCat("is not a multiple of num_attention_heads ", heads, ", and no head_dim"));
@@ -226,99 +211,31 @@ absl::Status ReadSizes(const Fields& fields, ModelConfig* config) {
   return absl::OkStatus();
 }
 
-// `key` is "rope_scaling", or "rope_parameters" as newer configs have it (which holds rope_theta
-// too).
-absl::Status ReadRopeScaling(const Fields& root,
-                             const std::string& path,
-                             const char* key,
-                             ModelConfig* config) {
-  const json* object = root.Find(key);
-  if (object == nullptr) return absl::OkStatus();
-  if (!object->is_object()) return root.Invalid(key, "is not an object");
-  const Fields fields(*object, path, absl::StrCat(key, "."));
-  for (const auto& [name, value] : object->items()) {
-    bool known = false;
-    for (const char* k : {"rope_type",
-                          "type",
-                          "factor",
-                          "low_freq_factor",
-                          "high_freq_factor",
-                          "original_max_position_embeddings",
-                          "rope_theta"}) {
-      known = known || name == k;
-    }
-    if (!known && !value.is_null()) return fields.Unsupported(name.c_str(), "is not supported");
+absl::Status ReadBiases(const ConfigFields& fields, ModelConfig* config) {
+  switch (config->architecture) {
+    case Architecture::kQwen2:
+      config->qkv_bias = true;
+      return absl::OkStatus();
+    case Architecture::kPhi3:
+      return absl::OkStatus();
+    default:
+      break;
   }
-
-  const json* type = fields.Find("rope_type");
-  const json* old_type = fields.Find("type");
-  if (type != nullptr && old_type != nullptr && *type != *old_type) {
-    return fields.Invalid("type", absl::StrCat("contradicts rope_type ", ValueText(*type)));
-  }
-  const char* type_key = type != nullptr ? "rope_type" : "type";
-  if (type == nullptr) type = old_type;
-
-  RopeScaling& scaling = config->rope_scaling;
-  const auto required = [&fields](const char* name, double low, double* out) {
-    return fields.Find(name) == nullptr ? fields.Missing(name)
-                                        : fields.ReadNumber(name, low, kMaxRopeFactor, out);
-  };
-  if (type == nullptr) {
-    // rope_parameters may hold rope_theta alone; a factor without a type is not guessed at.
-    if (fields.Find("factor") != nullptr) return fields.Missing("rope_type");
-    scaling.type = RopeType::kDefault;
-  } else if (*type == "default") {
-    scaling.type = RopeType::kDefault;
-  } else if (*type == "linear") {
-    scaling.type = RopeType::kLinear;
-    BB_RETURN_IF_ERROR(required("factor", 1, &scaling.factor));
-  } else if (*type == "llama3") {
-    scaling.type = RopeType::kLlama3;
-    BB_RETURN_IF_ERROR(required("factor", 1, &scaling.factor));
-    BB_RETURN_IF_ERROR(required("low_freq_factor", kMinFrequencyFactor, &scaling.low_freq_factor));
-    BB_RETURN_IF_ERROR(
-        required("high_freq_factor", kMinFrequencyFactor, &scaling.high_freq_factor));
-    if (fields.Find("original_max_position_embeddings") == nullptr) {
-      return fields.Missing("original_max_position_embeddings");
-    }
-    BB_RETURN_IF_ERROR(fields.ReadInteger(
-        "original_max_position_embeddings", 1, kMaxPositions, &scaling.original_max_position));
-    if (scaling.high_freq_factor <= scaling.low_freq_factor) {
-      return fields.Invalid("high_freq_factor",
-                            absl::StrCat("is not above low_freq_factor ", scaling.low_freq_factor));
-    }
-  } else {
-    return fields.Unsupported(type_key, "is not supported (default, linear and llama3 are)");
-  }
-
-  BB_RETURN_IF_ERROR(fields.ReadNumber("rope_theta", 1, kMaxRopeTheta, &config->rope_theta));
-  if (fields.Find("rope_theta") != nullptr && root.Find("rope_theta") != nullptr &&
-      *fields.Find("rope_theta") != *root.Find("rope_theta")) {
-    return fields.Invalid(
-        "rope_theta", absl::StrCat("contradicts rope_theta ", ValueText(*root.Find("rope_theta"))));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status ReadRope(const Fields& fields, const std::string& path, ModelConfig* config) {
-  BB_RETURN_IF_ERROR(fields.ReadNumber("rope_theta", 1, kMaxRopeTheta, &config->rope_theta));
-  if (fields.Find("rope_scaling") != nullptr && fields.Find("rope_parameters") != nullptr &&
-      *fields.Find("rope_scaling") != *fields.Find("rope_parameters")) {
-    return fields.Invalid(
-        "rope_scaling",
-        absl::StrCat("contradicts rope_parameters ", ValueText(*fields.Find("rope_parameters"))));
-  }
-  BB_RETURN_IF_ERROR(ReadRopeScaling(fields, path, "rope_scaling", config));
-  return ReadRopeScaling(fields, path, "rope_parameters", config);
+  BB_RETURN_IF_ERROR(fields.ReadBool("attention_bias", &config->qkv_bias));
+  config->o_bias = config->qkv_bias;
+  if (IsGemma(*config) || IsQwen(*config)) return absl::OkStatus();
+  return fields.ReadBool("mlp_bias", &config->mlp_bias);
 }
 
 // A token id, a list of them, or null. `defaults` holds when the field is absent.
-absl::Status ReadTokenIds(const Fields& fields,
+absl::Status ReadTokenIds(const ConfigFields& fields,
                           const char* key,
                           int32_t default_id,
                           int64_t vocab_size,
                           std::vector<int32_t>* ids) {
-  if (!fields.Has(key) && default_id < vocab_size) ids->push_back(default_id);
+  if (!fields.Has(key) && default_id != kNoToken && default_id < vocab_size) {
+    ids->push_back(default_id);
+  }
   const json* value = fields.Find(key);
   if (value == nullptr) return absl::OkStatus();
   const json list = value->is_array() ? *value : json::array({*value});
@@ -337,53 +254,56 @@ absl::Status ReadTokenIds(const Fields& fields,
 
 }  // namespace
 
+const char* ArchitectureName(Architecture architecture) { return Known(architecture).name; }
+
 absl::StatusOr<ModelConfig> ParseConfig(absl::string_view text, const std::string& path) {
   BB_ASSIGN_OR_RETURN(const json root, ParseJson(text, path));
   if (!root.is_object()) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": ", ValueText(root), " is not a JSON object"));
   }
-  const Fields fields(root, path, "");
+  const ConfigFields fields(root, path, "");
   ModelConfig config;
   BB_RETURN_IF_ERROR(ReadArchitecture(fields, &config));
-  BB_RETURN_IF_ERROR(RefuseUnsupported(fields));
-  SetDefaults(&config);
+  SetArchitectureFacts(&config);
+  BB_RETURN_IF_ERROR(RefuseUnsupported(fields, config));
   BB_RETURN_IF_ERROR(ReadSizes(fields, &config));
-  BB_RETURN_IF_ERROR(fields.ReadNumber("rms_norm_eps", 1e-30, 1, &config.rms_norm_eps));
-  BB_RETURN_IF_ERROR(ReadRope(fields, path, &config));
-  BB_RETURN_IF_ERROR(fields.ReadBool("tie_word_embeddings", &config.tie_word_embeddings));
-  BB_RETURN_IF_ERROR(fields.ReadBool("attention_bias", &config.attention_bias));
-  BB_RETURN_IF_ERROR(fields.ReadBool("mlp_bias", &config.mlp_bias));
-
-  if (fields.Has("sliding_window")) {
-    config.sliding_window.reset();
-    if (fields.Find("sliding_window") != nullptr) {
-      int64_t window = 0;
-      BB_RETURN_IF_ERROR(fields.ReadInteger("sliding_window", 1, kMaxPositions, &window));
-      config.sliding_window = window;
-    }
+  if (IsGemma(config)) {
+    config.embedding_scale = std::sqrt(static_cast<float>(config.hidden_size));
   }
+  BB_RETURN_IF_ERROR(fields.ReadNumber("rms_norm_eps", 1e-30, 1, &config.rms_norm_eps));
+  BB_RETURN_IF_ERROR(fields.ReadBool("tie_word_embeddings", &config.tie_word_embeddings));
+  if (IsGemma(config) && !config.tie_word_embeddings) {
+    return fields.Unsupported("tie_word_embeddings", "is not supported: Gemma's head is tied");
+  }
+  BB_RETURN_IF_ERROR(ReadBiases(fields, &config));
+  config.sliding_window = Known(config.architecture).defaults.sliding_window;
+  BB_RETURN_IF_ERROR(ReadAttention(fields, &config));
+  BB_RETURN_IF_ERROR(ReadRope(fields, &config));
 
+  const Defaults& defaults = Known(config.architecture).defaults;
   std::vector<int32_t> bos;
-  BB_RETURN_IF_ERROR(ReadTokenIds(fields, "bos_token_id", 1, config.vocab_size, &bos));
+  BB_RETURN_IF_ERROR(ReadTokenIds(fields, "bos_token_id", defaults.bos, config.vocab_size, &bos));
   if (bos.size() > 1) return fields.Invalid("bos_token_id", "names more than one token");
   if (!bos.empty()) config.bos_token_id = bos.front();
   BB_RETURN_IF_ERROR(
-      ReadTokenIds(fields, "eos_token_id", 2, config.vocab_size, &config.eos_token_ids));
+      ReadTokenIds(fields, "eos_token_id", defaults.eos, config.vocab_size, &config.eos_token_ids));
   return config;
 }
 
 absl::Status CheckContext(const ModelConfig& config, const std::string& path, int64_t context) {
-  if (!config.sliding_window.has_value() || context <= *config.sliding_window) {
+  const RopeScaling& rope = config.rope_scaling;
+  if (rope.type != RopeType::kLongRope || context <= rope.original_max_position) {
     return absl::OkStatus();
   }
-  return absl::UnimplementedError(absl::StrCat(path,
-                                               ": sliding_window: ",
-                                               *config.sliding_window,
-                                               " is shorter than the context of ",
-                                               context,
-                                               " tokens, which is not supported: use at most ",
-                                               *config.sliding_window));
+  return absl::UnimplementedError(
+      absl::StrCat(path,
+                   ": original_max_position_embeddings: ",
+                   rope.original_max_position,
+                   " is shorter than the context of ",
+                   context,
+                   " tokens, and the long factors of longrope are not supported: use at most ",
+                   rope.original_max_position));
 }
 
 }  // namespace bitbudget

@@ -115,19 +115,64 @@ absl::StatusOr<const ArchiveTensor*> Model::Take(const std::string& name,
                                                    ", but config.json asks for ",
                                                    ShapeText(shape)));
   }
-  taken_.emplace(name, &tensor);
-  parameter_count_ += tensor.view.size();
-  stored_bytes_ += tensor.view.bytes();
+  if (taken_.emplace(name, &tensor).second) {  // else: another part of it was taken before
+    parameter_count_ += tensor.view.size();
+    stored_bytes_ += tensor.view.bytes();
+  }
   return &tensor;
 }
 
-absl::StatusOr<std::vector<float>> Model::TakeVector(const std::string& name, int64_t size) {
+absl::StatusOr<std::vector<float>> Model::TakeVector(const std::string& name,
+                                                     int64_t size,
+                                                     float offset) {
   BB_ASSIGN_OR_RETURN(const ArchiveTensor* tensor, Take(name, {size}));
   fixed_parameters_ += size;
   fixed_bytes_ += tensor->view.bytes();
   std::vector<float> values(size);
   tensor->view.ReadRow(0, values);
+  for (float& value : values) value += offset;
   return values;
+}
+
+absl::StatusOr<BlockVectors> Model::TakeBlock(int block) {
+  const ModelConfig& config = this->config();
+  const std::string prefix = absl::StrCat("model.layers.", block, ".");
+  // Where there are post-norms, the norm ahead of the MLP has another name.
+  const bool post = config.post_norms;
+  const char* mlp_norm =
+      post ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
+  BlockVectors vectors;
+  struct Entry {
+    bool present;
+    const char* name;
+    int64_t size;
+    float offset;
+    std::vector<float>* out;
+  };
+  const int64_t hidden = config.hidden_size;
+  const int64_t head = config.head_dim;
+  const int64_t ffn = config.intermediate_size;
+  const float offset = config.norm_weight_offset;
+  const Entry entries[] = {
+      {true, "input_layernorm.weight", hidden, offset, &vectors.attention_norm},
+      {post, "post_attention_layernorm.weight", hidden, offset, &vectors.attention_post_norm},
+      {true, mlp_norm, hidden, offset, &vectors.mlp_norm},
+      {post, "post_feedforward_layernorm.weight", hidden, offset, &vectors.mlp_post_norm},
+      {config.qk_norm, "self_attn.q_norm.weight", head, offset, &vectors.q_norm},
+      {config.qk_norm, "self_attn.k_norm.weight", head, offset, &vectors.k_norm},
+      {config.qkv_bias, "self_attn.q_proj.bias", config.q_size(), 0, &vectors.q_bias},
+      {config.qkv_bias, "self_attn.k_proj.bias", config.kv_size(), 0, &vectors.k_bias},
+      {config.qkv_bias, "self_attn.v_proj.bias", config.kv_size(), 0, &vectors.v_bias},
+      {config.o_bias, "self_attn.o_proj.bias", hidden, 0, &vectors.o_bias},
+      {config.mlp_bias, "mlp.gate_proj.bias", ffn, 0, &vectors.gate_bias},
+      {config.mlp_bias, "mlp.up_proj.bias", ffn, 0, &vectors.up_bias},
+      {config.mlp_bias, "mlp.down_proj.bias", hidden, 0, &vectors.down_bias},
+  };
+  for (const Entry& entry : entries) {
+    if (!entry.present) continue;
+    BB_ASSIGN_OR_RETURN(*entry.out, TakeVector(prefix + entry.name, entry.size, entry.offset));
+  }
+  return vectors;
 }
 
 absl::Status Model::ReadTensors() {
@@ -135,36 +180,16 @@ absl::Status Model::ReadTensors() {
   head_ = config().tie_word_embeddings ? 0 : static_cast<ComponentId>(components_.size()) - 1;
   for (const Component& component : components_) {
     BB_ASSIGN_OR_RETURN(const ArchiveTensor* tensor,
-                        Take(component.name + ".weight", {component.rows, component.cols}));
-    weights_.push_back(tensor->view);
+                        Take(component.stored_name, {component.stored_rows, component.cols}));
+    weights_.push_back(Rows(tensor->view, component.stored_row, component.rows));
   }
   for (int b = 0; b < config().num_hidden_layers; ++b) {
-    const std::string block = absl::StrCat("model.layers.", b, ".");
-    BlockVectors vectors;
-    struct Entry {
-      bool present;
-      const char* name;
-      int64_t size;
-      std::vector<float>* out;
-    };
-    const Entry entries[] = {
-        {true, "input_layernorm.weight", config().hidden_size, &vectors.attention_norm},
-        {true, "post_attention_layernorm.weight", config().hidden_size, &vectors.mlp_norm},
-        {config().attention_bias, "self_attn.q_proj.bias", config().q_size(), &vectors.q_bias},
-        {config().attention_bias, "self_attn.k_proj.bias", config().kv_size(), &vectors.k_bias},
-        {config().attention_bias, "self_attn.v_proj.bias", config().kv_size(), &vectors.v_bias},
-        {config().attention_bias, "self_attn.o_proj.bias", config().hidden_size, &vectors.o_bias},
-        {config().mlp_bias, "mlp.gate_proj.bias", config().intermediate_size, &vectors.gate_bias},
-        {config().mlp_bias, "mlp.up_proj.bias", config().intermediate_size, &vectors.up_bias},
-        {config().mlp_bias, "mlp.down_proj.bias", config().hidden_size, &vectors.down_bias},
-    };
-    for (const Entry& entry : entries) {
-      if (!entry.present) continue;
-      BB_ASSIGN_OR_RETURN(*entry.out, TakeVector(block + entry.name, entry.size));
-    }
+    BB_ASSIGN_OR_RETURN(BlockVectors vectors, TakeBlock(b));
     blocks_.push_back(std::move(vectors));
   }
-  BB_ASSIGN_OR_RETURN(final_norm_, TakeVector("model.norm.weight", config().hidden_size));
+  BB_ASSIGN_OR_RETURN(
+      final_norm_,
+      TakeVector("model.norm.weight", config().hidden_size, config().norm_weight_offset));
   return absl::OkStatus();
 }
 

@@ -15,11 +15,12 @@
 
 namespace bitbudget {
 
-// The parts of a decoder block that no plan touches, widened to float. Biases are empty when the
-// checkpoint has none.
+// The parts of a decoder block that no plan touches, widened to float; norms include
+// ModelConfig::norm_weight_offset. What the checkpoint has none of is empty.
 struct BlockVectors {
-  std::vector<float> attention_norm;  // [hidden]
-  std::vector<float> mlp_norm;        // [hidden]
+  std::vector<float> attention_norm, attention_post_norm;  // [hidden]: ahead of it, behind it
+  std::vector<float> mlp_norm, mlp_post_norm;              // [hidden]
+  std::vector<float> q_norm, k_norm;                       // [head_dim], of every head
   std::vector<float> q_bias, k_bias, v_bias, o_bias;
   std::vector<float> gate_bias, up_bias, down_bias;
 };
@@ -66,7 +67,11 @@ class Model {
   // A tensor of the checkpoint, its shape checked; the model's counts include it from now on.
   absl::StatusOr<const ArchiveTensor*> Take(const std::string& name,
                                             const std::vector<int64_t>& shape);
-  absl::StatusOr<std::vector<float>> TakeVector(const std::string& name, int64_t size);
+  // A vector, `offset` added to its values.
+  absl::StatusOr<std::vector<float>> TakeVector(const std::string& name,
+                                                int64_t size,
+                                                float offset);
+  absl::StatusOr<BlockVectors> TakeBlock(int block);
   absl::Status CheckRest() const;
   absl::Status CheckFinite(int threads) const;
 

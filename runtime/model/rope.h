@@ -8,20 +8,20 @@
 
 namespace bitbudget {
 
-// Angular frequencies [head_dim / 2] of the rotary embedding, after the checkpoint's rope_scaling
-// ("default": theta^(-2i/d); "linear": divided by factor; "llama3": low frequencies divided by
-// factor, high ones kept, in between blended by wavelength against original_max_position).
-std::vector<double> RopeFrequencies(const ModelConfig& config);
+// Angular frequencies [rotary_dim / 2] of a rotary embedding: theta^(-2i/rotary_dim), scaled as
+// RopeType says. "llama3" blends by wavelength against original_max_position.
+std::vector<double> RopeFrequencies(double theta, const RopeScaling& scaling, int64_t rotary_dim);
 
-// Cosines and sines for positions [0, positions), [position][head_dim / 2]; angles are formed in
-// double and rounded once.
+// Cosines and sines, times the attention factor, for positions [0, positions),
+// [position][rotary_dim / 2]; angles are formed in double and values rounded once.
 struct RopeTable {
-  RopeTable(const ModelConfig& config, int64_t positions);
+  RopeTable() = default;
+  RopeTable(double theta, const RopeScaling& scaling, int64_t rotary_dim, int64_t positions);
 
   const float* Cos(int64_t position) const { return cos.data() + position * half; }
   const float* Sin(int64_t position) const { return sin.data() + position * half; }
 
-  int64_t half;
+  int64_t half = 0;
   std::vector<float> cos;
   std::vector<float> sin;
 };

@@ -72,10 +72,6 @@ void NormRows(const float* x,
   }
 }
 
-void AddRows(const float* delta, int64_t count, float* x) {
-  for (int64_t i = 0; i < count; ++i) x[i] += delta[i];
-}
-
 }  // namespace
 
 KvCache::KvCache(const ModelConfig& config, int64_t max_positions, int first_layer)
@@ -86,15 +82,25 @@ KvCache::KvCache(const ModelConfig& config, int64_t max_positions, int first_lay
 }
 
 Transformer::Transformer(const Model& model, int64_t max_positions)
-    : model_(model), max_positions_(max_positions), rope_(model.config(), max_positions) {}
+    : model_(model), max_positions_(max_positions) {
+  const ModelConfig& config = model.config();
+  rope_ = RopeTable(config.rope_theta, config.rope_scaling, config.rotary_dim, max_positions);
+  if (config.sliding_rope_theta.has_value()) {
+    sliding_rope_ =
+        RopeTable(*config.sliding_rope_theta, RopeScaling(), config.rotary_dim, max_positions);
+  }
+}
 
 void Transformer::Embed(const WeightSet& weights, std::span<const int32_t> tokens, float* x) const {
   const ComponentWeights& embedding = *weights.components[0];
   const int64_t width = model_.config().hidden_size;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    CHECK_GE(tokens[i], 0);
-    CHECK_LT(tokens[i], model_.config().vocab_size);
-    embedding.ReadRow(tokens[i], {x + static_cast<int64_t>(i) * width, static_cast<size_t>(width)});
+  const float scale = model_.config().embedding_scale;
+  for (const int32_t token : tokens) {
+    CHECK_GE(token, 0);
+    CHECK_LT(token, model_.config().vocab_size);
+    embedding.ReadRow(token, {x, static_cast<size_t>(width)});
+    for (int64_t i = 0; i < width; ++i) x[i] *= scale;
+    x += width;
   }
 }
 
@@ -115,16 +121,34 @@ void Transformer::RunStage(int stage,
   }
 }
 
-void Transformer::Rotate(float* rows, int64_t heads, int64_t count, int64_t first_position) const {
-  const int64_t head_dim = model_.config().head_dim;
+void Transformer::PrepareHeads(const RopeTable& rope,
+                               std::span<const float> norm,
+                               int64_t heads,
+                               int64_t count,
+                               int64_t first_position,
+                               float* x) const {
+  const ModelConfig& config = model_.config();
+  if (!norm.empty()) {
+    NormRows(x, config.head_dim, norm, config.rms_norm_eps, count * heads, x);
+  }
   const auto rotate = Kernels().rotate_half;
   for (int64_t row = 0; row < count; ++row) {
-    const float* cos = rope_.Cos(first_position + row);
-    const float* sin = rope_.Sin(first_position + row);
-    for (int64_t head = 0; head < heads; ++head) {
-      rotate(rows + (row * heads + head) * head_dim, cos, sin, rope_.half);
+    const float* cos = rope.Cos(first_position + row);
+    const float* sin = rope.Sin(first_position + row);
+    for (int64_t head = 0; head < heads; ++head, x += config.head_dim) {
+      rotate(x, cos, sin, rope.half);
     }
   }
+}
+
+void Transformer::AddToStream(std::span<const float> norm,
+                              int64_t rows,
+                              float* delta,
+                              float* x) const {
+  const ModelConfig& config = model_.config();
+  const int64_t width = config.hidden_size;
+  if (!norm.empty()) NormRows(delta, width, norm, config.rms_norm_eps, rows, delta);
+  for (int64_t i = 0; i < rows * width; ++i) x[i] += delta[i];
 }
 
 void Transformer::AttentionStage(int block,
@@ -150,6 +174,10 @@ void Transformer::AttentionStage(int block,
   input.Multiply(*weights.components[IdOf(block, kBlockK)], vectors.k_bias, ws->k.data());
   input.Multiply(*weights.components[IdOf(block, kBlockV)], vectors.v_bias, ws->v.data());
 
+  const RopeTable& rope = config.Slides(block) && sliding_rope_.half > 0 ? sliding_rope_ : rope_;
+  const AttentionParameters attention = {static_cast<float>(config.attention_scale),
+                                         static_cast<float>(config.attention_soft_cap),
+                                         config.Window(block)};
   int64_t row = 0;
   for (const SequenceRows& sequence : sequences) {
     if (sequence.cache == nullptr) {
@@ -161,10 +189,11 @@ void Transformer::AttentionStage(int block,
     float* q = ws->q.data() + row * config.q_size();
     float* k = ws->k.data() + row * config.kv_size();
     float* v = ws->v.data() + row * config.kv_size();
-    Rotate(q, config.num_attention_heads, sequence.rows, first);
-    Rotate(k, config.num_key_value_heads, sequence.rows, first);
+    PrepareHeads(rope, vectors.q_norm, config.num_attention_heads, sequence.rows, first, q);
+    PrepareHeads(rope, vectors.k_norm, config.num_key_value_heads, sequence.rows, first, k);
     kv.Append(k, v, config.kv_size(), sequence.rows);
-    Attention(q,
+    Attention(attention,
+              q,
               config.q_size(),
               kv,
               config.num_attention_heads,
@@ -182,7 +211,7 @@ void Transformer::AttentionStage(int block,
                       weights.round_activations,
                       ws);
   context.Multiply(*weights.components[IdOf(block, kBlockO)], vectors.o_bias, ws->delta.data());
-  AddRows(ws->delta.data(), rows * width, x);
+  AddToStream(vectors.attention_post_norm, rows, ws->delta.data(), x);
 }
 
 void Transformer::MlpStage(
@@ -201,12 +230,14 @@ void Transformer::MlpStage(
       IdOf(block, kBlockGate), ws->normed.data(), rows, width, weights.round_activations, ws);
   input.Multiply(*weights.components[IdOf(block, kBlockGate)], vectors.gate_bias, ws->gate.data());
   input.Multiply(*weights.components[IdOf(block, kBlockUp)], vectors.up_bias, ws->up.data());
-  Kernels().silu_mul(ws->gate.data(), ws->up.data(), rows * inner, ws->gate.data());
+  const auto activate =
+      config.activation == Activation::kGeluTanh ? Kernels().gelu_tanh_mul : Kernels().silu_mul;
+  activate(ws->gate.data(), ws->up.data(), rows * inner, ws->gate.data());
   SharedInput hidden(
       IdOf(block, kBlockDown), ws->gate.data(), rows, inner, weights.round_activations, ws);
   hidden.Multiply(
       *weights.components[IdOf(block, kBlockDown)], vectors.down_bias, ws->delta.data());
-  AddRows(ws->delta.data(), rows * width, x);
+  AddToStream(vectors.mlp_post_norm, rows, ws->delta.data(), x);
 }
 
 void Transformer::FinalNorm(const float* x, int64_t ldx, int64_t rows, float* out) const {
@@ -225,6 +256,10 @@ void Transformer::Logits(const WeightSet& weights,
   SharedInput input(
       model_.head(), ws->normed.data(), rows, config.hidden_size, weights.round_activations, ws);
   input.Multiply(*weights.components[model_.head()], {}, logits);
+  if (config.final_soft_cap > 0) {
+    Kernels().soft_cap(
+        logits, 1, static_cast<float>(config.final_soft_cap), rows * config.vocab_size);
+  }
 }
 
 }  // namespace bitbudget

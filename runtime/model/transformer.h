@@ -47,8 +47,8 @@ struct TransformerWorkspace {
   KeyValuePanels transient;
 };
 
-// The decoder of Llama and Mistral checkpoints, as the chain of stages of components.h. Immutable
-// and shareable. Every row's result is bitwise independent of the batch, of chunking and of
+// The decoder that ModelConfig describes, as the chain of stages of components.h. Immutable and
+// shareable. Every row's result is bitwise independent of the batch, of chunking and of
 // threads (architecture contract 1), so a teacher-forced pass and step-by-step decoding agree.
 class Transformer {
  public:
@@ -58,7 +58,7 @@ class Transformer {
   const Model& model() const { return model_; }
   int64_t max_positions() const { return max_positions_; }
 
-  // Stage 0: x[tokens.size()][hidden] = embedding rows.
+  // Stage 0: x[tokens.size()][hidden] = embedding rows times the embedding scale.
   void Embed(const WeightSet& weights, std::span<const int32_t> tokens, float* x) const;
 
   // Stages 1 .. 2L: updates the residual stream x[sum of rows][hidden] in place.
@@ -71,7 +71,8 @@ class Transformer {
   // The final norm alone: out[rows][hidden].
   void FinalNorm(const float* x, int64_t ldx, int64_t rows, float* out) const;
 
-  // Final norm and head: logits[rows][vocab] from x[rows][hidden], row stride of x in floats.
+  // Final norm, head and soft cap: logits[rows][vocab] from x[rows][hidden], row stride of x in
+  // floats.
   void Logits(const WeightSet& weights,
               const float* x,
               int64_t ldx,
@@ -91,11 +92,20 @@ class Transformer {
                 int64_t rows,
                 float* x,
                 TransformerWorkspace* workspace) const;
-  void Rotate(float* rows, int64_t heads, int64_t count, int64_t first_position) const;
+  // Norms every head of x[count][heads][head_dim] if there is a weight, and rotates it.
+  void PrepareHeads(const RopeTable& rope,
+                    std::span<const float> norm,
+                    int64_t heads,
+                    int64_t count,
+                    int64_t first_position,
+                    float* x) const;
+  // x[rows][hidden] += delta, normed first if there is a weight.
+  void AddToStream(std::span<const float> norm, int64_t rows, float* delta, float* x) const;
 
   const Model& model_;
   int64_t max_positions_;
   RopeTable rope_;
+  RopeTable sliding_rope_;  // of sliding layers, empty where they have no theta of their own
 };
 
 }  // namespace bitbudget

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -19,6 +20,16 @@ struct Shape {
   int64_t kv_heads;
   int64_t dim;
   int64_t keys;
+  int64_t window = 0;
+  float soft_cap = 0;
+
+  AttentionParameters Parameters() const {
+    return {static_cast<float>(1 / std::sqrt(static_cast<double>(dim))), soft_cap, window};
+  }
+  // The first key that a row sees.
+  int64_t FirstKey(int64_t row) const {
+    return window == 0 ? 0 : std::max<int64_t>(0, row - window + 1);
+  }
 };
 
 struct Sequence {
@@ -40,7 +51,8 @@ struct Sequence {
         k.data() + begin * kv_width(), v.data() + begin * kv_width(), kv_width(), end - begin);
     std::vector<float> out((end - begin) * q_width(), -12345.0f);
     AttentionWorkspace workspace;
-    Attention(q.data() + begin * q_width(),
+    Attention(shape.Parameters(),
+              q.data() + begin * q_width(),
               q_width(),
               *kv,
               shape.heads,
@@ -74,18 +86,29 @@ std::vector<Shape> Shapes() {
           {6, 1, 80, 18},
           {9, 3, 7, 50},
           {8, 1, 128, 35},
-          {2, 2, 33, 130}};
+          {2, 2, 33, 130},
+          {4, 2, 20, 70, 1},
+          {4, 4, 20, 70, 3},
+          {6, 2, 12, 70, 16},
+          {9, 3, 7, 50, 17},
+          {1, 1, 40, 90, 33},
+          {4, 2, 20, 37, 37},
+          {4, 2, 20, 37, 1000},
+          {4, 2, 24, 45, 0, 2.0f},
+          {6, 1, 12, 60, 21, 0.5f}};
 }
 
 std::string Name(const Shape& s) {
   return "heads " + std::to_string(s.heads) + "/" + std::to_string(s.kv_heads) + " dim " +
-         std::to_string(s.dim) + " keys " + std::to_string(s.keys);
+         std::to_string(s.dim) + " keys " + std::to_string(s.keys) + " window " +
+         std::to_string(s.window) + " cap " + std::to_string(s.soft_cap);
 }
 
 // Error bound of one output. Scores q.k are chains of dim roundings, then scaled and reduced by the
 // maximum (two more): |ds| <= (dim + 3) u * scale * max sum |q| |k| + 2 u |s|. A softmax weight
 // then moves by a factor exp(2 |ds|) and by the roundings of exp (2 u), its sum (keys) and the
-// division; the sum over values adds keys roundings.
+// division; the sum over values adds keys roundings. A soft cap takes score errors on with a factor
+// of at most one and adds 12 u of its result, which is below the cap.
 void ExpectNearReference(const Sequence& in, const std::vector<float>& actual) {
   const Shape& s = in.shape;
   const double scale = 1 / std::sqrt(static_cast<double>(s.dim));
@@ -96,24 +119,28 @@ void ExpectNearReference(const Sequence& in, const std::vector<float>& actual) {
       std::vector<double> weights;
       double largest_norm = 0;
       double max = -INFINITY;
-      for (int64_t key = 0; key <= row; ++key) {
+      const int64_t first = s.FirstKey(row);
+      for (int64_t key = first; key <= row; ++key) {
         const ReferenceProduct score =
             ReferenceDot({&in.q[row * in.q_width() + head * s.dim], dim},
                          {&in.k[key * in.kv_width() + kv_head * s.dim], dim});
-        weights.push_back(scale * score.value);
+        const double scaled = scale * score.value;
+        weights.push_back(s.soft_cap > 0 ? s.soft_cap * std::tanh(scaled / s.soft_cap) : scaled);
         max = std::max(max, weights.back());
         largest_norm = std::max(largest_norm, scale * score.norm);
       }
       double sum = 0;
       for (double& weight : weights) sum += weight = std::exp(weight - max);
-      const double score_error = (static_cast<double>(s.dim) + 5) * kUnit * largest_norm;
+      const double score_error =
+          ((static_cast<double>(s.dim) + 5) * largest_norm + 12 * s.soft_cap) * kUnit;
       const double keys = static_cast<double>(row + 1);
       const double relative = std::expm1(2 * score_error) + (2 * keys + 6) * kUnit;
       for (int64_t d = 0; d < s.dim; ++d) {
         double value = 0;
         double norm = 0;
-        for (int64_t key = 0; key <= row; ++key) {
-          const double term = weights[key] / sum * in.v[key * in.kv_width() + kv_head * s.dim + d];
+        for (int64_t key = first; key <= row; ++key) {
+          const double term =
+              weights[key - first] / sum * in.v[key * in.kv_width() + kv_head * s.dim + d];
           value += term;
           norm += std::abs(term);
         }
@@ -189,6 +216,37 @@ TEST(Attention, TruncatedPositionsLeaveNoTrace) {
   }
 }
 
+// Nor do positions that have left the window, while those inside of it matter.
+TEST(Attention, PositionsAheadOfTheWindowDoNotReachARow) {
+  const Shape shape = {4, 2, 20, 60, 19};
+  Sequence sequence(shape);
+  const std::vector<float> expected = sequence.InChunksOf(60);
+  const int64_t bad = 23;
+  for (int64_t d = 0; d < sequence.kv_width(); ++d) {
+    sequence.k[bad * sequence.kv_width() + d] = std::numeric_limits<float>::quiet_NaN();
+    sequence.v[bad * sequence.kv_width() + d] = std::numeric_limits<float>::infinity();
+  }
+  for (const int64_t chunk : {60, 7, 1}) {
+    const std::vector<float> actual = sequence.InChunksOf(chunk);
+    for (int64_t row = 0; row < shape.keys; ++row) {
+      const bool sees = row >= bad && row < bad + shape.window;
+      for (int64_t d = row * sequence.q_width(); d < (row + 1) * sequence.q_width(); ++d) {
+        if (sees) {
+          ASSERT_TRUE(std::isnan(actual[d])) << row;
+        } else {
+          ASSERT_EQ(actual[d], expected[d]) << row;
+        }
+      }
+    }
+  }
+}
+
+TEST(Attention, AWindowAsLongAsTheSequenceIsNone) {
+  const Sequence none({4, 2, 20, 37});
+  const Sequence wide({4, 2, 20, 37, 37});
+  EXPECT_TRUE(SameBits(none.InChunksOf(5), wide.InChunksOf(5)));
+}
+
 // A position that a query must not see never reaches it, not even as 0 * infinity.
 TEST(Attention, LaterPositionsDoNotReachEarlierRows) {
   const Shape shape = {4, 2, 20, 30};
@@ -213,7 +271,8 @@ TEST(Attention, WorkspacesMayBeReusedAcrossShapes) {
     kv.Reset(shape.kv_heads, shape.dim, shape.keys);
     const std::vector<float> expected = sequence.Extend(shape.keys, &kv);
     std::vector<float> actual(expected.size());
-    Attention(sequence.q.data(),
+    Attention(shape.Parameters(),
+              sequence.q.data(),
               sequence.q_width(),
               kv,
               shape.heads,

@@ -60,8 +60,19 @@ int Main() {
   kv.Append(keys.data(), values.data(), kv_heads * dim, positions);
   std::vector<float> out(positions * heads * dim);
   AttentionWorkspace workspace;
-  Attention(q.data(), heads * dim, kv, heads, positions, out.data(), heads * dim, &workspace);
-  Print("attention", out);
+  for (const AttentionParameters& parameters :
+       {AttentionParameters{0.2f, 0, 0}, AttentionParameters{0.2f, 1.5f, 20}}) {
+    Attention(parameters,
+              q.data(),
+              heads * dim,
+              kv,
+              heads,
+              positions,
+              out.data(),
+              heads * dim,
+              &workspace);
+    Print("attention", out);
+  }
   return 0;
 }
 

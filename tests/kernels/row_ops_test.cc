@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <numbers>
 #include <vector>
 
 #include "runtime/kernels/table.h"
@@ -248,6 +249,90 @@ TEST(SiluMul, EdgeCases) {
   EXPECT_EQ(out[4], kInf);
   EXPECT_TRUE(std::isnan(out[5]));
   EXPECT_EQ(out[6], 0);
+}
+
+TEST(GeluTanhMul, IsWithinTheRoundingBoundOfTheReference) {
+  const int64_t n = 4003;
+  std::vector<float> gate = RandomFloats(n, 1);
+  const std::vector<float> up = RandomFloats(n, 2);
+  for (int64_t i = 0; i < n; ++i) gate[i] *= i % 2 == 0 ? 1.0f : 4.0f;
+  const std::vector<float> actual = OnEveryTier([&](const KernelTable& kernels) {
+    std::vector<float> out(n + 1, 7);
+    kernels.gelu_tanh_mul(gate.data(), up.data(), n, out.data());
+    EXPECT_EQ(out.back(), 7) << "wrote past the row";
+    out.pop_back();
+    return out;
+  });
+  const double root = std::sqrt(2 / std::numbers::pi);
+  for (int64_t i = 0; i < n; ++i) {
+    const double g = gate[i];
+    const double twice = 2 * root * (g + 0.044715 * g * g * g);
+    const double expected = g / (1 + std::exp(-twice)) * up[i];
+    // As SiluMul, and exp of an argument off by 5 u: two constants, the square, the sum, a product.
+    EXPECT_NEAR(actual[i], expected, (8 + 5 * std::abs(twice)) * kUnit * std::abs(expected) + 1e-37)
+        << g;
+    // The form with tanh is the same function; as g (1 + tanh) cancels, only absolutely.
+    EXPECT_NEAR(expected, g / 2 * (1 + std::tanh(twice / 2)) * up[i], 1e-13 * std::abs(g));
+  }
+}
+
+TEST(GeluTanhMul, EdgeCases) {
+  const std::vector<float> gate = {0.0f, -0.0f, 1e30f, -1e30f, kInf, kNan, -89.0f, 2e19f, -2e19f};
+  const std::vector<float> up(gate.size(), 1.0f);
+  const std::vector<float> out = OnEveryTier([&](const KernelTable& kernels) {
+    std::vector<float> in_place = gate;
+    kernels.gelu_tanh_mul(in_place.data(), up.data(), gate.size(), in_place.data());
+    return in_place;
+  });
+  EXPECT_EQ(out[0], 0);
+  EXPECT_EQ(out[1], 0);
+  EXPECT_EQ(out[2], 1e30f);
+  EXPECT_EQ(out[3], 0);
+  EXPECT_EQ(out[4], kInf);
+  EXPECT_TRUE(std::isnan(out[5]));
+  EXPECT_EQ(out[6], 0);
+  EXPECT_EQ(out[7], 2e19f);
+  EXPECT_EQ(out[8], 0);
+}
+
+TEST(SoftCap, IsWithinTheDocumentedBoundOfTheReference) {
+  for (const float scale : {1.0f, 0.07f}) {
+    for (const float cap : {30.0f, 2.0f}) {
+      std::vector<float> x = RandomFloats(5003, 3);
+      // From far below to far above the cap, both sides of the switch at half of it.
+      for (size_t i = 0; i < x.size(); ++i) {
+        x[i] *= cap / scale * std::ldexp(1.0f, static_cast<int>(i % 32) - 28);
+      }
+      const std::vector<float> actual = OnEveryTier([&](const KernelTable& kernels) {
+        std::vector<float> out = x;
+        out.push_back(7);
+        kernels.soft_cap(out.data(), scale, cap, static_cast<int64_t>(x.size()));
+        EXPECT_EQ(out.back(), 7) << "wrote past the row";
+        out.pop_back();
+        return out;
+      });
+      for (size_t i = 0; i < x.size(); ++i) {
+        const double expected = cap * std::tanh(static_cast<double>(x[i]) * scale / cap);
+        ASSERT_NEAR(actual[i], expected, 12 * kUnit * std::abs(expected)) << x[i];
+      }
+    }
+  }
+}
+
+TEST(SoftCap, EdgeCases) {
+  const std::vector<float> x = {0.0f, kInf, -kInf, kNan, 3e38f, -3e38f, 1e-40f};
+  const std::vector<float> out = OnEveryTier([&](const KernelTable& kernels) {
+    std::vector<float> in_place = x;
+    kernels.soft_cap(in_place.data(), 1, 30, static_cast<int64_t>(x.size()));
+    return in_place;
+  });
+  EXPECT_EQ(out[0], 0);
+  EXPECT_EQ(out[1], 30);
+  EXPECT_EQ(out[2], -30);
+  EXPECT_TRUE(std::isnan(out[3]));
+  EXPECT_EQ(out[4], 30);
+  EXPECT_EQ(out[5], -30);
+  EXPECT_NEAR(out[6], 1e-40, 30 * 0x1p-149);  // a rounding of subnormals ahead of the cap
 }
 
 TEST(RotateHalf, RotatesPairsOfTheTwoHalves) {

@@ -140,6 +140,45 @@ std::vector<Variant> Variants() {
     o.rope_scaling = R"({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 0.8,
                          "high_freq_factor": 4.0, "original_max_position_embeddings": 32})";
   });
+  using A = Architecture;
+  add("MistralWindow", [](O& o) { o.architecture = A::kMistral, o.sliding_window = 7; });
+  add("MistralWindowOfOne", [](O& o) { o.architecture = A::kMistral, o.sliding_window = 1; });
+  add("Qwen2", [](O& o) { o.architecture = A::kQwen2; });
+  add("Qwen2Window", [](O& o) { o.architecture = A::kQwen2, o.sliding_window = 20; });
+  add("Qwen3", [](O& o) { o.architecture = A::kQwen3, o.head_dim = 12; });
+  add("Qwen3BiasAndWindow", [](O& o) {
+    o.architecture = A::kQwen3, o.head_dim = 6, o.attention_bias = true, o.sliding_window = 9;
+  });
+  add("Gemma2", [](O& o) { o.architecture = A::kGemma2, o.head_dim = 12, o.layers = 3; });
+  add("Gemma2WithoutCaps", [](O& o) {
+    o.architecture = A::kGemma2;
+    o.fields = R"({"attn_logit_softcapping": null, "final_logit_softcapping": null})";
+  });
+  add("Gemma2SizesThatFillNoPanel", [](O& o) {
+    o.architecture = A::kGemma2, o.sliding_window = 5;
+    o.hidden = 20, o.heads = 3, o.kv_heads = 1, o.head_dim = 6, o.ffn = 27, o.vocab = 37;
+  });
+  add("Gemma3", [](O& o) { o.architecture = A::kGemma3, o.head_dim = 12, o.layers = 7; });
+  add("Gemma3LinearAndCaps", [](O& o) {
+    o.architecture = A::kGemma3;
+    o.rope_scaling = R"({"rope_type": "linear", "factor": 8.0})";
+    o.fields = R"({"attn_logit_softcapping": 1.5, "final_logit_softcapping": 2.5})";
+  });
+  add("Gemma3LayerTypes", [](O& o) {
+    o.architecture = A::kGemma3, o.layers = 3, o.heads = 6;
+    o.head_dim = 10;
+    o.fields = R"({"layer_types": ["full_attention", "sliding_attention", "full_attention"]})";
+  });
+  add("Phi3", [](O& o) { o.architecture = A::kPhi3; });
+  add("Phi3WindowAndPartialRotation", [](O& o) {
+    o.architecture = A::kPhi3, o.sliding_window = 13, o.head_dim = 16;
+    o.fields = R"({"partial_rotary_factor": 0.75})";
+  });
+  add("Phi3LongRope", [](O& o) {
+    o.architecture = A::kPhi3;
+    o.rope_scaling = R"({"type": "longrope", "short_factor": [1, 1.25, 3, 2.5],
+                         "long_factor": [1.5, 2, 9, 30]})";
+  });
   add("Half", [](O& o) { o.dtype = kFormatF16; });
   add("BFloat16", [](O& o) { o.dtype = kFormatBF16, o.tied = true; });
   add("Deep", [](O& o) { o.layers = 6; });
@@ -274,15 +313,18 @@ TEST(Transformer, ThreadsOfTheProductsChangeNothing) {
 }
 
 TEST(Rope, FrequenciesAreThePublishedOnes) {
-  ModelConfig config;
-  config.head_dim = 128;
-  config.rope_theta = 500000;
-  config.rope_scaling = {RopeType::kLlama3, 8, 1, 4, 8192};  // Llama 3.1
-  const std::vector<double> llama3 = RopeFrequencies(config);
-  config.rope_scaling = {RopeType::kLinear, 8};
-  const std::vector<double> linear = RopeFrequencies(config);
-  config.rope_scaling = {};
-  const std::vector<double> plain = RopeFrequencies(config);
+  constexpr double kTheta = 500000;
+  const RopeScaling llama31 = {
+      .type = RopeType::kLlama3,
+      .factor = 8,
+      .low_freq_factor = 1,
+      .high_freq_factor = 4,
+      .original_max_position = 8192,
+  };
+  const std::vector<double> llama3 = RopeFrequencies(kTheta, llama31, 128);
+  const std::vector<double> linear =
+      RopeFrequencies(kTheta, {.type = RopeType::kLinear, .factor = 8}, 128);
+  const std::vector<double> plain = RopeFrequencies(kTheta, {}, 128);
   ASSERT_EQ(plain.size(), 64u);
   EXPECT_EQ(plain[0], 1);
   // Powers and quotients of doubles: a few roundings each.

@@ -26,9 +26,10 @@ struct NaivePass {
 // matrix product rounded to 16 bits per row, which is what integer formats run with.
 enum class NaiveArithmetic { kDouble, kFloat, kInt16 };
 
-// The decoder of Llama and Mistral by its definition (Touvron et al. 2023 with the biases, explicit
-// head_dim and rope_scaling of Hugging Face checkpoints), loop by loop and without a cache. It
-// shares nothing with the runtime but the loaded weights.
+// The supported decoders by their definitions (Llama, Touvron et al. 2023, and what the others do
+// differently), loop by loop and without a cache. Which norms, which activation and which scales
+// there are follows from the architecture here, not from the fields that tell the runtime. It
+// shares nothing with the runtime but the loaded weights and numbers.
 class NaiveTransformer {
  public:
   explicit NaiveTransformer(const Model& model);

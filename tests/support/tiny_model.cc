@@ -46,12 +46,87 @@ class Generator {
   TestCheckpoint* checkpoint_;
 };
 
-nlohmann::json MakeConfig(const TinyModelOptions& options) {
-  const bool mistral = options.architecture == Architecture::kMistral;
-  nlohmann::json config = {
-      {"architectures", {mistral ? "MistralForCausalLM" : "LlamaForCausalLM"}},
-      {"model_type", mistral ? "mistral" : "llama"},
-      {"hidden_act", "silu"},
+using nlohmann::json;
+
+const char* ModelType(Architecture architecture) {
+  switch (architecture) {
+    case Architecture::kLlama:
+      return "llama";
+    case Architecture::kMistral:
+      return "mistral";
+    case Architecture::kQwen2:
+      return "qwen2";
+    case Architecture::kQwen3:
+      return "qwen3";
+    case Architecture::kGemma2:
+      return "gemma2";
+    case Architecture::kGemma3:
+      return "gemma3_text";
+    case Architecture::kPhi3:
+      return "phi3";
+  }
+  LOG(FATAL) << "no such architecture";
+}
+
+// What the architecture's checkpoints have beside the common fields, as they spell it. Soft caps
+// and windows are small enough to matter in a model with activations of order one.
+json OwnFields(const TinyModelOptions& options, int64_t head_dim) {
+  const json window = options.sliding_window.has_value() ? json(*options.sliding_window) : json();
+  const int64_t short_window = options.sliding_window.value_or(11);
+  switch (options.architecture) {
+    case Architecture::kLlama:
+      return {{"hidden_act", "silu"},
+              {"attention_bias", options.attention_bias},
+              {"mlp_bias", options.mlp_bias}};
+    case Architecture::kMistral:
+      return {{"hidden_act", "silu"},
+              {"attention_bias", options.attention_bias},
+              {"mlp_bias", options.mlp_bias},
+              {"sliding_window", window}};
+    case Architecture::kQwen2:
+      return {{"hidden_act", "silu"},
+              {"use_sliding_window", options.sliding_window.has_value()},
+              {"sliding_window", options.sliding_window.value_or(options.max_positions)},
+              {"max_window_layers", options.layers / 2}};
+    case Architecture::kQwen3:
+      return {{"hidden_act", "silu"},
+              {"head_dim", head_dim},
+              {"attention_bias", options.attention_bias},
+              {"use_sliding_window", options.sliding_window.has_value()},
+              {"sliding_window", window},
+              {"max_window_layers", options.layers / 2}};
+    case Architecture::kGemma2:
+      return {{"hidden_act", "gelu_pytorch_tanh"},
+              {"hidden_activation", "gelu_pytorch_tanh"},
+              {"head_dim", head_dim},
+              {"query_pre_attn_scalar", head_dim + 2},
+              {"attn_logit_softcapping", 2.0},
+              {"final_logit_softcapping", 3.0},
+              {"sliding_window", short_window}};
+    case Architecture::kGemma3:
+      return {{"hidden_activation", "gelu_pytorch_tanh"},
+              {"head_dim", head_dim},
+              {"query_pre_attn_scalar", head_dim + 2},
+              {"attn_logit_softcapping", nullptr},
+              {"final_logit_softcapping", nullptr},
+              {"rope_local_base_freq", options.rope_theta / 10},
+              {"sliding_window", short_window},
+              {"sliding_window_pattern", std::min<int64_t>(6, options.layers)}};
+    case Architecture::kPhi3:
+      return {{"hidden_act", "silu"},
+              {"original_max_position_embeddings", options.max_positions / 2},
+              {"sliding_window", window}};
+  }
+  LOG(FATAL) << "no such architecture";
+}
+
+json MakeConfig(const TinyModelOptions& options) {
+  const int64_t head_dim = options.head_dim.value_or(options.hidden / options.heads);
+  const bool gemma = options.architecture == Architecture::kGemma2 ||
+                     options.architecture == Architecture::kGemma3;
+  json config = {
+      {"architectures", {ArchitectureName(options.architecture)}},
+      {"model_type", ModelType(options.architecture)},
       {"hidden_size", options.hidden},
       {"intermediate_size", options.ffn},
       {"num_hidden_layers", options.layers},
@@ -62,21 +137,14 @@ nlohmann::json MakeConfig(const TinyModelOptions& options) {
       {"rms_norm_eps", 1e-5},
       {"rope_theta", options.rope_theta},
       {"rope_scaling", nullptr},
-      {"tie_word_embeddings", options.tied},
-      {"attention_bias", options.attention_bias},
-      {"mlp_bias", options.mlp_bias},
+      {"tie_word_embeddings", options.tied || gemma},
       {"bos_token_id", 1},
       {"eos_token_id", 2},
   };
+  config.update(OwnFields(options, head_dim));
   if (options.head_dim.has_value()) config["head_dim"] = *options.head_dim;
-  if (!options.rope_scaling.empty()) {
-    config["rope_scaling"] = nlohmann::json::parse(options.rope_scaling);
-  }
-  if (options.sliding_window.has_value()) {
-    config["sliding_window"] = *options.sliding_window;
-  } else if (mistral) {
-    config["sliding_window"] = nullptr;
-  }
+  if (!options.rope_scaling.empty()) config["rope_scaling"] = json::parse(options.rope_scaling);
+  if (!options.fields.empty()) config.update(json::parse(options.fields));
   return config;
 }
 
@@ -116,36 +184,49 @@ TestCheckpoint MakeTinyCheckpoint(const TinyModelOptions& options) {
 
   Generator generator(options, &checkpoint);
   for (const Component& component : ListComponents(*config)) {
-    const bool lookup_only = component.kind == ComponentKind::kEmbedding && !options.tied;
+    if (component.stored_row > 0) continue;  // written with the first part of its tensor
+    const bool lookup_only =
+        component.kind == ComponentKind::kEmbedding && !config->tie_word_embeddings;
     const double inputs = lookup_only ? 1.0 : static_cast<double>(component.cols);
-    generator.Add(component.name + ".weight",
-                  {component.rows, component.cols},
+    generator.Add(component.stored_name,
+                  {component.stored_rows, component.cols},
                   0.0,
                   options.weight_scale / std::sqrt(inputs));
   }
   constexpr double kNormDeviation = 0.1;
   constexpr double kBiasDeviation = 0.1;
+  const double norm_mean = 1.0 - config->norm_weight_offset;
   for (int64_t b = 0; b < options.layers; ++b) {
     const std::string block = absl::StrCat("model.layers.", b, ".");
-    for (const char* norm : {"input_layernorm.weight", "post_attention_layernorm.weight"}) {
-      generator.Add(block + norm, {options.hidden}, 1.0, kNormDeviation);
-    }
-    const auto add_bias = [&](const char* name, int64_t size) {
-      generator.Add(block + name, {size}, 0.0, kBiasDeviation);
+    const auto add_norm = [&](const char* name, int64_t size) {
+      generator.Add(block + name + ".weight", {size}, norm_mean, kNormDeviation);
     };
-    if (options.attention_bias) {
-      add_bias("self_attn.q_proj.bias", config->q_size());
-      add_bias("self_attn.k_proj.bias", config->kv_size());
-      add_bias("self_attn.v_proj.bias", config->kv_size());
-      add_bias("self_attn.o_proj.bias", options.hidden);
+    const auto add_bias = [&](const char* name, int64_t size) {
+      generator.Add(block + name + ".bias", {size}, 0.0, kBiasDeviation);
+    };
+    add_norm("input_layernorm", options.hidden);
+    add_norm("post_attention_layernorm", options.hidden);
+    if (config->post_norms) {
+      add_norm("pre_feedforward_layernorm", options.hidden);
+      add_norm("post_feedforward_layernorm", options.hidden);
     }
-    if (options.mlp_bias) {
-      add_bias("mlp.gate_proj.bias", options.ffn);
-      add_bias("mlp.up_proj.bias", options.ffn);
-      add_bias("mlp.down_proj.bias", options.hidden);
+    if (config->qk_norm) {
+      add_norm("self_attn.q_norm", config->head_dim);
+      add_norm("self_attn.k_norm", config->head_dim);
+    }
+    if (config->qkv_bias) {
+      add_bias("self_attn.q_proj", config->q_size());
+      add_bias("self_attn.k_proj", config->kv_size());
+      add_bias("self_attn.v_proj", config->kv_size());
+    }
+    if (config->o_bias) add_bias("self_attn.o_proj", options.hidden);
+    if (config->mlp_bias) {
+      add_bias("mlp.gate_proj", options.ffn);
+      add_bias("mlp.up_proj", options.ffn);
+      add_bias("mlp.down_proj", options.hidden);
     }
   }
-  generator.Add("model.norm.weight", {options.hidden}, 1.0, kNormDeviation);
+  generator.Add("model.norm.weight", {options.hidden}, norm_mean, kNormDeviation);
   return checkpoint;
 }
 

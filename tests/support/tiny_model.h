@@ -16,7 +16,8 @@ namespace bitbudget {
 
 // A small random checkpoint. Matrices are close to normal with standard deviation
 // weight_scale / sqrt(inputs) (an embedding that is not the head too: weight_scale), norms are near
-// 1 and biases near 0, so that activations and logits stay of order one.
+// 1 (Gemma's stored weights near 0) and biases near 0, so that activations and logits stay of order
+// one.
 struct TinyModelOptions {
   Architecture architecture = Architecture::kLlama;
   int64_t layers = 2;
@@ -28,11 +29,14 @@ struct TinyModelOptions {
   int64_t vocab = 64;
   int64_t max_positions = 128;
   double rope_theta = 10000.0;
-  std::string rope_scaling;               // JSON text; empty: null
-  std::optional<int64_t> sliding_window;  // kMistral: null in config.json when unset
-  bool tied = false;
-  bool attention_bias = false;
-  bool mlp_bias = false;
+  std::string rope_scaling;  // JSON text; empty: null
+  // Unset: no window, but Gemma's sliding layers have one of 11 positions. Half of Qwen's layers
+  // slide when it is set; every sixth layer of Gemma 3 (or the last one of fewer) never slides.
+  std::optional<int64_t> sliding_window;
+  bool tied = false;            // Gemma is tied in any case
+  bool attention_bias = false;  // Llama, Mistral, Qwen 3; Qwen 2 has biases in any case
+  bool mlp_bias = false;        // Llama, Mistral
+  std::string fields;           // JSON object: more fields of config.json, or other values
   Format dtype = kFormatF32;
   int shards = 1;
   double weight_scale = 1.0;
