@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "planner/apply_job.h"
 #include "plans/plan_io.h"
-#include "plans/targets/target.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 
@@ -33,7 +32,7 @@ absl::Status RunApply(const ApplyFlags& flags) {
   options.compressed = flags.weights == "compressed-tensors";
   if (!flags.dtype.empty()) {
     const absl::StatusOr<Format> type = ParseFormat(flags.dtype);
-    if (!type.ok() || !IsFloat(*type)) {
+    if (!type.ok() || (*type != kFormatF32 && *type != kFormatF16 && *type != kFormatBF16)) {
       return UsageError(absl::InvalidArgumentError(
           absl::StrCat("--dtype is \"", flags.dtype, "\", must be f32, f16 or bf16")));
     }
