@@ -20,33 +20,44 @@ constexpr int kFinalists = 2;
 constexpr int kRefineRounds = 2;
 constexpr int kBlockRounds = 3;
 
-// The ranges that are tried for the scale of a group, as ratios of the one that spans it. Few
-// levels gain by clipping a lot, many by steps that happen to fit, so their grid is fine and
-// near 1.
-struct RatioGrid {
-  int steps;
-  float largest;
-  float smallest;
-
-  float Ratio(int step) const {  // geometric, so that small ratios are as dense as large ones
-    return largest *
-           std::pow(smallest / largest, static_cast<float>(step) / static_cast<float>(steps - 1));
+// Ratios to the scale that spans a group, which are tried. Few levels gain by clipping a lot, many
+// by steps that happen to fit, so their ratios are near 1. Geometric, so that small ones are as
+// dense.
+struct Ratios {
+  Ratios(int steps, float largest, float smallest) : count(steps) {
+    CHECK_LE(steps, static_cast<int>(values.size()));
+    for (int step = 0; step < steps; ++step) {
+      values[step] = largest * std::pow(smallest / largest,
+                                        static_cast<float>(step) / static_cast<float>(steps - 1));
+    }
   }
+  std::span<const float> list() const { return std::span(values).first(count); }
+
+  std::array<float, 24> values;
+  int count;
 };
 
-RatioGrid ScaleGrid(int codes) {
-  if (codes > 64) return {12, 1.0f, 0.93f};
-  if (codes > 32) return {12, 1.0f, 0.8f};
-  if (codes > 16) return {14, 1.0f, 0.6f};
-  if (codes > 8) return {16, 1.0f, 0.45f};
-  if (codes > 4) return {16, 1.0f, 0.35f};
-  return {24, 1.0f, 0.08f};
+std::span<const float> ScaleRatios(int codes) {
+  static const Ratios k256(12, 1.0f, 0.93f);
+  static const Ratios k64(12, 1.0f, 0.8f);
+  static const Ratios k32(14, 1.0f, 0.6f);
+  static const Ratios k16(16, 1.0f, 0.45f);
+  static const Ratios k8(16, 1.0f, 0.35f);
+  static const Ratios few(24, 1.0f, 0.08f);
+  const Ratios& ratios = codes > 64   ? k256
+                         : codes > 32 ? k64
+                         : codes > 16 ? k32
+                         : codes > 8  ? k16
+                         : codes > 4  ? k8
+                                      : few;
+  return ratios.list();
 }
 
-RatioGrid RangeGrid(int codes) {
-  if (codes > 16) return {12, 1.02f, 0.75f};
-  if (codes > 4) return {14, 1.06f, 0.55f};
-  return {16, 1.2f, 0.35f};
+std::span<const float> RangeRatios(int codes) {
+  static const Ratios k32(12, 1.02f, 0.75f);
+  static const Ratios k16(14, 1.06f, 0.55f);
+  static const Ratios few(16, 1.2f, 0.35f);
+  return (codes > 16 ? k32 : codes > 4 ? k16 : few).list();
 }
 
 // The nearest levels of one type; what FitSteps and FitLevels have in common.
@@ -87,9 +98,9 @@ float UnitCost(std::span<const float> values,
   const float inverse = 1.0f / unit;
   float cost = 0.0f;
   for (size_t i = 0; i < values.size(); ++i) {
-    const float integer = std::clamp(std::nearbyint(values[i] * inverse),
-                                     static_cast<float>(smallest),
-                                     static_cast<float>(largest));
+    const float clipped =
+        std::clamp(values[i] * inverse, static_cast<float>(smallest), static_cast<float>(largest));
+    const float integer = (clipped + 0x1.8p23f) - 0x1.8p23f;  // to nearest even
     const float deviation = values[i] - unit * integer;
     cost += curvatures[i] * deviation * deviation;
   }
@@ -231,9 +242,8 @@ class ScaleSearch : public BlockSearch {
         if (candidate.error < other.error) std::swap(candidate, other);
       }
     };
-    const RatioGrid grid = ScaleGrid(traits_.codes);
-    for (int step = 0; step < grid.steps; ++step) {
-      const float scale = widest * grid.Ratio(step);
+    for (const float ratio : ScaleRatios(traits_.codes)) {
+      const float scale = widest * ratio;
       try_scale(scale);
       if (!levels_.symmetric()) try_scale(-scale);
     }
@@ -428,7 +438,6 @@ class AffineSearch : public BlockSearch {
       }
       return error;
     };
-    const RatioGrid grid = RangeGrid(traits_.codes);
     const float middle = (low + high) / 2.0f;
     float best_error = kInfinity;
     float best_low = low;
@@ -440,8 +449,8 @@ class AffineSearch : public BlockSearch {
       best_low = from;
       best_high = to;
     };
-    for (int step = 0; step < grid.steps; ++step) {
-      const float half = range / 2.0f * grid.Ratio(step);
+    for (const float ratio : RangeRatios(traits_.codes)) {
+      const float half = range / 2.0f * ratio;
       keep_better(middle - half, middle + half);
     }
     // Each end alone, by parts of a step.

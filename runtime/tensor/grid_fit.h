@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 namespace bitbudget {
 
@@ -32,26 +33,33 @@ ScaleFit FitSteps(std::span<const float> weights,
                   float low,
                   float high);
 
-// The nearest of a few integer levels to a value, by a table of half steps: between two levels the
-// border is a multiple of one half, so that every half step has one nearest level.
+// A few integer levels. Between two neighbours the border is a multiple of one half, so every half
+// step has one nearest level.
 class LevelTable {
  public:
-  // REQUIRES: at most 256 levels.
+  struct Border {
+    float value;
+    float step;  // between the levels on its sides
+  };
+
+  // REQUIRES: at least one level.
   explicit LevelTable(std::span<const int8_t> levels);
 
+  float lowest() const { return lowest_; }
+  std::span<const Border> borders() const { return borders_; }  // increasing
+
   // The code of the nearest level; of equals the first in the list.
-  uint8_t Code(float value) const { return codes_[Index(value)]; }
-  float Level(float value) const { return levels_[Index(value)]; }
+  uint8_t Code(float value) const {
+    float half_steps = 2.0f * value + kHalfSteps / 2;
+    half_steps = half_steps > 0.0f ? half_steps : 0.0f;
+    return codes_[static_cast<int>(half_steps < kHalfSteps - 1 ? half_steps : kHalfSteps - 1)];
+  }
 
  private:
   static constexpr int kHalfSteps = 512;
-  static int Index(float value) {  // NaN gives the lowest
-    float half_steps = 2.0f * value + kHalfSteps / 2;
-    half_steps = half_steps > 0.0f ? half_steps : 0.0f;
-    return static_cast<int>(half_steps < kHalfSteps - 1 ? half_steps : kHalfSteps - 1);
-  }
 
-  std::array<float, kHalfSteps> levels_;
+  float lowest_;
+  std::vector<Border> borders_;
   std::array<uint8_t, kHalfSteps> codes_;
 };
 
@@ -80,13 +88,19 @@ struct AffineFit {
   float ErrorAfter(float scale_step, float minimum_step) const;
 };
 
-// REQUIRES: a finite scale that is not 0, weights.size() a multiple of 8.
+// REQUIRES: a finite scale that is not 0.
 AffineFit FitAffine(std::span<const float> weights,
                     std::span<const float> importance,
                     float scale,
                     float minimum,
                     float max_code);
 
+namespace internal {
+
+// Whether the bodies for this machine give the bits of the portable ones. For tests.
+bool FitsAgree(std::span<const float> weights, std::span<const float> importance, float scale);
+
+}  // namespace internal
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_TENSOR_GRID_FIT_H_

@@ -102,11 +102,11 @@ def main():
                 rtn, _ = files.encode(name, "rtn")
                 clip, clip_speed = files.encode(name, "clip")
                 imatrix, imatrix_speed = files.encode(name, "imatrix")
-                start = time.perf_counter()
+                start = time.process_time()
                 plain = library.quantize_rows(name, weights)
-                middle = time.perf_counter()
+                middle = time.process_time()
                 weighted = library.quantize_rows(name, weights, moments)
-                end = time.perf_counter()
+                end = time.process_time()
                 speeds = [clip_speed, imatrix_speed] + [weights.size / t / 1e6 for t in (middle - start, end - middle)]
                 ours, theirs = files.errors(name, clip)[0], files.errors(name, plain)[0]
                 ours_weighted, theirs_weighted = files.errors(name, imatrix)[1], files.errors(name, weighted)[1]
