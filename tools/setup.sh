@@ -7,6 +7,7 @@ packages=(
   g++ cmake ninja-build pkg-config
   libabsl-dev libgoogle-glog-dev libprotobuf-dev protobuf-compiler
   libsentencepiece-dev nlohmann-json3-dev libcli11-dev libeigen3-dev libceres-dev libssl-dev
+  libpcre2-dev libutf8proc-dev
   libsqlite3-dev libopenmpi-dev openmpi-bin libopenblas-dev
   libgtest-dev libgmock-dev
   clang-format-14 python3

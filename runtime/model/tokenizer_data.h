@@ -44,8 +44,9 @@ struct VocabularyToken {
   // How control and user-defined tokens are found in a text.
   bool left_strip = false;   // takes the whitespace before it along
   bool right_strip = false;  // takes the whitespace after it along
-  bool single_word = false;  // only where no word character stands beside it
   bool normalized = false;   // searched for after the normalizer, else before it
+  // With TokenizerData::sentencepiece: stands beside the SentencePiece model, not in it.
+  bool added = false;
 };
 
 // What a match of an expression does to the text around it (Hugging Face's names).
@@ -58,12 +59,12 @@ struct SplitStep {
   bool operator==(const SplitStep&) const = default;
 };
 
-// Where a space is put before text.
+// Where a space is put before text. A part is what control and user-defined tokens leave of it.
 enum class SpacePrefix {
   kNone,
-  kTextStart,         // before the text, where a token stands first not
-  kEveryPart,         // before the text and after every control or user-defined token
-  kEveryPartWithout,  // the same, but not where there is a space already
+  kEveryPart,          // before every part
+  kPartsWithoutSpace,  // before every part that does not begin with one
+  kStartWithoutSpace,  // before a part at the start of the text that does not begin with one
 };
 
 // A tokenizer, whatever file it comes from: what MakeTokenizer (tokenizer.h) builds one from, and
@@ -81,7 +82,8 @@ struct TokenizerData {
   // Normalizer.
   bool nfc = false;  // to Unicode's form C
   SpacePrefix space_prefix = SpacePrefix::kNone;
-  bool remove_extra_whitespaces = false;  // kUnigram and kScoreBpe
+  bool escape_spaces = false;             // a space becomes U+2581
+  bool remove_extra_whitespaces = false;  // honoured by SentencePiece's own library alone
 
   // Pre-tokenizer. The name is GGUF's tokenizer.ggml.pre ("llama-bpe"); empty when these steps have
   // none.
@@ -98,7 +100,8 @@ struct TokenizerData {
   std::optional<bool> add_eos;
   std::string chat_template;  // Jinja; empty: there is none
 
-  // The tokenizer.model that this was read from: SentencePiece's own library then does the work.
+  // The tokenizer.model that this was read from: SentencePiece's own library then does the work
+  // for all tokens that are not `added`, its normalizer included.
   std::string sentencepiece;
 };
 

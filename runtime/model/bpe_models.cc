@@ -1,0 +1,262 @@
+#include <array>
+#include <optional>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/model/byte_level.h"
+#include "runtime/model/json.h"
+#include "runtime/model/merge_neighbours.h"
+#include "runtime/model/text_model.h"
+#include "runtime/model/utf8.h"
+
+namespace bitbudget {
+namespace {
+
+using Vocabulary = absl::flat_hash_map<absl::string_view, int32_t>;
+
+// Whether text may become this token by merging.
+bool IsMergeable(TokenType type) {
+  return type != TokenType::kControl && type != TokenType::kUnknown && type != TokenType::kByte;
+}
+
+// The pairs that may be merged, with their ranks.
+class MergeTable {
+ public:
+  static absl::StatusOr<MergeTable> Create(const TokenizerData& data) {
+    Vocabulary vocabulary;
+    for (size_t id = 0; id < data.tokens.size(); ++id) {
+      if (IsMergeable(data.tokens[id].type)) {
+        vocabulary.emplace(data.tokens[id].text, static_cast<int32_t>(id));
+      }
+    }
+    MergeTable table;
+    table.merges_.reserve(data.merges.size());
+    for (size_t rank = 0; rank < data.merges.size(); ++rank) {
+      const auto [left, right] = data.merges[rank];
+      const std::string merged = data.tokens[left].text + data.tokens[right].text;
+      const auto found = vocabulary.find(merged);
+      if (found == vocabulary.end()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("merge ", rank, " makes ", Quoted(merged), ", which is no token"));
+      }
+      // Of equal pairs the first counts.
+      table.merges_.emplace(Key(left, right), Merge{static_cast<double>(rank), found->second});
+    }
+    return table;
+  }
+
+  std::optional<Merge> operator()(const Symbol& left, const Symbol& right) const {
+    if (left.token < 0 || right.token < 0) return std::nullopt;
+    const auto found = merges_.find(Key(left.token, right.token));
+    if (found == merges_.end()) return std::nullopt;
+    return found->second;
+  }
+
+ private:
+  static uint64_t Key(int32_t left, int32_t right) {
+    return static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
+  }
+  absl::flat_hash_map<uint64_t, Merge> merges_;
+};
+
+// The tokens of single bytes, "<0x00>" to "<0xFF>"; -1 where there is none.
+std::array<int32_t, 256> ByteTokens(const TokenizerData& data) {
+  std::array<int32_t, 256> ids;
+  ids.fill(-1);
+  for (size_t id = 0; id < data.tokens.size(); ++id) {
+    if (data.tokens[id].type != TokenType::kByte) continue;
+    const int byte = ByteOfToken(data.tokens[id].text);
+    if (byte >= 0) ids[byte] = static_cast<int32_t>(id);
+  }
+  return ids;
+}
+
+// What the models over characters share: U+2581 for spaces, bytes for what is no token.
+class CharacterModel : public TextModel {
+ public:
+  explicit CharacterModel(const TokenizerData& data) : data_(data), byte_tokens_(ByteTokens(data)) {
+    for (size_t id = 0; id < data.tokens.size(); ++id) {
+      if (IsMergeable(data.tokens[id].type)) {
+        vocabulary_.emplace(data.tokens[id].text, static_cast<int32_t>(id));
+      }
+    }
+  }
+
+  std::string Decode(std::span<const int32_t> ids) const override {
+    std::string text;
+    for (const int32_t id : ids) {
+      const VocabularyToken& token = data_.tokens[id];
+      if (token.type == TokenType::kByte) {
+        if (const int byte = ByteOfToken(token.text); byte >= 0) text += static_cast<char>(byte);
+      } else if (data_.escape_spaces) {
+        text += absl::StrReplaceAll(token.text, {{kBlockSpace, " "}});
+      } else {
+        text += token.text;
+      }
+    }
+    return text;
+  }
+
+ protected:
+  std::optional<int32_t> Find(absl::string_view text) const {
+    const auto found = vocabulary_.find(text);
+    if (found == vocabulary_.end()) return std::nullopt;
+    return found->second;
+  }
+
+  void AppendBytes(absl::string_view text, std::vector<int32_t>* ids) const {
+    for (const char c : text) {
+      const int32_t id = byte_tokens_[static_cast<unsigned char>(c)];
+      if (id >= 0) {
+        ids->push_back(id);
+      } else if (data_.unknown_id >= 0) {
+        ids->push_back(data_.unknown_id);
+      }
+    }
+  }
+
+  const TokenizerData& data_;
+
+ private:
+  Vocabulary vocabulary_;
+  std::array<int32_t, 256> byte_tokens_;
+};
+
+class ScoreBpe : public CharacterModel {
+ public:
+  using CharacterModel::CharacterModel;
+
+  absl::Status Encode(absl::string_view piece, std::vector<int32_t>* ids) const override {
+    std::vector<Symbol> symbols;
+    for (size_t begin = 0; begin < piece.size();) {
+      const size_t end = std::min(begin + Utf8Length(piece[begin]), piece.size());
+      symbols.push_back({begin, end, Find(piece.substr(begin, end - begin)).value_or(-1)});
+      begin = end;
+    }
+    MergeNeighbours(&symbols, [&](const Symbol& left, const Symbol& right) -> std::optional<Merge> {
+      const auto token = Find(piece.substr(left.begin, right.end - left.begin));
+      if (!token.has_value()) return std::nullopt;
+      return Merge{-static_cast<double>(data_.tokens[*token].score), *token};
+    });
+    for (const Symbol& symbol : symbols) {
+      if (symbol.token >= 0) {
+        ids->push_back(symbol.token);
+      } else {
+        AppendBytes(piece.substr(symbol.begin, symbol.end - symbol.begin), ids);
+      }
+    }
+    return absl::OkStatus();
+  }
+};
+
+class ByteFallbackBpe : public CharacterModel {
+ public:
+  ByteFallbackBpe(const TokenizerData& data, MergeTable merges)
+      : CharacterModel(data), merges_(std::move(merges)) {}
+
+  absl::Status Encode(absl::string_view piece, std::vector<int32_t>* ids) const override {
+    if (data_.ignore_merges) {
+      if (const auto whole = Find(piece)) {
+        ids->push_back(*whole);
+        return absl::OkStatus();
+      }
+    }
+    std::vector<Symbol> symbols;
+    for (size_t begin = 0; begin < piece.size();) {
+      const size_t end = std::min(begin + Utf8Length(piece[begin]), piece.size());
+      symbols.push_back({begin, end, Find(piece.substr(begin, end - begin)).value_or(-1)});
+      begin = end;
+    }
+    MergeNeighbours(&symbols, merges_);
+    for (const Symbol& symbol : symbols) {
+      if (symbol.token >= 0) {
+        ids->push_back(symbol.token);
+      } else {
+        AppendBytes(piece.substr(symbol.begin, symbol.end - symbol.begin), ids);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  MergeTable merges_;
+};
+
+// Works on bytes; GPT-2's characters for them exist in the files only.
+class ByteLevelBpe : public TextModel {
+ public:
+  ByteLevelBpe(const TokenizerData& data, MergeTable merges)
+      : data_(data), merges_(std::move(merges)), bytes_(data.tokens.size()) {
+    byte_tokens_.fill(-1);
+    for (size_t id = 0; id < data.tokens.size(); ++id) {
+      const VocabularyToken& token = data.tokens[id];
+      // A normal token of other characters is never made from text.
+      const bool spelled = token.type == TokenType::kNormal || token.type == TokenType::kUnused;
+      if (const auto bytes = CharactersToBytes(token.text); spelled && bytes.has_value()) {
+        bytes_[id] = *bytes;
+        if (!bytes->empty()) vocabulary_.emplace(bytes_[id], static_cast<int32_t>(id));
+        if (bytes->size() == 1) {
+          byte_tokens_[static_cast<unsigned char>(bytes->front())] = static_cast<int32_t>(id);
+        }
+      } else {
+        bytes_[id] = token.text;
+      }
+    }
+  }
+
+  absl::Status Encode(absl::string_view piece, std::vector<int32_t>* ids) const override {
+    if (data_.ignore_merges) {
+      if (const auto whole = vocabulary_.find(piece); whole != vocabulary_.end()) {
+        ids->push_back(whole->second);
+        return absl::OkStatus();
+      }
+    }
+    std::vector<Symbol> symbols(piece.size());
+    for (size_t i = 0; i < piece.size(); ++i) {
+      symbols[i] = {i, i + 1, byte_tokens_[static_cast<unsigned char>(piece[i])]};
+    }
+    MergeNeighbours(&symbols, merges_);
+    for (const Symbol& symbol : symbols) {
+      if (symbol.token >= 0) {
+        ids->push_back(symbol.token);
+      } else if (data_.unknown_id >= 0) {
+        ids->push_back(data_.unknown_id);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  std::string Decode(std::span<const int32_t> ids) const override {
+    std::string text;
+    for (const int32_t id : ids) text += bytes_[id];
+    return text;
+  }
+
+ private:
+  const TokenizerData& data_;
+  MergeTable merges_;
+  std::vector<std::string> bytes_;  // of each token
+  Vocabulary vocabulary_;           // points into bytes_
+  std::array<int32_t, 256> byte_tokens_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TextModel>> MakeByteLevelBpe(const TokenizerData& data) {
+  BB_ASSIGN_OR_RETURN(MergeTable merges, MergeTable::Create(data));
+  return std::make_unique<ByteLevelBpe>(data, std::move(merges));
+}
+
+absl::StatusOr<std::unique_ptr<TextModel>> MakeByteFallbackBpe(const TokenizerData& data) {
+  BB_ASSIGN_OR_RETURN(MergeTable merges, MergeTable::Create(data));
+  return std::make_unique<ByteFallbackBpe>(data, std::move(merges));
+}
+
+absl::StatusOr<std::unique_ptr<TextModel>> MakeScoreBpe(const TokenizerData& data) {
+  return std::make_unique<ScoreBpe>(data);
+}
+
+}  // namespace bitbudget
