@@ -32,8 +32,10 @@ struct GenerateFlags {
 absl::StatusOr<std::vector<int32_t>> PromptTokens(const GenerateFlags& flags, const Model& model) {
   if (flags.tokens.has_value()) return ParseTokens(*flags.tokens);
   if (model.tokenizer() == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        model.path(), ": has no tokenizer.model, which --prompt needs; give --tokens instead"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(model.path(),
+                     ": has no tokenizer (tokenizer.json or tokenizer.model), which --prompt "
+                     "needs; give --tokens instead"));
   }
   std::vector<int32_t> tokens;
   if (model.config().bos_token_id.has_value()) tokens.push_back(*model.config().bos_token_id);

@@ -13,14 +13,23 @@
 namespace bitbudget {
 namespace {
 
-absl::Status RunTokenize(const std::string& folder, const std::string& path, bool json) {
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(folder));
+struct TokenizeOptions {
+  std::string model;
+  std::string file;
+  bool special = false;
+  bool json = false;
+};
+
+absl::Status RunTokenize(const TokenizeOptions& options) {
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer, OpenTokenizer(options.model));
   if (tokenizer == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(folder, ": has no tokenizer.model"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.model, ": has no tokenizer.json or tokenizer.model"));
   }
-  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
-  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, tokenizer->Encode(text));
-  if (json) {
+  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.file));
+  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens,
+                      tokenizer->Encode(text, {.parse_special = options.special}));
+  if (options.json) {
     std::printf("%s\n", nlohmann::json{{"tokens", tokens}}.dump().c_str());
   } else {
     std::printf("%s\n", absl::StrJoin(tokens, " ").c_str());
@@ -33,13 +42,16 @@ absl::Status RunTokenize(const std::string& folder, const std::string& path, boo
 void AddTokenizeCommand(CLI::App* app) {
   CLI::App* command =
       app->add_subcommand("tokenize", "Print the token ids of a text (nothing is added to them)");
-  auto folder = std::make_shared<std::string>();
-  auto file = std::make_shared<std::string>();
-  auto json = std::make_shared<bool>(false);
-  command->add_option("MODEL", *folder, "Model folder with a tokenizer.model")->required();
-  command->add_option("--file", *file, "Text file")->required();
-  command->add_flag("--json", *json, "Print {\"tokens\": [...]}");
-  SetBody(command, [folder, file, json] { return RunTokenize(*folder, *file, *json); });
+  auto options = std::make_shared<TokenizeOptions>();
+  command
+      ->add_option(
+          "MODEL", options->model, "Folder with a tokenizer, or a GGUF file (also without weights)")
+      ->required();
+  command->add_option("--file", options->file, "Text file")->required();
+  command->add_flag(
+      "--special", options->special, "Control tokens that the text spells out are those tokens");
+  command->add_flag("--json", options->json, "Print {\"tokens\": [...]}");
+  SetBody(command, [options] { return RunTokenize(*options); });
 }
 
 }  // namespace bitbudget

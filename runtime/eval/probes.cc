@@ -113,8 +113,9 @@ absl::StatusOr<std::unique_ptr<ProbeMaker>> ProbeMaker::Create(const Model& mode
     return maker;
   }
   if (model.tokenizer() == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(model.path(), ": has no tokenizer.model, which probes from text need"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        model.path(),
+        ": has no tokenizer (tokenizer.json or tokenizer.model), which probes from text need"));
   }
   BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.path));
   maker->fingerprint_ = Sha256Hex(std::as_bytes(std::span(text)));

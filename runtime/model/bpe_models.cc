@@ -136,12 +136,11 @@ class ScoreBpe : public CharacterModel {
       symbols.push_back({begin, end, Find(piece.substr(begin, end - begin)).value_or(-1)});
       begin = end;
     }
-    MergeNeighbours(
-        &symbols, [&](const Symbol& left, const Symbol& right) -> std::optional<Merge> {
-          const auto token = Find(piece.substr(left.begin, right.end - left.begin));
-          if (!token.has_value()) return std::nullopt;
-          return Merge{-static_cast<double>(data_.tokens[*token].score), *token};
-        });
+    MergeNeighbours(&symbols, [&](const Symbol& left, const Symbol& right) -> std::optional<Merge> {
+      const auto token = Find(piece.substr(left.begin, right.end - left.begin));
+      if (!token.has_value()) return std::nullopt;
+      return Merge{-static_cast<double>(data_.tokens[*token].score), *token};
+    });
     for (const Symbol& symbol : symbols) {
       if (symbol.token >= 0) {
         ids->push_back(symbol.token);

@@ -192,7 +192,8 @@ class Reader {
       const absl::string_view right = text.substr(space + 1);
       for (const absl::string_view part : {left, right}) {
         if (!ids_.contains(part)) {
-          return BadItem(kMerges, i, absl::StrCat(Quoted(text), ": ", Quoted(part), " is no token"));
+          return BadItem(
+              kMerges, i, absl::StrCat(Quoted(text), ": ", Quoted(part), " is no token"));
         }
       }
       data_.merges.emplace_back(ids_.at(left), ids_.at(right));
@@ -288,8 +289,8 @@ absl::StatusOr<std::vector<float>> ScoresOfMerges(const TokenizerData& data) {
       if (!reached(left, left_id != ids.end()) || !reached(right, right_id != ids.end())) continue;
       if (left_id == ids.end() || right_id == ids.end() ||
           !pairs.contains({left_id->second, right_id->second})) {
-        return fail(absl::StrCat(Quoted(left), " and ", Quoted(right), " are not merged into ",
-                                 Quoted(text)));
+        return fail(absl::StrCat(
+            Quoted(left), " and ", Quoted(right), " are not merged into ", Quoted(text)));
       }
     }
   }

@@ -16,17 +16,15 @@ namespace {
 // How models write the English contractions, and what GGUF's names mean by it: without the letters
 // outside ASCII that fold to these (U+017F).
 constexpr char kContractions[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-constexpr char kAsciiContractions[] =
-    "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
+constexpr char kAsciiContractions[] = "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
 
 #define BB_WORDS R"([^\r\n\p{L}\p{N}]?\p{L}+)"
 #define BB_REST R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"
 
 constexpr char kLlama3[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|" BB_WORDS R"(|\p{N}{1,3}|)" BB_REST;
 constexpr char kQwen2[] = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|" BB_WORDS R"(|\p{N}|)" BB_REST;
-constexpr char kQwen35[] =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N})"
-    R"(| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr char kQwen35[] = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N})"
+                           R"(| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr char kTekken[] =
     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+)"
     R"(|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*)"

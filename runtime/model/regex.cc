@@ -23,13 +23,13 @@ template <typename T, void (*free)(T*)>
 struct Deleter {
   void operator()(T* object) const { free(object); }
 };
-using MatchData = std::unique_ptr<pcre2_match_data, Deleter<pcre2_match_data, pcre2_match_data_free>>;
+using MatchData =
+    std::unique_ptr<pcre2_match_data, Deleter<pcre2_match_data, pcre2_match_data_free>>;
 using MatchContext =
     std::unique_ptr<pcre2_match_context, Deleter<pcre2_match_context, pcre2_match_context_free>>;
 using JitStack = std::unique_ptr<pcre2_jit_stack, Deleter<pcre2_jit_stack, pcre2_jit_stack_free>>;
-using CompileContext =
-    std::unique_ptr<pcre2_compile_context,
-                    Deleter<pcre2_compile_context, pcre2_compile_context_free>>;
+using CompileContext = std::unique_ptr<pcre2_compile_context,
+                                       Deleter<pcre2_compile_context, pcre2_compile_context_free>>;
 
 std::string Reason(int code) {
   PCRE2_UCHAR text[256];
@@ -40,7 +40,8 @@ std::string Reason(int code) {
 // PCRE2's \s holds U+180E, which has not been White_Space since Unicode 6.3. So \s is spelled out.
 std::string SpellOutWhitespace(absl::string_view expression) {
   constexpr absl::string_view kItems =
-      "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}"
+      "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"
+      "\\x{205f}"
       "\\x{3000}";
   std::string result;
   bool in_class = false;

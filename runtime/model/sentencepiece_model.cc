@@ -138,8 +138,8 @@ bool ReadNormalizer(absl::string_view bytes, Specs* specs) {
 
 absl::StatusOr<TokenizerData> ParseSentencePieceModel(std::string bytes, const std::string& path) {
   const auto damaged = [&](absl::string_view problem) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ": not a SentencePiece model (", bytes.size(), " bytes): ", problem));
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": not a SentencePiece model (", bytes.size(), " bytes): ", problem));
   };
   // The library knows best whether it is one.
   std::string error;
@@ -156,13 +156,13 @@ absl::StatusOr<TokenizerData> ParseSentencePieceModel(std::string bytes, const s
     if (field->number == 2) read = ReadTrainer(field->bytes, &specs);
     if (field->number == 3) read = ReadNormalizer(field->bytes, &specs);
     if (!read) {
-      return damaged(absl::StrCat("bad field ", field->number, " after ", data.tokens.size(),
-                                  " pieces"));
+      return damaged(
+          absl::StrCat("bad field ", field->number, " after ", data.tokens.size(), " pieces"));
     }
   }
   if (!message.ok() || data.tokens.size() != static_cast<size_t>(model->size())) {
-    return damaged(absl::StrCat(data.tokens.size(), " pieces, but the library reads ",
-                                model->size()));
+    return damaged(
+        absl::StrCat(data.tokens.size(), " pieces, but the library reads ", model->size()));
   }
   if (specs.model_type != 1 && specs.model_type != 2) {
     return absl::UnimplementedError(absl::StrCat(

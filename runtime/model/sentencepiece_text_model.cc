@@ -40,10 +40,8 @@ absl::StatusOr<std::unique_ptr<TextModel>> MakeSentencePiece(const TokenizerData
   std::string error;
   std::unique_ptr<SentencePieceShim> model = SentencePieceShim::Load(data.sentencepiece, &error);
   if (model == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat("not a SentencePiece model (",
-                                                   data.sentencepiece.size(),
-                                                   " bytes): ",
-                                                   Quoted(error)));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "not a SentencePiece model (", data.sentencepiece.size(), " bytes): ", Quoted(error)));
   }
   return std::make_unique<SentencePieceModel>(std::move(model));
 }

@@ -62,9 +62,9 @@ struct SplitStep {
 // Where a space is put before text. A part is what control and user-defined tokens leave of it.
 enum class SpacePrefix {
   kNone,
-  kEveryPart,           // before every part
-  kPartsWithoutSpace,   // before every part that does not begin with one
-  kStartWithoutSpace,   // before a part at the start of the text that does not begin with one
+  kEveryPart,          // before every part
+  kPartsWithoutSpace,  // before every part that does not begin with one
+  kStartWithoutSpace,  // before a part at the start of the text that does not begin with one
 };
 
 // A tokenizer, whatever file it comes from: what MakeTokenizer (tokenizer.h) builds one from, and

@@ -51,9 +51,14 @@ absl::Status AddToken(const std::string& where,
   token.added = true;
   const auto count = static_cast<int64_t>(data->tokens.size());
   if (id < 0 || id >= count + kMaxAddedTokens || token.text.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(where, ": ", id, " is not an id of an added token ", Quoted(token.text),
-                     " beside ", count, " pieces"));
+    return absl::InvalidArgumentError(absl::StrCat(where,
+                                                   ": ",
+                                                   id,
+                                                   " is not an id of an added token ",
+                                                   Quoted(token.text),
+                                                   " beside ",
+                                                   count,
+                                                   " pieces"));
   }
   if (id >= count) {
     data->tokens.resize(id + 1, {.text = "", .type = TokenType::kUnused, .added = true});
@@ -106,8 +111,8 @@ absl::Status ReadAddedTokens(const std::string& folder,
       return absl::InvalidArgumentError(
           absl::StrCat(path, ": ", Quoted(text), ": ", ValueText(id), " is not an id"));
     }
-    BB_RETURN_IF_ERROR(AddToken(
-        path, id.get<int64_t>(), {.text = text, .type = TokenType::kUserDefined}, data));
+    BB_RETURN_IF_ERROR(
+        AddToken(path, id.get<int64_t>(), {.text = text, .type = TokenType::kUserDefined}, data));
   }
   return absl::OkStatus();
 }
@@ -125,8 +130,8 @@ absl::Status ReadNamedToken(const std::string& folder,
        {std::pair(&config, "tokenizer_config.json"), std::pair(&map, "special_tokens_map.json")}) {
     auto found = object->find(name);
     if (found == object->end() || found->is_null()) continue;
-    const json& value = found->is_object() && found->contains("content") ? (*found)["content"]
-                                                                         : *found;
+    const json& value =
+        found->is_object() && found->contains("content") ? (*found)["content"] : *found;
     if (value.is_string()) {
       for (size_t i = 0; i < data->tokens.size(); ++i) {
         if (data->tokens[i].text != value.get_ref<const std::string&>()) continue;

@@ -47,15 +47,16 @@ class Part {
     return field.value().get<bool>();
   }
 
-  absl::StatusOr<std::string> Text(const char* name, const std::string& absent) const {
+  // Points into the document.
+  absl::StatusOr<absl::string_view> Text(const char* name, absl::string_view absent) const {
     const Part field = Get(name);
     if (field.is_null()) return absent;
     if (!field.value().is_string()) return field.Invalid("is not a string");
-    return field.value().get<std::string>();
+    return absl::string_view(field.value().get_ref<const std::string&>());
   }
 
   // The "type" of a component.
-  absl::StatusOr<std::string> Type() const {
+  absl::StatusOr<absl::string_view> Type() const {
     if (!value_->is_object()) return Invalid("is not an object with a type");
     return Text("type", "");
   }
@@ -71,8 +72,7 @@ class Part {
   }
 
   absl::Status Invalid(absl::string_view problem) const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(where_, ": ", ValueText(*value_), " ", problem));
+    return absl::InvalidArgumentError(absl::StrCat(where_, ": ", ValueText(*value_), " ", problem));
   }
   absl::Status NotSupported(absl::string_view what) const {
     return absl::UnimplementedError(
@@ -104,7 +104,7 @@ class Reader {
  private:
   absl::Status ReadNormalizer(const Part& part) {
     if (part.is_null()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(const std::string type, part.Type());
+    BB_ASSIGN_OR_RETURN(const absl::string_view type, part.Type());
     if (type == "Sequence") {
       BB_ASSIGN_OR_RETURN(const std::vector<Part> items, part.Items("normalizers"));
       for (const Part& item : items) BB_RETURN_IF_ERROR(ReadNormalizer(item));
@@ -115,14 +115,14 @@ class Reader {
       return absl::OkStatus();
     }
     if (type == "Prepend") {
-      BB_ASSIGN_OR_RETURN(const std::string text, part.Text("prepend", ""));
+      BB_ASSIGN_OR_RETURN(const absl::string_view text, part.Text("prepend", ""));
       if (text != kBlockSpace) return part.NotSupported(" (U+2581 is)");
       data_.space_prefix = SpacePrefix::kEveryPart;
       return absl::OkStatus();
     }
     if (type == "Replace") {
-      BB_ASSIGN_OR_RETURN(const std::string from, part.Get("pattern").Text("String", ""));
-      BB_ASSIGN_OR_RETURN(const std::string to, part.Text("content", ""));
+      BB_ASSIGN_OR_RETURN(const absl::string_view from, part.Get("pattern").Text("String", ""));
+      BB_ASSIGN_OR_RETURN(const absl::string_view to, part.Text("content", ""));
       if (from != " " || to != kBlockSpace) return part.NotSupported(" (\" \" by U+2581 is)");
       data_.escape_spaces = true;
       return absl::OkStatus();
@@ -132,7 +132,7 @@ class Reader {
 
   absl::Status ReadPreTokenizer(const Part& part) {
     if (part.is_null()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(const std::string type, part.Type());
+    BB_ASSIGN_OR_RETURN(const absl::string_view type, part.Type());
     if (type == "Sequence") {
       BB_ASSIGN_OR_RETURN(const std::vector<Part> items, part.Items("pretokenizers"));
       for (const Part& item : items) BB_RETURN_IF_ERROR(ReadPreTokenizer(item));
@@ -170,15 +170,16 @@ class Reader {
     SplitStep step;
     const Part pattern = part.Get("pattern");
     if (!pattern.Get("Regex").is_null()) {
-      BB_ASSIGN_OR_RETURN(step.expression, pattern.Text("Regex", ""));
+      BB_ASSIGN_OR_RETURN(const absl::string_view expression, pattern.Text("Regex", ""));
+      step.expression = std::string(expression);
     } else {
-      BB_ASSIGN_OR_RETURN(const std::string literal, pattern.Text("String", ""));
+      BB_ASSIGN_OR_RETURN(const absl::string_view literal, pattern.Text("String", ""));
       if (literal.empty()) return pattern.Invalid("has neither a Regex nor a String");
       step.expression =
           absl::StrCat("\\Q", absl::StrReplaceAll(literal, {{"\\E", "\\E\\\\E\\Q"}}), "\\E");
     }
     BB_ASSIGN_OR_RETURN(const bool invert, part.Bool("invert", false));
-    BB_ASSIGN_OR_RETURN(const std::string behavior, part.Text("behavior", ""));
+    BB_ASSIGN_OR_RETURN(const absl::string_view behavior, part.Text("behavior", ""));
     if (behavior == "Isolated") {
       step.behavior = SplitBehavior::kIsolated;  // the same pieces when it is inverted
     } else if (invert) {
@@ -197,8 +198,7 @@ class Reader {
   }
 
   absl::Status ReadMetaspace(const Part& part) {
-    BB_ASSIGN_OR_RETURN(const std::string replacement,
-                        part.Text("replacement", std::string(kBlockSpace)));
+    BB_ASSIGN_OR_RETURN(const absl::string_view replacement, part.Text("replacement", kBlockSpace));
     if (replacement != kBlockSpace) {
       return part.Get("replacement").NotSupported(" (U+2581 is)");
     }
@@ -207,7 +207,7 @@ class Reader {
     }
     // Older files say whether, newer ones where.
     BB_ASSIGN_OR_RETURN(const bool prefix, part.Bool("add_prefix_space", true));
-    BB_ASSIGN_OR_RETURN(const std::string scheme,
+    BB_ASSIGN_OR_RETURN(const absl::string_view scheme,
                         part.Text("prepend_scheme", prefix ? "always" : "never"));
     if (scheme == "always") {
       data_.space_prefix = SpacePrefix::kPartsWithoutSpace;
@@ -225,7 +225,7 @@ class Reader {
   }
 
   absl::Status ReadModel(const Part& part) {
-    BB_ASSIGN_OR_RETURN(const std::string type, part.Type());
+    BB_ASSIGN_OR_RETURN(const absl::string_view type, part.Type());
     if (!type.empty() && type != "BPE") return part.Get("type").NotSupported(" (BPE is)");
     for (const char* const name : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
       const Part field = part.Get(name);
@@ -251,7 +251,7 @@ class Reader {
       }
     }
     BB_RETURN_IF_ERROR(ReadMerges(part));
-    BB_ASSIGN_OR_RETURN(const std::string unknown, part.Text("unk_token", ""));
+    BB_ASSIGN_OR_RETURN(const absl::string_view unknown, part.Text("unk_token", ""));
     if (!unknown.empty()) {
       const auto found = ids_.find(unknown);
       if (found == ids_.end()) return part.Get("unk_token").Invalid("is not in model.vocab");
@@ -317,14 +317,15 @@ class Reader {
     if (root.Get("added_tokens").is_null()) return absl::OkStatus();
     BB_ASSIGN_OR_RETURN(const std::vector<Part> items, root.Items("added_tokens"));
     for (const Part& item : items) {
-      BB_ASSIGN_OR_RETURN(const std::string text, item.Text("content", ""));
+      BB_ASSIGN_OR_RETURN(const absl::string_view content, item.Text("content", ""));
+      const std::string text(content);
       if (text.empty()) return item.Invalid("has no content");
       const auto known = ids_.find(text);
       if (known == ids_.end()) {
         BB_RETURN_IF_ERROR(AddToken(text, item.Get("id")));
       } else if (item.Get("id").value() != known->second) {
-        return item.Get("id").Invalid(absl::StrCat("of ", Quoted(text), " is ", known->second,
-                                                   " in model.vocab"));
+        return item.Get("id").Invalid(
+            absl::StrCat("of ", Quoted(text), " is ", known->second, " in model.vocab"));
       }
       VocabularyToken& token = data_.tokens[ids_.at(text)];
       BB_ASSIGN_OR_RETURN(const bool special, item.Bool("special", false));
@@ -343,7 +344,7 @@ class Reader {
   // Says only which tokens go around a text.
   absl::Status ReadPostProcessor(const Part& part) {
     if (part.is_null()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(const std::string type, part.Type());
+    BB_ASSIGN_OR_RETURN(const absl::string_view type, part.Type());
     if (type == "Sequence") {
       BB_ASSIGN_OR_RETURN(const std::vector<Part> items, part.Items("processors"));
       for (const Part& item : items) BB_RETURN_IF_ERROR(ReadPostProcessor(item));

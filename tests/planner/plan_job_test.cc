@@ -358,7 +358,7 @@ TEST(RunPlanJob, TextNeedsATokenizer) {
   Progress progress;
   ExpectError(RunPlanJob(*model, options, &progress).status(),
               kInvalid,
-              {model.files.path(), "no tokenizer.model"});
+              {model.files.path(), "no tokenizer"});
 }
 
 TEST(AssignmentOfPlan, RefusesPlansOfOtherModels) {

@@ -35,7 +35,7 @@ OPTIONS = {
         '--threads', '--plan', '--prompt', '--tokens', '-n', '--sample', '--seed',
         '--activations', '--json'
     },
-    'tokenize': {'--file', '--json'},
+    'tokenize': {'--file', '--json', '--special'},
     'logits': {'--threads', '--plan', '--tokens', '--out', '--activations'},
 }
 

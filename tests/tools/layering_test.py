@@ -38,6 +38,7 @@ THIRD_PARTY = {
     'nlohmann': {'runtime/model', 'plans', 'tools'},
     'sentencepiece_processor.h': {'runtime/model'},
     'pcre2.h': {'runtime/model', 'plans'},
+    'utf8proc.h': {'runtime/model'},
     'ceres': {'scoring', 'search'},
     'google': {'plans', 'planner', 'tools'},  # protobuf
     'sqlite3.h': {'planner'},
