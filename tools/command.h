@@ -110,6 +110,7 @@ void AddTokenizeCommand(CLI::App* app);
 void AddShowCommand(CLI::App* app);
 void AddDiffCommand(CLI::App* app);
 void AddRunsCommand(CLI::App* app);
+void AddApplyCommand(CLI::App* app);
 void AddExportCommand(CLI::App* app);
 void AddLintCommand(CLI::App* app);
 
