@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "plans/targets/target.h"
 #include "plans/validate.h"
 #include "plans/validate_internal.h"
 #include "runtime/base/status_macros.h"
@@ -129,14 +130,30 @@ absl::Status CheckSearch(const plans::Plan& plan, const NameSet& names) {
   return CheckMetrics(search.search_probes(), "search.search_probes", tokens, false);
 }
 
+// `uniform` for every component, or what the plan's target takes instead where rows have no whole
+// blocks of it.
+std::vector<Format> UniformFormats(const plans::Plan& plan, const Format& uniform) {
+  std::vector<Format> formats(plan.components_size(), uniform);
+  if (plan.options().target().empty()) return formats;
+  const TargetProfile& target = **FindTarget(plan.options().target());  // it was checked
+  for (const TargetUnit& unit : target.Units(ModelOfPlan(plan))) {
+    const absl::StatusOr<Format> resolved = target.Resolve(unit, uniform);
+    if (!resolved.ok()) continue;
+    for (const int part : unit.parts) formats[part] = *resolved;
+  }
+  return formats;
+}
+
 // The uniform assignment differs from the plan only in components that are not pinned, so its size
 // lies between the sums of the smaller and of the larger of the two.
 absl::Status CheckUniformSize(const plans::Plan& plan, const Format& uniform) {
   int64_t smallest = plan.model().fixed_bytes();
   int64_t largest = smallest;
-  for (const plans::Component& c : plan.components()) {
-    const int64_t size = Fits(uniform, c.cols()) ? SizeBytes(uniform, c.rows(), c.cols())
-                                                 : c.size_bytes();  // it must have been pinned
+  const std::vector<Format> formats = UniformFormats(plan, uniform);
+  for (int i = 0; i < plan.components_size(); ++i) {
+    const plans::Component& c = plan.components(i);
+    const int64_t size = Fits(formats[i], c.cols()) ? SizeBytes(formats[i], c.rows(), c.cols())
+                                                    : c.size_bytes();  // it must have been pinned
     smallest = SaturatingAdd(smallest, std::min(size, c.size_bytes()));
     largest = SaturatingAdd(largest, std::max(size, c.size_bytes()));
   }
