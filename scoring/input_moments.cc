@@ -5,8 +5,8 @@
 
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/eval/input_sources.h"
 #include "runtime/model/forward.h"
-#include "scoring/input_sources.h"
 
 namespace bitbudget {
 namespace {

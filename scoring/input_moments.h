@@ -2,23 +2,19 @@
 #define BITBUDGET_SCORING_INPUT_MOMENTS_H_
 
 #include <cstdint>
-#include <map>
 #include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/base/progress.h"
+#include "runtime/eval/weight_encoder.h"
 #include "runtime/model/transformer.h"
 #include "runtime/model/weights.h"
 
 namespace bitbudget {
 
-// The second moments E[x_j^2] of what components are multiplied with, one per input, in f32: the
-// diagonal of the Gram matrix over the tokens, what llama.cpp calls an importance matrix. By
-// component, those that share their inputs under the first of them (InputSources).
-using InputMoments = std::map<ComponentId, std::vector<float>>;
-
-// Runs the sequences through the model. Deterministic for any `threads`; memory for up to eight
+// The second moments of every component's inputs over all tokens of the sequences, which are run
+// through the model. Deterministic for any `threads`; memory for up to eight
 // sums per component, in double, and the residual streams. kCancelled on interruption; else the
 // errors of the weights.
 absl::StatusOr<InputMoments> MeasureInputMoments(const Transformer& transformer,

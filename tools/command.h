@@ -69,6 +69,9 @@ struct ProbeFlags {
 // "1,2,3" as token ids. Errors name the text.
 absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text);
 
+// "llama.cpp, ik_llama, ...": what --to and --target take.
+std::string TargetNames();
+
 // Whether --out can be written: asked before long work.
 absl::Status CheckOut(const std::string& path);
 
@@ -107,6 +110,9 @@ void AddTokenizeCommand(CLI::App* app);
 void AddShowCommand(CLI::App* app);
 void AddDiffCommand(CLI::App* app);
 void AddRunsCommand(CLI::App* app);
+void AddApplyCommand(CLI::App* app);
+void AddExportCommand(CLI::App* app);
+void AddLintCommand(CLI::App* app);
 
 }  // namespace bitbudget
 

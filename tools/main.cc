@@ -66,6 +66,9 @@ int Main(int argc, char** argv) {
   AddScoreCommand(&app);
   AddShowCommand(&app);
   AddDiffCommand(&app);
+  AddApplyCommand(&app);
+  AddExportCommand(&app);
+  AddLintCommand(&app);
   AddRunsCommand(&app);
   AddGenerateCommand(&app);
   AddTokenizeCommand(&app);

@@ -33,7 +33,7 @@ absl::StatusOr<WeightLease> AssignmentWeights::Pin(int first, int end, int threa
 }
 
 EncodingBank::EncodingBank(const Model& model, const Encoder& encoder, const BankOptions& options)
-    : model_(model), encoder_(encoder), options_(options), spill_(options.spill_directory) {}
+    : model_(model), encoder_(model, encoder), options_(options), spill_(options.spill_directory) {}
 
 Format EncodingBank::StoredFormat(ComponentId component) const {
   return model_.Weight(component).format;
@@ -65,13 +65,20 @@ int64_t EncodingBank::PanelBytes(const ComponentFormat& what) const {
   if (use == WeightUse::kRows) return bytes;
   const int64_t rows = RoundUp(component.rows, kPanelWidth);
   const int64_t cols = RoundUp(component.cols, kInputPad);
-  if (!format.IsInteger() || options_.activations == Activations::kF32) {
+  if (format.IsFloat() || options_.activations == Activations::kF32) {
     return bytes + rows * cols * 4;
   }
-  // Codes of two bytes, and a float scale for every group or part of one that is summed at once.
+  // Codes of two bytes, and a float scale (and minimum) for every group or part of one that is
+  // summed at once.
   // Flush groups of odd sizes can be smaller; group sizes are powers of two.
   const int64_t group = std::min<int64_t>(format.GroupSize(component.cols), kMaxFlush);
-  return bytes + rows * (cols * 2 + RoundUp(cols, group) / group * 4);
+  const int64_t floats = format.HasMinimums() ? 8 : 4;
+  return bytes + rows * (cols * 2 + RoundUp(cols, group) / group * floats);
+}
+
+void EncodingBank::SetInputMoments(InputMoments moments) {
+  CHECK_EQ(counts_.encoded, 0);
+  encoder_.SetMoments(std::move(moments));
 }
 
 absl::Status EncodingBank::Prepare(const Assignment& assignment, int threads, Progress* progress) {
@@ -103,20 +110,14 @@ absl::Status EncodingBank::Prepare(std::span<const ComponentFormat> wanted,
     }
     BB_RETURN_IF_ERROR(MakeRoom(bytes));
     std::vector<absl::StatusOr<Encoding>> made(count);
-    ParallelFor(threads, static_cast<int64_t>(count), [&](int64_t i, int) {
+    // The last ones are shared by all threads, row by row.
+    const int each = count == 1 ? threads : 1;
+    ParallelFor(count == 1 ? 1 : threads, static_cast<int64_t>(count), [&](int64_t i, int) {
       const auto& [component, format] = missing[begin + i];
-      made[i] = encoder_.Encode(model_.Weight(component), format);
+      made[i] = encoder_.Encode(component, format, each);
     });
     for (size_t i = 0; i < count; ++i) {
-      const auto& [component, format] = missing[begin + i];
-      if (!made[i].ok()) {
-        return absl::Status(made[i].status().code(),
-                            absl::StrCat(model_.component(component).name,
-                                         " in ",
-                                         format.Name(),
-                                         ": ",
-                                         made[i].status().message()));
-      }
+      if (!made[i].ok()) return made[i].status();
       Entry& entry = entries_[missing[begin + i]];
       entry.encoding = *std::move(made[i]);
       entry.last_use = ++clock_;
@@ -139,7 +140,7 @@ absl::StatusOr<Encoding> EncodingBank::ReadBack(const ComponentFormat& what,
 
 absl::StatusOr<Encoding> EncodingBank::Encoded(const ComponentFormat& what) {
   if (what.format == StoredFormat(what.component)) {
-    return encoder_.Encode(model_.Weight(what.component), what.format);  // a copy of its bytes
+    return encoder_.Encode(what.component, what.format, 1);  // a copy of its bytes
   }
   Progress silent;
   BB_RETURN_IF_ERROR(Prepare({&what, 1}, 1, &silent));

@@ -14,6 +14,7 @@
 #include "runtime/base/progress.h"
 #include "runtime/eval/assignment.h"
 #include "runtime/eval/spill_file.h"
+#include "runtime/eval/weight_encoder.h"
 #include "runtime/model/weights.h"
 #include "runtime/tensor/encoder.h"
 
@@ -57,6 +58,9 @@ class EncodingBank {
  public:
   // The model and the encoder outlive the bank.
   EncodingBank(const Model& model, const Encoder& encoder, const BankOptions& options);
+
+  // For encoders that need moments. REQUIRES: nothing was encoded yet.
+  void SetInputMoments(InputMoments moments);
 
   // Encodes what was not encoded yet, on up to `threads` threads. kInvalidArgument when a component
   // cannot be encoded in its format (naming both), kCancelled when `progress` was interrupted, or
@@ -119,7 +123,7 @@ class EncodingBank {
   void Unpin(const std::vector<ComponentFormat>& pinned);
 
   const Model& model_;
-  const Encoder& encoder_;
+  WeightEncoder encoder_;
   const BankOptions options_;
   Entries entries_;
   SpillFile spill_;

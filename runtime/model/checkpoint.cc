@@ -5,8 +5,10 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/model/gguf_checkpoint.h"
 
 namespace bitbudget {
 namespace {
@@ -30,10 +32,9 @@ absl::StatusOr<Checkpoint> OpenFolder(const std::string& folder) {
 
 absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& path) {
   std::error_code error;
-  if (!std::filesystem::is_directory(path, error)) {
-    return absl::NotFoundError(absl::StrCat(path, ": no such model folder"));
-  }
-  return OpenFolder(path);
+  if (std::filesystem::is_directory(path, error)) return OpenFolder(path);
+  if (absl::EndsWith(path, ".gguf")) return OpenGguf(path);
+  return absl::NotFoundError(absl::StrCat(path, ": no such model folder or .gguf file"));
 }
 
 }  // namespace bitbudget

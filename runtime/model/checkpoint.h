@@ -24,6 +24,8 @@ struct Checkpoint {
   ModelConfig config;
   std::vector<MappedFile> files;
   std::map<std::string, ArchiveTensor> tensors;
+  // What tensors point into that do not stand in a file as they are used.
+  std::vector<std::vector<float>> owned;
   std::unique_ptr<Tokenizer> tokenizer;  // null: the checkpoint has none
 };
 

@@ -40,6 +40,8 @@ class Model {
   const std::vector<Component>& components() const { return components_; }
   const Component& component(ComponentId id) const { return components_[id]; }
   const TensorView& Weight(ComponentId id) const { return weights_[id]; }
+  // Every tensor that the model uses, as the checkpoint holds it, by Hugging Face name.
+  const std::map<std::string, const ArchiveTensor*>& tensors() const { return taken_; }
   const BlockVectors& block(int block) const { return blocks_[block]; }
   const std::vector<float>& final_norm() const { return final_norm_; }
   const Tokenizer* tokenizer() const { return checkpoint_.tokenizer.get(); }  // null: no tokenizer

@@ -48,8 +48,8 @@ TEST(EncodingBank, EncodesEveryComponentInItsFormatOnAnyThreads) {
     EvalBench bench = TinyBench(tied);
     Random random(5);
     Assignment assignment = bench.bank->StoredAssignment();
-    for (Format& format : assignment) {
-      format = SupportedFormats()[random.Below(SupportedFormats().size())];
+    for (size_t c = 0; c < assignment.size(); ++c) {
+      assignment[c] = RandomFormatFor(bench.model->components()[c].cols, &random);
     }
     assignment[0] = kInt8;
     EncodingBank other(*bench.model, *bench.encoder, BankOptions());
@@ -184,10 +184,13 @@ TEST(EncodingBank, PanelBytesAreAnUpperBoundThatIsClose) {
     for (const Activations activations : {Activations::kInt16, Activations::kF32}) {
       for (const Format& format : SupportedFormats()) {
         EncodingBank bank(*bench.model, *bench.encoder, {.activations = activations});
-        const Assignment assignment(bench.model->components().size(), format);
+        Assignment assignment = bank.StoredAssignment();
+        for (size_t c = 0; c < assignment.size(); ++c) {
+          if (Fits(format, bench.model->components()[c].cols)) assignment[c] = format;
+        }
         const WeightLease lease = PinAll(&bank, assignment);
         for (size_t c = 0; c < assignment.size(); ++c) {
-          const int64_t bound = bank.PanelBytes({static_cast<ComponentId>(c), format});
+          const int64_t bound = bank.PanelBytes({static_cast<ComponentId>(c), assignment[c]});
           const int64_t bytes = lease.set().components[c]->bytes();
           EXPECT_LE(bytes, bound) << format.Name();
           EXPECT_GE(2 * bytes, bound) << format.Name();

@@ -16,6 +16,7 @@
 #include "runtime/eval/evaluator.h"
 #include "runtime/eval/reference.h"
 #include "runtime/model/generate.h"
+#include "tests/support/formats.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/reference_weights.h"
 #include "tests/support/tiny_model.h"
@@ -96,9 +97,9 @@ inline EvalBench NovelBench() {
 inline Assignment RandomAssignment(const EncodingBank& bank, Random* random) {
   Assignment assignment = bank.StoredAssignment();
   const uint64_t level = random->Below(8);
-  for (Format& format : assignment) {
-    const Format any = SupportedFormats()[random->Below(SupportedFormats().size())];
-    if (random->Below(7) < level || any.bits >= 8) format = any;
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    const Format any = RandomFormatFor(bank.model().components()[c].cols, random);
+    if (random->Below(7) < level || any.bits >= 8) assignment[c] = any;
   }
   return assignment;
 }
@@ -109,7 +110,7 @@ inline std::vector<ComponentFormat> RandomDelta(const EncodingBank& bank, Random
   std::vector<ComponentFormat> delta;
   for (uint64_t left = 1 + random->Below(3); left > 0; --left) {
     const ComponentId component = static_cast<ComponentId>(random->Below(all.size()));
-    delta.push_back({component, SupportedFormats()[random->Below(SupportedFormats().size())]});
+    delta.push_back({component, RandomFormatFor(bank.model().component(component).cols, random)});
   }
   return delta;
 }

@@ -449,10 +449,11 @@ TEST(ProbeLengths, MustBePositive) {
   ExpectError(bench.Refusal(options), absl::StatusCode::kInvalidArgument, {"not 10 and -3"});
 }
 
-TEST(ProbeLengths, ASlidingWindowShorterThanTheProbesIsRefused) {
+TEST(ProbeLengths, PositionsBeyondTheShortRopeFactorsAreRefused) {
   TinyModelOptions model_options;
-  model_options.architecture = Architecture::kMistral;
-  model_options.sliding_window = 64;
+  model_options.architecture = Architecture::kPhi3;  // 64 of 128 positions are original
+  model_options.rope_scaling = R"({"type": "longrope", "short_factor": [1, 1, 1, 1],
+                                   "long_factor": [2, 2, 2, 2]})";
   model_options.vocab = 1024;
   const TinyModel tiny(model_options);
   WriteTestFile(tiny.path() + "/tokenizer.model", ReadTestFile(kNovel + "/tokenizer.model"));
@@ -472,7 +473,7 @@ TEST(ProbeLengths, ASlidingWindowShorterThanTheProbesIsRefused) {
     }
     ExpectError(bench.Refusal(options),
                 absl::StatusCode::kUnimplemented,
-                {tiny.path() + "/config.json", "sliding_window: 64"});
+                {tiny.path() + "/config.json", "original_max_position_embeddings: 64"});
     options.completion_tokens = 32;
     EXPECT_TRUE(bench.Refusal(options).ok()) << bench.Refusal(options);
   }

@@ -2,62 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "nlohmann/json.hpp"
 #include "runtime/model/components.h"
-#include "tests/support/expect_error.h"
-#include "tests/support/tiny_model.h"
+#include "tests/model/config_test_util.h"
 
 namespace bitbudget {
 namespace {
-
-using nlohmann::json;
-using Ids = std::vector<int32_t>;
-
-constexpr char kPath[] = "folder/config.json";
-
-json Llama() { return MakeTinyCheckpoint({}).config; }
-
-json Mistral() {
-  TinyModelOptions options;
-  options.architecture = Architecture::kMistral;
-  return MakeTinyCheckpoint(options).config;
-}
-
-absl::StatusOr<ModelConfig> Parse(const json& config) { return ParseConfig(config.dump(), kPath); }
-
-void ExpectRefusedText(const std::string& text,
-                       absl::StatusCode code,
-                       std::vector<std::string> parts) {
-  parts.push_back(absl::StrCat(kPath, ": "));
-  ExpectError(ParseConfig(text, kPath).status(), code, parts);
-}
-
-struct Refusal {
-  std::string field;  // as the message names it
-  json value;         // set at top level, or inside when the field has a dot
-  std::string shown;  // the value as the message shows it
-};
-
-json With(json config, const std::string& field, const json& value) {
-  const size_t dot = field.find('.');
-  if (dot == std::string::npos) {
-    config[field] = value;
-  } else {
-    config[field.substr(0, dot)][field.substr(dot + 1)] = value;
-  }
-  return config;
-}
-
-void ExpectRefused(const json& config, absl::StatusCode code, const Refusal& refusal) {
-  SCOPED_TRACE(refusal.field + " = " + refusal.value.dump().substr(0, 100));
-  ExpectRefusedText(With(config, refusal.field, refusal.value).dump(),
-                    code,
-                    {absl::StrCat(": ", refusal.field, ": ", refusal.shown, " ")});
-}
 
 TEST(ParseConfig, ReadsEveryFieldOfALlama) {
   TinyModelOptions options;
@@ -84,7 +39,8 @@ TEST(ParseConfig, ReadsEveryFieldOfALlama) {
   EXPECT_EQ(config->rope_theta, 500000);
   EXPECT_EQ(config->rope_scaling.type, RopeType::kDefault);
   EXPECT_TRUE(config->tie_word_embeddings);
-  EXPECT_TRUE(config->attention_bias);
+  EXPECT_TRUE(config->qkv_bias);
+  EXPECT_TRUE(config->o_bias);
   EXPECT_TRUE(config->mlp_bias);
   EXPECT_FALSE(config->sliding_window.has_value());
   EXPECT_EQ(config->bos_token_id, 1);
@@ -104,7 +60,8 @@ TEST(ParseConfig, AbsentFieldsHaveLlamaConfigsDefaults) {
   EXPECT_EQ(config->rms_norm_eps, 1e-6);
   EXPECT_EQ(config->rope_theta, 10000.0);
   EXPECT_FALSE(config->tie_word_embeddings);
-  EXPECT_FALSE(config->attention_bias);
+  EXPECT_FALSE(config->qkv_bias);
+  EXPECT_FALSE(config->o_bias);
   EXPECT_FALSE(config->mlp_bias);
   EXPECT_FALSE(config->sliding_window.has_value());
   EXPECT_EQ(config->bos_token_id, 1);
@@ -206,7 +163,14 @@ TEST(ParseConfig, ReadsRopeParametersOfNewerConfigs) {
 TEST(ParseConfig, RefusesWhatItCannotRun) {
   const std::vector<Refusal> refusals = {
       {"architectures", {"GemmaForCausalLM"}, R"(["GemmaForCausalLM"])"},
+      {"architectures",
+       {"Gemma3ForConditionalGeneration"},
+       R"(["Gemma3ForConditionalGeneration"])"},
       {"model_type", "qwen2", R"("qwen2")"},
+      {"sliding_window", 64, "64"},
+      {"layer_types",
+       {"full_attention", "linear_attention"},
+       R"(["full_attention","linear_attention"])"},
       {"hidden_act", "gelu", R"("gelu")"},
       {"quantization_config", {{"bits", 4}}, R"({"bits":4})"},
       {"num_local_experts", 8, "8"},
@@ -234,6 +198,7 @@ TEST(ParseConfig, AcceptsWhatOnlyLooksUnsupported) {
   EXPECT_TRUE(Parse(With(Llama(), "num_local_experts", nullptr)).ok());
   EXPECT_TRUE(Parse(With(Llama(), "quantization_config", nullptr)).ok());
   EXPECT_TRUE(Parse(With(Llama(), "hidden_act", "swish")).ok());
+  EXPECT_TRUE(Parse(With(Llama(), "sliding_window", 128)).ok());  // the whole context
   EXPECT_TRUE(Parse(With(Llama(), "partial_rotary_factor", 1.0)).ok());
   EXPECT_TRUE(Parse(With(Llama(), "layer_types", {"full_attention", "full_attention"})).ok());
   EXPECT_TRUE(Parse(With(Llama(), "auto_map", {{"AutoTokenizer", "x.Y"}})).ok());
@@ -247,6 +212,7 @@ TEST(ParseConfig, RefusesWrongTypesAndRanges) {
        {"LlamaForCausalLM", "MistralForCausalLM"},
        R"(["LlamaForCausalLM","MistralForCausalLM"])"},
       {"layer_types", "full_attention", R"("full_attention")"},
+      {"layer_types", {"full_attention"}, R"(["full_attention"])"},  // of two layers
       {"rms_norm_eps", "1e-5", R"("1e-5")"},
       {"rms_norm_eps", 0, "0"},
       {"rms_norm_eps", -1e-5, "-1e-05"},
@@ -395,22 +361,13 @@ TEST(ParseConfig, LongAndStrangeValuesStayOneShortLine) {
                     {"xxx..."});
   std::string wide;
   for (int i = 0; i < 100; ++i) wide += "\xe2\x82\xac";  // cut between characters, not inside one
+  // Also names of fields.
+  const std::string strange = "a\nb" + std::string(1000, 'x');
+  ExpectRefusedText(With(Llama(), "rope_scaling", {{strange, 1}, {"type", "default"}}).dump(),
+                    absl::StatusCode::kUnimplemented,
+                    {": rope_scaling.\"a\\nbxx", ": 1 is not supported"});
   const absl::Status status = Parse(With(Llama(), "hidden_act", wide)).status();
   EXPECT_NO_THROW(json(std::string(status.message())).dump());
-}
-
-TEST(CheckContext, RefusesASlidingWindowShorterThanTheContext) {
-  const auto config = Parse(With(Mistral(), "sliding_window", 64));
-  ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_TRUE(CheckContext(*config, kPath, 63).ok());
-  EXPECT_TRUE(CheckContext(*config, kPath, 64).ok());
-  ExpectError(CheckContext(*config, kPath, 65),
-              absl::StatusCode::kUnimplemented,
-              {"folder/config.json: sliding_window: 64 is shorter", "65 tokens"});
-
-  const auto unlimited = Parse(Mistral());
-  ASSERT_TRUE(unlimited.ok()) << unlimited.status();
-  EXPECT_TRUE(CheckContext(*unlimited, kPath, int64_t{1} << 40).ok());
 }
 
 TEST(ListComponents, GivesExecutionOrderShapesAndNames) {
@@ -448,10 +405,39 @@ TEST(ListComponents, GivesExecutionOrderShapesAndNames) {
   EXPECT_EQ(describe(15), "head -1 lm_head 64x40 @5");
   EXPECT_EQ(NumStages(*config), 6);
 
+  for (const Component& c : components) {
+    EXPECT_EQ(c.stored_name, c.name + ".weight");
+    EXPECT_EQ(c.stored_row, 0);
+    EXPECT_EQ(c.stored_rows, c.rows);
+  }
+
   options.tied = true;
   const auto tied = Parse(MakeTinyCheckpoint(options).config);
   EXPECT_EQ(ListComponents(*tied).size(), 15u);
   EXPECT_EQ(ListComponents(*tied).back().kind, ComponentKind::kDown);
+}
+
+TEST(ListComponents, TellsWhereFusedProjectionsStand) {
+  TinyModelOptions options;
+  options.architecture = Architecture::kPhi3;
+  options.head_dim = 16;  // 64 rows of q, 32 of k and of v
+  const auto config = Parse(MakeTinyCheckpoint(options).config);
+  ASSERT_TRUE(config.ok()) << config.status();
+  const std::vector<Component> components = ListComponents(*config);
+  ASSERT_EQ(components.size(), 16u);
+  const auto stored = [&](size_t i) {
+    const Component& c = components[i];
+    return absl::StrCat(c.name, " ", c.stored_name, " ", c.stored_row, "/", c.stored_rows);
+  };
+  const std::string block = "model.layers.1.";
+  const std::string qkv = " model.layers.1.self_attn.qkv_proj.weight ";
+  EXPECT_EQ(stored(8), block + "self_attn.q_proj" + qkv + "0/128");
+  EXPECT_EQ(stored(9), block + "self_attn.k_proj" + qkv + "64/128");
+  EXPECT_EQ(stored(10), block + "self_attn.v_proj" + qkv + "96/128");
+  EXPECT_EQ(stored(11), block + "self_attn.o_proj " + block + "self_attn.o_proj.weight 0/32");
+  EXPECT_EQ(stored(12), block + "mlp.gate_proj " + block + "mlp.gate_up_proj.weight 0/96");
+  EXPECT_EQ(stored(13), block + "mlp.up_proj " + block + "mlp.gate_up_proj.weight 48/96");
+  EXPECT_EQ(stored(14), block + "mlp.down_proj " + block + "mlp.down_proj.weight 0/32");
 }
 
 }  // namespace

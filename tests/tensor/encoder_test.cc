@@ -11,12 +11,14 @@
 
 #include "runtime/base/float16.h"
 #include "runtime/base/parallel.h"
+#include "tests/support/formats.h"
 #include "tests/support/matrices.h"
 
 namespace bitbudget {
 namespace {
 
-constexpr int64_t kCols[] = {0, 1, 2, 3, 7, 31, 32, 33, 64, 65, 96, 127, 128, 129, 200, 261};
+constexpr int64_t kCols[] = {
+    0, 1, 2, 3, 7, 31, 32, 33, 64, 65, 96, 127, 128, 129, 200, 256, 261, 512};
 
 Format Parse(const char* name) { return ParseFormat(name).value(); }
 
@@ -24,11 +26,23 @@ std::vector<std::unique_ptr<Encoder>> AllEncoders() {
   std::vector<std::unique_ptr<Encoder>> encoders;
   encoders.push_back(MakeRtnEncoder());
   encoders.push_back(MakeClipEncoder());
+  encoders.push_back(MakeImatrixEncoder());
   return encoders;
 }
 
-Encoding MustEncode(const Encoder& encoder, const TensorView& view, const Format& format) {
-  absl::StatusOr<Encoding> encoding = encoder.Encode(view, format);
+// Second moments of inputs as they are met: a few columns are far stronger than the others.
+std::vector<float> MomentsOf(int64_t cols) {
+  std::vector<float> moments = GaussianValues(cols, 1.5, cols + 77);
+  for (float& moment : moments) moment = std::exp(moment);
+  return moments;
+}
+
+Encoding MustEncode(const Encoder& encoder,
+                    const TensorView& view,
+                    const Format& format,
+                    int threads = 1) {
+  const int64_t known = std::min<int64_t>(view.cols, 1 << 20);
+  absl::StatusOr<Encoding> encoding = encoder.Encode(view, format, MomentsOf(known), threads);
   EXPECT_TRUE(encoding.ok()) << encoder.name() << " " << format.Name() << encoding.status();
   return encoding.ok() ? *std::move(encoding) : Encoding{};
 }
@@ -46,7 +60,9 @@ void ExpectRefused(const std::vector<float>& weights,
                    std::initializer_list<const char*> parts) {
   for (const auto& encoder : AllEncoders()) {
     const absl::StatusOr<Encoding> encoding =
-        encoder->Encode(ViewOf(weights, rows, weights.size() / rows), format);
+        encoder->Encode(ViewOf(weights, rows, weights.size() / rows),
+                        format,
+                        MomentsOf(static_cast<int64_t>(weights.size()) / rows));
     ASSERT_FALSE(encoding.ok()) << format.Name();
     EXPECT_EQ(encoding.status().code(), absl::StatusCode::kInvalidArgument);
     for (const char* part : parts) {
@@ -57,7 +73,7 @@ void ExpectRefused(const std::vector<float>& weights,
 }
 
 TEST(MakeEncoderTest, NamesRoundTripAndOthersAreRefused) {
-  for (const char* name : {"rtn", "clip"}) {
+  for (const char* name : {"rtn", "clip", "imatrix"}) {
     const auto encoder = MakeEncoder(name);
     ASSERT_TRUE(encoder.ok());
     EXPECT_EQ((*encoder)->name(), name);
@@ -66,7 +82,8 @@ TEST(MakeEncoderTest, NamesRoundTripAndOthersAreRefused) {
     const auto encoder = MakeEncoder(name);
     ASSERT_FALSE(encoder.ok());
     EXPECT_EQ(encoder.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_NE(std::string(encoder.status().message()).find("known: rtn clip"), std::string::npos);
+    EXPECT_NE(std::string(encoder.status().message()).find("known: rtn clip imatrix"),
+              std::string::npos);
   }
 }
 
@@ -75,6 +92,7 @@ TEST(EncoderTest, WritesExactlyTheBytesThatSizeBitsPromises) {
     for (const Format& format : SupportedFormats()) {
       for (const int64_t rows : {0, 1, 2, 5}) {
         for (const int64_t cols : kCols) {
+          if (!Fits(format, cols)) continue;
           const std::vector<float> weights = GaussianValues(rows * cols, 0.02, cols);
           const Encoding encoding = MustEncode(*encoder, ViewOf(weights, rows, cols), format);
           EXPECT_EQ(static_cast<int64_t>(encoding.bytes.size()) * 8, SizeBits(format, rows, cols));
@@ -91,6 +109,7 @@ TEST(EncoderTest, EmptyViewsWithoutDataEncode) {
   for (const auto& encoder : AllEncoders()) {
     for (const Format& format : SupportedFormats()) {
       EXPECT_TRUE(encoder->Encode({kFormatF16, nullptr, 4, 0}, format).ok());
+      if (encoder->needs_moments()) continue;  // as many as columns
       EXPECT_TRUE(encoder->Encode({kFormatF16, nullptr, 0, int64_t{1} << 60}, format).ok());
     }
   }
@@ -166,7 +185,7 @@ TEST(EncoderTest, FloatFormatsKeepEveryValueOfTheirType) {
                             reinterpret_cast<const std::byte*>(values.data()),
                             2,
                             static_cast<int64_t>(values.size()) / 2};
-      const Encoding same = MustEncode(*encoder, view, DTypeFormat(dtype));
+      const Encoding same = MustEncode(*encoder, view, dtype);
       EXPECT_EQ(std::memcmp(same.bytes.data(), values.data(), same.bytes.size()), 0);
       const Encoding wide = MustEncode(*encoder, view, kFormatF32);
       const std::vector<float> decoded = Decode(wide);
@@ -181,60 +200,78 @@ TEST(EncoderTest, FloatFormatsKeepEveryValueOfTheirType) {
 
 TEST(EncoderTest, SourceTypeAndAlignmentDoNotMatter) {
   constexpr int64_t kRows = 3;
-  constexpr int64_t kWidth = 77;
-  for (const Format dtype : {kFormatF32, kFormatF16, kFormatBF16}) {
-    std::vector<float> wide = GaussianValues(kRows * kWidth, 0.02, 9);
-    std::vector<std::byte> bytes(1 + wide.size() * dtype.bits / 8);
-    for (size_t i = 0; i < wide.size(); ++i) {
-      std::byte* out = bytes.data() + 1 + i * dtype.bits / 8;
-      if (dtype == kFormatF32) {
-        std::memcpy(out, &wide[i], 4);
-        continue;
+  for (const int64_t width : {77, 512}) {
+    for (const Format dtype : {kFormatF32, kFormatF16, kFormatBF16}) {
+      std::vector<float> wide = GaussianValues(kRows * width, 0.02, 9);
+      std::vector<std::byte> bytes(1 + wide.size() * dtype.bits / 8);
+      for (size_t i = 0; i < wide.size(); ++i) {
+        std::byte* out = bytes.data() + 1 + i * dtype.bits / 8;
+        if (dtype == kFormatF32) {
+          std::memcpy(out, &wide[i], 4);
+          continue;
+        }
+        const bool half = dtype == kFormatF16;
+        const uint16_t narrow = half ? FloatToHalf(wide[i]) : FloatToBFloat16(wide[i]);
+        std::memcpy(out, &narrow, 2);
+        wide[i] = half ? HalfToFloat(narrow) : BFloat16ToFloat(narrow);
       }
-      const bool half = dtype == kFormatF16;
-      const uint16_t narrow = half ? FloatToHalf(wide[i]) : FloatToBFloat16(wide[i]);
-      std::memcpy(out, &narrow, 2);
-      wide[i] = half ? HalfToFloat(narrow) : BFloat16ToFloat(narrow);
-    }
-    for (const auto& encoder : AllEncoders()) {
-      for (const Format& format : SupportedFormats()) {
-        const Encoding direct =
-            MustEncode(*encoder, {dtype, bytes.data() + 1, kRows, kWidth}, format);
-        EXPECT_EQ(direct.bytes, MustEncode(*encoder, ViewOf(wide, kRows, kWidth), format).bytes)
-            << dtype.Name() << " " << format.Name();
+      for (const auto& encoder : AllEncoders()) {
+        for (const Format& format : FormatsFor(width)) {
+          const Encoding direct =
+              MustEncode(*encoder, {dtype, bytes.data() + 1, kRows, width}, format);
+          EXPECT_EQ(direct.bytes, MustEncode(*encoder, ViewOf(wide, kRows, width), format).bytes)
+              << dtype.Name() << " " << format.Name();
+        }
       }
     }
   }
 }
 
 TEST(EncoderTest, ThreadsAndRepetitionGiveTheSameBytes) {
-  const std::vector<float> weights = HeavyTailedValues(16 * 300, 0.02, 11);
-  const TensorView view = ViewOf(weights, 16, 300);
-  for (const auto& encoder : AllEncoders()) {
-    std::vector<Encoding> expected;
-    for (const Format& format : SupportedFormats()) {
-      expected.push_back(MustEncode(*encoder, view, format));
-    }
-    const int64_t formats = static_cast<int64_t>(expected.size());
-    std::vector<Encoding> got(3 * formats);
-    ParallelFor(4, 3 * formats, [&](int64_t item, int) {
-      got[item] = MustEncode(*encoder, view, SupportedFormats()[item % formats]);
-    });
-    for (int64_t item = 0; item < 3 * formats; ++item) {
-      EXPECT_EQ(got[item].bytes, expected[item % formats].bytes);
+  for (const int64_t cols : {300, 512}) {
+    const std::vector<float> weights = HeavyTailedValues(37 * cols, 0.02, 11);
+    const TensorView view = ViewOf(weights, 37, cols);
+    for (const auto& encoder : AllEncoders()) {
+      const std::vector<Format> formats = FormatsFor(cols);
+      const int64_t count = static_cast<int64_t>(formats.size());
+      std::vector<Encoding> got(3 * count);
+      ParallelFor(4, 3 * count, [&](int64_t item, int) {
+        got[item] = MustEncode(*encoder, view, formats[item % count]);
+      });
+      for (int64_t item = 0; item < 3 * count; ++item) {
+        const Format& format = formats[item % count];
+        const Encoding expected = MustEncode(*encoder, view, format, 1 + item / count);
+        EXPECT_EQ(got[item].bytes, expected.bytes) << format.Name();
+      }
     }
   }
 }
 
+TEST(EncoderTest, TheFirstBadRowIsNamedWhateverTheThreads) {
+  std::vector<float> weights(200 * 32, 0.5f);
+  for (const int64_t row : {150, 90, 91, 199}) weights[row * 32 + 7] = INFINITY;
+  for (const int threads : {1, 2, 4}) {
+    const auto encoding =
+        MakeRtnEncoder()->Encode(ViewOf(weights, 200, 32), Parse("q8_0"), {}, threads);
+    ASSERT_FALSE(encoding.ok());
+    EXPECT_EQ(encoding.status().message(),
+              "weight at row 90, column 7 is inf, not a finite number");
+  }
+}
+
 TEST(EncoderTest, RowsAreIndependent) {
-  const std::vector<float> weights = HeavyTailedValues(5 * 133, 0.02, 12);
-  for (const auto& encoder : AllEncoders()) {
-    for (const Format& format : SupportedFormats()) {
-      const std::vector<float> all = Decode(MustEncode(*encoder, ViewOf(weights, 5, 133), format));
-      for (int64_t row = 0; row < 5; ++row) {
-        const std::span<const float> one = std::span(weights).subspan(row * 133, 133);
-        const std::vector<float> alone = Decode(MustEncode(*encoder, ViewOf(one, 1, 133), format));
-        EXPECT_TRUE(std::equal(alone.begin(), alone.end(), all.begin() + row * 133));
+  for (const int64_t cols : {133, 512}) {
+    const std::vector<float> weights = HeavyTailedValues(5 * cols, 0.02, 12);
+    for (const auto& encoder : AllEncoders()) {
+      for (const Format& format : FormatsFor(cols)) {
+        const std::vector<float> all =
+            Decode(MustEncode(*encoder, ViewOf(weights, 5, cols), format));
+        for (int64_t row = 0; row < 5; ++row) {
+          const std::span<const float> one = std::span(weights).subspan(row * cols, cols);
+          const std::vector<float> alone =
+              Decode(MustEncode(*encoder, ViewOf(one, 1, cols), format));
+          EXPECT_TRUE(std::equal(alone.begin(), alone.end(), all.begin() + row * cols));
+        }
       }
     }
   }
@@ -258,6 +295,7 @@ TEST(EncoderTest, UnusualGroupsDecodeToFiniteValuesInTheirRange) {
                                                     {1e-38f, 1e4f}};
   for (const auto& encoder : AllEncoders()) {
     for (const Format& format : SupportedFormats()) {
+      if (format.IsBlock()) continue;  // block_encoder_test.cc
       for (const std::vector<float>& pattern : patterns) {
         for (const int64_t cols : {1, 5, 70}) {
           std::vector<float> weights(cols);
@@ -296,7 +334,7 @@ TEST(EncoderTest, GroupsBelowTheSmallestScaleBecomeZeros) {
 
 TEST(EncoderTest, ConstantGroupsKeepTheirValueToScalePrecision) {
   for (const auto& encoder : AllEncoders()) {
-    for (const Format& format : SupportedFormats()) {
+    for (const Format& format : FormatsFor(70)) {
       for (const float value : {0.3f, -0.3f, 123.0f}) {
         const std::vector<float> weights(70, value);
         for (const float got : Decode(MustEncode(*encoder, ViewOf(weights, 1, 70), format))) {
@@ -310,13 +348,15 @@ TEST(EncoderTest, ConstantGroupsKeepTheirValueToScalePrecision) {
 }
 
 TEST(EncoderTest, NanAndInfinityAreRefusedWithTheirPlace) {
-  for (const Format& format : SupportedFormats()) {
-    for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                            std::numeric_limits<float>::infinity(),
-                            -std::numeric_limits<float>::infinity()}) {
-      std::vector<float> weights(3 * 70, 0.5f);
-      weights[1 * 70 + 67] = bad;
-      ExpectRefused(weights, 3, format, {"row 1, column 67", std::isnan(bad) ? "nan" : "inf"});
+  for (const int64_t cols : {70, 256}) {
+    for (const Format& format : FormatsFor(cols)) {
+      for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
+                              std::numeric_limits<float>::infinity(),
+                              -std::numeric_limits<float>::infinity()}) {
+        std::vector<float> weights(3 * cols, 0.5f);
+        weights[1 * cols + 67] = bad;
+        ExpectRefused(weights, 3, format, {"row 1, column 67", std::isnan(bad) ? "nan" : "inf"});
+      }
     }
   }
 }
@@ -348,6 +388,57 @@ TEST(EncoderTest, ScalesBeyondF16AreRefused) {
 
 TEST(EncoderTest, FormatsThatDoNotExistAreRefused) {
   ExpectRefused({1, 2}, 1, {FormatKind::kInteger, 3, 64, false}, {"int3-g64"});
+}
+
+TEST(EncoderTest, RowsThatAreNotWholeBlocksAreRefused) {
+  for (const Format& format : SupportedFormats()) {
+    if (!format.IsBlock()) continue;
+    const std::string block = std::to_string(format.BlockSize());
+    ExpectRefused(std::vector<float>(48), 1, format, {"rows of 48", block.c_str(), "whole blocks"});
+  }
+}
+
+TEST(EncoderTest, MomentsMustBeThereAndFinite) {
+  const std::vector<float> weights = GaussianValues(64, 0.02, 1);
+  const TensorView view = ViewOf(weights, 2, 32);
+  const auto encoder = MakeImatrixEncoder();
+  const auto message = [&](const std::vector<float>& moments) {
+    return std::string(encoder->Encode(view, Parse("q4_0"), moments).status().message());
+  };
+  EXPECT_EQ(message({}), "encoder imatrix needs the moments of the inputs, from calibration text");
+  EXPECT_EQ(message(std::vector<float>(31, 1.0f)), "31 moments for 32 columns");
+  for (const float bad : {-1.0f, INFINITY, NAN}) {
+    std::vector<float> moments(32, 1.0f);
+    moments[5] = bad;
+    EXPECT_NE(message(moments).find("the moment of column 5 is"), std::string::npos);
+  }
+  EXPECT_EQ(message(std::vector<float>(32, 1.0f)), "");
+  EXPECT_TRUE(encoder->Encode(view, kFormatBF16).ok()) << "floats need no moments";
+  for (const auto& other : AllEncoders()) {
+    if (other->needs_moments()) continue;
+    EXPECT_EQ(other->Encode(view, Parse("int8"), std::vector<float>(3, NAN))->bytes,
+              other->Encode(view, Parse("int8"))->bytes);
+  }
+}
+
+TEST(EncoderTest, WhatIsStoredInTheFormatIsCopied) {
+  const std::vector<float> weights = HeavyTailedValues(4 * 256, 0.02, 2);
+  for (const Format& format : FormatsFor(256)) {
+    if (format.IsInteger()) continue;  // no checkpoint stores these
+    const Encoding stored = MustEncode(*MakeRtnEncoder(), ViewOf(weights, 4, 256), format);
+    TensorView view{format, reinterpret_cast<const std::byte*>(stored.bytes.data()), 4, 256, 0};
+    for (const auto& encoder : AllEncoders()) {
+      EXPECT_EQ(encoder->Encode(view, format)->bytes, stored.bytes) << format.Name();
+    }
+    // And in its own order where the file has another: rows 0, 1, 2, 3 stand at 0, 2, 1, 3.
+    view.interleaved_rows = 4;
+    const std::vector<float> in_file = Decode(stored);
+    const std::vector<float> got = Decode(*MakeRtnEncoder()->Encode(view, format));
+    constexpr int kStored[] = {0, 2, 1, 3};
+    for (int row = 0; row < 4; ++row) {
+      EXPECT_EQ(std::memcmp(&got[row * 256], &in_file[kStored[row] * 256], 1024), 0);
+    }
+  }
 }
 
 }  // namespace

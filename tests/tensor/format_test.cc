@@ -21,24 +21,14 @@ Format Parse(const char* name) {
 TEST(FormatTest, TheNamesOfAllSupportedFormats) {
   std::vector<std::string> names;
   for (const Format& format : SupportedFormats()) names.push_back(format.Name());
-  EXPECT_EQ(names,
-            (std::vector<std::string>{"f32",
-                                      "bf16",
-                                      "f16",
-                                      "int8",
-                                      "int8-g32",
-                                      "int8-g64",
-                                      "int8-g128",
-                                      "int8z",
-                                      "int8z-g32",
-                                      "int8z-g64",
-                                      "int8z-g128",
-                                      "int4-g32",
-                                      "int4-g64",
-                                      "int4-g128",
-                                      "int4z-g32",
-                                      "int4z-g64",
-                                      "int4z-g128"}));
+  EXPECT_EQ(
+      names,
+      (std::vector<std::string>{
+          "f32",       "bf16",      "f16",        "int8",       "int8-g32", "int8-g64", "int8-g128",
+          "int8z",     "int8z-g32", "int8z-g64",  "int8z-g128", "int4-g32", "int4-g64", "int4-g128",
+          "int4z-g32", "int4z-g64", "int4z-g128", "q4_0",       "q4_1",     "q5_0",     "q5_1",
+          "q8_0",      "q2_k",      "q3_k",       "q4_k",       "q5_k",     "q6_k",     "iq4_nl",
+          "iq4_xs",    "tq1_0",     "tq2_0",      "q1_0",       "q2_0",     "mxfp4"}));
 }
 
 TEST(FormatTest, NamesRoundTripAndValuesAreDistinct) {
@@ -79,7 +69,10 @@ TEST(FormatTest, NearMissesAreRefusedWithTheListOfNames) {
                            "int16",
                            "fp16",
                            "float16",
-                           "q8_0",
+                           "q8_1",
+                           "Q4_K",
+                           "q4_k_m",
+                           "q4",
                            "int4-g64\n",
                            "int4-g+64",
                            "int8-g4294967328"}) {
@@ -138,6 +131,36 @@ TEST(SizeBitsTest, BitsPerWeightOfCommonFormats) {
   EXPECT_EQ(per_weight("int4z-g32"), 4.625);
   EXPECT_EQ(per_weight("int4z-g64"), 4.3125);
   EXPECT_EQ(per_weight("int4z-g128"), 4.15625);
+  EXPECT_EQ(per_weight("q4_0"), 4.5);
+  EXPECT_EQ(per_weight("q4_1"), 5.0);
+  EXPECT_EQ(per_weight("q5_0"), 5.5);
+  EXPECT_EQ(per_weight("q5_1"), 6.0);
+  EXPECT_EQ(per_weight("q8_0"), 8.5);
+  EXPECT_EQ(per_weight("q2_k"), 2.625);
+  EXPECT_EQ(per_weight("q3_k"), 3.4375);
+  EXPECT_EQ(per_weight("q4_k"), 4.5);
+  EXPECT_EQ(per_weight("q5_k"), 5.5);
+  EXPECT_EQ(per_weight("q6_k"), 6.5625);
+  EXPECT_EQ(per_weight("iq4_nl"), 4.5);
+  EXPECT_EQ(per_weight("iq4_xs"), 4.25);
+  EXPECT_EQ(per_weight("tq1_0"), 1.6875);
+  EXPECT_EQ(per_weight("tq2_0"), 2.0625);
+  EXPECT_EQ(per_weight("q1_0"), 1.125);
+  EXPECT_EQ(per_weight("q2_0"), 2.25);
+  EXPECT_EQ(per_weight("mxfp4"), 4.25);
+}
+
+TEST(FitsTest, OnlyWholeBlocksCanBeStored) {
+  for (const Format& format : SupportedFormats()) {
+    for (const int64_t k : {0, 1, 31, 32, 64, 96, 128, 192, 256, 300, 512}) {
+      EXPECT_EQ(Fits(format, k), !format.IsBlock() || k % format.BlockSize() == 0);
+    }
+  }
+  EXPECT_EQ(Parse("q4_0").BlockSize(), 32);
+  EXPECT_EQ(Parse("q2_0").BlockSize(), 64);
+  EXPECT_EQ(Parse("q1_0").BlockSize(), 128);
+  EXPECT_EQ(Parse("q4_k").BlockSize(), 256);
+  EXPECT_EQ(Parse("int4-g64").BlockSize(), 1);
 }
 
 TEST(SizeBitsTest, PaddingIsCountedPerRow) {
@@ -150,10 +173,11 @@ TEST(SizeBitsTest, PaddingIsCountedPerRow) {
 
 TEST(SizeBitsTest, EmptyMatricesHaveNoBits) {
   for (const Format& format : SupportedFormats()) {
+    const int64_t most = std::numeric_limits<int64_t>::max();
     EXPECT_EQ(SizeBits(format, 0, 0), 0) << format.Name();
-    EXPECT_EQ(SizeBits(format, 0, 77), 0) << format.Name();
+    EXPECT_EQ(SizeBits(format, 0, 77 * format.BlockSize()), 0) << format.Name();
     EXPECT_EQ(SizeBits(format, 77, 0), 0) << format.Name();
-    EXPECT_EQ(SizeBits(format, 0, std::numeric_limits<int64_t>::max()), 0) << format.Name();
+    EXPECT_EQ(SizeBits(format, 0, most - most % format.BlockSize()), 0) << format.Name();
     EXPECT_EQ(SizeBits(format, std::numeric_limits<int64_t>::max(), 0), 0) << format.Name();
   }
 }
@@ -171,6 +195,7 @@ TEST(SizeBitsDeathTest, SizesThatDoNotExistAreAProgrammersError) {
   EXPECT_DEATH(SizeBits(kFormatF32, int64_t{1} << 29, int64_t{1} << 29), "exceeds 2\\^63 bits");
   EXPECT_DEATH(SizeBits(kFormatF32, 1, std::numeric_limits<int64_t>::max()), "exceeds 2\\^63 bits");
   EXPECT_DEATH(SizeBits(kFormatF32, -1, 4), "-1");
+  EXPECT_DEATH(SizeBits(Parse("q4_k"), 1, 128), "128 inputs are not whole blocks of q4_k");
   EXPECT_DEATH(SizeBits({FormatKind::kInteger, 3, 64, false}, 1, 1), "int3-g64");
 }
 

@@ -8,12 +8,14 @@
 #include <vector>
 
 #include "runtime/base/float16.h"
+#include "runtime/tensor/encoder.h"
+#include "tests/support/matrices.h"
 
 namespace bitbudget {
 namespace {
 
 // `values` in `dtype`, starting `offset` bytes after an aligned address.
-std::vector<std::byte> Bytes(const std::vector<float>& values, DType dtype, size_t offset) {
+std::vector<std::byte> Bytes(const std::vector<float>& values, Format dtype, size_t offset) {
   const size_t width = static_cast<size_t>(dtype.bits / 8);
   std::vector<std::byte> bytes(offset + values.size() * width);
   for (size_t i = 0; i < values.size(); ++i) {
@@ -29,26 +31,14 @@ std::vector<std::byte> Bytes(const std::vector<float>& values, DType dtype, size
   return bytes;
 }
 
-constexpr DType kDTypes[] = {kFormatF32, kFormatF16, kFormatBF16};
-
-TEST(TensorViewTest, DTypesHaveTheirNamesSizesAndFormats) {
-  EXPECT_STREQ(DTypeName(kFormatF32), "F32");
-  EXPECT_STREQ(DTypeName(kFormatF16), "F16");
-  EXPECT_STREQ(DTypeName(kFormatBF16), "BF16");
-  for (const Format dtype : kDTypes) {
-    EXPECT_EQ(dtype.bits / 8 * 8, DTypeFormat(dtype).bits);
-    EXPECT_EQ(SizeBytes(DTypeFormat(dtype), 3, 5), 15 * dtype.bits / 8);
-  }
-  EXPECT_EQ(DTypeFormat(kFormatF16), kFormatF16);
-  EXPECT_EQ(DTypeFormat(kFormatBF16), kFormatBF16);
-}
+constexpr Format kFloats[] = {kFormatF32, kFormatF16, kFormatBF16};
 
 TEST(TensorViewTest, ReadsEveryRowOfAnyTypeAtAnyAddress) {
   const std::vector<float> values = {1.0f, -2.5f, 0.0f, 384.0f, -0.0f, 0.15625f};  // fit all types
-  for (const Format dtype : kDTypes) {
+  for (const Format dtype : kFloats) {
     for (size_t offset = 0; offset < 4; ++offset) {
       const std::vector<std::byte> bytes = Bytes(values, dtype, offset);
-      const TensorView view{dtype, bytes.data() + offset, 2, 3};
+      const TensorView view{dtype, bytes.data() + offset, 2, 3, 0};
       EXPECT_EQ(view.size(), 6);
       EXPECT_EQ(view.bytes(), 6 * dtype.bits / 8);
       std::vector<float> row(3);
@@ -64,7 +54,7 @@ TEST(TensorViewTest, FindsTheFirstNanOrInfinityAnywhere) {
   const float bad[] = {std::numeric_limits<float>::infinity(),
                        -std::numeric_limits<float>::infinity(),
                        std::numeric_limits<float>::quiet_NaN()};
-  for (const Format dtype : kDTypes) {
+  for (const Format dtype : kFloats) {
     std::vector<float> values(3000, 1.5f);
     values[5] = 65504.0f;  // the largest f16 is finite
     const std::vector<std::byte> good = Bytes(values, dtype, 1);
@@ -83,6 +73,53 @@ TEST(TensorViewTest, FindsTheFirstNanOrInfinityAnywhere) {
   }
 }
 
+TEST(TensorViewTest, BlocksAreReadAsTheReferenceDecoderReadsThem) {
+  for (const Format& format : SupportedFormats()) {
+    if (!format.IsBlock()) continue;
+    const std::vector<float> values = HeavyTailedValues(3 * 512, 0.02, 4);
+    const Encoding encoding = *MakeRtnEncoder()->Encode(ViewOf(values, 3, 512), format);
+    std::vector<std::byte> moved(encoding.bytes.size() + 1);  // unaligned
+    std::memcpy(moved.data() + 1, encoding.bytes.data(), encoding.bytes.size());
+    const TensorView view{format, moved.data() + 1, 3, 512};
+    EXPECT_EQ(view.bytes(), static_cast<int64_t>(encoding.bytes.size()));
+    std::vector<float> expected(512);
+    std::vector<float> got(512);
+    for (int64_t row = 0; row < 3; ++row) {
+      DecodeReferenceRow(encoding, row, expected);
+      view.ReadRow(row, got);
+      EXPECT_EQ(std::memcmp(got.data(), expected.data(), 2048), 0) << format.Name();
+    }
+    EXPECT_EQ(view.FirstNonFinite(), -1);
+  }
+}
+
+TEST(TensorViewTest, ABlockWithAScaleThatIsNotFiniteIsFound) {
+  // q4_0: row 1, third block. Code 8 is level 0, and 0 times infinity is NaN.
+  std::vector<uint8_t> bytes(2 * 4 * 18, 0x88);
+  for (size_t block = 0; block < 8; ++block) bytes[18 * block + 1] = block == 6 ? 0x7c : 0x3c;
+  bytes[18 * 6] = 0;
+  const TensorView view{
+      *ParseFormat("q4_0"), reinterpret_cast<const std::byte*>(bytes.data()), 2, 128};
+  EXPECT_EQ(view.FirstNonFinite(), 128 + 64);
+}
+
+TEST(TensorViewTest, InterleavedRowsAreReadInTheOrderOfTheMatrix) {
+  // Two heads of six rows; GGUF stores rows 0 3 1 4 2 5 of each.
+  std::vector<float> values(12);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  constexpr int kInFile[] = {0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11};
+  std::vector<float> file(12);
+  for (int i = 0; i < 12; ++i) file[i] = values[kInFile[i]];
+  TensorView view = ViewOf(file, 12, 1);
+  view.interleaved_rows = 6;
+  for (int64_t row = 0; row < 12; ++row) {
+    float value = -1.0f;
+    view.ReadRow(row, {&value, 1});
+    EXPECT_EQ(value, values[row]);
+    EXPECT_EQ(kInFile[view.StoredRow(row)], row);
+  }
+}
+
 TEST(TensorViewTest, LargestFiniteFloatsAreFinite) {
   const std::vector<float> values = {std::numeric_limits<float>::max(),
                                      std::numeric_limits<float>::lowest(),
@@ -91,7 +128,7 @@ TEST(TensorViewTest, LargestFiniteFloatsAreFinite) {
 }
 
 TEST(TensorViewTest, EmptyViewsAreHarmless) {
-  for (const Format dtype : kDTypes) {
+  for (const Format dtype : kFloats) {
     const TensorView no_columns{dtype, nullptr, 4, 0};
     EXPECT_EQ(no_columns.FirstNonFinite(), -1);
     no_columns.ReadRow(3, {});

@@ -35,9 +35,9 @@ THIRD_PARTY = {
     'Eigen': {'runtime/tensor', 'scoring'},
     'immintrin.h': {'runtime/kernels'},
     'cpuid.h': {'runtime/kernels'},
-    'nlohmann': {'runtime/model', 'tools'},
+    'nlohmann': {'runtime/model', 'plans', 'tools'},
     'sentencepiece_processor.h': {'runtime/model'},
-    'pcre2.h': {'runtime/model'},
+    'pcre2.h': {'runtime/model', 'plans'},
     'utf8proc.h': {'runtime/model'},
     'ceres': {'scoring', 'search'},
     'google': {'plans', 'planner', 'tools'},  # protobuf

@@ -1,4 +1,4 @@
-#include "scoring/input_sources.h"
+#include "runtime/eval/input_sources.h"
 
 namespace bitbudget {
 

@@ -1,5 +1,5 @@
-#ifndef BITBUDGET_SCORING_INPUT_SOURCES_H_
-#define BITBUDGET_SCORING_INPUT_SOURCES_H_
+#ifndef BITBUDGET_RUNTIME_EVAL_INPUT_SOURCES_H_
+#define BITBUDGET_RUNTIME_EVAL_INPUT_SOURCES_H_
 
 #include <vector>
 
@@ -13,4 +13,4 @@ std::vector<ComponentId> InputSources(const Model& model);
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_SCORING_INPUT_SOURCES_H_
+#endif  // BITBUDGET_RUNTIME_EVAL_INPUT_SOURCES_H_

@@ -1,0 +1,136 @@
+#include "planner/apply_job.h"
+
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "planner/folder_output.h"
+#include "planner/gguf_output.h"
+#include "planner/workbench.h"
+#include "plans/plan_io.h"
+#include "plans/targets/target.h"
+#include "runtime/base/sha256.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/tensor/encoder.h"
+
+namespace bitbudget {
+namespace {
+
+// What a reader of the file wants to know of where it comes from.
+GgufOutput::Provenance ProvenanceOf(const plans::Plan& plan, double bits_per_weight) {
+  Sha256 hash;
+  hash.Update(SerializePlan(plan));
+  const plans::Options& options = plan.options();
+  GgufOutput::Provenance provenance = {
+      {"quantize.plan.tool", absl::StrCat("bitbudget ", plan.tool_version())},
+      {"quantize.plan.sha256", hash.Finish()},
+      {"quantize.plan.model", plan.model().fingerprint()},
+      {"quantize.plan.budget", plan.budget().requested()},
+      {"quantize.plan.bits_per_weight",
+       absl::StrCat(bits_per_weight,
+                    " (bytes of all weights x 8 / number of weights: norms, biases, embedding and "
+                    "head included, tied weights once)")},
+      {"quantize.plan.search",
+       absl::StrCat(options.search(),
+                    " by ",
+                    options.objective(),
+                    ", encoder ",
+                    options.encoder(),
+                    ", ",
+                    options.search_probes(),
+                    " probes from ",
+                    options.probe_source(),
+                    ", seed ",
+                    options.seed())}};
+  if (plan.has_held_out()) {
+    const plans::HeldOut& held_out = plan.held_out();
+    const plans::Metrics& metrics =
+        held_out.uniform_emitted() ? held_out.uniform() : held_out.plan();
+    provenance.emplace_back("quantize.plan.held_out",
+                            absl::StrCat("KL ",
+                                         metrics.kl_mean(),
+                                         " nats per token, top-1 agreement ",
+                                         metrics.top1_agreement(),
+                                         ", mean first divergent token ",
+                                         metrics.fdt_mean()));
+  }
+  return provenance;
+}
+
+int64_t FolderBytes(const std::string& folder) {
+  int64_t bytes = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    bytes += static_cast<int64_t>(entry.file_size(error));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+absl::StatusOr<InputMoments> MomentsOfPlan(const plans::Plan& plan, const Model& model) {
+  InputMoments moments;
+  for (const plans::InputMoments& stored : plan.input_moments()) {
+    ComponentId id = -1;
+    for (size_t c = 0; c < model.components().size(); ++c) {
+      if (model.component(static_cast<ComponentId>(c)).name == stored.component()) {
+        id = static_cast<ComponentId>(c);
+      }
+    }
+    if (id < 0 || stored.squares().size() != model.component(id).cols * sizeof(float)) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "input_moments: component \"", stored.component(), "\" does not fit the model"));
+    }
+    std::vector<float>& values = moments[id];
+    values.resize(model.component(id).cols);
+    std::memcpy(values.data(), stored.squares().data(), stored.squares().size());
+  }
+  return moments;
+}
+
+absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
+                                       const plans::Plan& plan,
+                                       const ApplyOptions& options,
+                                       Progress* progress) {
+  BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(plan, model));
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Encoder> encoder,
+                      MakeEncoder(plan.options().encoder()));
+  WeightEncoder weights(model, *encoder);
+  BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(plan, model));
+  weights.SetMoments(std::move(moments));
+  ApplySummary summary;
+  summary.weight_bytes = AssignmentBytes(assignment, model);
+  summary.bits_per_weight = BitsPerWeight(summary.weight_bytes, model);
+
+  if (absl::EndsWith(options.out, ".gguf")) {
+    if (options.compressed || options.float_type.has_value()) {
+      return absl::InvalidArgumentError(
+          "--weights and --dtype are for folders; a GGUF file holds the plan's formats");
+    }
+    BB_ASSIGN_OR_RETURN(
+        const GgufOutput output,
+        GgufOutput::Create(model, assignment, ProvenanceOf(plan, summary.bits_per_weight)));
+    BB_RETURN_IF_ERROR(output.Write(options.out, weights, options.threads, progress));
+    summary.file_bytes = output.FileBytes();
+    return summary;
+  }
+  FolderOutputOptions folder;
+  folder.float_type = options.float_type;
+  if (options.compressed) {
+    folder.weights = FolderOutputOptions::Weights::kCompressedTensors;
+    BB_ASSIGN_OR_RETURN(const TargetProfile* target, FindTarget("compressed-tensors"));
+    BB_ASSIGN_OR_RETURN(const Export config, target->ExportPlan(plan, "config.json"));
+    folder.quantization_config = config.files.front().contents;
+  }
+  BB_RETURN_IF_ERROR(
+      WriteModelFolder(model, assignment, weights, folder, options.out, options.threads, progress));
+  summary.file_bytes = FolderBytes(options.out);
+  return summary;
+}
+
+}  // namespace bitbudget

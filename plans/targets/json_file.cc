@@ -1,0 +1,73 @@
+#include "plans/targets/json_file.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+
+namespace bitbudget::internal {
+namespace {
+
+constexpr int kMaxDepth = 32;
+
+}  // namespace
+
+absl::StatusOr<Json> ParseJsonObject(absl::string_view contents, const std::string& path) {
+  bool too_deep = false;
+  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kMaxDepth;
+    return !too_deep;
+  };
+  try {
+    Json json = Json::parse(contents.begin(), contents.end(), watch);
+    if (too_deep) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": JSON nested more than ", kMaxDepth, " deep"));
+    }
+    if (!json.is_object())
+      return absl::InvalidArgumentError(absl::StrCat(path, ": no JSON object"));
+    return json;
+  } catch (const Json::exception& error) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": ", error.what()));
+  }
+}
+
+std::optional<int64_t> IntField(const Json& object, const char* key) {
+  const auto field = object.find(key);
+  if (field == object.end() || !field->is_number_integer()) return std::nullopt;
+  if (field->is_number_unsigned() && field->get<uint64_t>() > uint64_t{INT64_MAX}) {
+    return std::nullopt;
+  }
+  return field->get<int64_t>();
+}
+
+std::optional<bool> BoolField(const Json& object, const char* key) {
+  const auto field = object.find(key);
+  if (field == object.end() || !field->is_boolean()) return std::nullopt;
+  return field->get<bool>();
+}
+
+std::optional<std::string> TextField(const Json& object, const char* key) {
+  const auto field = object.find(key);
+  if (field == object.end() || !field->is_string()) return std::nullopt;
+  return field->get<std::string>();
+}
+
+const Json* ObjectField(const Json& object, const char* key) {
+  const auto field = object.find(key);
+  return field != object.end() && field->is_object() ? &*field : nullptr;
+}
+
+std::string JsonText(const Json& json) { return json.dump(1) + "\n"; }
+
+std::string PathBeside(const std::string& path, const std::string& ending) {
+  return absl::StrCat(absl::StripSuffix(path, ".json"), ending);
+}
+
+std::string PythonQuote(const std::string& text) {
+  // JSON strings in ASCII are Python strings too.
+  return Json(text).dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+}
+
+std::string FileName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+}  // namespace bitbudget::internal

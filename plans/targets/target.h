@@ -1,0 +1,118 @@
+#ifndef BITBUDGET_PLANS_TARGETS_TARGET_H_
+#define BITBUDGET_PLANS_TARGETS_TARGET_H_
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "plans/plan.pb.h"
+#include "runtime/tensor/format.h"
+
+namespace bitbudget {
+
+// A model as targets see it: its matrices, as a plan lists them.
+struct TargetComponent {
+  std::string name;  // Hugging Face module name
+  std::string kind;  // embed, q, k, v, o, gate, up, down, head
+  int block = -1;
+  int64_t rows = 0;
+  int64_t cols = 0;
+};
+struct TargetModel {
+  std::string architecture;  // as config.json spells it
+  std::vector<TargetComponent> components;
+};
+TargetModel ModelOfPlan(const plans::Plan& plan);
+
+// What a consumer decides about as one: a tensor of its own that holds several components (phi-3's
+// fused matrices), or modules that its loader joins and therefore wants in one scheme.
+struct TargetUnit {
+  std::vector<int> parts;  // indices into the model's components, in row order; at least one
+  std::vector<std::string> names;  // in the consumer's words: one per part, or one for all parts
+  std::vector<int64_t> name_rows;  // of every name
+  std::string fused_name;          // what the loader calls them together; empty: nothing
+  int64_t rows = 0;                // of all parts
+  int64_t cols = 0;
+  bool never_quantized = false;  // the consumer leaves these weights as they stand
+};
+
+struct ExportedFile {
+  std::string path;
+  std::string contents;
+};
+struct Export {
+  std::vector<ExportedFile> files;  // the first is the one that lint reads
+  std::string instructions;         // how the consumer is run with them, for people
+};
+
+// What a consumer makes of one name, read from a file by the consumer's own rules.
+struct Reading {
+  int unit = 0;      // index into Units()
+  std::string name;  // tensor, module, or what a loader calls several of them
+  std::string rule;  // the rule that decides; empty: none does
+  std::string gets;  // what the name gets, in words
+  // What that is here; nullopt: nothing that bitbudget knows. Not set where `kept`.
+  std::optional<Format> format;
+  bool kept = false;                  // the weights stay as they stand
+  std::vector<std::string> problems;  // one line each
+};
+struct FileReading {
+  std::vector<Reading> readings;      // every name of every unit, in their order
+  std::vector<std::string> problems;  // of the file as a whole
+  std::vector<std::string> unused;    // rules that decide about none of the names
+};
+
+// A consumer of plans: what it can hold and how it is told. Stateless; one object per consumer.
+class TargetProfile {
+ public:
+  virtual ~TargetProfile() = default;
+
+  virtual absl::string_view name() const = 0;     // as --target and --to spell it
+  virtual absl::string_view summary() const = 0;  // one line: which program, which versions
+
+  // The formats that it can hold at all, and those that a plan for it chooses from unless told
+  // otherwise, beside the stored one.
+  virtual std::vector<Format> Formats() const = 0;
+  virtual std::vector<Format> DefaultFormats() const { return Formats(); }
+
+  // Whether a float format other than the stored one can be asked for.
+  virtual bool ConvertsFloats() const { return false; }
+
+  // Every component is a part of exactly one unit, in the order of first parts.
+  virtual std::vector<TargetUnit> Units(const TargetModel& model) const = 0;
+
+  // What a unit becomes when `format` is asked for it: `format` itself or the consumer's substitute
+  // for rows of this length. kInvalidArgument, naming the unit, where it can hold neither.
+  virtual absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const = 0;
+
+  // The files that tell the consumer, `path` and what goes beside it. kInvalidArgument, naming the
+  // component, where the consumer cannot do what the plan says. REQUIRES: a valid plan.
+  virtual absl::StatusOr<Export> ExportPlan(const plans::Plan& plan,
+                                            const std::string& path) const = 0;
+
+  // Reads a file as the consumer does. Knows nothing of how ExportPlan writes. kInvalidArgument,
+  // naming `path`, where the consumer would refuse the file.
+  virtual absl::StatusOr<FileReading> Read(absl::string_view contents,
+                                           const std::string& path,
+                                           const TargetModel& model) const = 0;
+};
+
+// All profiles, in the order in which help lists them.
+std::span<const TargetProfile* const> Targets();
+// kInvalidArgument names the unknown text and lists what is known.
+absl::StatusOr<const TargetProfile*> FindTarget(absl::string_view name);
+
+// The format of every unit of a plan. kInvalidArgument, naming the component, where parts differ or
+// the consumer cannot hold a unit's format as it is (without a substitute).
+absl::StatusOr<std::vector<Format>> UnitFormats(const TargetProfile& target,
+                                                const std::vector<TargetUnit>& units,
+                                                const plans::Plan& plan);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANS_TARGETS_TARGET_H_

@@ -1,0 +1,73 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "plans/plan_io.h"
+#include "plans/targets/target.h"
+#include "runtime/base/atomic_file.h"
+#include "runtime/base/status_macros.h"
+#include "tools/command.h"
+
+namespace bitbudget {
+namespace {
+
+struct ExportFlags {
+  std::string plan;
+  std::string target;
+  std::string out;
+};
+
+absl::Status RunExport(const ExportFlags& flags) {
+  const absl::StatusOr<const TargetProfile*> target = FindTarget(flags.target);
+  if (!target.ok()) return UsageError(target.status());
+  BB_RETURN_IF_ERROR(CheckOut(flags.out));
+  BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
+  absl::StatusOr<Export> result = (*target)->ExportPlan(plan, flags.out);
+  if (!result.ok()) {
+    return absl::Status(result.status().code(),
+                        absl::StrCat(flags.plan, ": ", result.status().message()));
+  }
+  for (const ExportedFile& file : result->files) {
+    if (file.path == flags.plan) {
+      return UsageError(absl::InvalidArgumentError(
+          absl::StrCat("--out would write ", file.path, " over the plan")));
+    }
+    BB_RETURN_IF_ERROR(CheckWritable(file.path));
+  }
+  // What the others refer to comes first.
+  for (const ExportedFile& file : result->files) {
+    BB_RETURN_IF_ERROR(WriteFileAtomically(file.path, file.contents));
+    std::fprintf(stderr, "written: %s\n", file.path.c_str());
+  }
+  std::printf("%s\n", result->instructions.c_str());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string TargetNames() {
+  std::string names;
+  for (const TargetProfile* target : Targets()) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", target->name());
+  }
+  return names;
+}
+
+void AddExportCommand(CLI::App* app) {
+  CLI::App* command =
+      app->add_subcommand("export", "Write a plan as another program's configuration");
+  std::string footer = "Targets:\n";
+  for (const TargetProfile* target : Targets()) {
+    absl::StrAppend(&footer, "  ", target->name(), ": ", target->summary(), "\n");
+  }
+  command->footer(footer);
+  auto flags = std::make_shared<ExportFlags>();
+  command->add_option("PLAN", flags->plan, "Plan file")->required();
+  command->add_option("--to", flags->target, TargetNames())->required();
+  command->add_option("--out", flags->out, "File to write; a driver script goes beside it")
+      ->required();
+  SetBody(command, [flags] { return RunExport(*flags); });
+}
+
+}  // namespace bitbudget

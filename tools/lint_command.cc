@@ -1,0 +1,116 @@
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "planner/target_model.h"
+#include "plans/plan_io.h"
+#include "plans/targets/lint.h"
+#include "runtime/base/mapped_file.h"
+#include "runtime/base/parallel.h"
+#include "runtime/base/status_macros.h"
+#include "tools/command.h"
+
+namespace bitbudget {
+namespace {
+
+// Far more than any consumer's configuration of a model of a thousand blocks.
+constexpr int64_t kMaxFileBytes = int64_t{16} << 20;
+
+struct LintFlags {
+  std::string file;
+  std::string target;
+  std::string subject;
+  std::string plan;
+  bool json = false;
+};
+
+absl::StatusOr<std::string> ReadText(const std::string& path) {
+  BB_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
+  if (static_cast<int64_t>(file.bytes().size()) > kMaxFileBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": ", file.bytes().size(), " bytes are no configuration of a model"));
+  }
+  return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+}
+
+// A folder or a GGUF file; everything else is taken for a plan.
+bool IsModel(const std::string& path) {
+  return std::filesystem::is_directory(path) || absl::EndsWith(path, ".gguf");
+}
+
+nlohmann::ordered_json LintJson(const LintReport& report) {
+  nlohmann::ordered_json json = {{"target", report.target},
+                                 {"file", report.path},
+                                 {"ok", report.ok()},
+                                 {"problems", report.problems},
+                                 {"unused", report.unused},
+                                 {"names", nlohmann::ordered_json::array()}};
+  for (const LintReport::Line& line : report.lines) {
+    nlohmann::ordered_json entry = {{"name", line.name},
+                                    {"components", line.components},
+                                    {"rule", nullptr},
+                                    {"gets", line.gets},
+                                    {"meant", nullptr},
+                                    {"problems", line.problems}};
+    if (!line.rule.empty()) entry["rule"] = line.rule;
+    if (!line.meant.empty()) entry["meant"] = line.meant;
+    json["names"].push_back(std::move(entry));
+  }
+  return json;
+}
+
+absl::Status RunLint(const LintFlags& flags) {
+  const absl::StatusOr<const TargetProfile*> target = FindTarget(flags.target);
+  if (!target.ok()) return UsageError(target.status());
+  BB_ASSIGN_OR_RETURN(const std::string contents, ReadText(flags.file));
+  std::optional<plans::Plan> plan;
+  TargetModel model;
+  if (IsModel(flags.subject)) {
+    BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> loaded,
+                        Model::Load(flags.subject, DefaultThreads()));
+    model = ModelForTargets(*loaded);
+    if (!flags.plan.empty()) {
+      BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));
+    }
+  } else {
+    if (!flags.plan.empty()) {
+      return UsageError(absl::InvalidArgumentError(
+          absl::StrCat("--plan goes with a model, and ", flags.subject, " is a plan")));
+    }
+    BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.subject));
+    model = ModelOfPlan(*plan);
+  }
+  BB_ASSIGN_OR_RETURN(
+      const LintReport report,
+      Lint(**target, contents, flags.file, model, plan.has_value() ? &*plan : nullptr));
+  if (flags.json) {
+    std::printf("%s\n", LintJson(report).dump(2, ' ', true).c_str());
+  } else {
+    std::printf("%s", RenderLint(report).c_str());
+  }
+  if (report.ok()) return absl::OkStatus();
+  const int count = report.problem_count();
+  return absl::FailedPreconditionError(absl::StrCat(
+      flags.file, ": ", count, count == 1 ? " problem for " : " problems for ", report.target));
+}
+
+}  // namespace
+
+void AddLintCommand(CLI::App* app) {
+  CLI::App* command = app->add_subcommand(
+      "lint", "Read another program's configuration by its rules and say what every matrix gets");
+  auto flags = std::make_shared<LintFlags>();
+  command->add_option("FILE", flags->file, "What export wrote, or anyone")->required();
+  command->add_option("--to", flags->target, TargetNames())->required();
+  command->add_option("SUBJECT", flags->subject, "The model or the plan that it is for")
+      ->required();
+  command->add_option("--plan", flags->plan, "With a model: the plan that is meant");
+  command->add_flag("--json", flags->json, "Print the findings as JSON");
+  SetBody(command, [flags] { return RunLint(*flags); });
+}
+
+}  // namespace bitbudget
