@@ -149,7 +149,10 @@ std::vector<Variant> Variants() {
   add("Qwen3BiasAndWindow", [](O& o) {
     o.architecture = A::kQwen3, o.head_dim = 6, o.attention_bias = true, o.sliding_window = 9;
   });
-  add("Gemma2", [](O& o) { o.architecture = A::kGemma2, o.head_dim = 12, o.layers = 3; });
+  add("Gemma2", [](O& o) {
+    o.architecture = A::kGemma2, o.head_dim = 12, o.layers = 3;
+    o.fields = R"({"query_pre_attn_scalar": 5})";
+  });
   add("Gemma2WithoutCaps", [](O& o) {
     o.architecture = A::kGemma2;
     o.fields = R"({"attn_logit_softcapping": null, "final_logit_softcapping": null})";
@@ -158,7 +161,10 @@ std::vector<Variant> Variants() {
     o.architecture = A::kGemma2, o.sliding_window = 5;
     o.hidden = 20, o.heads = 3, o.kv_heads = 1, o.head_dim = 6, o.ffn = 27, o.vocab = 37;
   });
-  add("Gemma3", [](O& o) { o.architecture = A::kGemma3, o.head_dim = 12, o.layers = 7; });
+  add("Gemma3", [](O& o) {
+    o.architecture = A::kGemma3, o.head_dim = 12, o.layers = 7;
+    o.fields = R"({"query_pre_attn_scalar": 50})";
+  });
   add("Gemma3LinearAndCaps", [](O& o) {
     o.architecture = A::kGemma3;
     o.rope_scaling = R"({"rope_type": "linear", "factor": 8.0})";

@@ -99,14 +99,14 @@ json OwnFields(const TinyModelOptions& options, int64_t head_dim) {
       return {{"hidden_act", "gelu_pytorch_tanh"},
               {"hidden_activation", "gelu_pytorch_tanh"},
               {"head_dim", head_dim},
-              {"query_pre_attn_scalar", head_dim + 2},
+              {"query_pre_attn_scalar", head_dim},
               {"attn_logit_softcapping", 2.0},
               {"final_logit_softcapping", 3.0},
               {"sliding_window", short_window}};
     case Architecture::kGemma3:
       return {{"hidden_activation", "gelu_pytorch_tanh"},
               {"head_dim", head_dim},
-              {"query_pre_attn_scalar", head_dim + 2},
+              {"query_pre_attn_scalar", head_dim},
               {"attn_logit_softcapping", nullptr},
               {"final_logit_softcapping", nullptr},
               {"rope_local_base_freq", options.rope_theta / 10},
