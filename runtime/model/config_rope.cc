@@ -170,25 +170,29 @@ absl::Status ReadScaling(const ConfigFields& fields,
 absl::Status ReadRotaryDim(const ConfigFields& root, ModelConfig* config) {
   constexpr char kKey[] = "partial_rotary_factor";
   double factor = 1;
+  const auto read = [&](const ConfigFields& fields) -> absl::Status {
+    BB_RETURN_IF_ERROR(CheckAgreement(fields, root, kKey));
+    BB_RETURN_IF_ERROR(fields.ReadNumber(kKey, 0, 1, &factor));
+    if (factor != 1 && config->architecture != Architecture::kPhi3) {
+      return fields.Unsupported(kKey, "is not supported (1 is)");
+    }
+    config->rotary_dim = static_cast<int64_t>(static_cast<double>(config->head_dim) * factor);
+    if (config->rotary_dim < 2 || config->rotary_dim % 2 != 0) {
+      return fields.Invalid(
+          kKey,
+          absl::StrCat("of head_dim ",
+                       config->head_dim,
+                       " is ",
+                       config->rotary_dim,
+                       ": the rotary embedding needs an even number of dimensions"));
+    }
+    return absl::OkStatus();
+  };
+  BB_RETURN_IF_ERROR(read(root));
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     const json* object = root.Find(key);
     if (object == nullptr || !object->is_object()) continue;  // complained about below
-    const ConfigFields fields = root.Inside(key);
-    BB_RETURN_IF_ERROR(CheckAgreement(fields, root, kKey));
-    BB_RETURN_IF_ERROR(fields.ReadNumber(kKey, 0, 1, &factor));
-  }
-  BB_RETURN_IF_ERROR(root.ReadNumber(kKey, 0, 1, &factor));
-  if (factor != 1 && config->architecture != Architecture::kPhi3) {
-    return absl::UnimplementedError(absl::StrCat(root.Where(kKey), "is not supported (1 is)"));
-  }
-  config->rotary_dim = static_cast<int64_t>(static_cast<double>(config->head_dim) * factor);
-  if (config->rotary_dim < 2 || config->rotary_dim % 2 != 0) {
-    return root.Invalid(kKey,
-                        absl::StrCat("of head_dim ",
-                                     config->head_dim,
-                                     " is ",
-                                     config->rotary_dim,
-                                     ": the rotary embedding needs an even number of dimensions"));
+    BB_RETURN_IF_ERROR(read(root.Inside(key)));
   }
   return absl::OkStatus();
 }

@@ -253,6 +253,9 @@ TEST(ParseConfig, RefusesWhatTheNewerArchitecturesCannotMean) {
     ExpectRefused(gemma, unimplemented, {"hidden_activation", "silu", R"("silu")"});
     ExpectRefused(gemma, unimplemented, {"use_bidirectional_attention", true, "true"});
     ExpectRefused(gemma, unimplemented, {"partial_rotary_factor", 0.5, "0.5"});
+    ExpectRefused(With(gemma, "rope_scaling", {{"type", "default"}}),
+                  unimplemented,
+                  {"rope_scaling.partial_rotary_factor", 0.5, "0.5"});
     ExpectRefused(gemma, invalid, {"query_pre_attn_scalar", 0, "0"});
     ExpectRefused(gemma, invalid, {"attn_logit_softcapping", 0, "0"});
     ExpectRefused(gemma, invalid, {"final_logit_softcapping", "30", R"("30")"});
