@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "planner/measure.h"
+#include "planner/moments.h"
 #include "planner/packing.h"
 #include "planner/plan_record.h"
 #include "planner/run.h"
@@ -97,6 +98,9 @@ class PlanJob {
 
     BB_RETURN_IF_ERROR(BeginRun());
     progress_->Message(memory.Describe());
+    InputMoments moments;
+    BB_RETURN_IF_ERROR(CalibrateEncoder(*maker_, bench_.get(), &run_, progress_, &moments));
+    AddMoments(moments, model_, &plan_);
     BB_ASSIGN_OR_RETURN(search_set_, MakeProbes(ProbeRole::kSearch, options_.search_probes));
     plan_.mutable_options()->set_search_probes(search_set_->size());
     BB_ASSIGN_OR_RETURN(const std::unique_ptr<SearchMethod> method, MakeMethod());

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <set>
 #include <string>
@@ -215,12 +216,48 @@ absl::Status CheckHeldOut(const plans::Plan& plan) {
   return CheckInterval(held_out.kl_difference(), "held_out.kl_difference", -kAny, kAny);
 }
 
+// What the encoder weighed columns by.
+absl::Status CheckInputMoments(const plans::Plan& plan) {
+  NameSet seen;
+  for (int i = 0; i < plan.input_moments_size(); ++i) {
+    const plans::InputMoments& moments = plan.input_moments(i);
+    const std::string path = absl::StrCat("input_moments[", i, "]");
+    const auto component =
+        std::find_if(plan.components().begin(), plan.components().end(), [&](const auto& c) {
+          return c.name() == moments.component();
+        });
+    if (component == plan.components().end() || !seen.insert(moments.component()).second) {
+      return Bad(path + ".component",
+                 "\"",
+                 moments.component(),
+                 "\" is not one component or stands twice");
+    }
+    const std::string& bytes = moments.squares();
+    if (bytes.size() != component->cols() * sizeof(float)) {
+      return Bad(path + ".squares",
+                 bytes.size(),
+                 " bytes are not one f32 for each of ",
+                 component->cols(),
+                 " inputs");
+    }
+    for (size_t at = 0; at < bytes.size(); at += sizeof(float)) {
+      float value;
+      std::memcpy(&value, bytes.data() + at, sizeof(value));
+      if (!(value >= 0) || value > std::numeric_limits<float>::max()) {
+        return Bad(path + ".squares", "input ", at / sizeof(float), " is ", value);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckMeasurements(const plans::Plan& plan) {
   std::set<absl::string_view> names;
   for (const plans::Component& c : plan.components()) names.insert(c.name());
   BB_RETURN_IF_ERROR(CheckSearch(plan, names));
+  BB_RETURN_IF_ERROR(CheckInputMoments(plan));
   return CheckHeldOut(plan);
 }
 

@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "planner/apply_job.h"
 #include "plans/plan_io.h"
-#include "plans/targets/target.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 

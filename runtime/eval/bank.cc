@@ -65,13 +65,15 @@ int64_t EncodingBank::PanelBytes(const ComponentFormat& what) const {
   if (use == WeightUse::kRows) return bytes;
   const int64_t rows = RoundUp(component.rows, kPanelWidth);
   const int64_t cols = RoundUp(component.cols, kInputPad);
-  if (!format.IsInteger() || options_.activations == Activations::kF32) {
+  if (format.IsFloat() || options_.activations == Activations::kF32) {
     return bytes + rows * cols * 4;
   }
-  // Codes of two bytes, and a float scale for every group or part of one that is summed at once.
+  // Codes of two bytes, and a float scale (and minimum) for every group or part of one that is
+  // summed at once.
   // Flush groups of odd sizes can be smaller; group sizes are powers of two.
   const int64_t group = std::min<int64_t>(format.GroupSize(component.cols), kMaxFlush);
-  return bytes + rows * (cols * 2 + RoundUp(cols, group) / group * 4);
+  const int64_t floats = format.HasMinimums() ? 8 : 4;
+  return bytes + rows * (cols * 2 + RoundUp(cols, group) / group * floats);
 }
 
 void EncodingBank::SetInputMoments(InputMoments moments) {

@@ -34,26 +34,12 @@ void ReadPanelRow(const WeightPanels& panels, int64_t row, std::span<float> out)
   for (int64_t i = 0; i < panels.k; ++i) out[i] = from[i * kPanelWidth];
 }
 
-// Logit of one token for one packed row.
-float ExactLogit(const WeightPanels& head, const PackedActivations& row, int32_t token) {
-  alignas(64) float tile[kTileRows * kPanelWidth];
-  const int64_t stride = head.padded_k * kPanelWidth;
-  Kernels().tile_f32(row.f32.data(),
-                     head.f32.data() + token / kPanelWidth * stride,
-                     stride,
-                     head.k,
-                     /*rows=*/1,
-                     /*panels=*/1,
-                     /*accumulate=*/false,
-                     tile,
-                     kPanelWidth);
-  return tile[token % kPanelWidth];
-}
-
 }  // namespace
 
-BoundedArgmax::BoundedArgmax(const WeightPanels& head, int threads)
-    : screen_((head.n + kChunkRows - 1) / kChunkRows), norms_(head.n) {
+BoundedArgmax::BoundedArgmax(const WeightPanels& head, double soft_cap, int threads)
+    : screen_((head.n + kChunkRows - 1) / kChunkRows),
+      norms_(head.n),
+      soft_cap_(static_cast<float>(soft_cap)) {
   CHECK(head.path == Path::kF32);
   const std::unique_ptr<Encoder> encoder = MakeRtnEncoder();
   ParallelFor(threads, static_cast<int64_t>(screen_.size()), [&](int64_t chunk, int) {
@@ -94,6 +80,32 @@ int64_t BoundedArgmax::bytes() const {
   int64_t bytes = static_cast<int64_t>(norms_.size() * sizeof(RowNorms));
   for (const WeightPanels& panels : screen_) bytes += panels.bytes();
   return bytes;
+}
+
+float BoundedArgmax::ExactLogit(const WeightPanels& head,
+                                const PackedActivations& row,
+                                int32_t token) const {
+  alignas(64) float tile[kTileRows * kPanelWidth];
+  const int64_t stride = head.padded_k * kPanelWidth;
+  Kernels().tile_f32(row.f32.data(),
+                     head.f32.data() + token / kPanelWidth * stride,
+                     stride,
+                     head.k,
+                     /*rows=*/1,
+                     /*panels=*/1,
+                     /*accumulate=*/false,
+                     tile,
+                     kPanelWidth);
+  float* const logit = tile + token % kPanelWidth;
+  if (soft_cap_ > 0) Kernels().soft_cap(logit, 1, soft_cap_, 1);
+  return *logit;
+}
+
+double BoundedArgmax::Uncapped(float capped) const {
+  if (soft_cap_ == 0) return capped;
+  // cap * tanh(x / cap) grows with x, and soft_cap is off by at most 12 roundings of it.
+  const double least = (capped - 13 * kEpsilon * soft_cap_) / soft_cap_;
+  return least > -1 ? soft_cap_ * std::atanh(least) : -INFINITY;
 }
 
 bool BoundedArgmax::PassesLikely(const WeightPanels& head,
@@ -171,7 +183,8 @@ int64_t BoundedArgmax::FirstMiss(const WeightPanels& head,
     }
     for (int64_t row = 0; row < rows; ++row) {
       const Workspace::Norms& h = ws->norms[row];
-      const double logit = ws->expected_logits[row];
+      const float logit = ws->expected_logits[row];
+      const double least_rival = Uncapped(logit);
       const bool bounded = screened && h.exact * largest_norm_ < kLargestLogit;
       bool packed = false;
       for (int64_t i = 0; i < count; ++i) {
@@ -181,7 +194,7 @@ int64_t BoundedArgmax::FirstMiss(const WeightPanels& head,
           const double bound = w.error * h.exact + w.quantised * h.error +
                                w.quantised * h.rounded * screen_rounding +
                                w.weights * h.exact * exact_rounding + kUnderflow;
-          if (ws->logits[row * count + i] + 1.001 * bound < logit) continue;
+          if (ws->logits[row * count + i] + 1.001 * bound < least_rival) continue;
         }
         if (token == expected[row]) continue;
         if (!packed) PackActivations(Path::kF32, x + row * k, k, 1, k, &ws->exact);

@@ -19,11 +19,14 @@ namespace bitbudget {
 //   3. Exact logits of the rows that are left.
 // The bound for row w, its quantised w', activations h and their rounding h' is by Cauchy-Schwarz
 //   |fl(w.h) - fl(w'.h')| <= |w - w'| |h| + |w'| |h - h'| + rounding of both sums,
-// all norms Euclidean, known per row and per position.
+// all norms Euclidean, known per row and per position. Where logits are soft-capped, the capped
+// ones are compared, as ties among them are decided by id; step 2 asks for what lies below the
+// expected token's by more than the cap's own rounding.
 class BoundedArgmax {
  public:
-  // Quantises the head, which is on the f32 path, on up to `threads` threads.
-  BoundedArgmax(const WeightPanels& head, int threads);
+  // Quantises the head, which is on the f32 path, on up to `threads` threads. `soft_cap` is
+  // ModelConfig::final_soft_cap.
+  BoundedArgmax(const WeightPanels& head, double soft_cap, int threads);
 
   struct Workspace {
     PackedActivations exact, screened;
@@ -57,6 +60,10 @@ class BoundedArgmax {
     float error;      // |w - w'|
   };
 
+  // The logit of one token for one packed row, soft-capped.
+  float ExactLogit(const WeightPanels& head, const PackedActivations& row, int32_t token) const;
+  // Exact logits below it, ahead of the cap, end up below `capped`.
+  double Uncapped(float capped) const;
   // Step 1 for one row. Packs it and sets *logit, that of the expected token; false: a miss.
   bool PassesLikely(const WeightPanels& head,
                     const float* x,
@@ -68,6 +75,7 @@ class BoundedArgmax {
   std::vector<WeightPanels> screen_;  // kChunkRows rows of the head each
   std::vector<RowNorms> norms_;
   double largest_norm_ = 0;
+  float soft_cap_ = 0;
 };
 
 }  // namespace bitbudget

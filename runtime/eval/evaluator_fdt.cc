@@ -226,7 +226,8 @@ absl::Status Evaluator::PrepareScreen(WeightSource* weights, const Format& head_
   const WeightPanels& panels = lease.set().components[transformer_.model().head()]->panels();
   // Other paths are as fast as the screen would be.
   if (panels.path != Path::kF32) return absl::OkStatus();
-  screen_ = std::make_unique<BoundedArgmax>(panels, options_.threads);
+  screen_ = std::make_unique<BoundedArgmax>(
+      panels, transformer_.model().config().final_soft_cap, options_.threads);
   screened_format_ = head_format;
   return absl::OkStatus();
 }

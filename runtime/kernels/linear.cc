@@ -25,16 +25,16 @@ static_assert(kRowBlock % kTileRows == 0);
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The 6-row block `block` of x times the panels [panel, panel + count).
-void Tile(const KernelTable& kernels,
-          const PackedActivations& x,
-          int64_t block,
-          int rows,
-          const WeightPanels& w,
-          int64_t panel,
-          int64_t count,
-          float* y,
-          int64_t ldy) {
+// The 6-row block `block` of x times the panels [panel, panel + count), minimums left out.
+void TileLevels(const KernelTable& kernels,
+                const PackedActivations& x,
+                int64_t block,
+                int rows,
+                const WeightPanels& w,
+                int64_t panel,
+                int64_t count,
+                float* y,
+                int64_t ldy) {
   const int64_t stride = w.padded_k * kPanelWidth;
   const int64_t scale_stride = w.flush_groups * kPanelWidth;
   const int64_t codes = block * x.padded_k * kTileRows;
@@ -91,6 +91,30 @@ void Tile(const KernelTable& kernels,
   }
 }
 
+// The same with minimums: the sums of activations times the negated minimums, added group by group.
+void Tile(const KernelTable& kernels,
+          const PackedActivations& x,
+          int64_t block,
+          int rows,
+          const WeightPanels& w,
+          int64_t panel,
+          int64_t count,
+          float* y,
+          int64_t ldy) {
+  TileLevels(kernels, x, block, rows, w, panel, count, y, ldy);
+  if (w.minimum_group == 0) return;
+  const int64_t stride = w.minimum_groups() * kPanelWidth;
+  kernels.tile_f32(x.group_sums.data() + block * x.sum_groups() * kTileRows,
+                   w.minimums.data() + panel * stride,
+                   stride,
+                   w.minimum_groups(),
+                   rows,
+                   count,
+                   /*accumulate=*/true,
+                   y,
+                   ldy);
+}
+
 // The same into y[m][n]: a last panel that is wider than what is left of y goes through a buffer.
 void TileInto(const KernelTable& kernels,
               const PackedActivations& x,
@@ -114,6 +138,29 @@ void TileInto(const KernelTable& kernels,
   }
 }
 
+// The sums of a block's codes over groups of `group` inputs, times their scales, f32[group][6].
+// Codes are [k / kStep][6][kStep]; the scales of input i are scales[i / scale_group * 6 + row].
+// Sums are exact: at most kMaxBlock codes of 15 bits.
+template <int kStep, typename Code>
+void SumGroups(const Code* codes,
+               int64_t padded_k,
+               int64_t group,
+               const float* scales,
+               int64_t scale_group,
+               float* out) {
+  for (int64_t begin = 0; begin < padded_k; begin += group, out += kTileRows) {
+    int32_t sums[kTileRows] = {};
+    for (int64_t i = begin; i < begin + group; i += kStep) {
+      const Code* at = codes + i * kTileRows;
+      for (int r = 0; r < kTileRows; ++r) {
+        for (int j = 0; j < kStep; ++j) sums[r] += at[r * kStep + j];
+      }
+    }
+    const float* scale = scales + begin / scale_group * kTileRows;
+    for (int r = 0; r < kTileRows; ++r) out[r] = static_cast<float>(sums[r]) * scale[r];
+  }
+}
+
 }  // namespace
 
 void PackActivations(ActivationPacking packing,
@@ -126,6 +173,9 @@ void PackActivations(ActivationPacking packing,
   const bool grouped = packing.path == Path::kInt8 || packing.path == Path::kUint4;
   CHECK(grouped ? packing.group > 0 && packing.group % kCodeStep == 0 : packing.group == 0)
       << "group " << packing.group;
+  CHECK(packing.sum_group == 0 || (packing.path != Path::kF32 && k % packing.sum_group == 0 &&
+                                   (!grouped || packing.group % packing.sum_group == 0)))
+      << "sums of " << packing.sum_group;
   const KernelTable& kernels = Kernels();
   const int64_t blocks = CeilDiv(m, kTileRows);
   out->packing = packing;
@@ -143,6 +193,9 @@ void PackActivations(ActivationPacking packing,
     out->i16.Resize(blocks * block_size);
   }
   out->scales.Resize(blocks * block_groups);
+  const int64_t block_sums = out->sum_groups() * kTileRows;
+  out->group_sums.Resize(blocks * block_sums);
+  const int64_t scale_group = grouped ? packing.group : out->padded_k;
   for (int64_t block = 0; block < blocks; ++block) {
     const float* from = x + block * kTileRows * ldx;
     const int rows = static_cast<int>(std::min<int64_t>(kTileRows, m - block * kTileRows));
@@ -185,6 +238,23 @@ void PackActivations(ActivationPacking packing,
                         scales,
                         out->sums.data() + block * block_groups);
         break;
+    }
+    if (packing.sum_group == 0) continue;
+    float* const group_sums = out->group_sums.data() + block * block_sums;
+    if (packing.path == Path::kUint4) {
+      SumGroups<4>(out->i8.data() + codes,
+                   out->padded_k,
+                   packing.sum_group,
+                   scales,
+                   scale_group,
+                   group_sums);
+    } else {
+      SumGroups<2>(out->i16.data() + codes,
+                   out->padded_k,
+                   packing.sum_group,
+                   scales,
+                   scale_group,
+                   group_sums);
     }
   }
 }

@@ -20,10 +20,12 @@ enum class Path : uint8_t { kF32, kInt16, kInt8, kUint4 };
 // What a product needs of its activations.
 struct ActivationPacking {
   // A path without groups is a packing. NOLINTNEXTLINE(google-explicit-constructor)
-  ActivationPacking(Path path = Path::kF32, int group = 0) : path(path), group(group) {}
+  ActivationPacking(Path path = Path::kF32, int group = 0, int sum_group = 0)
+      : path(path), group(group), sum_group(sum_group) {}
 
   Path path;
   int group;  // inputs per activation scale, kInt8 and kUint4 only; 0: none or one scale per row
+  int sum_group;  // inputs per sum of activations, for weights with minimums; 0: no sums
 
   friend bool operator==(const ActivationPacking&, const ActivationPacking&) = default;
 };
@@ -38,6 +40,9 @@ struct ActivationPacking {
 //           to 8j + 4 + c. Scales as above; flush groups are the format's groups. The zero points
 //           of symmetric formats are one vector zeros[16]; else they are zeros[panel][group][16],
 //           each the one for which the group's codes start at 0 (weight = scale * (code - zero)).
+// Formats with minimums (weight = level * scale - minimum) have one panel more, f32[panel][minimum
+// groups][16] of negated minimums: the product with the sums of each group's activations, a small
+// kF32 product, is added to that of the levels.
 struct WeightPanels {
   Path path = Path::kF32;
   int64_t n = 0;
@@ -51,20 +56,25 @@ struct WeightPanels {
   AlignedBuffer<uint8_t> u4;
   AlignedBuffer<float> scales;
   AlignedBuffer<float> zeros;
+  int minimum_group = 0;  // inputs per minimum; 0: no minimums
+  AlignedBuffer<float> minimums;
 
+  int64_t minimum_groups() const { return minimum_group == 0 ? 0 : padded_k / minimum_group; }
   ActivationPacking packing() const {
-    return {path, path == Path::kInt8 || path == Path::kUint4 ? flush : 0};
+    return {path, path == Path::kInt8 || path == Path::kUint4 ? flush : 0, minimum_group};
   }
   int64_t bytes() const {
-    return f32.size() * 4 + i16.size() * 2 + u4.size() + scales.size() * 4 + zeros.size() * 4;
+    return f32.size() * 4 + i16.size() * 2 + u4.size() + scales.size() * 4 + zeros.size() * 4 +
+           minimums.size() * 4;
   }
 };
 
-// Float formats give kF32 panels; integer formats give kInt16 panels.
+// Float formats give kF32 panels; all others give kInt16 panels.
 WeightPanels PackWeights(const Encoding& encoding);
 
-// The same for int8 activations: integer formats give kUint4 panels when their codes have at most 4
-// bits and their groups are multiples of 32 of at most kMaxFlush inputs, else kInt8 panels.
+// The same for int8 activations: formats that are not float give kUint4 panels when their levels
+// span at most kMaxUint4Code and their groups are multiples of 32 of at most kMaxFlush inputs, else
+// kInt8 panels.
 WeightPanels PackWeightsInt8(const Encoding& encoding);
 
 // Any encoding as kF32 panels of its decoded values.
@@ -78,7 +88,8 @@ WeightPanels PackWeightsF32(const TensorView& weights);
 //   kInt16: i16[block][k/2][6][2] and one scale per row: x ~ scale * q, |q| <= 32767.
 //   kInt8:  the same with |q| <= 127 and scales[block][group][6].
 //   kUint4: i8[block][k/4][6][4], |q| <= 127, scales and sums of q [block][group][6].
-// Codes and scales are defined at KernelTable::pack_i16.
+// With a sum_group also group_sums f32[block][sum group][6]: the exact sum of the codes of that
+// many inputs times their scale. Codes and scales are defined at KernelTable::pack_i16.
 struct PackedActivations {
   ActivationPacking packing;
   int64_t m = 0;
@@ -89,12 +100,15 @@ struct PackedActivations {
   AlignedBuffer<int8_t> i8;
   AlignedBuffer<float> scales;
   AlignedBuffer<float> sums;
+  AlignedBuffer<float> group_sums;
 
   // Scales per row.
   int64_t groups() const {
     if (packing.path == Path::kF32) return 0;
     return packing.group == 0 ? 1 : (padded_k + packing.group - 1) / packing.group;
   }
+  // Sums per row.
+  int64_t sum_groups() const { return packing.sum_group == 0 ? 0 : padded_k / packing.sum_group; }
 };
 
 }  // namespace bitbudget

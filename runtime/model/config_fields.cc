@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/model/json.h"
 
@@ -37,6 +38,19 @@ absl::Status ConfigFields::Unsupported(const char* key, absl::string_view what) 
 
 absl::Status ConfigFields::Missing(const char* key) const {
   return absl::InvalidArgumentError(absl::StrCat(path_, ": ", prefix_, key, ": is missing"));
+}
+
+absl::Status ConfigFields::Unknown(const std::string& key, absl::string_view what) const {
+  bool plain = key.size() <= 64;
+  for (const char c : key) plain = plain && (absl::ascii_isalnum(c) || c == '_');
+  return absl::UnimplementedError(absl::StrCat(path_,
+                                               ": ",
+                                               prefix_,
+                                               plain ? key : Quoted(key),
+                                               ": ",
+                                               ValueText(object_.at(key)),
+                                               " ",
+                                               what));
 }
 
 absl::Status ConfigFields::ReadInteger(const char* key,

@@ -36,6 +36,8 @@ class ConfigFields {
   absl::Status Invalid(const char* key, absl::string_view what) const;
   absl::Status Unsupported(const char* key, absl::string_view what) const;
   absl::Status Missing(const char* key) const;
+  // A field that there is no place for; its name may be any text.
+  absl::Status Unknown(const std::string& key, absl::string_view what) const;
 
   absl::Status ReadInteger(const char* key, int64_t low, int64_t high, int64_t* out) const;
   absl::Status ReadNumber(const char* key, double low, double high, double* out) const;

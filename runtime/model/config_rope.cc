@@ -47,7 +47,7 @@ absl::Status RefuseUnknown(const ConfigFields& fields, bool long_rope) {
     for (const char* key : {"short_factor", "long_factor", "attention_factor"}) {
       known = known || (long_rope && name == key);
     }
-    if (!known) return fields.Unsupported(name.c_str(), "is not supported");
+    if (!known) return fields.Unknown(name, "is not supported");
   }
   return absl::OkStatus();
 }
@@ -199,7 +199,7 @@ absl::Status ReadPerLayerType(const ConfigFields& fields,
                               ModelConfig* config) {
   for (const auto& [name, value] : fields.object().items()) {
     if (name != kGlobalLayers && name != kSlidingLayers) {
-      return fields.Unsupported(name.c_str(), "is not supported beside those of layer types");
+      return fields.Unknown(name, "is not supported beside those of layer types");
     }
     if (!value.is_object()) return fields.Invalid(name.c_str(), "is not an object");
   }

@@ -181,7 +181,9 @@ absl::Status Model::ReadTensors() {
   for (const Component& component : components_) {
     BB_ASSIGN_OR_RETURN(const ArchiveTensor* tensor,
                         Take(component.stored_name, {component.stored_rows, component.cols}));
-    weights_.push_back(Rows(tensor->view, component.stored_row, component.rows));
+    const bool whole = component.rows == component.stored_rows;  // and any order of its rows
+    weights_.push_back(whole ? tensor->view
+                             : Rows(tensor->view, component.stored_row, component.rows));
   }
   for (int b = 0; b < config().num_hidden_layers; ++b) {
     BB_ASSIGN_OR_RETURN(BlockVectors vectors, TakeBlock(b));

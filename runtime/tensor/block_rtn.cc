@@ -6,6 +6,7 @@
 #include <array>
 #include <cmath>
 
+#include "runtime/tensor/grid_fit.h"
 #include "runtime/tensor/integer_grid.h"
 
 namespace bitbudget {
@@ -33,23 +34,11 @@ int LargestCode(const BlockTraits& traits) {
   return traits.kind == FormatKind::kTQ2_0 ? 2 : traits.codes - 1;
 }
 
-int NearestCode(const BlockTraits& traits, float level) {
-  if (traits.levels == nullptr) {
-    const float code =
-        (level + static_cast<float>(traits.offset)) / static_cast<float>(traits.step);
-    return static_cast<int>(
-        std::lrint(std::clamp(code, 0.0f, static_cast<float>(LargestCode(traits)))));
-  }
-  int nearest = 0;
-  float distance = INFINITY;
-  for (int code = 0; code < traits.codes; ++code) {
-    const float d = std::abs(level - static_cast<float>(traits.levels[code]));
-    if (d < distance) {
-      distance = d;
-      nearest = code;
-    }
-  }
-  return nearest;
+const LevelTable* TableOf(const BlockTraits& traits) {
+  static const LevelTable non_linear{internal::kNonLinearLevels};
+  static const LevelTable e2m1{internal::kE2M1Levels};
+  if (traits.levels == nullptr) return nullptr;
+  return traits.levels == internal::kE2M1Levels ? &e2m1 : &non_linear;
 }
 
 float SignedMax(std::span<const float> weights) {
@@ -124,12 +113,21 @@ void RoundBlock(std::span<const float> weights, const BlockTraits& traits, Block
 }
 
 void RoundToFields(std::span<const float> weights, const BlockTraits& traits, BlockFields* fields) {
+  const LevelTable* table = TableOf(traits);
+  const float offset = static_cast<float>(traits.offset);
+  const float step = static_cast<float>(traits.step);
+  const float largest = static_cast<float>(LargestCode(traits));
   for (int g = 0; g < traits.groups(); ++g) {
     const float scale = fields->d * static_cast<float>(fields->scales[g]);
     const float minimum = fields->dmin * static_cast<float>(fields->minimums[g]);
     for (int i = g * traits.group; i < (g + 1) * traits.group; ++i) {
       const float level = scale == 0.0f ? 0.0f : (weights[i] + minimum) / scale;
-      fields->codes[i] = static_cast<uint8_t>(NearestCode(traits, level));
+      if (table != nullptr) {
+        fields->codes[i] = table->Code(level);
+        continue;
+      }
+      const float code = std::clamp((level + offset) / step, 0.0f, largest);
+      fields->codes[i] = static_cast<uint8_t>((code + 0x1.8p23f) - 0x1.8p23f);  // to nearest even
     }
   }
 }

@@ -1,4 +1,3 @@
-#include <Eigen/Core>
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -6,8 +5,9 @@
 #include <limits>
 #include <utility>
 
-#include "runtime/tensor/block_rtn.h"
+#include "runtime/tensor/block_search.h"
 #include "runtime/tensor/encoder.h"
+#include "runtime/tensor/grid_fit.h"
 #include "runtime/tensor/integer_grid.h"
 
 namespace bitbudget {
@@ -25,62 +25,15 @@ struct SearchGrid {
 constexpr SearchGrid kFourBit{20, 0.40f, 3, 0.08f};
 constexpr SearchGrid kEightBit{20, 0.90f, 3, 0.01f};
 
-constexpr int kLanes = 8;
-using Lanes = Eigen::Array<float, kLanes, 1>;
-
-float SumLanes(const Lanes& lanes) {  // fixed order: the same on every instruction set
-  float sum = 0.0f;
-  for (int i = 0; i < kLanes; ++i) sum += lanes[i];
-  return sum;
-}
-
-// The nearest grid steps q of all weights w, through d = w - scale * q.
-struct Fit {
-  float error;   // sum d^2
-  float cross;   // sum q d
-  float energy;  // sum q^2
-
-  // With these q fixed, scale + cross / energy has the least squared error, error - cross^2 /
-  // energy. Working with residuals keeps float sums accurate at 8 bits, where error is a millionth
-  // of sum w^2.
-  bool HasBetterScale() const { return energy > 0.0f; }
-  float ScaleStep() const { return cross / energy; }
-  float BestError() const { return error - cross * cross / energy; }
-};
-
-// Padding a last chunk with zero weights adds q = 0 and d = 0 to the sums.
-Fit FitGrid(std::span<const float> weights, float scale, int zero, int max_code) {
-  const Lanes shift = Lanes::Constant(0x1.8p23f);  // rounds to nearest even, see integer_grid.cc
-  const float low = static_cast<float>(-zero);
-  const float high = static_cast<float>(max_code - zero);
-  const float inverse = 1.0f / scale;
-  Lanes error = Lanes::Zero();
-  Lanes cross = Lanes::Zero();
-  Lanes energy = Lanes::Zero();
-  const auto add = [&](const Lanes& w) {
-    const Lanes clipped = (w * inverse).max(low).min(high);
-    const Lanes q = (clipped + shift) - shift;
-    const Lanes d = w - q * scale;
-    error += d * d;
-    cross += q * d;
-    energy += q * q;
-  };
-  size_t i = 0;
-  for (; i + kLanes <= weights.size(); i += kLanes) add(Eigen::Map<const Lanes>(&weights[i]));
-  if (i < weights.size()) {
-    Lanes tail = Lanes::Zero();
-    std::copy(weights.begin() + i, weights.end(), tail.data());
-    add(tail);
-  }
-  return {SumLanes(error), SumLanes(cross), SumLanes(energy)};
-}
-
 // One group's search. Grids are ranked by the error that they would have with their least-squares
 // scale; the best few are then refined with scales as f16 stores them.
 class RangeSearch {
  public:
-  RangeSearch(std::span<const float> weights, const Format& format)
+  RangeSearch(std::span<const float> weights,
+              std::span<const float> importance,
+              const Format& format)
       : weights_(weights),
+        importance_(importance),
         max_code_((1 << format.bits) - 1),
         search_(format.bits == 4 ? kFourBit : kEightBit) {}
 
@@ -126,13 +79,13 @@ class RangeSearch {
   // Returns `start`, or a grid with a smaller error (up to float rounding of the sums).
   IntegerGrid Refine(const IntegerGrid& start) const {
     IntegerGrid best = start;
-    float best_error = FitGrid(weights_, start.scale, start.zero, max_code_).error;
+    float best_error = FitGrid(start.scale, start.zero).error;
     for (const Candidate& candidate : finalists_) {
       float scale = candidate.scale;
       for (int round = 0; round < kRefineRounds; ++round) {
         scale = RoundToHalf(scale);
         if (scale == 0.0f || !std::isfinite(scale)) break;
-        const Fit fit = FitGrid(weights_, scale, candidate.zero, max_code_);
+        const ScaleFit fit = FitGrid(scale, candidate.zero);
         if (fit.error < best_error) {
           best_error = fit.error;
           best = {scale, candidate.zero};
@@ -164,6 +117,14 @@ class RangeSearch {
     return {low, high};
   }
 
+  ScaleFit FitGrid(float scale, int zero) const {
+    return FitSteps(weights_,
+                    importance_,
+                    scale,
+                    static_cast<float>(-zero),
+                    static_cast<float>(max_code_ - zero));
+  }
+
   float Ratio(int step) const {
     return 1.0f - (1.0f - search_.smallest) * static_cast<float>(step) /
                       static_cast<float>(search_.steps - 1);
@@ -172,7 +133,7 @@ class RangeSearch {
 
   // Ranks one grid; returns the error that it would have with its best scale.
   float Try(float scale, int zero) {
-    const Fit fit = FitGrid(weights_, scale, zero, max_code_);
+    const ScaleFit fit = FitGrid(scale, zero);
     if (!fit.HasBetterScale()) return std::numeric_limits<float>::infinity();
     Candidate candidate{fit.BestError(), scale + fit.ScaleStep(), zero};
     const float error = candidate.error;
@@ -183,6 +144,7 @@ class RangeSearch {
   }
 
   std::span<const float> weights_;
+  std::span<const float> importance_;
   int max_code_;
   SearchGrid search_;
   std::array<Candidate, kFinalists> finalists_;  // best first
@@ -196,7 +158,7 @@ class ClipEncoder final : public Encoder {
 
  protected:
   void EncodeGroup(std::span<const float> weights,
-                   std::span<const float> /*importance*/,
+                   std::span<const float> importance,
                    const Format& format,
                    std::span<uint8_t> codes,
                    float* scale,
@@ -208,7 +170,7 @@ class ClipEncoder final : public Encoder {
     RoundToGrid(weights, rtn, format, codes);
     if (rtn.scale == 0.0f) return;
 
-    RangeSearch search(weights, format);
+    RangeSearch search(weights, importance, format);
     if (format.zero_point) {
       search.TryZeroPoint();
     } else {
@@ -217,9 +179,9 @@ class ClipEncoder final : public Encoder {
     const IntegerGrid best = search.Refine(rtn);
 
     // The promise to be no worse than RTN is kept in double, on the codes that are stored.
-    const double rtn_error = SquaredError(weights, rtn, codes);
+    const double rtn_error = SquaredError(weights, importance, rtn, codes);
     RoundToGrid(weights, best, format, codes);
-    if (SquaredError(weights, best, codes) < rtn_error) {
+    if (SquaredError(weights, importance, best, codes) < rtn_error) {
       *scale = best.scale;
       *zero = best.zero;
     } else {
@@ -228,10 +190,10 @@ class ClipEncoder final : public Encoder {
   }
 
   void EncodeBlock(std::span<const float> weights,
-                   std::span<const float> /*importance*/,
+                   std::span<const float> importance,
                    const BlockTraits& traits,
                    BlockFields* fields) const override {
-    RoundBlock(weights, traits, fields);
+    SearchBlock(weights, importance, traits, fields);
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -23,6 +24,28 @@ uint16_t Load16(const uint8_t* bytes) {
 // Code `i` of a plane row: a byte each, or the low nibble first.
 int LoadCode(const uint8_t* row, int64_t i, int bits) {
   return bits == 8 ? row[i] : (row[i / 2] >> (i % 2 * 4)) & 0xf;
+}
+
+// The levels, scales and minimums of a row of blocks.
+void UnpackBlocks(const BlockTraits& traits,
+                  const uint8_t* bytes,
+                  std::span<int16_t> levels,
+                  std::span<float> scales,
+                  std::span<float> minimums) {
+  std::array<int16_t, 256> level_of;
+  for (int code = 0; code < traits.codes; ++code) {
+    level_of[code] = static_cast<int16_t>(traits.Level(code));
+  }
+  BlockFields fields;
+  size_t group = 0;
+  for (size_t begin = 0; begin < levels.size(); begin += traits.block, bytes += traits.bytes) {
+    UnpackBlock(traits, bytes, &fields);
+    for (int i = 0; i < traits.block; ++i) levels[begin + i] = level_of[fields.codes[i]];
+    for (int g = 0; g < traits.groups(); ++g, ++group) {
+      scales[group] = fields.d * static_cast<float>(fields.scales[g]);
+      if (traits.minimum) minimums[group] = fields.dmin * static_cast<float>(fields.minimums[g]);
+    }
+  }
 }
 
 void CheckEncoding(const Encoding& encoding, const EncodingLayout& layout, int64_t row) {
@@ -112,22 +135,28 @@ void DecodeReference(const Encoding& encoding, std::span<float> out) {
 
 void UnpackIntegerRow(const Encoding& encoding,
                       int64_t row,
-                      std::span<int16_t> centered,
-                      std::span<float> scales) {
+                      std::span<int16_t> levels,
+                      std::span<float> scales,
+                      std::span<float> minimums) {
   const Format& format = encoding.format;
-  CHECK(format.IsInteger()) << format.Name();
+  CHECK(!format.IsFloat()) << format.Name();
   const EncodingLayout layout(format, encoding.rows, encoding.cols);
   CheckEncoding(encoding, layout, row);
-  CHECK_EQ(static_cast<int64_t>(centered.size()), encoding.cols);
+  CHECK_EQ(static_cast<int64_t>(levels.size()), encoding.cols);
   CHECK_EQ(static_cast<int64_t>(scales.size()), layout.groups);
+  CHECK_EQ(static_cast<int64_t>(minimums.size()), format.HasMinimums() ? layout.groups : 0);
   const uint8_t* codes = encoding.bytes.data() + row * layout.code_row_bytes;
+  if (format.IsBlock()) {
+    UnpackBlocks(BlockTraitsOf(format.kind), codes, levels, scales, minimums);
+    return;
+  }
   const int64_t group_size = format.GroupSize(encoding.cols);
   for (int64_t group = 0; group < layout.groups; ++group) {
     const GroupHeader header = ReadGroup(encoding, layout, row, group);
     scales[group] = header.scale;
     const int64_t end = std::min((group + 1) * group_size, encoding.cols);
     for (int64_t i = group * group_size; i < end; ++i) {
-      centered[i] = static_cast<int16_t>(LoadCode(codes, i, format.bits) - header.zero);
+      levels[i] = static_cast<int16_t>(LoadCode(codes, i, format.bits) - header.zero);
     }
   }
 }

@@ -42,13 +42,15 @@ void DecodeReferenceRow(const Encoding& encoding, int64_t row, std::span<float> 
 // All rows. REQUIRES: out.size() == rows * cols.
 void DecodeReference(const Encoding& encoding, std::span<float> out);
 
-// The integer parts of one row: `centered` gets u - z (in [-255, 255]) for every input and `scales`
-// the scale of every group. REQUIRES: an integer format, centered.size() == cols,
-// scales.size() == groups.
+// The integer parts of one row of an integer or block format: a weight is level * scale - minimum.
+// `levels` gets an integer in [-255, 255] for every input (u - z in integer formats), `scales` the
+// scale and `minimums` the minimum of every group. REQUIRES: no float format, levels.size() ==
+// cols, scales.size() == groups, minimums.size() == groups if the format has minimums, else 0.
 void UnpackIntegerRow(const Encoding& encoding,
                       int64_t row,
-                      std::span<int16_t> centered,
-                      std::span<float> scales);
+                      std::span<int16_t> levels,
+                      std::span<float> scales,
+                      std::span<float> minimums = {});
 
 }  // namespace bitbudget
 

@@ -77,6 +77,8 @@ int64_t Format::GroupsPerRow(int64_t k) const {
   return k / size + (k % size != 0);
 }
 
+bool Format::HasMinimums() const { return IsBlock() && BlockTraitsOf(kind).minimum; }
+
 std::string Format::Name() const {
   switch (kind) {
     case FormatKind::kF32:

@@ -69,6 +69,9 @@ struct Format {
   // formats and for k == 0.
   int64_t GroupsPerRow(int64_t k) const;
 
+  // Whether groups have a minimum beside their scale: a weight is level * scale - minimum.
+  bool HasMinimums() const;
+
   // "f32", "int8", "int8z", "int4-g64", "int4z-g32", "q4_k", ...; ParseFormat reads every name
   // back.
   std::string Name() const;

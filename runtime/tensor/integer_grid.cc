@@ -59,6 +59,7 @@ void RoundToGrid(std::span<const float> weights,
 }
 
 double SquaredError(std::span<const float> weights,
+                    std::span<const float> importance,
                     const IntegerGrid& grid,
                     std::span<const uint8_t> codes) {
   double sum = 0.0;
@@ -66,7 +67,7 @@ double SquaredError(std::span<const float> weights,
     // The product is exact in float: 9 bits times 11.
     const float decoded = static_cast<float>(codes[i] - grid.zero) * grid.scale;
     const double error = static_cast<double>(weights[i]) - static_cast<double>(decoded);
-    sum += error * error;
+    sum += (importance.empty() ? 1.0 : static_cast<double>(importance[i])) * error * error;
   }
   return sum;
 }

@@ -35,8 +35,9 @@ void RoundToGrid(std::span<const float> weights,
                  const Format& format,
                  std::span<uint8_t> codes);
 
-// sum (weight - scale * (code - zero))^2, in double.
+// sum importance (weight - scale * (code - zero))^2, in double; empty importance: all 1.
 double SquaredError(std::span<const float> weights,
+                    std::span<const float> importance,
                     const IntegerGrid& grid,
                     std::span<const uint8_t> codes);
 

@@ -9,6 +9,7 @@
 
 #include "runtime/base/random.h"
 #include "runtime/kernels/linear.h"
+#include "runtime/kernels/table.h"
 #include "runtime/model/generate.h"
 
 namespace bitbudget {
@@ -16,8 +17,12 @@ namespace {
 
 // A head and rows of activations, with the full product to compare with.
 struct Head {
-  Head(std::vector<float> values, int64_t n, int64_t k)
-      : panels(PackWeightsF32(ViewOf(values, n, k))), weights(std::move(values)), n(n), k(k) {}
+  Head(std::vector<float> values, int64_t n, int64_t k, float soft_cap = 0)
+      : panels(PackWeightsF32(ViewOf(values, n, k))),
+        weights(std::move(values)),
+        n(n),
+        k(k),
+        soft_cap(soft_cap) {}
 
   std::vector<int32_t> ArgMaxes(const std::vector<float>& x) const {
     const int64_t rows = static_cast<int64_t>(x.size()) / k;
@@ -25,6 +30,7 @@ struct Head {
     PackActivations(Path::kF32, x.data(), k, rows, k, &packed);
     std::vector<float> logits(rows * n);
     Linear(packed, panels, logits.data(), n);
+    if (soft_cap > 0) Kernels().soft_cap(logits.data(), 1, soft_cap, rows * n);
     std::vector<int32_t> result;
     for (int64_t row = 0; row < rows; ++row) {
       result.push_back(ArgMax(std::span(logits).subspan(row * n, n)));
@@ -37,7 +43,7 @@ struct Head {
                      const std::vector<int32_t>& expected,
                      const std::vector<int32_t>& likely) const {
     const std::vector<int32_t> full = ArgMaxes(x);
-    const BoundedArgmax bounded(panels, 2);
+    const BoundedArgmax bounded(panels, soft_cap, 2);
     BoundedArgmax::Workspace workspace;
     const int64_t rows = static_cast<int64_t>(full.size());
     const size_t each = likely.size() / full.size();
@@ -61,6 +67,7 @@ struct Head {
   std::vector<float> weights;
   int64_t n;
   int64_t k;
+  float soft_cap;
 };
 
 std::vector<float> RandomValues(int64_t count, double scale, Random* random) {
@@ -123,6 +130,29 @@ TEST(BoundedArgmax, DecidesTiesAndNearTiesAsTheFullHead) {
     head.ExpectDecides(x, std::vector<int32_t>(full.size(), expected), {});
   }
   head.ExpectDecides(x, full, {});
+}
+
+// Logits reach about 10: the caps leave them nearly alone, bend them, and flatten the largest into
+// ties, of which the lowest id wins.
+TEST(BoundedArgmax, DecidesSoftCappedLogitsAsTheFullHead) {
+  Random random(5);
+  const int64_t n = 1100;
+  const int64_t k = 64;
+  const std::vector<float> weights = RandomValues(n * k, 0.5, &random);
+  const std::vector<float> x = RandomValues(40 * k, 3, &random);
+  const std::vector<int32_t> uncapped = Head(weights, n, k).ArgMaxes(x);
+  for (const float cap : {1000.0f, 30.0f, 5.0f, 1.0f, 0.25f}) {
+    SCOPED_TRACE(cap);
+    const Head head(weights, n, k, cap);
+    const std::vector<int32_t> full = head.ArgMaxes(x);
+    EXPECT_EQ(full != uncapped, cap < 1);
+    head.ExpectDecides(x, full, {});
+    head.ExpectDecides(x, uncapped, {});
+    std::vector<int32_t> shuffled = full;
+    std::rotate(shuffled.begin(), shuffled.begin() + 7, shuffled.end());
+    head.ExpectDecides(x, shuffled, full);
+    head.ExpectDecides(x, shuffled, {});
+  }
 }
 
 TEST(BoundedArgmax, WhatIsNotFiniteIsAMissAsInTheFullHead) {

@@ -62,6 +62,17 @@ TEST(EvaluateFdt, IsTheFdtOfEvaluateForAnyThreadsAndMemory) {
   }
 }
 
+// Windows, capped logits that the screen has to respect, and a tied head.
+TEST(EvaluateFdt, IsTheFdtOfEvaluateWithSoftCapsAndWindows) {
+  TinyModelOptions options;
+  options.architecture = Architecture::kGemma2;
+  options.layers = 3;
+  options.seed = 8;
+  const TinyModel tiny(options);
+  EvalBench bench(tiny.path(), 20, 16);
+  ExpectTheFdtOfEvaluate(&bench, {}, 12);
+}
+
 TEST(EvaluateFdt, IsTheFdtOfEvaluateOnATrainedModel) {
   EvalBench bench = NovelBench();
   ExpectTheFdtOfEvaluate(&bench, {}, 8);

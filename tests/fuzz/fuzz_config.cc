@@ -22,6 +22,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (config->q_size() <= 0 || config->kv_size() <= 0 || config->kv_size() > config->q_size()) {
     abort();
   }
+  if (config->rotary_dim % 2 != 0 || config->rotary_dim <= 0 ||
+      config->rotary_dim > config->head_dim) {
+    abort();
+  }
+  if (!(config->attention_scale > 0) || !(config->embedding_scale > 0)) abort();
+  const size_t layers = static_cast<size_t>(config->num_hidden_layers);
+  if (config->sliding_layers.size() != (config->sliding_window.has_value() ? layers : 0)) abort();
+  if (config->rope_scaling.type == bitbudget::RopeType::kLongRope &&
+      config->rope_scaling.factors.size() != static_cast<size_t>(config->rotary_dim / 2)) {
+    abort();
+  }
   for (const int32_t id : config->eos_token_ids) {
     if (id < 0 || id >= config->vocab_size) abort();
   }

@@ -55,7 +55,27 @@ void ExpectNearReference(const std::vector<float>& y,
   }
 }
 
-// The int16 path by its definition: codes of the row, exact integer sums, one FMA per flush group.
+// Adds the minimums of a row of weights: one FMA per group, the exact sum of the group's activation
+// codes times their scale. `code` and `scale` give those of input i.
+template <typename CodeOf, typename ScaleOf>
+float AddMinimums(std::span<const float> minimums,
+                  int64_t k,
+                  const CodeOf& code,
+                  const ScaleOf& scale,
+                  float acc) {
+  if (minimums.empty()) return acc;
+  const int64_t group = k / static_cast<int64_t>(minimums.size());
+  for (size_t g = 0; g < minimums.size(); ++g) {
+    const int64_t begin = static_cast<int64_t>(g) * group;
+    int64_t sum = 0;
+    for (int64_t i = begin; i < begin + group; ++i) sum += code(i);
+    acc = std::fma(static_cast<float>(sum) * scale(begin), -minimums[g], acc);
+  }
+  return acc;
+}
+
+// The int16 path by its definition: codes of the row, exact integer sums, one FMA per flush group,
+// then the minimums.
 std::vector<float> DefinedInt16(const std::vector<float>& x,
                                 int64_t m,
                                 const Encoding& encoding,
@@ -64,22 +84,27 @@ std::vector<float> DefinedInt16(const std::vector<float>& x,
   std::vector<float> y(m * encoding.rows);
   std::vector<int16_t> weights(k);
   std::vector<float> scales(encoding.format.GroupsPerRow(k));
+  std::vector<float> minimums(encoding.format.HasMinimums() ? scales.size() : 0);
   for (int64_t r = 0; r < m; ++r) {
     const float* row = x.data() + r * k;
     float absmax = 0;
     for (int64_t i = 0; i < k; ++i) absmax = std::max(absmax, std::abs(row[i]));
     for (int64_t j = 0; j < encoding.rows; ++j) {
-      UnpackIntegerRow(encoding, j, weights, scales);
+      UnpackIntegerRow(encoding, j, weights, scales, minimums);
+      const auto code = [&](int64_t i) {
+        return static_cast<int64_t>(std::nearbyint(row[i] * (32767.0f / absmax)));
+      };
       float acc = 0;
       for (int64_t begin = 0; begin < k; begin += flush) {
         int64_t sum = 0;
         for (int64_t i = begin; i < std::min(begin + flush, k); ++i) {
-          sum += weights[i] * static_cast<int64_t>(std::nearbyint(row[i] * (32767.0f / absmax)));
+          sum += weights[i] * code(i);
         }
         const float scale = scales[begin / encoding.format.GroupSize(k)] * (absmax / 32767.0f);
         acc = std::fma(static_cast<float>(sum), scale, acc);
       }
-      y[r * encoding.rows + j] = acc;
+      y[r * encoding.rows + j] = AddMinimums(
+          minimums, k, code, [&](int64_t) { return absmax / 32767.0f; }, acc);
     }
   }
   return y;
@@ -95,22 +120,28 @@ std::vector<float> DefinedInt8(const std::vector<float>& x,
   std::vector<float> y(m * encoding.rows, 0.0f);
   std::vector<int16_t> weights(k);
   std::vector<float> scales(encoding.format.GroupsPerRow(k));
+  std::vector<float> minimums(encoding.format.HasMinimums() ? scales.size() : 0);
   for (int64_t j = 0; j < encoding.rows; ++j) {
-    UnpackIntegerRow(encoding, j, weights, scales);
+    UnpackIntegerRow(encoding, j, weights, scales, minimums);
     for (int64_t r = 0; r < m; ++r) {
       const float* row = x.data() + r * k;
+      std::vector<float> absmax((k + group - 1) / group);
+      for (int64_t i = 0; i < k; ++i) {
+        absmax[i / group] = std::max(absmax[i / group], std::abs(row[i]));
+      }
+      const auto code = [&](int64_t i) {
+        return static_cast<int64_t>(std::nearbyint(row[i] * (127.0f / absmax[i / group])));
+      };
+      const auto scale = [&](int64_t i) { return absmax[i / group] / 127.0f; };
       float& acc = y[r * encoding.rows + j];
       for (int64_t begin = 0; begin < k; begin += group) {
         const int64_t end = std::min(begin + group, k);
-        float absmax = 0;
-        for (int64_t i = begin; i < end; ++i) absmax = std::max(absmax, std::abs(row[i]));
         int64_t sum = 0;
-        for (int64_t i = begin; i < end; ++i) {
-          sum += weights[i] * static_cast<int64_t>(std::nearbyint(row[i] * (127.0f / absmax)));
-        }
-        const float scale = scales[begin / encoding.format.GroupSize(k)] * (absmax / 127.0f);
-        acc = std::fma(static_cast<float>(sum), scale, acc);
+        for (int64_t i = begin; i < end; ++i) sum += weights[i] * code(i);
+        const float both = scales[begin / encoding.format.GroupSize(k)] * scale(begin);
+        acc = std::fma(static_cast<float>(sum), both, acc);
       }
+      acc = AddMinimums(minimums, k, code, scale, acc);
     }
   }
   return y;
@@ -141,9 +172,10 @@ TEST(Linear, F32OfAnEncodingIsTheProductWithItsDecodedValues) {
 
 TEST(Linear, Int16EqualsItsDefinitionBitForBit) {
   for (const Format& format : SupportedFormats()) {
-    if (!format.IsInteger()) continue;
+    if (format.IsFloat()) continue;
     for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
-             {1, 1}, {3, 31}, {16, 64}, {17, 129}, {50, 300}, {5, 2049}}) {
+             {1, 1}, {3, 31}, {16, 64}, {17, 129}, {50, 300}, {5, 2049}, {35, 256}, {6, 1536}}) {
+      if (!Fits(format, k)) continue;
       SCOPED_TRACE(format.Name() + " " + std::to_string(n) + "x" + std::to_string(k));
       const Encoding encoding = Encode(RandomFloats(n * k, n + k), n, k, format);
       const WeightPanels w = PackWeights(encoding);
@@ -157,13 +189,23 @@ TEST(Linear, Int16EqualsItsDefinitionBitForBit) {
 
 TEST(Linear, Int8EqualsItsDefinitionBitForBit) {
   for (const Format& format : SupportedFormats()) {
-    if (!format.IsInteger()) continue;
-    for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
-             {1, 1}, {3, 31}, {16, 64}, {17, 129}, {50, 300}, {83, 257}, {5, 2049}}) {
+    if (format.IsFloat()) continue;
+    for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{{1, 1},
+                                                                       {3, 31},
+                                                                       {16, 64},
+                                                                       {17, 129},
+                                                                       {50, 300},
+                                                                       {83, 257},
+                                                                       {5, 2049},
+                                                                       {35, 256},
+                                                                       {6, 1536}}) {
+      if (!Fits(format, k)) continue;
       SCOPED_TRACE(format.Name() + " " + std::to_string(n) + "x" + std::to_string(k));
       const Encoding encoding = Encode(RandomFloats(n * k, n + k), n, k, format);
       const WeightPanels w = PackWeightsInt8(encoding);
-      const int group = format.group == 0 ? kMaxFlush : format.group;
+      const int group = format.IsBlock()    ? static_cast<int>(format.GroupSize(k))
+                        : format.group == 0 ? kMaxFlush
+                                            : format.group;
       for (const int64_t m : {1, 2, 5, 6, 7, 13}) {
         const std::vector<float> x = RandomFloats(m * k, m);
         EXPECT_TRUE(SameBits(Product(x, m, w), DefinedInt8(x, m, encoding, group)));
@@ -185,12 +227,24 @@ void ExpectWithinActivationRounding(const Encoding& encoding,
   DecodeReference(encoding, decoded);
   const std::vector<float> x = RandomFloats(m * k, 4);
   const std::vector<float> y = Product(x, m, w);
+  // With minimums, levels and minimums are rounded apart, so their norms count, and there are twice
+  // as many terms.
+  std::vector<int16_t> levels(k);
+  std::vector<float> scales(encoding.format.GroupsPerRow(k));
+  std::vector<float> minimums(encoding.format.HasMinimums() ? scales.size() : 0);
+  const int64_t parts = minimums.empty() ? 1 : 2;
   for (int64_t r = 0; r < m; ++r) {
     for (int64_t j = 0; j < n; ++j) {
       const ReferenceProduct expected =
           ReferenceDot({x.data() + r * k, static_cast<size_t>(k)},
                        {decoded.data() + j * k, static_cast<size_t>(k)});
       double activation_error = 0;
+      double minimum_norm = 0;
+      UnpackIntegerRow(encoding, j, levels, scales, minimums);
+      for (int64_t i = 0; i < k && !minimums.empty(); ++i) {
+        const double minimum = minimums[i / encoding.format.GroupSize(k)];
+        minimum_norm += 2 * std::abs(minimum * x[r * k + i]);  // of the minimum, and of the level
+      }
       for (int64_t begin = 0; begin < k; begin += group) {
         double absmax = 0;
         double weight_norm = 0;
@@ -200,18 +254,18 @@ void ExpectWithinActivationRounding(const Encoding& encoding,
         }
         activation_error += weight_norm * absmax / steps * (0.5 + (steps + 1) * 0x1p-23);
       }
-      const double roundings = static_cast<double>(w.flush_groups + 4);
-      const double float_error =
-          roundings * kUnit * (expected.norm + activation_error) / (1 - roundings * kUnit);
+      const double roundings = static_cast<double>(parts * w.flush_groups + 4);
+      const double norm = expected.norm + minimum_norm + activation_error;
+      const double float_error = roundings * kUnit * norm / (1 - roundings * kUnit);
       ASSERT_NEAR(y[r * n + j], expected.value, activation_error + float_error);
     }
   }
 }
 
 TEST(Linear, IsWithinTheActivationRoundingOfTheReference) {
-  const int64_t n = 33, k = 1000;
   for (const Format& format : SupportedFormats()) {
-    if (!format.IsInteger()) continue;
+    if (format.IsFloat()) continue;
+    const int64_t n = 33, k = format.IsBlock() ? 1024 : 1000;
     SCOPED_TRACE(format.Name());
     const Encoding encoding = Encode(RandomFloats(n * k, 3), n, k, format);
     ExpectWithinActivationRounding(encoding, PackWeights(encoding), k, 32767);
@@ -230,30 +284,37 @@ std::vector<WeightPanels> SomePanels(int64_t n, int64_t k) {
   for (const char* format : {"int8", "int8z-g64", "int4-g32", "int4z-g32", "int4z-g128"}) {
     out.push_back(PackWeightsInt8(Encode(weights, n, k, *ParseFormat(format))));
   }
+  for (const Format& format : SupportedFormats()) {
+    if (!format.IsBlock() || !Fits(format, k)) continue;
+    out.push_back(PackWeights(Encode(weights, n, k, format)));
+    out.push_back(PackWeightsInt8(Encode(weights, n, k, format)));
+  }
   return out;
 }
 
 TEST(Linear, ARowIsTheSameInAnyBatchAtAnyOffset) {
-  const int64_t n = 77, k = 301, rows = 27;
-  const std::vector<float> x = RandomFloats(rows * k, 6);
-  for (const WeightPanels& w : SomePanels(n, k)) {
-    std::vector<float> alone;
-    for (int64_t r = 0; r < rows; ++r) {
-      const std::vector<float> y = Product({x.begin() + r * k, x.begin() + (r + 1) * k}, 1, w);
-      alone.insert(alone.end(), y.begin(), y.end());
-    }
-    for (int64_t begin = 0; begin < rows; ++begin) {
-      for (int64_t end = begin + 1; end <= rows; ++end) {
-        const std::vector<float> y =
-            Product({x.begin() + begin * k, x.begin() + end * k}, end - begin, w);
-        ASSERT_TRUE(SameBits(y, {alone.data() + begin * n, y.size()})) << begin << ".." << end;
+  const int64_t n = 77, rows = 27;
+  for (const int64_t k : {301, 256}) {
+    const std::vector<float> x = RandomFloats(rows * k, 6);
+    for (const WeightPanels& w : SomePanels(n, k)) {
+      std::vector<float> alone;
+      for (int64_t r = 0; r < rows; ++r) {
+        const std::vector<float> y = Product({x.begin() + r * k, x.begin() + (r + 1) * k}, 1, w);
+        alone.insert(alone.end(), y.begin(), y.end());
+      }
+      for (int64_t begin = 0; begin < rows; ++begin) {
+        for (int64_t end = begin + 1; end <= rows; ++end) {
+          const std::vector<float> y =
+              Product({x.begin() + begin * k, x.begin() + end * k}, end - begin, w);
+          ASSERT_TRUE(SameBits(y, {alone.data() + begin * n, y.size()})) << begin << ".." << end;
+        }
       }
     }
   }
 }
 
 TEST(Linear, RowsBeyondTheRowBlockAreTheSame) {
-  const int64_t n = 20, k = 40, m = 500;
+  const int64_t n = 20, k = 64, m = 500;
   const std::vector<float> x = RandomFloats(m * k, 7);
   for (const WeightPanels& w : SomePanels(n, k)) {
     const std::vector<float> all = Product(x, m, w);
@@ -265,7 +326,7 @@ TEST(Linear, RowsBeyondTheRowBlockAreTheSame) {
 }
 
 TEST(Linear, ThreadsDoNotChangeResults) {
-  const int64_t n = 333, k = 130;
+  const int64_t n = 333, k = 256;
   for (const WeightPanels& w : SomePanels(n, k)) {
     for (const int64_t m : {1, 7, 250}) {
       const std::vector<float> x = RandomFloats(m * k, 8);
@@ -295,7 +356,7 @@ TEST(Linear, WritesNothingBeyondTheOutputs) {
 }
 
 TEST(Linear, ANonFiniteRowSpoilsOnlyItself) {
-  const int64_t n = 20, k = 70, m = 7;
+  const int64_t n = 20, k = 256, m = 7;
   for (const WeightPanels& w : SomePanels(n, k)) {
     std::vector<float> x = RandomFloats(m * k, 10);
     const std::vector<float> before = Product(x, m, w);
@@ -312,8 +373,8 @@ TEST(Linear, ANonFiniteRowSpoilsOnlyItself) {
 }
 
 TEST(Linear, AZeroRowGivesZeros) {
-  for (const WeightPanels& w : SomePanels(20, 70)) {
-    for (const float y : Product(std::vector<float>(70, 0.0f), 1, w)) EXPECT_EQ(y, 0.0f);
+  for (const WeightPanels& w : SomePanels(20, 256)) {
+    for (const float y : Product(std::vector<float>(256, 0.0f), 1, w)) EXPECT_EQ(y, 0.0f);
   }
 }
 

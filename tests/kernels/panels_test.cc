@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -55,6 +56,21 @@ void ExpectF32Panels(const WeightPanels& w, const std::vector<float>& decoded) {
   }
 }
 
+// The negated minimum, 0 in formats without any.
+float PanelMinimum(const WeightPanels& w, int64_t row, int64_t i) {
+  if (w.minimum_group == 0) return 0.0f;
+  const int64_t group = row / kPanelWidth * w.minimum_groups() + i / w.minimum_group;
+  return w.minimums[group * kPanelWidth + row % kPanelWidth];
+}
+
+void ExpectMinimumPanels(const WeightPanels& w, const Format& format) {
+  ASSERT_EQ(w.minimum_group, format.HasMinimums() ? format.GroupSize(w.k) : 0);
+  ASSERT_EQ(w.minimums.size(), w.panels * w.minimum_groups() * kPanelWidth);
+  for (int64_t row = w.n; row < w.panels * kPanelWidth; ++row) {
+    for (int64_t i = 0; i < w.k; ++i) ASSERT_EQ(PanelMinimum(w, row, i), 0.0f);
+  }
+}
+
 void ExpectInt16Panels(const WeightPanels& w, const Encoding& encoding, Path path) {
   EXPECT_EQ(w.path, path);
   ASSERT_GT(w.flush, 0);
@@ -65,14 +81,17 @@ void ExpectInt16Panels(const WeightPanels& w, const Encoding& encoding, Path pat
   ASSERT_EQ(w.scales.size(), w.panels * w.flush_groups * kPanelWidth);
   std::vector<int16_t> centered(w.k);
   std::vector<float> scales(encoding.format.GroupsPerRow(w.k));
+  std::vector<float> minimums(encoding.format.HasMinimums() ? scales.size() : 0);
   std::vector<float> decoded(w.k);
+  ExpectMinimumPanels(w, encoding.format);
   for (int64_t row = 0; row < w.n; ++row) {
-    UnpackIntegerRow(encoding, row, centered, scales);
+    UnpackIntegerRow(encoding, row, centered, scales, minimums);
     DecodeReferenceRow(encoding, row, decoded);
     for (int64_t i = 0; i < w.k; ++i) {
       ASSERT_EQ(PanelCode(w, row, i), centered[i]);
       ASSERT_TRUE(SameBits(PanelScale(w, row, i), scales[i / encoding.format.GroupSize(w.k)]));
-      ASSERT_EQ(static_cast<float>(PanelCode(w, row, i)) * PanelScale(w, row, i), decoded[i]);
+      const float product = static_cast<float>(PanelCode(w, row, i)) * PanelScale(w, row, i);
+      ASSERT_EQ(product + PanelMinimum(w, row, i), decoded[i]);
     }
   }
   for (int64_t row = 0; row < w.panels * kPanelWidth; ++row) {
@@ -88,18 +107,20 @@ void ExpectInt16Panels(const WeightPanels& w, const Encoding& encoding, Path pat
 
 void ExpectUint4Panels(const WeightPanels& w, const Encoding& encoding) {
   EXPECT_EQ(w.path, Path::kUint4);
-  EXPECT_EQ(w.flush, encoding.format.group);
-  EXPECT_EQ(w.packing(), ActivationPacking(Path::kUint4, w.flush));
+  EXPECT_EQ(w.flush, encoding.format.GroupSize(w.k));
+  EXPECT_EQ(w.packing(), ActivationPacking(Path::kUint4, w.flush, w.minimum_group));
   EXPECT_EQ(w.flush_groups, (w.padded_k + w.flush - 1) / w.flush);
   ASSERT_EQ(w.u4.size(), w.panels * w.padded_k * kPanelWidth / 2);
   ASSERT_EQ(w.scales.size(), w.panels * w.flush_groups * kPanelWidth);
   ASSERT_EQ(w.zeros.size(), encoding.format.zero_point ? w.scales.size() : kPanelWidth);
-  EXPECT_EQ(w.bytes(), w.u4.size() + 4 * (w.scales.size() + w.zeros.size()));
+  EXPECT_EQ(w.bytes(), w.u4.size() + 4 * (w.scales.size() + w.zeros.size() + w.minimums.size()));
+  ExpectMinimumPanels(w, encoding.format);
+  std::vector<float> minimums(encoding.format.HasMinimums() ? w.k / w.minimum_group : 0);
   std::vector<int16_t> centered(w.k);
   std::vector<float> scales(encoding.format.GroupsPerRow(w.k));
   for (int64_t row = 0; row < w.panels * kPanelWidth; ++row) {
     const int64_t lane = row % kPanelWidth;
-    if (row < w.n) UnpackIntegerRow(encoding, row, centered, scales);
+    if (row < w.n) UnpackIntegerRow(encoding, row, centered, scales, minimums);
     for (int64_t i = 0; i < w.padded_k; ++i) {
       const int both = w.u4[row / kPanelWidth * w.padded_k * kPanelWidth / 2 +
                             i / 8 * 4 * kPanelWidth + 4 * lane + i % 4];
@@ -116,8 +137,29 @@ void ExpectUint4Panels(const WeightPanels& w, const Encoding& encoding) {
       const float zero = w.zeros[encoding.format.zero_point ? at : lane];
       ASSERT_EQ(code - static_cast<int>(zero), centered[i]) << row << ", " << i;
       ASSERT_TRUE(SameBits(PanelScale(w, row, i), scales[i / w.flush]));
+      ASSERT_EQ(PanelMinimum(w, row, i), minimums.empty() ? 0.0f : -minimums[i / w.flush]);
     }
   }
+}
+
+// Levels that fit four bits, in groups of whole 32 inputs.
+constexpr const char* kUint4Formats[] = {"int4-g32",
+                                         "int4-g64",
+                                         "int4-g128",
+                                         "int4z-g32",
+                                         "int4z-g64",
+                                         "int4z-g128",
+                                         "q4_0",
+                                         "q4_1",
+                                         "q4_k",
+                                         "tq1_0",
+                                         "tq2_0",
+                                         "q1_0",
+                                         "q2_0"};
+
+bool IsOneOf(const Format& format, std::span<const char* const> names) {
+  return std::any_of(
+      names.begin(), names.end(), [&](const char* name) { return format.Name() == name; });
 }
 
 TEST(PackWeights, EveryFormatDecodesBackExactly) {
@@ -138,16 +180,16 @@ TEST(PackWeights, EveryFormatDecodesBackExactly) {
       DecodeReference(encoding, decoded);
       const WeightPanels w = PackWeights(encoding);
       ExpectShape(w, n, k);
-      if (format.IsInteger()) {
-        ExpectInt16Panels(w, encoding, Path::kInt16);
-      } else {
+      if (format.IsFloat()) {
         ExpectF32Panels(w, decoded);
+      } else {
+        ExpectInt16Panels(w, encoding, Path::kInt16);
       }
       const WeightPanels int8 = PackWeightsInt8(encoding);
       ExpectShape(int8, n, k);
-      if (!format.IsInteger()) {
+      if (format.IsFloat()) {
         ExpectF32Panels(int8, decoded);
-      } else if (format.bits == 4) {
+      } else if (IsOneOf(format, kUint4Formats)) {
         ExpectUint4Panels(int8, encoding);
       } else {
         ExpectInt16Panels(int8, encoding, Path::kInt8);

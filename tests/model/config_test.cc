@@ -361,6 +361,11 @@ TEST(ParseConfig, LongAndStrangeValuesStayOneShortLine) {
                     {"xxx..."});
   std::string wide;
   for (int i = 0; i < 100; ++i) wide += "\xe2\x82\xac";  // cut between characters, not inside one
+  // Also names of fields.
+  const std::string strange = "a\nb" + std::string(1000, 'x');
+  ExpectRefusedText(With(Llama(), "rope_scaling", {{strange, 1}, {"type", "default"}}).dump(),
+                    absl::StatusCode::kUnimplemented,
+                    {": rope_scaling.\"a\\nbxx", ": 1 is not supported"});
   const absl::Status status = Parse(With(Llama(), "hidden_act", wide)).status();
   EXPECT_NO_THROW(json(std::string(status.message())).dump());
 }

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -75,7 +76,20 @@ class GenerateTest : public testing::Test {
   Progress progress_;
 };
 
-TEST_F(GenerateTest, TakesTheArgmaxOfAFullPassAtEveryStep) {
+// For every architecture; where there are windows, they are shorter than most sequences.
+class GenerateArchitectures : public GenerateTest,
+                              public testing::WithParamInterface<Architecture> {
+ protected:
+  static TinyModelOptions Options() {
+    TinyModelOptions options;
+    options.architecture = GetParam();
+    if (GetParam() != Architecture::kLlama) options.sliding_window = 9;
+    return options;
+  }
+  GenerateArchitectures() : GenerateTest(Options()) {}
+};
+
+TEST_P(GenerateArchitectures, TakesTheArgmaxOfAFullPassAtEveryStep) {
   options_.stop_at_eos = false;
   const auto generations = MustGenerate(prompts_, options_);
   ASSERT_EQ(generations.size(), prompts_.size());
@@ -93,6 +107,19 @@ TEST_F(GenerateTest, TakesTheArgmaxOfAFullPassAtEveryStep) {
     }
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(All,
+                         GenerateArchitectures,
+                         testing::Values(Architecture::kLlama,
+                                         Architecture::kMistral,
+                                         Architecture::kQwen2,
+                                         Architecture::kQwen3,
+                                         Architecture::kGemma2,
+                                         Architecture::kGemma3,
+                                         Architecture::kPhi3),
+                         [](const auto& info) {
+                           return std::string(ArchitectureName(info.param));
+                         });
 
 TEST_F(GenerateTest, APromptLongerThanOnePrefillPassIsTheSame) {
   TinyModelOptions options;

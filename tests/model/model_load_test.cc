@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
@@ -139,6 +140,94 @@ TEST(ModelLoad, VectorsGoWhereTheirNamesSay) {
   ASSERT_NE(plain, nullptr);
   EXPECT_TRUE(plain->block(0).q_bias.empty());
   EXPECT_TRUE(plain->block(0).down_bias.empty());
+}
+
+// Floats of a tensor as it was written.
+std::vector<float> Written(TestCheckpoint checkpoint, const std::string& name) {
+  const std::string& bytes = checkpoint.Tensor(name).bytes;
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
+TEST(ModelLoad, GemmasNormsGetTheirOffsetAndTheirPlaces) {
+  for (const Architecture architecture : {Architecture::kGemma2, Architecture::kGemma3}) {
+    TinyModelOptions options;
+    options.architecture = architecture;
+    const TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
+    TempDir dir;
+    WriteCheckpoint(checkpoint, dir.path());
+    const std::unique_ptr<Model> model = MustLoad(dir.path());
+    ASSERT_NE(model, nullptr);
+    EXPECT_EQ(model->head(), 0);
+    const auto expect = [&](const std::vector<float>& got, const std::string& name) {
+      std::vector<float> expected = Written(checkpoint, name + ".weight");
+      for (float& value : expected) value = 1 + value;
+      EXPECT_EQ(got, expected) << name;
+    };
+    const bool gemma3 = architecture == Architecture::kGemma3;
+    for (int b = 0; b < 2; ++b) {
+      const std::string block = absl::StrCat("model.layers.", b, ".");
+      const BlockVectors& vectors = model->block(b);
+      expect(vectors.attention_norm, block + "input_layernorm");
+      expect(vectors.attention_post_norm, block + "post_attention_layernorm");
+      expect(vectors.mlp_norm, block + "pre_feedforward_layernorm");
+      expect(vectors.mlp_post_norm, block + "post_feedforward_layernorm");
+      EXPECT_EQ(vectors.q_norm.empty(), !gemma3);
+      if (gemma3) {
+        expect(vectors.q_norm, block + "self_attn.q_norm");
+        expect(vectors.k_norm, block + "self_attn.k_norm");
+      }
+    }
+    expect(model->final_norm(), "model.norm");
+  }
+}
+
+TEST(ModelLoad, HeadNormsOfQwen3AreThoseStored) {
+  TinyModelOptions options;
+  options.architecture = Architecture::kQwen3;
+  const TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
+  TempDir dir;
+  WriteCheckpoint(checkpoint, dir.path());
+  const std::unique_ptr<Model> model = MustLoad(dir.path());
+  ASSERT_NE(model, nullptr);
+  const std::string attention = "model.layers.1.self_attn.";
+  EXPECT_EQ(model->block(1).q_norm, Written(checkpoint, attention + "q_norm.weight"));
+  EXPECT_EQ(model->block(1).k_norm, Written(checkpoint, attention + "k_norm.weight"));
+}
+
+TEST(ModelLoad, FusedProjectionsAreTakenApart) {
+  TinyModelOptions options;
+  options.architecture = Architecture::kPhi3;
+  options.head_dim = 12;  // 48 rows of q, 24 of k and of v
+  const TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
+  TempDir dir;
+  WriteCheckpoint(checkpoint, dir.path());
+  const std::unique_ptr<Model> model = MustLoad(dir.path());
+  ASSERT_NE(model, nullptr);
+  const std::vector<float> qkv = Written(checkpoint, "model.layers.1.self_attn.qkv_proj.weight");
+  const std::vector<float> gate_up = Written(checkpoint, "model.layers.1.mlp.gate_up_proj.weight");
+  ASSERT_EQ(qkv.size(), size_t{96 * 32});
+  ASSERT_EQ(gate_up.size(), size_t{96 * 32});
+  const auto expect =
+      [&](ComponentId id, const std::vector<float>& all, int64_t row, int64_t rows) {
+        const auto first = all.begin() + row * 32;
+        EXPECT_EQ(ReadAll(model->Weight(id)), std::vector<float>(first, first + rows * 32))
+            << model->component(id).name;
+      };
+  expect(8, qkv, 0, 48);
+  expect(9, qkv, 48, 24);
+  expect(10, qkv, 72, 24);
+  expect(12, gate_up, 0, 48);
+  expect(13, gate_up, 48, 48);
+
+  // Every tensor counts once.
+  int64_t parameters = 0;
+  for (const TestTensor& tensor : checkpoint.tensors) {
+    parameters += static_cast<int64_t>(tensor.bytes.size() / sizeof(float));
+  }
+  EXPECT_EQ(model->parameter_count(), parameters);
+  EXPECT_EQ(model->stored_bytes(), 4 * parameters);
 }
 
 TEST(ModelLoad, AcceptsWhatOldExportersAdd) {

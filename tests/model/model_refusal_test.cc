@@ -58,18 +58,35 @@ TEST(ModelRefusal, PassesConfigErrorsOn) {
                   {"/config.json: hidden_act: \"relu\" is not supported"});
 }
 
-TEST(ModelRefusal, EveryTensorIsMissed) {
-  TinyModelOptions options;
-  options.attention_bias = true;
-  options.mlp_bias = true;
-  const TestCheckpoint good = MakeTinyCheckpoint(options);
-  for (const TestTensor& tensor : good.tensors) {
-    TestCheckpoint checkpoint = good;
-    checkpoint.Remove(tensor.name);
-    ExpectLoadFails(
-        checkpoint, kInvalid, {"/model.safetensors: tensor \"" + tensor.name + "\": is missing"});
+// A checkpoint of every architecture, with all the biases that it may have.
+std::vector<TestCheckpoint> EveryArchitecture() {
+  std::vector<TestCheckpoint> all;
+  for (const Architecture architecture : {Architecture::kLlama,
+                                          Architecture::kMistral,
+                                          Architecture::kQwen2,
+                                          Architecture::kQwen3,
+                                          Architecture::kGemma2,
+                                          Architecture::kGemma3,
+                                          Architecture::kPhi3}) {
+    TinyModelOptions options;
+    options.architecture = architecture;
+    options.attention_bias = true;
+    options.mlp_bias = true;
+    all.push_back(MakeTinyCheckpoint(options));
   }
-  TestCheckpoint checkpoint = good;
+  return all;
+}
+
+TEST(ModelRefusal, EveryTensorIsMissed) {
+  for (const TestCheckpoint& good : EveryArchitecture()) {
+    for (const TestTensor& tensor : good.tensors) {
+      TestCheckpoint checkpoint = good;
+      checkpoint.Remove(tensor.name);
+      ExpectLoadFails(
+          checkpoint, kInvalid, {"/model.safetensors: tensor \"" + tensor.name + "\": is missing"});
+    }
+  }
+  TestCheckpoint checkpoint = EveryArchitecture().front();
   checkpoint.Remove("model.norm.weight");
   ExpectLoadFails(checkpoint,
                   kInvalid,
@@ -79,19 +96,18 @@ TEST(ModelRefusal, EveryTensorIsMissed) {
 }
 
 TEST(ModelRefusal, EveryShapeIsChecked) {
-  TinyModelOptions options;
-  options.attention_bias = true;
-  options.mlp_bias = true;
-  const TestCheckpoint good = MakeTinyCheckpoint(options);
-  for (size_t i = 0; i < good.tensors.size(); ++i) {
-    TestCheckpoint checkpoint = good;
-    TestTensor& tensor = checkpoint.tensors[i];
-    tensor.shape.insert(tensor.shape.begin(), 1);  // the same values, one dimension more
-    ExpectLoadFails(checkpoint,
-                    kInvalid,
-                    {"/model.safetensors: tensor \"" + tensor.name + "\": shape [1,",
-                     "but config.json asks for ["});
+  for (const TestCheckpoint& good : EveryArchitecture()) {
+    for (size_t i = 0; i < good.tensors.size(); ++i) {
+      TestCheckpoint checkpoint = good;
+      TestTensor& tensor = checkpoint.tensors[i];
+      tensor.shape.insert(tensor.shape.begin(), 1);  // the same values, one dimension more
+      ExpectLoadFails(checkpoint,
+                      kInvalid,
+                      {"/model.safetensors: tensor \"" + tensor.name + "\": shape [1,",
+                       "but config.json asks for ["});
+    }
   }
+  const TestCheckpoint good = EveryArchitecture().front();
   TestCheckpoint checkpoint = good;
   std::swap(checkpoint.Tensor("model.layers.0.mlp.up_proj.weight").shape[0],
             checkpoint.Tensor("model.layers.0.mlp.up_proj.weight").shape[1]);
@@ -115,6 +131,34 @@ TEST(ModelRefusal, UnknownTensorsWouldChangeResults) {
                     {absl::StrCat("/model.safetensors: tensor \"",
                                   name,
                                   "\": shape [1] has no place in the LlamaForCausalLM")});
+  }
+}
+
+TEST(ModelRefusal, OneArchitecturesTensorsAreNotAnothers) {
+  struct Case {
+    Architecture tensors;
+    Architecture config;
+    std::string what;
+  };
+  using A = Architecture;
+  const Case cases[] = {
+      // A Qwen 3 would run without its head norms, a Qwen 2 without its biases.
+      {A::kQwen3, A::kLlama, "_norm.weight\": shape [8] has no place in the LlamaForCausalLM"},
+      {A::kQwen2, A::kLlama, "_proj.bias\": shape ["},
+      {A::kLlama, A::kQwen2, "self_attn.q_proj.bias\": is missing"},
+      {A::kLlama, A::kPhi3, "self_attn.qkv_proj.weight\": is missing"},
+      {A::kPhi3, A::kLlama, "self_attn.q_proj.weight\": is missing"},
+      {A::kGemma3, A::kGemma2, "self_attn.k_norm.weight\": shape [8] has no place"},
+      {A::kGemma2, A::kGemma3, "self_attn.q_norm.weight\": is missing"},
+  };
+  for (const Case& c : cases) {
+    SCOPED_TRACE(c.what);
+    TinyModelOptions options;
+    options.architecture = c.tensors;
+    TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
+    options.architecture = c.config;
+    checkpoint.config = MakeTinyCheckpoint(options).config;
+    ExpectLoadFails(checkpoint, kInvalid, {c.what});
   }
 }
 

@@ -1,13 +1,13 @@
 // Encodes and decodes matrices for scripts that compare with other implementations of a format:
 //   format_tool decode FORMAT COLS < bytes > floats
 //   format_tool encode FORMAT ENCODER COLS WEIGHTS [MOMENTS] > bytes
-// WEIGHTS is a file of f32 [rows, COLS], MOMENTS one of f32 [COLS]. Encoding prints the seconds
-// that it took on one thread to standard error.
+// WEIGHTS is a file of f32 [rows, COLS], MOMENTS one of f32 [COLS]. Encoding prints the seconds of
+// CPU time that it took, on one thread, to standard error.
 
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -57,12 +57,12 @@ int Encode(const Format& format,
   std::vector<float> moments;
   if (moments_path != nullptr) moments = ReadFloats(moments_path);
   const int64_t rows = static_cast<int64_t>(weights.size()) / cols;
-  const auto start = std::chrono::steady_clock::now();
+  const std::clock_t start = std::clock();
   const absl::StatusOr<Encoding> encoding =
       (*encoder)->Encode(ViewOf(weights, rows, cols), format, moments);
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  const double elapsed = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   if (!encoding.ok()) return Fail(encoding.status());
-  std::fprintf(stderr, "%.6f\n", elapsed.count());
+  std::fprintf(stderr, "%.6f\n", elapsed);
   std::fwrite(encoding->bytes.data(), 1, encoding->bytes.size(), stdout);
   return 0;
 }

@@ -73,6 +73,7 @@ absl::Status CheckProduct(absl::string_view what,
   std::vector<int16_t> centered(is_float ? 0 : k);
   const int64_t weight_group = encoding.format.GroupSize(k);
   std::vector<float> scales(encoding.format.GroupsPerRow(k));
+  std::vector<float> minimums(encoding.format.HasMinimums() ? scales.size() : 0);
   const auto float_element = [&](int64_t row) {
     double norm = 0;
     Expected out;
@@ -91,14 +92,20 @@ absl::Status CheckProduct(absl::string_view what,
     for (int64_t first = 0; first < k; first += flush, ++groups) {
       const int64_t end = std::min(first + flush, k);
       int64_t sum = 0;
+      int64_t activation_sum = 0;
       for (int64_t i = first; i < end; ++i) {
         sum += int64_t{centered[i]} * activations.codes[row * k + i];
+        activation_sum += activations.codes[row * k + i];
       }
-      const double term = static_cast<double>(sum) * scales[first / weight_group] *
-                          activations.scales[row * activation_groups + first / activation_group];
-      out.value += term;
-      norm += std::abs(term);
+      const double scale = activations.scales[row * activation_groups + first / activation_group];
+      const int64_t group = first / weight_group;
+      const double term = static_cast<double>(sum) * scales[group] * scale;
+      const double minimum =
+          minimums.empty() ? 0.0 : static_cast<double>(activation_sum) * minimums[group] * scale;
+      out.value += term - minimum;
+      norm += std::abs(term) + std::abs(minimum);
     }
+    if (!minimums.empty()) groups *= 2;
     out.bound = static_cast<double>(groups + 3) * kUnitRoundoff * norm;
     return out;
   };
@@ -111,7 +118,7 @@ absl::Status CheckProduct(absl::string_view what,
     if (is_float) {
       DecodeReferenceRow(encoding, output, decoded);
     } else {
-      UnpackIntegerRow(encoding, output, centered, scales);
+      UnpackIntegerRow(encoding, output, centered, scales, minimums);
     }
     for (int64_t row = 0; row < m; ++row) {
       const Expected expected = is_float ? float_element(row) : integer_element(row);
