@@ -71,10 +71,10 @@ absl::StatusOr<int64_t> KvBytes(const ModelConfig& config, const RunSettings& se
 }
 
 int64_t ComputeBytes(const ModelConfig& config, const RunSettings& settings) {
-  const int64_t head = kBatch * (config.vocab_size + config.hidden_size);
-  const int64_t block = kBatch * (2 * config.hidden_size + 2 * config.intermediate_size);
-  const int64_t mask = kBatch * RoundUp(settings.context, kCellMultiple);
-  return 4 * std::max(head, block) + 2 * mask;
+  const int64_t batch = std::min(kBatch, settings.context);
+  const int64_t head = config.vocab_size + config.hidden_size;
+  const int64_t block = 2 * config.hidden_size + 2 * config.intermediate_size;
+  return batch * (4 * std::max(head, block) + 2 * RoundUp(settings.context, kCellMultiple));
 }
 
 absl::StatusOr<int64_t> GgufOverheadBytes(const Model& model) {

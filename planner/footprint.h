@@ -34,11 +34,11 @@ struct RunSettings {
 // kInvalidArgument: an unknown type, heads that are no whole q8_0 blocks, no positive context.
 absl::StatusOr<int64_t> KvBytes(const ModelConfig& config, const RunSettings& settings);
 
-// An estimate of the run-time buffers of llama.cpp with flash attention, for batches of 512: f32 of
-// what lives at once, the larger of
-//   head:  512 * (vocabulary + hidden)
-//   block: 512 * (2 * hidden + 2 * intermediate)
-// and the attention mask, 512 * positions in f16.
+// An upper estimate of the run-time buffers of llama.cpp with flash attention, for a batch of 512
+// positions (or the context, when it is shorter): f32 of what lives at once, the larger of
+//   head:  batch * (vocabulary + hidden)
+//   block: batch * (2 * hidden + 2 * intermediate)
+// and the attention mask, batch * positions in f16. tests/peer/targets_peer_test.py measures it.
 int64_t ComputeBytes(const ModelConfig& config, const RunSettings& settings);
 
 // What a GGUF file of the model takes beside its planned weights, at most: metadata, tokenizer,

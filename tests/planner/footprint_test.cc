@@ -63,7 +63,7 @@ TEST(ComputeBytes, AreThoseOfWellKnownModelsButForTheMask) {
   EXPECT_EQ(ComputeBytes(Llama(128256, 8, 14336), {8192, "f16"}), kMiB * 517 / 2 + 8 * kMiB);
   // A small vocabulary: the MLP is larger than the head.
   EXPECT_EQ(ComputeBytes(Llama(1000, 8, 14336), {256, "f16"}),
-            4 * 512 * 2 * (4096 + 14336) + 2 * 512 * 256);
+            256 * (4 * 2 * (4096 + 14336) + 2 * 256));  // and no batch is longer than the context
 }
 
 TEST(GgufOverheadBytes, CoverWhatAFileHoldsBesideTheWeights) {
