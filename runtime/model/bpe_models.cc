@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "runtime/base/status_macros.h"
@@ -74,14 +76,60 @@ std::array<int32_t, 256> ByteTokens(const TokenizerData& data) {
   return ids;
 }
 
+// A model that merges neighbours. Text repeats its words, so each is merged once in a call.
+class MergingModel : public TextModel {
+ public:
+  absl::Status Encode(std::span<const absl::string_view> pieces,
+                      std::vector<int32_t>* ids) const final {
+    struct Range {
+      size_t begin;
+      size_t count;
+    };
+    absl::flat_hash_map<absl::string_view, Range> known;  // where their ids stand in `ids`
+    std::vector<absl::string_view> segments;
+    for (const absl::string_view piece : pieces) {
+      segments.clear();
+      Divide(piece, &segments);
+      for (const absl::string_view segment : segments) {
+        const size_t begin = ids->size();
+        if (segment.size() > kMaxKnownBytes) {
+          EncodeSegment(segment, ids);
+          continue;
+        }
+        const auto [found, is_new] = known.try_emplace(segment);
+        if (is_new) {
+          EncodeSegment(segment, ids);
+          found->second = {begin, ids->size() - begin};
+        } else {
+          const Range range = found->second;
+          for (size_t i = 0; i < range.count; ++i) ids->push_back((*ids)[range.begin + i]);
+        }
+      }
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  static constexpr size_t kMaxKnownBytes = 64;
+
+  // Appends parts of the piece between which nothing can be merged.
+  virtual void Divide(absl::string_view piece, std::vector<absl::string_view>* segments) const {
+    segments->push_back(piece);
+  }
+  virtual void EncodeSegment(absl::string_view segment, std::vector<int32_t>* ids) const = 0;
+};
+
 // What the models over characters share: U+2581 for spaces, bytes for what is no token.
-class CharacterModel : public TextModel {
+class CharacterModel : public MergingModel {
  public:
   explicit CharacterModel(const TokenizerData& data) : data_(data), byte_tokens_(ByteTokens(data)) {
     for (size_t id = 0; id < data.tokens.size(); ++id) {
-      if (IsMergeable(data.tokens[id].type)) {
-        vocabulary_.emplace(data.tokens[id].text, static_cast<int32_t>(id));
-      }
+      if (!IsMergeable(data.tokens[id].type)) continue;
+      const absl::string_view text = data.tokens[id].text;
+      vocabulary_.emplace(text, static_cast<int32_t>(id));
+      ForPairs(text, [&](size_t begin, size_t, size_t end) {
+        pairs_.insert(text.substr(begin, end - begin));
+      });
     }
   }
 
@@ -118,10 +166,63 @@ class CharacterModel : public TextModel {
     }
   }
 
+  // Its characters, with their tokens.
+  std::vector<Symbol> Characters(absl::string_view text) const {
+    std::vector<Symbol> symbols;
+    for (size_t begin = 0; begin < text.size();) {
+      const size_t end = std::min(begin + Utf8Length(text[begin]), text.size());
+      symbols.push_back({begin, end, Find(text.substr(begin, end - begin)).value_or(-1)});
+      begin = end;
+    }
+    return symbols;
+  }
+
+  // The ids of merged symbols.
+  void Append(absl::string_view text,
+              std::span<const Symbol> symbols,
+              std::vector<int32_t>* ids) const {
+    for (const Symbol& symbol : symbols) {
+      if (symbol.token >= 0) {
+        ids->push_back(symbol.token);
+      } else {
+        AppendBytes(text.substr(symbol.begin, symbol.end - symbol.begin), ids);
+      }
+    }
+  }
+
   const TokenizerData& data_;
 
  private:
+  // Calls `visit(begin, middle, end)` for every two neighbouring characters.
+  template <typename Visit>
+  static void ForPairs(absl::string_view text, Visit visit) {
+    size_t begin = 0;
+    size_t middle = text.empty() ? 0 : std::min(Utf8Length(text.front()), text.size());
+    while (middle < text.size()) {
+      const size_t end = std::min(middle + Utf8Length(text[middle]), text.size());
+      visit(begin, middle, end);
+      begin = middle;
+      middle = end;
+    }
+  }
+
+  // Two characters that stand side by side in no token are never merged.
+  void Divide(absl::string_view piece, std::vector<absl::string_view>* segments) const final {
+    if (data_.ignore_merges) {  // whole pieces are looked up
+      segments->push_back(piece);
+      return;
+    }
+    size_t start = 0;
+    ForPairs(piece, [&](size_t begin, size_t middle, size_t end) {
+      if (pairs_.contains(piece.substr(begin, end - begin))) return;
+      segments->push_back(piece.substr(start, middle - start));
+      start = middle;
+    });
+    if (start < piece.size()) segments->push_back(piece.substr(start));
+  }
+
   Vocabulary vocabulary_;
+  absl::flat_hash_set<absl::string_view> pairs_;  // of characters in tokens
   std::array<int32_t, 256> byte_tokens_;
 };
 
@@ -129,26 +230,15 @@ class ScoreBpe : public CharacterModel {
  public:
   using CharacterModel::CharacterModel;
 
-  absl::Status Encode(absl::string_view piece, std::vector<int32_t>* ids) const override {
-    std::vector<Symbol> symbols;
-    for (size_t begin = 0; begin < piece.size();) {
-      const size_t end = std::min(begin + Utf8Length(piece[begin]), piece.size());
-      symbols.push_back({begin, end, Find(piece.substr(begin, end - begin)).value_or(-1)});
-      begin = end;
-    }
+ private:
+  void EncodeSegment(absl::string_view segment, std::vector<int32_t>* ids) const override {
+    std::vector<Symbol> symbols = Characters(segment);
     MergeNeighbours(&symbols, [&](const Symbol& left, const Symbol& right) -> std::optional<Merge> {
-      const auto token = Find(piece.substr(left.begin, right.end - left.begin));
+      const auto token = Find(segment.substr(left.begin, right.end - left.begin));
       if (!token.has_value()) return std::nullopt;
       return Merge{-static_cast<double>(data_.tokens[*token].score), *token};
     });
-    for (const Symbol& symbol : symbols) {
-      if (symbol.token >= 0) {
-        ids->push_back(symbol.token);
-      } else {
-        AppendBytes(piece.substr(symbol.begin, symbol.end - symbol.begin), ids);
-      }
-    }
-    return absl::OkStatus();
+    Append(segment, symbols, ids);
   }
 };
 
@@ -157,36 +247,24 @@ class ByteFallbackBpe : public CharacterModel {
   ByteFallbackBpe(const TokenizerData& data, MergeTable merges)
       : CharacterModel(data), merges_(std::move(merges)) {}
 
-  absl::Status Encode(absl::string_view piece, std::vector<int32_t>* ids) const override {
+ private:
+  void EncodeSegment(absl::string_view segment, std::vector<int32_t>* ids) const override {
     if (data_.ignore_merges) {
-      if (const auto whole = Find(piece)) {
+      if (const auto whole = Find(segment)) {
         ids->push_back(*whole);
-        return absl::OkStatus();
+        return;
       }
     }
-    std::vector<Symbol> symbols;
-    for (size_t begin = 0; begin < piece.size();) {
-      const size_t end = std::min(begin + Utf8Length(piece[begin]), piece.size());
-      symbols.push_back({begin, end, Find(piece.substr(begin, end - begin)).value_or(-1)});
-      begin = end;
-    }
+    std::vector<Symbol> symbols = Characters(segment);
     MergeNeighbours(&symbols, merges_);
-    for (const Symbol& symbol : symbols) {
-      if (symbol.token >= 0) {
-        ids->push_back(symbol.token);
-      } else {
-        AppendBytes(piece.substr(symbol.begin, symbol.end - symbol.begin), ids);
-      }
-    }
-    return absl::OkStatus();
+    Append(segment, symbols, ids);
   }
 
- private:
   MergeTable merges_;
 };
 
 // Works on bytes; GPT-2's characters for them exist in the files only.
-class ByteLevelBpe : public TextModel {
+class ByteLevelBpe : public MergingModel {
  public:
   ByteLevelBpe(const TokenizerData& data, MergeTable merges)
       : data_(data), merges_(std::move(merges)), bytes_(data.tokens.size()) {
@@ -207,11 +285,18 @@ class ByteLevelBpe : public TextModel {
     }
   }
 
-  absl::Status Encode(absl::string_view piece, std::vector<int32_t>* ids) const override {
+  std::string Decode(std::span<const int32_t> ids) const override {
+    std::string text;
+    for (const int32_t id : ids) text += bytes_[id];
+    return text;
+  }
+
+ private:
+  void EncodeSegment(absl::string_view piece, std::vector<int32_t>* ids) const override {
     if (data_.ignore_merges) {
       if (const auto whole = vocabulary_.find(piece); whole != vocabulary_.end()) {
         ids->push_back(whole->second);
-        return absl::OkStatus();
+        return;
       }
     }
     std::vector<Symbol> symbols(piece.size());
@@ -226,16 +311,8 @@ class ByteLevelBpe : public TextModel {
         ids->push_back(data_.unknown_id);
       }
     }
-    return absl::OkStatus();
   }
 
-  std::string Decode(std::span<const int32_t> ids) const override {
-    std::string text;
-    for (const int32_t id : ids) text += bytes_[id];
-    return text;
-  }
-
- private:
   const TokenizerData& data_;
   MergeTable merges_;
   std::vector<std::string> bytes_;  // of each token

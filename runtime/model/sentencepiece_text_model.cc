@@ -14,13 +14,17 @@ class SentencePieceModel : public TextModel {
   explicit SentencePieceModel(std::unique_ptr<SentencePieceShim> model)
       : model_(std::move(model)) {}
 
-  absl::Status Encode(absl::string_view piece, std::vector<int32_t>* ids) const override {
-    std::vector<int> found;
-    std::string error;
-    if (!model_->Encode(std::string(piece), &found, &error)) {
-      return absl::InvalidArgumentError(absl::StrCat("cannot encode ", Quoted(piece), ": ", error));
+  absl::Status Encode(std::span<const absl::string_view> pieces,
+                      std::vector<int32_t>* ids) const override {
+    for (const absl::string_view piece : pieces) {
+      std::vector<int> found;
+      std::string error;
+      if (!model_->Encode(std::string(piece), &found, &error)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("cannot encode ", Quoted(piece), ": ", error));
+      }
+      ids->insert(ids->end(), found.begin(), found.end());
     }
-    ids->insert(ids->end(), found.begin(), found.end());
     return absl::OkStatus();
   }
 

@@ -19,8 +19,9 @@ namespace bitbudget {
 class TextModel {
  public:
   virtual ~TextModel() = default;
-  // Appends the ids of a piece of normalized text.
-  virtual absl::Status Encode(absl::string_view piece, std::vector<int32_t>* ids) const = 0;
+  // Appends the ids of pieces of normalized text.
+  virtual absl::Status Encode(std::span<const absl::string_view> pieces,
+                              std::vector<int32_t>* ids) const = 0;
   // The text of a run of normal, byte and unused tokens.
   virtual std::string Decode(std::span<const int32_t> ids) const = 0;
 };

@@ -191,10 +191,7 @@ class TokenizerOfData : public Tokenizer {
       part = changed;
     }
     BB_ASSIGN_OR_RETURN(const std::vector<absl::string_view> pieces, pre_tokenizer_.Split(part));
-    for (const absl::string_view piece : pieces) {
-      BB_RETURN_IF_ERROR(model_->Encode(piece, ids));
-    }
-    return absl::OkStatus();
+    return model_->Encode(pieces, ids);
   }
 
   static void Escape(std::string* text) { absl::StrReplaceAll({{" ", kBlockSpace}}, text); }

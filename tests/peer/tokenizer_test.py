@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Token ids of many texts: ours, those stored in tokenizer_golden.json, and llama.cpp's where it is installed.
 
-    tokenizer_peer_test.py TOKENIZER_TOOL SOURCE_DIR [--update]
+    tokenizer_test.py TOKENIZER_TOOL SOURCE_DIR [--update]
 
 llama.cpp is looked for in the npm folder that BITBUDGET_LLAMA_CPP names (tests/peer/llama_cpp.py); --update stores its ids.
 """
