@@ -14,6 +14,8 @@ namespace {
 constexpr int64_t kBatch = 512;
 // It rounds the number of cells up to this.
 constexpr int64_t kCellMultiple = 256;
+// Tokens, positions and the like of a batch, and what scheduling adds.
+constexpr int64_t kInputBytes = 65536;
 constexpr int64_t kMaxContext = int64_t{1} << 30;
 
 // A tensor's place in a GGUF file is a multiple of 32, so it moves others by less than that.
@@ -71,10 +73,16 @@ absl::StatusOr<int64_t> KvBytes(const ModelConfig& config, const RunSettings& se
 }
 
 int64_t ComputeBytes(const ModelConfig& config, const RunSettings& settings) {
-  const int64_t head = kBatch * (config.vocab_size + config.hidden_size);
-  const int64_t block = kBatch * (2 * config.hidden_size + 2 * config.intermediate_size);
-  const int64_t mask = kBatch * RoundUp(settings.context, kCellMultiple);
-  return 4 * std::max(head, block) + 2 * mask;
+  // One mask for all layers that see everything, one for all that slide.
+  int64_t mask = RoundUp(settings.context, kCellMultiple);
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    if (!config.Slides(layer)) continue;
+    mask += Positions(config, layer, settings.context);
+    break;
+  }
+  const int64_t head = 4 * (config.vocab_size + 2 * config.hidden_size);
+  const int64_t block = 4 * (4 * config.intermediate_size + config.hidden_size) + 2 * mask;
+  return std::min(kBatch, settings.context) * std::max(head, block) + kInputBytes;
 }
 
 absl::StatusOr<int64_t> GgufOverheadBytes(const Model& model) {

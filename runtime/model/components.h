@@ -28,7 +28,7 @@ struct Component {
   std::string name;  // Hugging Face module name, e.g. "model.layers.0.self_attn.q_proj"
   // Where a checkpoint holds it: rows [stored_row, stored_row + rows) of a tensor of stored_rows.
   // A component has a name of its own also where it is stored together with others (Phi-3).
-  std::string stored_name;
+  std::string stored_name = {};
   int64_t stored_row = 0;
   int64_t stored_rows = 0;
 };

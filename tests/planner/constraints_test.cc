@@ -178,7 +178,9 @@ TEST(BuildProblemForTarget, TiesWhatTheTargetJoinsAndKeepsWhatItLeavesAlone) {
     }
     const bool outside = first.block < 0;
     EXPECT_EQ(problem.Pinned(u), outside) << first.name;
-    if (outside) EXPECT_EQ(Names(problem.ladders[u]), std::set<std::string>{"bf16"});
+    if (outside) {
+      EXPECT_EQ(Names(problem.ladders[u]), std::set<std::string>{"bf16"});
+    }
     smallest += problem.BytesIn(u, problem.ladders[u][0].format);
   }
   EXPECT_EQ(problem.SmallestBytes(), smallest);

@@ -57,13 +57,23 @@ TEST(KvBytes, RefuseWhatLlamaCppRefuses) {
   ExpectError(KvBytes(config, {64, "q8_0"}).status(), kInvalid, {"heads of 80", "32"});
 }
 
-TEST(ComputeBytes, AreThoseOfWellKnownModelsButForTheMask) {
-  // llama.cpp: "compute buffer size = 70.50 MiB" and "258.50 MiB".
-  EXPECT_EQ(ComputeBytes(Llama(32000, 32, 11008), {512, "f16"}), kMiB * 141 / 2 + kMiB / 2);
-  EXPECT_EQ(ComputeBytes(Llama(128256, 8, 14336), {8192, "f16"}), kMiB * 517 / 2 + 8 * kMiB);
-  // A small vocabulary: the MLP is larger than the head.
-  EXPECT_EQ(ComputeBytes(Llama(1000, 8, 14336), {256, "f16"}),
-            4 * 512 * 2 * (4096 + 14336) + 2 * 512 * 256);
+TEST(ComputeBytes, AreTheLargerOfHeadAndBlock) {
+  constexpr int64_t kInputs = 65536;
+  // Llama 3 8B: the logits of 512 positions alone are 250.5 MiB.
+  EXPECT_EQ(ComputeBytes(Llama(128256, 8, 14336), {8192, "f16"}),
+            kMiB * 501 / 2 + 16 * kMiB + kInputs);
+  // A small vocabulary: the MLP and the mask are larger than the head.
+  ModelConfig config = Llama(1000, 8, 14336);
+  EXPECT_EQ(ComputeBytes(config, {2048, "f16"}),
+            512 * (4 * (4 * 14336 + 4096) + 2 * 2048) + kInputs);
+  // No batch is longer than the context, whose cells come in 256s.
+  EXPECT_EQ(ComputeBytes(config, {100, "f16"}), 100 * (4 * (4 * 14336 + 4096) + 2 * 256) + kInputs);
+  // Sliding layers have a mask of their own.
+  config.sliding_window = 1024;
+  config.sliding_layers.assign(32, true);
+  config.sliding_layers[0] = false;
+  EXPECT_EQ(ComputeBytes(config, {4096, "f16"}),
+            512 * (4 * (4 * 14336 + 4096) + 2 * (4096 + 1024 + 512)) + kInputs);
 }
 
 TEST(GgufOverheadBytes, CoverWhatAFileHoldsBesideTheWeights) {

@@ -203,7 +203,7 @@ const Mutation kMutations[] = {
     {"noise_floor",
      [](Plan& p) { p.mutable_held_out()->mutable_noise_floor()->set_kl_mean(-1); },
      "held_out.noise_floor.kl_mean: -1"},
-    {"uniform_format", [](Plan& p) { p.mutable_held_out()->set_uniform_format("q4_k"); },
+    {"uniform_format", [](Plan& p) { p.mutable_held_out()->set_uniform_format("q4_9"); },
      "held_out.uniform_format: "},
     {"uniform_unnamed", [](Plan& p) { p.mutable_held_out()->clear_uniform_format(); },
      "held_out.uniform_format: empty, but"},

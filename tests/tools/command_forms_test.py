@@ -16,8 +16,11 @@ OPTIONS = {
         '--threads', '--budget', '--out', '--search', '--scorer', '--exhaustive', '--objective',
         '--formats', '--pin', '--min-bits', '--encoder', '--activations', '--probes',
         '--held-out-probes', '--text', '--prompts', '--prefix', '--completion', '--seed',
-        '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json'
+        '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json', '--target',
+        '--budget-for', '--context', '--kv'
     },
+    'export': {'--to', '--out'},
+    'lint': {'--to', '--plan', '--json'},
     'eval': {
         '--threads', '--plan', '--uniform', '--encoder', '--activations', '--probes', '--text',
         '--prompts', '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--fdt-only',
