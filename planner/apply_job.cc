@@ -1,6 +1,5 @@
 #include "planner/apply_job.h"
 
-#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -11,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "planner/folder_output.h"
 #include "planner/gguf_output.h"
+#include "planner/moments.h"
 #include "planner/workbench.h"
 #include "plans/plan_io.h"
 #include "plans/targets/target.h"
@@ -72,26 +72,6 @@ int64_t FolderBytes(const std::string& folder) {
 }
 
 }  // namespace
-
-absl::StatusOr<InputMoments> MomentsOfPlan(const plans::Plan& plan, const Model& model) {
-  InputMoments moments;
-  for (const plans::InputMoments& stored : plan.input_moments()) {
-    ComponentId id = -1;
-    for (size_t c = 0; c < model.components().size(); ++c) {
-      if (model.component(static_cast<ComponentId>(c)).name == stored.component()) {
-        id = static_cast<ComponentId>(c);
-      }
-    }
-    if (id < 0 || stored.squares().size() != model.component(id).cols * sizeof(float)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "input_moments: component \"", stored.component(), "\" does not fit the model"));
-    }
-    std::vector<float>& values = moments[id];
-    values.resize(model.component(id).cols);
-    std::memcpy(values.data(), stored.squares().data(), stored.squares().size());
-  }
-  return moments;
-}
 
 absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
                                        const plans::Plan& plan,

@@ -8,7 +8,6 @@
 #include "absl/status/statusor.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
-#include "runtime/eval/weight_encoder.h"
 #include "runtime/model/model.h"
 #include "runtime/tensor/format.h"
 
@@ -34,10 +33,6 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
                                        const plans::Plan& plan,
                                        const ApplyOptions& options,
                                        Progress* progress);
-
-// The plan's moments of inputs, for encoders that need them. kInvalidArgument when they do not fit
-// the model.
-absl::StatusOr<InputMoments> MomentsOfPlan(const plans::Plan& plan, const Model& model);
 
 }  // namespace bitbudget
 

@@ -10,7 +10,9 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "planner/target_model.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
@@ -84,22 +86,120 @@ bool SameLayout(const Format& a, const Format& b, int64_t k) {
          a.GroupsPerRow(k) == 1 && b.GroupsPerRow(k) == 1;
 }
 
+// A user's list holds for every target that has its formats.
+absl::Status CheckFormats(const TargetProfile& target, const std::vector<Format>& formats) {
+  const std::vector<Format> held = target.Formats();
+  for (const Format& format : formats) {
+    if (std::find(held.begin(), held.end(), format) != held.end()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--formats ",
+                     format.Name(),
+                     ": ",
+                     target.name(),
+                     " cannot hold it; it has ",
+                     absl::StrJoin(held, ",", [](std::string* out, const Format& other) {
+                       absl::StrAppend(out, other.Name());
+                     })));
+  }
+  return absl::OkStatus();
+}
+
+struct UnitRules {
+  int min_bits = 0;
+  std::optional<Format> pinned;
+  Format stored;  // of the first component
+  int64_t stored_bytes = 0;
+};
+
+// What a unit is pinned to: pins of its components must agree, and the target must hold them as
+// they are.
+absl::StatusOr<std::optional<Format>> UnitPin(const TargetProfile& target,
+                                              const Model& model,
+                                              const TargetUnit& unit,
+                                              const std::vector<std::optional<Format>>& pinned) {
+  std::optional<ComponentId> first;
+  for (const ComponentId c : unit.parts) {
+    if (!pinned[c].has_value()) continue;
+    if (!first.has_value()) first = c;
+    if (*pinned[c] == *pinned[*first]) continue;
+    return absl::InvalidArgumentError(absl::StrCat("--pin: ",
+                                                   target.name(),
+                                                   " needs one format for ",
+                                                   model.components()[*first].name,
+                                                   " and ",
+                                                   model.components()[c].name,
+                                                   ", but they are pinned to ",
+                                                   pinned[*first]->Name(),
+                                                   " and ",
+                                                   pinned[c]->Name()));
+  }
+  if (!first.has_value()) return std::optional<Format>();
+  const Format pin = *pinned[*first];
+  BB_RETURN_IF_ERROR(CheckFits(pin, model.components()[*first]));
+  const absl::StatusOr<Format> resolved = target.Resolve(unit, pin);
+  if (!resolved.ok()) {
+    return absl::InvalidArgumentError(absl::StrCat("--pin: ", resolved.status().message()));
+  }
+  const Format stored = model.Weight(*first).format;
+  if (pin.IsFloat() && pin != stored && !target.ConvertsFloats()) {
+    return absl::InvalidArgumentError(absl::StrCat("--pin: ",
+                                                   model.components()[*first].name,
+                                                   " in ",
+                                                   pin.Name(),
+                                                   ": ",
+                                                   target.name(),
+                                                   " leaves floats as they are stored, in ",
+                                                   stored.Name()));
+  }
+  return std::optional<Format>(pin);
+}
+
+absl::StatusOr<std::vector<Choice>> UnitLadder(const TargetProfile& target,
+                                               const TargetUnit& unit,
+                                               const UnitRules& rules,
+                                               const std::vector<Format>& formats,
+                                               const Component& component) {
+  std::vector<Format> allowed = formats;
+  if (allowed.empty()) {
+    allowed = target.DefaultFormats();
+    allowed.push_back(rules.stored);
+  }
+  if (rules.pinned.has_value()) allowed = {*rules.pinned};
+  // What the target leaves alone, or has no kernel for, stays as it is.
+  const bool left_alone = std::none_of(allowed.begin(), allowed.end(), [&](const Format& format) {
+    return target.Resolve(unit, format).ok();
+  });
+  if (left_alone) allowed = {rules.stored};
+  std::vector<Choice> ladder;
+  for (const Format& asked : allowed) {
+    if (asked.IsFloat() && asked != rules.stored && !target.ConvertsFloats()) continue;
+    const absl::StatusOr<Format> format = target.Resolve(unit, asked);
+    if (!format.ok()) continue;
+    const int64_t bytes = SizeBytes(*format, unit.rows, unit.cols);
+    const bool wasteful = bytes > rules.stored_bytes && !rules.pinned.has_value();
+    if (format->bits < rules.min_bits || wasteful) continue;
+    const auto same = std::find_if(ladder.begin(), ladder.end(), [&](const Choice& other) {
+      return other.format == *format || SameLayout(other.format, *format, unit.cols);
+    });
+    Choice& choice = same != ladder.end() ? *same : ladder.emplace_back(Choice{*format, bytes, {}});
+    if (*format != asked) choice.instead_of.push_back(asked);
+  }
+  if (ladder.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "no allowed format is left for ",
+        component.name,
+        rules.min_bits > 0 ? absl::StrCat(" with at least ", rules.min_bits, " bits") : "",
+        "; allow more with --formats"));
+  }
+  std::sort(ladder.begin(), ladder.end(), [](const Choice& a, const Choice& b) {
+    return std::pair(a.bytes, a.format) < std::pair(b.bytes, b.format);
+  });
+  return ladder;
+}
+
 }  // namespace
 
-std::vector<Format> DefaultFormats() {
-  std::vector<Format> formats;
-  for (const char* name : {"int4-g128",
-                           "int4z-g128",
-                           "int4-g64",
-                           "int4z-g64",
-                           "int4-g32",
-                           "int4z-g32",
-                           "int8",
-                           "int8-g32"}) {
-    formats.push_back(*ParseFormat(name));
-  }
-  return formats;
-}
+std::vector<Format> DefaultFormats() { return (*FindTarget("native"))->DefaultFormats(); }
 
 absl::StatusOr<std::vector<Format>> ParseFormatList(const std::string& text) {
   std::vector<Format> formats;
@@ -150,38 +250,24 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
     for (const ComponentId id : ids) pinned[id] = pin.format;
   }
 
-  for (size_t c = 0; c < count; ++c) {
-    const Component& component = model.components()[c];
-    const TensorView& weight = model.Weight(static_cast<ComponentId>(c));
-    std::vector<Format> allowed = constraints.formats;
-    if (allowed.empty()) {
-      allowed = DefaultFormats();
-      allowed.push_back(weight.format);
+  const TargetProfile& target =
+      constraints.target != nullptr ? *constraints.target : **FindTarget("native");
+  BB_RETURN_IF_ERROR(CheckFormats(target, constraints.formats));
+  const std::vector<TargetUnit> units = target.Units(ModelForTargets(model));
+  if (units.size() != count) {
+    for (const TargetUnit& unit : units) problem.units.push_back(unit.parts);
+  }
+  for (const TargetUnit& unit : units) {
+    UnitRules rules;
+    for (const int c : unit.parts) {
+      rules.min_bits = std::max(rules.min_bits, min_bits[c]);
+      rules.stored_bytes += model.Weight(c).bytes();
     }
-    if (pinned[c].has_value()) {
-      BB_RETURN_IF_ERROR(CheckFits(*pinned[c], component));
-      allowed = {*pinned[c]};
-    }
-    std::vector<Choice> ladder;
-    for (const Format& format : allowed) {
-      if (!Fits(format, component.cols)) continue;
-      const int64_t bytes = SizeBytes(format, component.rows, component.cols);
-      const bool duplicate = std::any_of(ladder.begin(), ladder.end(), [&](const Choice& other) {
-        return SameLayout(other.format, format, component.cols);
-      });
-      const bool wasteful = bytes > weight.bytes() && !pinned[c].has_value();
-      if (format.bits >= min_bits[c] && !duplicate && !wasteful) ladder.push_back({format, bytes});
-    }
-    if (ladder.empty()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("no allowed format is left for ",
-                       component.name,
-                       min_bits[c] > 0 ? absl::StrCat(" with at least ", min_bits[c], " bits") : "",
-                       "; allow more with --formats"));
-    }
-    std::sort(ladder.begin(), ladder.end(), [](const Choice& a, const Choice& b) {
-      return std::pair(a.bytes, a.format) < std::pair(b.bytes, b.format);
-    });
+    BB_ASSIGN_OR_RETURN(rules.pinned, UnitPin(target, model, unit, pinned));
+    rules.stored = model.Weight(unit.parts[0]).format;
+    BB_ASSIGN_OR_RETURN(
+        std::vector<Choice> ladder,
+        UnitLadder(target, unit, rules, constraints.formats, model.components()[unit.parts[0]]));
     problem.ladders.push_back(std::move(ladder));
   }
   return problem;

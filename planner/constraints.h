@@ -6,15 +6,20 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "plans/targets/target.h"
 #include "runtime/model/model.h"
 #include "search/problem.h"
 
 namespace bitbudget {
 
-// What the user allows. Regular expressions are ECMAScript, searched for in the component's name
-// (e.g. "layers\.0\." or "down_proj$"); a rule that matches nothing is an error.
+// What the user and the target allow. Regular expressions are ECMAScript, searched for in the
+// component's name (e.g. "layers\.0\." or "down_proj$"); a rule that matches nothing is an error.
 struct Constraints {
-  // Formats to choose from; empty: DefaultFormats() and every component's stored format.
+  // Who shall run the plan; null: nobody in particular. Its formats, substitutes and joined
+  // components hold from the start; a component that it leaves alone keeps its stored format.
+  const TargetProfile* target = nullptr;
+  // Formats to choose from; empty: the target's or DefaultFormats(), and every component's stored
+  // format.
   std::vector<Format> formats;
   struct Pin {
     std::string regex;
@@ -37,10 +42,12 @@ absl::StatusOr<std::vector<Format>> ParseFormatList(const std::string& text);
 absl::StatusOr<Constraints::Pin> ParsePin(const std::string& text);
 absl::StatusOr<Constraints::MinBits> ParseMinBits(const std::string& text);
 
-// Ladders for every component of the model. A format that takes more bytes than the stored weights,
-// whose blocks do not divide the component's rows, or that lays out a component exactly as another
-// one does, is left out of its ladder. Errors: a bad regular expression, a rule that matches no
-// component, a pinned format whose blocks do not fit, a component left without any format.
+// Ladders for every component of the model, or for those that the target joins. A format that takes
+// more bytes than the stored weights, whose blocks do not divide the component's rows (and that the
+// target has no substitute for), or that lays out a component exactly as another one does, is left
+// out of its ladder. A pin or a minimum of one joined component is one of all. Errors: a bad
+// regular expression, a rule that matches no component, a format or pin that the target cannot
+// hold, a pinned format whose blocks do not fit, a component left without any format.
 absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
                                            const Constraints& constraints,
                                            int64_t budget_bytes);

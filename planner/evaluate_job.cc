@@ -1,10 +1,12 @@
 #include "planner/evaluate_job.h"
 
 #include <memory>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "planner/measure.h"
+#include "planner/moments.h"
 #include "planner/workbench.h"
 #include "runtime/base/status_macros.h"
 
@@ -55,6 +57,13 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(model, bench_options, maker->context()));
   progress->Message(memory.Describe());
+  if (options.plan.has_value()) {
+    BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(*options.plan, model));
+    bench->bank()->SetInputMoments(std::move(moments));
+  } else {
+    Run alone;
+    BB_RETURN_IF_ERROR(CalibrateEncoder(*maker, bench.get(), &alone, progress, nullptr));
+  }
 
   BB_ASSIGN_OR_RETURN(const ProbeSet set,
                       MakeProbeSet(*maker,

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "planner/measure.h"
+#include "planner/moments.h"
 #include "planner/packing.h"
 #include "planner/plan_record.h"
 #include "planner/run.h"
@@ -94,15 +95,20 @@ class PlanJob {
 
     BB_RETURN_IF_ERROR(BeginRun());
     progress_->Message(memory.Describe());
+    InputMoments moments;
+    BB_RETURN_IF_ERROR(CalibrateEncoder(*maker_, bench_.get(), &run_, progress_, &moments));
+    AddMoments(moments, model_, &plan_);
     BB_ASSIGN_OR_RETURN(search_set_, MakeProbes(ProbeRole::kSearch, options_.search_probes));
     plan_.mutable_options()->set_search_probes(search_set_->size());
     BB_ASSIGN_OR_RETURN(const std::unique_ptr<SearchMethod> method, MakeMethod());
     SearchContext context{
         &problem_, search_set_->evaluator(), progress_, bench_->bank()->StoredAssignment()};
+    CostTable unit_errors;
     if (Predicts()) {
       BB_ASSIGN_OR_RETURN(errors_,
                           MeasureOutputErrors(problem_, *maker_, bench_.get(), &run_, progress_));
-      context.errors = &errors_;
+      unit_errors = SumOverUnits(problem_, errors_);
+      context.errors = &unit_errors;
     }
     BB_ASSIGN_OR_RETURN(SearchSummary summary, method->Run(context));
     if (summary.outcome == SearchOutcome::kInfeasible) return MethodInfeasible();
@@ -248,11 +254,13 @@ class PlanJob {
   // the least quantization noise under the high-rate model, 4^-bits per weight.
   Assignment UnmeasuredAssignment() const {
     CostTable cost;
-    for (size_t c = 0; c < problem_.ladders.size(); ++c) {
-      const Component& component = problem_.components[c];
-      const double weights = static_cast<double>(component.rows * component.cols);
+    for (UnitId u = 0; u < problem_.size(); ++u) {
+      double weights = 0;
+      for (const ComponentId c : problem_.Parts(u)) {
+        weights += static_cast<double>(problem_.components[c].rows * problem_.components[c].cols);
+      }
       cost.emplace_back();
-      for (const Choice& choice : problem_.ladders[c]) {
+      for (const Choice& choice : problem_.ladders[u]) {
         const double bits = 8 * static_cast<double>(choice.bytes) / weights;
         cost.back().push_back(weights * std::exp2(-2 * bits));
       }
@@ -359,13 +367,13 @@ class PlanJob {
     BB_ASSIGN_OR_RETURN(const SearchSummary summary, MakeUniformSearch(objective_)->Run(context));
     if (summary.outcome == SearchOutcome::kInterrupted) return absl::CancelledError("interrupted");
     if (summary.outcome == SearchOutcome::kInfeasible) return std::optional<Format>();
-    for (size_t c = 0; c < problem_.ladders.size(); ++c) {
-      if (problem_.ladders[c].size() > 1) return std::optional<Format>(summary.assignment[c]);
+    for (const Format& format : problem_.SharedFormats()) {
+      if (UniformOver(format) == summary.assignment) return std::optional<Format>(format);
     }
     return std::optional<Format>();  // everything is pinned
   }
 
-  // `format` where a component is free, its pinned format elsewhere.
+  // `format` (or what stands for it) where a unit is free, its pinned format elsewhere.
   Assignment UniformOver(const Format& format) const {
     return problem_.ToAssignment(problem_.Uniform(format));
   }
@@ -381,7 +389,7 @@ class PlanJob {
   Run run_;
   std::optional<int64_t> job_;  // in the run's store
   std::unique_ptr<SharedProbes> search_set_;
-  CostTable errors_;  // of stage 0; empty when the search runs everything
+  CostTable errors_;  // of stage 0, by component; empty when the search runs everything
   plans::Plan plan_;
 };
 

@@ -33,6 +33,9 @@ void DescribeJob(const Model& model,
   recorded.set_encoder(options.encoder);
   recorded.set_activations(ActivationsName(options.activations));
   recorded.set_seed(options.probes.seed);
+  if (options.constraints.target != nullptr) {
+    recorded.set_target(std::string(options.constraints.target->name()));
+  }
   for (const Format& format : options.constraints.formats) recorded.add_formats(format.Name());
   for (const std::string& pin : options.pin_texts) recorded.add_pins(pin);
   for (const std::string& rule : options.min_bits_texts) recorded.add_min_bits(rule);
@@ -92,7 +95,8 @@ void DescribeComponents(const EncodingBank& bank,
       evidence.set_size_bytes(SizeBytes(alone.change.format, component.rows, component.cols));
       evidence.set_kl_mean(alone.kl_mean);
       if (!errors.empty()) {
-        evidence.set_output_error(errors[c][problem.IndexOf(id, alone.change.format)]);
+        evidence.set_output_error(
+            errors[c][problem.IndexOf(problem.UnitOf(id), alone.change.format)]);
       }
     }
   }
@@ -116,6 +120,7 @@ std::string JobText(const plans::Plan& plan, const PlanOptions& asked) {
   std::string text = absl::StrCat("--budget ", plan.budget().requested());
   absl::StrAppend(&text, " --search ", options.search(), " --objective ", options.objective());
   if (!options.scorer().empty()) absl::StrAppend(&text, " --scorer ", options.scorer());
+  if (!options.target().empty()) absl::StrAppend(&text, " --target ", options.target());
   if (!options.formats().empty()) {
     absl::StrAppend(&text, " --formats ", absl::StrJoin(options.formats(), ","));
   }

@@ -26,8 +26,8 @@ void DescribeJob(const Model& model,
 // The search's work, trace and result on its own probes.
 void DescribeSearch(const Model& model, const SearchSummary& summary, plans::Plan* plan);
 
-// Every component's format, with what was measured of it alone. `errors`: of stage 0, rows as the
-// problem's ladders; empty when there are none.
+// Every component's format, with what was measured of it alone. `errors`: of stage 0, rows of
+// components as their units' ladders; empty when there are none.
 void DescribeComponents(const EncodingBank& bank,
                         const SearchProblem& problem,
                         const Assignment& assignment,

@@ -53,10 +53,11 @@ absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
                                               Progress* progress) {
   std::optional<InputSample> sample;  // made when a component's errors are not stored
   CostTable table;
-  for (int c = 0; c < problem.size(); ++c) {
+  const int count = static_cast<int>(problem.components.size());
+  for (ComponentId c = 0; c < count; ++c) {
     std::vector<Format> formats;
     std::string key = absl::StrCat("output errors/", kErrorProbes, "/", kErrorRows, "/", c);
-    for (const Choice& choice : problem.ladders[c]) {
+    for (const Choice& choice : problem.ladders[problem.UnitOf(c)]) {
       formats.push_back(choice.format);
       absl::StrAppend(&key, "/", choice.format.Name());
     }
@@ -64,7 +65,7 @@ absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
         const std::string packed, run->Remember(key, [&]() -> absl::StatusOr<std::string> {
           if (!sample.has_value()) {
             BB_ASSIGN_OR_RETURN(sample, MakeInputSample(maker, bench, progress));
-            progress->Begin("output errors", problem.size());
+            progress->Begin("output errors", count);
           }
           BB_ASSIGN_OR_RETURN(
               const std::vector<double> errors,
@@ -83,6 +84,17 @@ absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
   }
   if (sample.has_value()) progress->End();
   return table;
+}
+
+CostTable SumOverUnits(const SearchProblem& problem, const CostTable& errors) {
+  CostTable sums;
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    std::vector<double>& sum = sums.emplace_back(problem.ladders[u].size(), 0.0);
+    for (const ComponentId c : problem.Parts(u)) {
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += errors[c][i];
+    }
+  }
+  return sums;
 }
 
 }  // namespace bitbudget

@@ -20,13 +20,17 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const Probe
                                                                      Workbench* bench,
                                                                      Progress* progress);
 
-// The output error (scoring/output_error.h) of every choice, rows as the problem's ladders, from
-// the run's store where it has them; no candidate is run. Errors as OutputErrors and the store's.
+// The output error (scoring/output_error.h) of every component in every choice of its unit's ladder
+// (rows by component), from the run's store where it has them; no candidate is run. Errors as
+// OutputErrors and the store's.
 absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
                                               const ProbeMaker& maker,
                                               Workbench* bench,
                                               Run* run,
                                               Progress* progress);
+
+// The errors of every unit: the sums over its components (divergences add up to first order).
+CostTable SumOverUnits(const SearchProblem& problem, const CostTable& errors);
 
 }  // namespace bitbudget
 

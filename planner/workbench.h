@@ -44,6 +44,7 @@ class Workbench {
   const Transformer& transformer() const { return transformer_; }
   // The weights of the unmodified model.
   WeightSource* reference() { return &reference_; }
+  const Encoder& encoder() const { return *encoder_; }
   EncodingBank* bank() { return &bank_; }
 
  private:

@@ -199,6 +199,8 @@ std::string RenderPlan(const plans::Plan& plan) {
                        o.encoder(),
                        ", activations ",
                        o.activations(),
+                       o.target().empty() ? "" : ", for ",
+                       o.target(),
                        "; ",
                        WithThousands(plan.search().candidates()),
                        " candidates, ",

@@ -14,6 +14,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "plans/plan_io.h"
+#include "plans/targets/target.h"
 #include "plans/validate_internal.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/tensor/encoder.h"
@@ -74,6 +75,7 @@ absl::Status CheckValues(const Message& message, const std::string& prefix) {
               field->is_repeated()
                   ? reflection.GetRepeatedStringReference(message, field, i, &scratch)
                   : reflection.GetStringReference(message, field, &scratch);
+          if (field->type() == FieldDescriptor::TYPE_BYTES) break;  // checked by who reads them
           if (!std::all_of(text.begin(), text.end(), absl::ascii_isprint)) {
             return Bad(path(), "text that is not printable ASCII");
           }
@@ -205,8 +207,9 @@ absl::Status CheckComponents(const plans::Plan& plan) {
   return absl::OkStatus();
 }
 
-// The components and the fixed part are the whole model. A stored weight takes 2 bytes (f16, bf16)
-// or 4 (f32), so a component that is missing from the list shows in the fixed part.
+// The components and the fixed part are the whole model. What no plan touches is stored in 2 bytes
+// per weight (f16, bf16) or 4 (f32), so a component that is missing from the list shows there; the
+// rest can be in a block format already.
 absl::Status CheckModel(const plans::Plan& plan) {
   const plans::ModelInfo& model = plan.model();
   if (model.architecture().empty()) return Bad("model.architecture", "empty");
@@ -226,14 +229,29 @@ absl::Status CheckModel(const plans::Plan& plan) {
                ", but the components alone have ",
                planned);
   }
-  const auto check_bytes = [](int64_t bytes, int64_t weights, const char* path) {
-    // weights in [bytes / 4, bytes / 2] without the products that could overflow
-    if (bytes / 4 + (bytes % 4 != 0) <= weights && weights <= bytes / 2) return absl::OkStatus();
-    return Bad(path, bytes, ", but ", weights, " weights take 2 or 4 bytes each");
+  // Without the products that could overflow.
+  const auto at_most_4 = [](int64_t bytes, int64_t weights) {
+    return bytes / 4 + (bytes % 4 != 0) <= weights;
   };
-  BB_RETURN_IF_ERROR(
-      check_bytes(model.stored_bytes(), model.parameter_count(), "model.stored_bytes"));
-  return check_bytes(model.fixed_bytes(), model.parameter_count() - planned, "model.fixed_bytes");
+  const int64_t stored = model.stored_bytes(), weights = model.parameter_count();
+  if (!at_most_4(stored, weights) || stored < weights / 8) {
+    return Bad("model.stored_bytes", stored, ", but ", weights, " weights take 1 to 32 bits each");
+  }
+  const int64_t fixed = model.fixed_bytes(), unplanned = weights - planned;
+  if (!at_most_4(fixed, unplanned) || fixed / 2 < unplanned) {
+    return Bad("model.fixed_bytes", fixed, ", but ", unplanned, " weights take 2 or 4 bytes each");
+  }
+  return absl::OkStatus();
+}
+
+// What the plan was made for can load it.
+absl::Status CheckTarget(const plans::Plan& plan) {
+  if (plan.options().target().empty()) return absl::OkStatus();
+  const absl::StatusOr<const TargetProfile*> target = FindTarget(plan.options().target());
+  if (!target.ok()) return Bad("options.target", target.status().message());
+  const absl::Status loads =
+      UnitFormats(**target, (*target)->Units(ModelOfPlan(plan)), plan).status();
+  return loads.ok() ? loads : Bad("options.target", loads.message());
 }
 
 absl::Status CheckBudget(const plans::Plan& plan) {
@@ -256,6 +274,7 @@ absl::Status ValidatePlan(const plans::Plan& plan) {
   BB_RETURN_IF_ERROR(CheckOptions(plan.options()));
   BB_RETURN_IF_ERROR(CheckComponents(plan));
   BB_RETURN_IF_ERROR(CheckModel(plan));
+  BB_RETURN_IF_ERROR(CheckTarget(plan));
   BB_RETURN_IF_ERROR(CheckBudget(plan));
   return CheckMeasurements(plan);
 }

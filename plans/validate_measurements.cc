@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "plans/targets/target.h"
 #include "plans/validate.h"
 #include "plans/validate_internal.h"
 #include "runtime/base/status_macros.h"
@@ -129,14 +131,30 @@ absl::Status CheckSearch(const plans::Plan& plan, const NameSet& names) {
   return CheckMetrics(search.search_probes(), "search.search_probes", tokens, false);
 }
 
+// `uniform` for every component, or what the plan's target takes instead where rows have no whole
+// blocks of it.
+std::vector<Format> UniformFormats(const plans::Plan& plan, const Format& uniform) {
+  std::vector<Format> formats(plan.components_size(), uniform);
+  if (plan.options().target().empty()) return formats;
+  const TargetProfile& target = **FindTarget(plan.options().target());  // it was checked
+  for (const TargetUnit& unit : target.Units(ModelOfPlan(plan))) {
+    const absl::StatusOr<Format> resolved = target.Resolve(unit, uniform);
+    if (!resolved.ok()) continue;
+    for (const int part : unit.parts) formats[part] = *resolved;
+  }
+  return formats;
+}
+
 // The uniform assignment differs from the plan only in components that are not pinned, so its size
 // lies between the sums of the smaller and of the larger of the two.
 absl::Status CheckUniformSize(const plans::Plan& plan, const Format& uniform) {
   int64_t smallest = plan.model().fixed_bytes();
   int64_t largest = smallest;
-  for (const plans::Component& c : plan.components()) {
-    const int64_t size = Fits(uniform, c.cols()) ? SizeBytes(uniform, c.rows(), c.cols())
-                                                 : c.size_bytes();  // it must have been pinned
+  const std::vector<Format> formats = UniformFormats(plan, uniform);
+  for (int i = 0; i < plan.components_size(); ++i) {
+    const plans::Component& c = plan.components(i);
+    const int64_t size = Fits(formats[i], c.cols()) ? SizeBytes(formats[i], c.rows(), c.cols())
+                                                    : c.size_bytes();  // it must have been pinned
     smallest = SaturatingAdd(smallest, std::min(size, c.size_bytes()));
     largest = SaturatingAdd(largest, std::max(size, c.size_bytes()));
   }
@@ -198,12 +216,48 @@ absl::Status CheckHeldOut(const plans::Plan& plan) {
   return CheckInterval(held_out.kl_difference(), "held_out.kl_difference", -kAny, kAny);
 }
 
+// What the encoder weighed columns by.
+absl::Status CheckInputMoments(const plans::Plan& plan) {
+  NameSet seen;
+  for (int i = 0; i < plan.input_moments_size(); ++i) {
+    const plans::InputMoments& moments = plan.input_moments(i);
+    const std::string path = absl::StrCat("input_moments[", i, "]");
+    const auto component =
+        std::find_if(plan.components().begin(), plan.components().end(), [&](const auto& c) {
+          return c.name() == moments.component();
+        });
+    if (component == plan.components().end() || !seen.insert(moments.component()).second) {
+      return Bad(path + ".component",
+                 "\"",
+                 moments.component(),
+                 "\" is not one component or stands twice");
+    }
+    const std::string& bytes = moments.squares();
+    if (bytes.size() != component->cols() * sizeof(float)) {
+      return Bad(path + ".squares",
+                 bytes.size(),
+                 " bytes are not one f32 for each of ",
+                 component->cols(),
+                 " inputs");
+    }
+    for (size_t at = 0; at < bytes.size(); at += sizeof(float)) {
+      float value;
+      std::memcpy(&value, bytes.data() + at, sizeof(value));
+      if (!(value >= 0) || value > std::numeric_limits<float>::max()) {
+        return Bad(path + ".squares", "input ", at / sizeof(float), " is ", value);
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckMeasurements(const plans::Plan& plan) {
   std::set<absl::string_view> names;
   for (const plans::Component& c : plan.components()) names.insert(c.name());
   BB_RETURN_IF_ERROR(CheckSearch(plan, names));
+  BB_RETURN_IF_ERROR(CheckInputMoments(plan));
   return CheckHeldOut(plan);
 }
 

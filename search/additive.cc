@@ -15,18 +15,18 @@ namespace {
 // What a divergence that is not finite counts as: more than finite logits give.
 constexpr double kNotFiniteNats = 1000;
 // What additive measures for the surrogate.
-constexpr double kEvaluationsPerComponent = 1.3;
+constexpr double kEvaluationsPerUnit = 1.3;
 
-struct ComponentChoice {
-  ComponentId component;
+struct UnitChoice {
+  UnitId unit;
   int choice;
 };
 
 class AloneMeasurement {
  public:
-  AloneMeasurement(const SearchContext& context, double evaluations_per_component, SearchRun& run)
+  AloneMeasurement(const SearchContext& context, double evaluations_per_unit, SearchRun& run)
       : context_(context),
-        evaluations_per_component_(evaluations_per_component),
+        evaluations_per_unit_(evaluations_per_unit),
         run_(run),
         problem_(run.problem()) {
     for (int c = 0; c < problem_.size(); ++c) {
@@ -34,7 +34,7 @@ class AloneMeasurement {
       result_.cost.emplace_back(ladder.size(), 0.0);
       measured_.emplace_back(ladder.size(), false);
       if (problem_.Pinned(c)) continue;
-      ++free_components_;
+      ++free_units_;
       for (int i = 0; i < static_cast<int>(ladder.size()); ++i) runs_ += !IsReference({c, i});
     }
   }
@@ -45,27 +45,29 @@ class AloneMeasurement {
     reference_ = run_.evaluator().incumbent_evaluation();
     BB_RETURN_IF_ERROR(context_.errors == nullptr ? Everything() : Contenders(*context_.errors));
     run_.EndPhase();
-    for (int c = 0; c < problem_.size(); ++c) {
-      for (size_t i = 0; i < measured_[c].size(); ++i) {
-        if (!measured_[c][i]) continue;
-        result_.measured.push_back({{c, problem_.ladders[c][i].format}, result_.cost[c][i]});
+    for (UnitId u = 0; u < problem_.size(); ++u) {
+      for (size_t i = 0; i < measured_[u].size(); ++i) {
+        if (!measured_[u][i]) continue;
+        for (const ComponentFormat& change : problem_.Changes(u, static_cast<int>(i))) {
+          result_.measured.push_back({change, result_.cost[u][i]});
+        }
       }
     }
     return std::move(result_);
   }
 
  private:
-  bool IsReference(ComponentChoice at) const {
-    return problem_.ladders[at.component][at.choice].format == context_.reference[at.component];
-  }
-  ComponentFormat ChangeTo(ComponentChoice at) const {
-    return {at.component, problem_.ladders[at.component][at.choice].format};
+  bool IsReference(UnitChoice at) const {
+    const std::vector<ComponentFormat> changes = problem_.Changes(at.unit, at.choice);
+    return std::all_of(changes.begin(), changes.end(), [&](const ComponentFormat& change) {
+      return context_.reference[change.component] == change.format;
+    });
   }
 
-  void Record(ComponentChoice at, const Evaluation& evaluation) {
+  void Record(UnitChoice at, const Evaluation& evaluation) {
     const double kl = Compute(Statistic::kKlMean, evaluation);
-    result_.cost[at.component][at.choice] = std::isfinite(kl) ? kl : kNotFiniteNats;
-    measured_[at.component][at.choice] = true;
+    result_.cost[at.unit][at.choice] = std::isfinite(kl) ? kl : kNotFiniteNats;
+    measured_[at.unit][at.choice] = true;
   }
 
   absl::Status Everything() {
@@ -74,8 +76,7 @@ class AloneMeasurement {
       for (int i = 0; i < static_cast<int>(problem_.ladders[c].size()); ++i) {
         Evaluation evaluation = reference_;
         if (!IsReference({c, i})) {
-          const ComponentFormat change = ChangeTo({c, i});
-          BB_ASSIGN_OR_RETURN(evaluation, run_.Evaluate({&change, 1}));
+          BB_ASSIGN_OR_RETURN(evaluation, run_.Evaluate(problem_.Changes(c, i)));
         }
         Record({c, i}, evaluation);
       }
@@ -88,18 +89,18 @@ class AloneMeasurement {
     const Evaluation reference = run_.ScreenPart(reference_);
     const double share =
         static_cast<double>(reference.size()) / static_cast<double>(reference_.size());
-    int64_t runs_left = static_cast<int64_t>(evaluations_per_component_ * free_components_ / share);
+    int64_t runs_left = static_cast<int64_t>(evaluations_per_unit_ * free_units_ / share);
     run_.Considered(runs_);
-    std::vector<ComponentChoice> wanted = FirstChoices(errors);
+    std::vector<UnitChoice> wanted = FirstChoices(errors);
     while (!wanted.empty()) {
-      for (const ComponentChoice at : wanted) {
-        const ComponentFormat change = ChangeTo(at);
-        BB_ASSIGN_OR_RETURN(const Evaluation evaluation, run_.Screen({&change, 1}));
+      for (const UnitChoice at : wanted) {
+        BB_ASSIGN_OR_RETURN(const Evaluation evaluation,
+                            run_.Screen(problem_.Changes(at.unit, at.choice)));
         run_.Considered(-1);  // it is one of runs_
         Record(at, evaluation);
-        surrogate.Observe(at.component,
+        surrogate.Observe(at.unit,
                           at.choice,
-                          result_.cost[at.component][at.choice],
+                          result_.cost[at.unit][at.choice],
                           Difference(Statistic::kKlMean, evaluation, reference).standard_error);
       }
       runs_left -= static_cast<int64_t>(wanted.size());
@@ -112,14 +113,14 @@ class AloneMeasurement {
     return absl::OkStatus();
   }
 
-  // One choice of every component: what the least sum of errors would take, before anything is
-  // known of how much a component's error matters.
-  std::vector<ComponentChoice> FirstChoices(const CostTable& errors) const {
+  // One choice of every unit: what the least sum of errors would take, before anything is
+  // known of how much a unit's error matters.
+  std::vector<UnitChoice> FirstChoices(const CostTable& errors) const {
     const Selection selection = MinimizeSum(problem_, errors);
-    std::vector<ComponentChoice> first;
+    std::vector<UnitChoice> first;
     for (int c = 0; c < problem_.size(); ++c) {
       if (problem_.Pinned(c)) continue;
-      ComponentChoice at = {c, selection.empty() ? 0 : selection[c]};
+      UnitChoice at = {c, selection.empty() ? 0 : selection[c]};
       while (at.choice > 0 && IsReference(at)) --at.choice;
       if (!IsReference(at)) first.push_back(at);
     }
@@ -138,7 +139,7 @@ class AloneMeasurement {
 
   // What the least sum under the budget takes and nobody measured, when predictions are taken as
   // lower by `optimism` standard deviations of their logarithm.
-  std::vector<ComponentChoice> Contending(double optimism) const {
+  std::vector<UnitChoice> Contending(double optimism) const {
     CostTable cost = result_.cost;
     for (int c = 0; c < problem_.size(); ++c) {
       for (size_t i = 0; i < cost[c].size(); ++i) {
@@ -146,9 +147,9 @@ class AloneMeasurement {
       }
     }
     const Selection selection = MinimizeSum(problem_, cost);
-    std::vector<ComponentChoice> contending;
+    std::vector<UnitChoice> contending;
     for (int c = 0; c < static_cast<int>(selection.size()); ++c) {
-      const ComponentChoice at = {c, selection[c]};
+      const UnitChoice at = {c, selection[c]};
       if (!problem_.Pinned(c) && !measured_[c][at.choice] && !IsReference(at)) {
         contending.push_back(at);
       }
@@ -157,28 +158,27 @@ class AloneMeasurement {
   }
 
   // The `count` choices whose predicted cost, and with it what a prediction may be wrong by, is
-  // largest; in component order.
-  void KeepCostliest(int64_t count, std::vector<ComponentChoice>* choices) const {
+  // largest; in unit order.
+  void KeepCostliest(int64_t count, std::vector<UnitChoice>* choices) const {
     if (static_cast<int64_t>(choices->size()) <= count) return;
     std::stable_sort(
-        choices->begin(), choices->end(), [&](const ComponentChoice& a, const ComponentChoice& b) {
-          return result_.cost[a.component][a.choice] > result_.cost[b.component][b.choice];
+        choices->begin(), choices->end(), [&](const UnitChoice& a, const UnitChoice& b) {
+          return result_.cost[a.unit][a.choice] > result_.cost[b.unit][b.choice];
         });
     choices->resize(static_cast<size_t>(std::max<int64_t>(count, 0)));
-    std::sort(
-        choices->begin(), choices->end(), [](const ComponentChoice& a, const ComponentChoice& b) {
-          return a.component < b.component;
-        });
+    std::sort(choices->begin(), choices->end(), [](const UnitChoice& a, const UnitChoice& b) {
+      return a.unit < b.unit;
+    });
   }
 
   const SearchContext& context_;
-  const double evaluations_per_component_;
+  const double evaluations_per_unit_;
   SearchRun& run_;
   const SearchProblem& problem_;
   Evaluation reference_;
   AloneCosts result_;
   std::vector<std::vector<bool>> measured_;
-  int free_components_ = 0;
+  int free_units_ = 0;
   int64_t runs_ = 0;  // that measuring everything takes, but for the reference
 };
 
@@ -194,7 +194,7 @@ class AdditiveSearch : public SearchMethod {
  private:
   static absl::Status Search(const SearchContext& context, SearchRun& run) {
     if (!run.Feasible()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(AloneCosts alone, MeasureAlone(context, kEvaluationsPerComponent, run));
+    BB_ASSIGN_OR_RETURN(AloneCosts alone, MeasureAlone(context, kEvaluationsPerUnit, run));
     run.summary().alone = std::move(alone.measured);
     const Selection selection = MinimizeSum(run.problem(), alone.cost);
     BB_RETURN_IF_ERROR(run.SetIncumbent(run.problem().ToAssignment(selection)));
@@ -206,9 +206,9 @@ class AdditiveSearch : public SearchMethod {
 }  // namespace
 
 absl::StatusOr<AloneCosts> MeasureAlone(const SearchContext& context,
-                                        double evaluations_per_component,
+                                        double evaluations_per_unit,
                                         SearchRun& run) {
-  return AloneMeasurement(context, evaluations_per_component, run).Measure();
+  return AloneMeasurement(context, evaluations_per_unit, run).Measure();
 }
 
 std::unique_ptr<SearchMethod> MakeAdditiveSearch() { return std::make_unique<AdditiveSearch>(); }

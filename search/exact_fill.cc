@@ -21,10 +21,10 @@ struct Item {
   int choice = 0;
   int64_t bytes = 0;
   double cost = 0;
-  double excess = 0;  // of cost + multiplier * bytes over the component's minimum; >= 0
+  double excess = 0;  // of cost + multiplier * bytes over the unit's minimum; >= 0
 };
 
-// A partial selection over the components handled so far.
+// A partial selection over the units handled so far.
 struct State {
   int64_t bytes = 0;
   double cost = 0;
@@ -114,8 +114,8 @@ class Filler {
   bool Sweep() {
     struct Step {
       double saving;
-      int component;
-      int from, to;  // positions in items_[component]
+      int unit;
+      int from, to;  // positions in items_[unit]
     };
     std::vector<Step> steps;
     items_.resize(problem_.size());
@@ -132,16 +132,16 @@ class Filler {
       }
     }
     if (left < 0) return false;
-    // Stable: equal savings stay in component order, and a component's own steps in hull order.
+    // Stable: equal savings stay in unit order, and a unit's own steps in hull order.
     std::stable_sort(steps.begin(), steps.end(), [](const Step& a, const Step& b) {
       return a.saving > b.saving;
     });
     for (const Step& step : steps) {
-      if (position[step.component] != step.from) continue;  // an earlier step did not fit
-      const std::vector<Item>& items = items_[step.component];
+      if (position[step.unit] != step.from) continue;  // an earlier step did not fit
+      const std::vector<Item>& items = items_[step.unit];
       const int64_t bytes = items[step.to].bytes - items[step.from].bytes;
       if (bytes <= left) {
-        position[step.component] = step.to;
+        position[step.unit] = step.to;
         left -= bytes;
       } else if (multiplier_ == 0) {
         multiplier_ = step.saving;
@@ -187,7 +187,7 @@ class Filler {
         choices.push_back(std::move(kept));
       }
     }
-    // What the components after this one need at least and can use at most.
+    // What the units after this one need at least and can use at most.
     const int n = static_cast<int>(open.size());
     std::vector<int64_t> least(n + 1, 0), most(n + 1, 0);
     for (int i = n - 1; i >= 0; --i) {

@@ -7,14 +7,14 @@
 
 namespace bitbudget {
 
-// cost[c][i]: the predicted loss of component c on ladder choice i. Infinite (or NaN): not allowed.
+// cost[c][i]: the predicted loss of unit c on ladder choice i. Infinite (or NaN): not allowed.
 using CostTable = std::vector<std::vector<double>>;
 
 // Minimises the sum of costs under the byte budget (the multiple-choice knapsack problem).
-//   1. The Lagrangian sweep: steps along the components' lower convex hulls in (bytes, cost), best
+//   1. The Lagrangian sweep: steps along the units' lower convex hulls in (bytes, cost), best
 //      saving per byte first. It gives a feasible selection, the multiplier of the first step that
 //      does not fit, and with it a lower bound.
-//   2. The exact fill: a list of undominated partial selections, component by component, without
+//   2. The exact fill: a list of undominated partial selections, unit by unit, without
 //      those whose Lagrangian excess already is larger than the gap that is left. It sees what the
 //      hulls cannot and uses up the bytes.
 // The result is optimal whenever `proven` is set, up to the rounding of the sums. The list is cut
@@ -22,13 +22,13 @@ using CostTable = std::vector<std::vector<double>>;
 // optimum can be.
 struct FillResult {
   Selection selection;  // empty: nothing fits
-  double cost = 0;      // of `selection`, summed in component order
+  double cost = 0;      // of `selection`, summed in unit order
   double lower_bound = 0;
   bool proven = false;
 };
 FillResult FillBudget(const SearchProblem& problem, const CostTable& cost);
 
-// FillBudget's selection: one ladder index per component; empty when nothing fits. Deterministic;
+// FillBudget's selection: one ladder index per unit; empty when nothing fits. Deterministic;
 // equal sums go to fewer bytes.
 Selection MinimizeSum(const SearchProblem& problem, const CostTable& cost);
 

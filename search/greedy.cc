@@ -21,9 +21,9 @@
 namespace bitbudget {
 namespace {
 
-// A step of one component along its hull in the context of an incumbent.
+// A step of one unit along its hull in the context of an incumbent.
 struct Move {
-  ComponentId component = 0;
+  UnitId unit = 0;
   int choice = 0;
   int64_t bytes = 0;      // change of size
   double loss = 0;        // change of loss
@@ -31,14 +31,14 @@ struct Move {
   Evaluation evaluation;  // of the incumbent with this move alone
 };
 
-using Moves = std::vector<const Move*>;  // by component, at most one each
+using Moves = std::vector<const Move*>;  // by unit, at most one each
 
 // What decides that a candidate replaces the incumbent: the smooth loss that moves are predicted
 // in, or the objective itself. FDT is too coarse to descend by: it is decided by a few positions
 // per probe. The loss uses every position, and what lowers it by a lot raises FDT as well.
 enum class Stage { kLoss, kObjective };
 
-// Evaluations per component that the start's surrogate measures: a better start is not worth more,
+// Evaluations per unit that the start's surrogate measures: a better start is not worth more,
 // as everything is measured again in context.
 constexpr double kStartEvaluations = 0.25;
 
@@ -103,9 +103,9 @@ class Descent {
 
   const Evaluation& incumbent() const { return run_.evaluator().incumbent_evaluation(); }
 
-  // The choices next to the incumbent's on the component's hull; the incumbent's own need not be
+  // The choices next to the incumbent's on the unit's hull; the incumbent's own need not be
   // on it.
-  std::vector<int> Neighbours(ComponentId c) const {
+  std::vector<int> Neighbours(UnitId c) const {
     const auto& ladder = problem_.ladders[c];
     const int64_t bytes = ladder[current_[c]].bytes;
     std::vector<int> neighbours;
@@ -121,23 +121,23 @@ class Descent {
     return neighbours;
   }
 
-  // Whether a round need not measure the component's neighbours: they were run on the very
+  // Whether a round need not measure the unit's neighbours: they were run on the very
   // incumbent, or, where the search screens, on an earlier one; a round then runs again what it
   // would take (RefreshBest).
-  bool IsFresh(ComponentId c) const {
+  bool IsFresh(UnitId c) const {
     return measured_[c] && (moves_[c].empty() || moves_[c].front().version >= oldest_useful_);
   }
 
-  // Runs the component's neighbours on the incumbent, unless that has been done: screened where the
+  // Runs the unit's neighbours on the incumbent, unless that has been done: screened where the
   // search screens. Errors of components interfere, so that a move's effect here has little to do
   // with its effect alone; but what some of the probes say of it, all of them confirm
   // (docs/search.md).
-  absl::Status Measure(ComponentId c) {
+  absl::Status Measure(UnitId c) {
     if (IsFresh(c)) return absl::OkStatus();
     moves_[c].clear();
     for (const int choice : Neighbours(c)) {
       Move move;
-      move.component = c;
+      move.unit = c;
       move.choice = choice;
       move.bytes = problem_.ladders[c][choice].bytes - problem_.ladders[c][current_[c]].bytes;
       BB_RETURN_IF_ERROR(RunMove(&move));
@@ -149,10 +149,8 @@ class Descent {
 
   // Runs or screens a move on the incumbent.
   absl::Status RunMove(Move* move) {
-    const ComponentFormat change = {move->component,
-                                    problem_.ladders[move->component][move->choice].format};
-    BB_ASSIGN_OR_RETURN(move->evaluation,
-                        screens_ ? run_.Screen({&change, 1}) : run_.Evaluate({&change, 1}));
+    const std::vector<ComponentFormat> changes = problem_.Changes(move->unit, move->choice);
+    BB_ASSIGN_OR_RETURN(move->evaluation, screens_ ? run_.Screen(changes) : run_.Evaluate(changes));
     move->loss = objective_.Loss(move->evaluation) -
                  objective_.Loss(screens_ ? run_.ScreenPart(incumbent()) : incumbent());
     if (std::isnan(move->loss)) move->loss = std::numeric_limits<double>::infinity();
@@ -168,7 +166,7 @@ class Descent {
       for (const Move* best : BestMoves(0)) {
         if (best->version == version_) continue;
         stale = true;
-        for (Move& move : moves_[best->component]) {
+        for (Move& move : moves_[best->unit]) {
           if (&move == best) BB_RETURN_IF_ERROR(RunMove(&move));
         }
       }
@@ -188,14 +186,15 @@ class Descent {
   std::vector<ComponentFormat> Changes(const Moves& moves) const {
     std::vector<ComponentFormat> changes;
     for (const Move* move : moves) {
-      changes.push_back({move->component, problem_.ladders[move->component][move->choice].format});
+      const std::vector<ComponentFormat> own = problem_.Changes(move->unit, move->choice);
+      changes.insert(changes.end(), own.begin(), own.end());
     }
     return changes;
   }
 
   Selection After(const Moves& moves) const {
     Selection selection = current_;
-    for (const Move* move : moves) selection[move->component] = move->choice;
+    for (const Move* move : moves) selection[move->unit] = move->choice;
     return selection;
   }
 
@@ -227,8 +226,8 @@ class Descent {
     std::vector<ComponentFormat> changes = Changes(moves);
     BB_RETURN_IF_ERROR(run_.Commit(changes));
     for (const Move* move : moves) {
-      current_[move->component] = move->choice;
-      measured_[move->component] = false;
+      current_[move->unit] = move->choice;
+      measured_[move->unit] = false;
     }
     ++version_;
     if (!screens_) oldest_useful_ = version_;
@@ -302,7 +301,7 @@ class Descent {
   }
 
   // Single moves and pairs of one down and one up that fit the budget and are predicted to gain,
-  // by predicted gain (ties: earlier components).
+  // by predicted gain (ties: earlier units).
   std::vector<Moves> PredictedGains() const {
     const int64_t left = problem_.budget_bytes - problem_.TotalBytes(current_);
     std::vector<const Move*> down, up;
@@ -317,9 +316,9 @@ class Descent {
     for (const Move* move : up) add(move->loss, move->bytes, {move});
     for (const Move* a : down) {
       for (const Move* b : up) {
-        if (a->component == b->component || a->loss + b->loss >= 0) continue;
+        if (a->unit == b->unit || a->loss + b->loss >= 0) continue;
         Moves pair = {a, b};
-        if (a->component > b->component) std::swap(pair[0], pair[1]);
+        if (a->unit > b->unit) std::swap(pair[0], pair[1]);
         add(a->loss + b->loss, a->bytes + b->bytes, std::move(pair));
       }
     }
@@ -337,7 +336,7 @@ class Descent {
     for (int c = 0; c < problem_.size(); ++c) {
       if (!measured_[c]) BB_RETURN_IF_ERROR(Measure(c));
     }
-    // What was refused, as component and choice; tried again only after a pass over everything else
+    // What was refused, as unit and choice; tried again only after a pass over everything else
     // if something has changed since.
     std::set<std::array<int, 4>> refused;
     bool moved = false, changed = false;
@@ -346,17 +345,16 @@ class Descent {
       for (const Moves& moves : PredictedGains()) {
         const Move& first = *moves.front();
         const Move& second = *moves.back();
-        if (!refused.insert({first.component, first.choice, second.component, second.choice})
-                 .second) {
+        if (!refused.insert({first.unit, first.choice, second.unit, second.choice}).second) {
           continue;
         }
         if (accepted_.contains(After(moves))) continue;
         if (!Known(moves) && --swap_trials_ < 0) break;
         BB_ASSIGN_OR_RETURN(std::optional<Evaluation> evaluation, Run(moves));
         if (!evaluation.has_value() || !Acceptable(*evaluation)) continue;
-        const ComponentId ends[] = {first.component, second.component};
+        const UnitId ends[] = {first.unit, second.unit};
         BB_RETURN_IF_ERROR(Commit("swap", moves, *std::move(evaluation)));
-        for (const ComponentId c : ends) {
+        for (const UnitId c : ends) {
           if (measured_[c]) continue;
           swap_trials_ -= std::max<int64_t>(1, static_cast<int64_t>(Neighbours(c).size()));
           BB_RETURN_IF_ERROR(Measure(c));
@@ -390,7 +388,7 @@ class Descent {
   Evaluation start_;
   Stage stage_ = Stage::kLoss;
   double loss_ceiling_ = 0;               // of what the objective stage accepts
-  std::vector<std::vector<Move>> moves_;  // of every component, as last measured
+  std::vector<std::vector<Move>> moves_;  // of every unit, as last measured
   std::vector<bool> measured_;            // whether moves_[c] starts from the incumbent's choice
   bool screens_ = false;
   std::set<Selection> accepted_;  // so that noise cannot lead in circles

@@ -28,13 +28,17 @@ int ChoiceFor(const SearchProblem& problem, ComponentId c, const Format& width) 
   return choice;
 }
 
+int BlockOf(const SearchProblem& problem, UnitId u) {
+  return problem.components[problem.Parts(u)[0]].block;
+}
+
 Selection Everywhere(const SearchProblem& problem, const Format& width) {
   Selection selection(problem.size());
   for (int c = 0; c < problem.size(); ++c) selection[c] = ChoiceFor(problem, c, width);
   return selection;
 }
 
-// The bytes that the components which are not pinned take at a width.
+// The bytes that the units which are not pinned take at a width.
 double OpenBytes(const SearchProblem& problem, const Format& width) {
   int64_t bytes = 0;
   for (int c = 0; c < problem.size(); ++c) {
@@ -84,32 +88,32 @@ std::vector<std::vector<Format>> DefaultChains(const SearchProblem& problem) {
   return chains;
 }
 
-// Raises `units` (lists of components, most important first) through the widths; empty when the
-// lowest does not fit.
+// Raises `blocks` (lists of units, most important first) through the widths; empty when the lowest
+// does not fit.
 Selection Raise(const SearchProblem& problem,
-                const std::vector<std::vector<ComponentId>>& units,
+                const std::vector<std::vector<UnitId>>& blocks,
                 const std::vector<Format>& widths) {
   Selection selection = Everywhere(problem, widths[0]);
   int64_t left = problem.budget_bytes - problem.TotalBytes(selection);
   if (left < 0) return {};
-  // Raises all of `components` if that fits.
-  auto raise = [&](std::span<const ComponentId> components, const Format& width) {
+  // Raises all of `units` if that fits.
+  auto raise = [&](std::span<const UnitId> units, const Format& width) {
     int64_t bytes = 0;
-    for (const ComponentId c : components) {
+    for (const UnitId c : units) {
       bytes += problem.ladders[c][ChoiceFor(problem, c, width)].bytes -
                problem.ladders[c][selection[c]].bytes;
     }
     if (bytes > left) return false;
-    for (const ComponentId c : components) selection[c] = ChoiceFor(problem, c, width);
+    for (const UnitId c : units) selection[c] = ChoiceFor(problem, c, width);
     left -= bytes;
     return true;
   };
   for (size_t w = 1; w < widths.size(); ++w) {
     bool whole_blocks = true;
-    for (const std::vector<ComponentId>& unit : units) {
-      whole_blocks = whole_blocks && raise(unit, widths[w]);
+    for (const std::vector<UnitId>& block : blocks) {
+      whole_blocks = whole_blocks && raise(block, widths[w]);
       if (whole_blocks) continue;
-      for (const ComponentId& c : unit) raise({&c, 1}, widths[w]);
+      for (const UnitId& c : block) raise({&c, 1}, widths[w]);
     }
     if (!whole_blocks) break;
   }
@@ -133,7 +137,7 @@ class OrderedSearch : public SearchMethod {
                        options_.widths[0].Name(),
                        "); give two or more, or none to have them chosen"));
     }
-    BB_ASSIGN_OR_RETURN(const std::vector<std::vector<ComponentId>> blocks, Blocks(problem));
+    BB_ASSIGN_OR_RETURN(const std::vector<std::vector<UnitId>> blocks, Blocks(problem));
     if (!run.Feasible()) return run.Finish(absl::OkStatus());
     std::vector<std::vector<Format>> chains;
     if (options_.widths.empty()) {
@@ -141,19 +145,19 @@ class OrderedSearch : public SearchMethod {
     } else {
       chains.push_back(options_.widths);
     }
-    std::vector<ComponentId> outside;  // embedding and head
+    std::vector<UnitId> outside;  // embedding and head
     for (int c = 0; c < problem.size(); ++c) {
-      if (problem.components[c].block < 0) outside.push_back(c);
+      if (BlockOf(problem, c) < 0) outside.push_back(c);
     }
-    std::vector<std::vector<ComponentId>> first, last = blocks;
-    for (const ComponentId c : outside) first.push_back({c});
+    std::vector<std::vector<UnitId>> first, last = blocks;
+    for (const UnitId c : outside) first.push_back({c});
     first.insert(first.end(), blocks.begin(), blocks.end());
-    for (const ComponentId c : outside) last.push_back({c});
+    for (const UnitId c : outside) last.push_back({c});
 
     std::vector<Selection> candidates;
     for (const std::vector<Format>& chain : chains) {
-      for (const auto& units : {first, last}) {
-        Selection selection = Raise(problem, units, chain);
+      for (const auto& order : {first, last}) {
+        Selection selection = Raise(problem, order, chain);
         const bool known =
             std::find(candidates.begin(), candidates.end(), selection) != candidates.end();
         if (!selection.empty() && !known) candidates.push_back(std::move(selection));
@@ -163,8 +167,8 @@ class OrderedSearch : public SearchMethod {
   }
 
  private:
-  // The components of every block in the order of importance.
-  absl::StatusOr<std::vector<std::vector<ComponentId>>> Blocks(const SearchProblem& problem) const {
+  // The units of every block in the order of importance.
+  absl::StatusOr<std::vector<std::vector<UnitId>>> Blocks(const SearchProblem& problem) const {
     int count = 0;
     for (const Component& component : problem.components) {
       count = std::max(count, component.block + 1);
@@ -182,11 +186,11 @@ class OrderedSearch : public SearchMethod {
                                                      count,
                                                      " blocks once"));
     }
-    std::vector<std::vector<ComponentId>> blocks;
+    std::vector<std::vector<UnitId>> blocks;
     for (const int b : options_.block_order) {
-      std::vector<ComponentId>& block = blocks.emplace_back();
+      std::vector<UnitId>& block = blocks.emplace_back();
       for (int c = 0; c < problem.size(); ++c) {
-        if (problem.components[c].block == b) block.push_back(c);
+        if (BlockOf(problem, c) == b) block.push_back(c);
       }
     }
     return blocks;

@@ -19,8 +19,9 @@ struct OrderedOptions {
 
 // Importance order: everything starts at the lowest width; blocks are raised one width in order of
 // importance while the budget lasts, then the next width again from the top. From the first block
-// that does not fit as a whole on, components are raised one by one where they fit, so that the
-// byte budget is used up. A component that cannot take a width takes its next smaller choice.
+// that does not fit as a whole on, units (search/problem.h) are raised one by one where they fit,
+// so that the byte budget is used up. A unit that cannot take a width takes its next smaller
+// choice.
 //
 // The paper leaves two things open, and a fair rival takes the best answer to both, so a few plans
 // are evaluated and the best by `objective` is returned (at most 12):

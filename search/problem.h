@@ -9,47 +9,71 @@
 
 namespace bitbudget {
 
-// One step of a component's ladder.
+// One step of a unit's ladder.
 struct Choice {
   Format format;
-  int64_t bytes = 0;
+  int64_t bytes = 0;  // of all the unit's components
+  // Formats that this one stands for where rows have no whole blocks of them (a target's
+  // substitutes). An assignment that is uniform in one of them has this one here.
+  std::vector<Format> instead_of = {};
 };
 
-// One ladder index per component: an assignment as the search methods handle it.
+// Index into the ladders: what is decided about as one. A component of its own, or components that
+// a target loads or stores together and that therefore share a format.
+using UnitId = int;
+
+// One ladder index per unit: an assignment as the search methods handle it.
 using Selection = std::vector<int>;
 
-// The decision to take: one choice per component within a budget.
+// The decision to take: one choice per unit within a budget.
 struct SearchProblem {
   std::vector<Component> components;
-  // ladders[c]: what component c may become, by increasing size (ties by format order). A pinned
-  // component has one choice. Never empty.
+  // The components of every unit, each in exactly one. Empty: every component is a unit of its own,
+  // with the same index.
+  std::vector<std::vector<ComponentId>> units;
+  // ladders[u]: what unit u may become, by increasing size (ties by format order). A pinned unit
+  // has one choice. Never empty.
   std::vector<std::vector<Choice>> ladders;
   int64_t fixed_bytes = 0;   // norms and biases, in every candidate
   int64_t budget_bytes = 0;  // hard limit for the whole model
 
+  // The number of units.
   int size() const { return static_cast<int>(ladders.size()); }
-  bool Pinned(ComponentId c) const { return ladders[c].size() == 1; }
+  bool Pinned(UnitId u) const { return ladders[u].size() == 1; }
 
-  // The size of the whole model. A format outside its component's ladder (the reference's) counts
-  // with SizeBytes.
+  std::vector<ComponentId> Parts(UnitId u) const {
+    return units.empty() ? std::vector<ComponentId>{u} : units[u];
+  }
+  UnitId UnitOf(ComponentId c) const;
+
+  // The changes that put a unit on a choice: one for every component of it.
+  std::vector<ComponentFormat> Changes(UnitId u, int choice) const;
+
+  // The bytes that a unit would take in a format; rows that have no whole blocks of it count as if
+  // they were filled up to the next one.
+  int64_t BytesIn(UnitId u, const Format& format) const;
+
+  // The size of the whole model. Formats outside a unit's ladder (the reference's) count with
+  // SizeBytes.
   int64_t TotalBytes(const Assignment& assignment) const;
   int64_t TotalBytes(const Selection& selection) const;
   bool Fits(const Assignment& assignment) const { return TotalBytes(assignment) <= budget_bytes; }
   bool Fits(const Selection& selection) const { return TotalBytes(selection) <= budget_bytes; }
 
-  // The size with every component on its smallest choice.
+  // The size with every unit on its smallest choice.
   int64_t SmallestBytes() const;
 
   Assignment ToAssignment(const Selection& selection) const;
 
-  // The ladder index of `format` for component c, or -1.
-  int IndexOf(ComponentId c, const Format& format) const;
+  // The ladder index of `format`, or of what stands for it, for unit u; -1 where there is neither.
+  int IndexOf(UnitId u, const Format& format) const;
 
-  // The formats that every component that is not pinned may take, by increasing size of the model
-  // that they give (ties by format order). Empty when there are none or everything is pinned.
+  // The formats that every unit that is not pinned may take, itself or what stands for it, by
+  // increasing size of the model that they give (ties by format order). Of formats that give the
+  // same assignment only the first. Empty when there are none or everything is pinned.
   std::vector<Format> SharedFormats() const;
 
-  // Every component that is not pinned in `format`. REQUIRES: `format` is one of SharedFormats().
+  // Every unit that is not pinned in `format`. REQUIRES: `format` is one of SharedFormats().
   Selection Uniform(const Format& format) const;
 };
 

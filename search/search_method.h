@@ -20,7 +20,8 @@ namespace bitbudget {
 enum class SearchOutcome : uint8_t { kBudgetMet, kInfeasible, kInterrupted };
 const char* SearchOutcomeName(SearchOutcome outcome);  // "budget met", ...
 
-// The divergence (mean KL, nats per token) of the reference with one component in one format.
+// The divergence (mean KL, nats per token) of the reference with one component in one format,
+// together with the other components of its unit.
 struct AloneDivergence {
   ComponentFormat change;
   double kl_mean = 0;
@@ -63,7 +64,8 @@ struct SearchContext {
   Progress* progress = nullptr;  // may be null
   // The unmodified model as an assignment (every component in its stored format).
   Assignment reference;
-  // Relative output errors of all choices (scoring/output_error.h), rows as the problem's ladders.
+  // Relative output errors of all choices (scoring/output_error.h), of a unit the sum over its
+  // components, rows as the problem's ladders.
   // Null: methods run what they would otherwise predict.
   const CostTable* errors = nullptr;
 };

@@ -27,8 +27,9 @@ SearchRun::SearchRun(const SearchContext& context)
     : problem_(*CHECK_NOTNULL(context.problem)),
       evaluator_(*CHECK_NOTNULL(context.evaluator)),
       progress_(context.progress != nullptr ? *context.progress : silent_) {
-  CHECK_EQ(problem_.components.size(), problem_.ladders.size());
-  CHECK_EQ(context.reference.size(), problem_.ladders.size());
+  CHECK_EQ(problem_.units.empty() ? problem_.components.size() : problem_.units.size(),
+           problem_.ladders.size());
+  CHECK_EQ(context.reference.size(), problem_.components.size());
   for (const std::vector<Choice>& ladder : problem_.ladders) CHECK(!ladder.empty());
 }
 
@@ -142,7 +143,9 @@ void SearchRun::Accept(absl::string_view what,
 void SearchRun::AcceptStart(const Selection& selection, Evaluation evaluation) {
   const Assignment assignment = problem_.ToAssignment(selection);
   std::vector<ComponentFormat> changes;
-  for (int c = 0; c < problem_.size(); ++c) changes.push_back({c, assignment[c]});
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    changes.push_back({static_cast<ComponentId>(c), assignment[c]});
+  }
   Accept("start", std::move(changes), selection, std::move(evaluation));
 }
 

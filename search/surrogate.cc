@@ -48,11 +48,11 @@ Surrogate::Surrogate(const SearchProblem& problem,
   }
 }
 
-void Surrogate::Observe(ComponentId c, int choice, double loss, double standard_error) {
+void Surrogate::Observe(UnitId c, int choice, double loss, double standard_error) {
   std::vector<Observation>& known = observations_[c];
   std::erase_if(known, [&](const Observation& o) { return o.choice == choice; });
   const double error = errors_[c][choice];
-  // What changes nothing, or cannot be compared, says nothing about the component.
+  // What changes nothing, or cannot be compared, says nothing about the unit.
   if (error > 0 && std::isfinite(error) && std::isfinite(loss) && std::isfinite(standard_error)) {
     known.push_back({choice, error, loss, standard_error});
   }
@@ -111,7 +111,7 @@ void Surrogate::MeasureSpread() {
                       (std::max(freedom, 0.0) + kGuessWeight));
 }
 
-double Surrogate::Predict(ComponentId c, int choice) const {
+double Surrogate::Predict(UnitId c, int choice) const {
   const double error = errors_[c][choice];
   if (error == 0) return 0;
   if (!std::isfinite(error) || observations_[c].empty()) {

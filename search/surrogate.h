@@ -17,30 +17,30 @@ struct SurrogateOptions {
   double noise = 3e-8;
 };
 
-// Predicts losses: component c on ladder choice i costs alpha_c * error[c][i] (the linearity of
+// Predicts losses: unit c on ladder choice i costs alpha_c * error[c][i] (the linearity of
 // divergence in the layer's relative output error, HIGGS, arXiv 2411.17525, theorem 1). alpha_c >=
 // 0 is a bounded, robust least-squares fit (Ceres) to everything observed so far, so one
-// measurement of a component predicts all its choices. It proposes what to try; it decides nothing.
+// measurement of a unit predicts all its choices. It proposes what to try; it decides nothing.
 class Surrogate {
  public:
   // `errors`: relative errors, rows as the problem's ladders; 0: the choice changes nothing, not
   // finite: never proposed. The problem outlives the surrogate.
   Surrogate(const SearchProblem& problem, CostTable errors, const SurrogateOptions& options);
 
-  // The loss with component c on `choice` alone, with its standard error over probes. The last
+  // The loss with unit c on `choice` alone, with its standard error over probes. The last
   // observation of a choice counts.
-  void Observe(ComponentId c, int choice, double loss, double standard_error);
+  void Observe(UnitId c, int choice, double loss, double standard_error);
 
   // Fits to all observations. Deterministic.
   void Fit();
 
   // After Fit(): alpha_c * error[c][choice]; infinite where the error is not finite or nothing of
-  // the component was observed and the error is not 0.
-  double Predict(ComponentId c, int choice) const;
+  // the unit was observed and the error is not 0.
+  double Predict(UnitId c, int choice) const;
 
   // The relative spread of the observations around the fit: how far a prediction may be off.
   double spread() const { return spread_; }
-  double alpha(ComponentId c) const { return alpha_[c]; }
+  double alpha(UnitId c) const { return alpha_[c]; }
 
  private:
   struct Observation {
@@ -52,7 +52,7 @@ class Surrogate {
 
   const CostTable errors_;
   const SurrogateOptions options_;
-  std::vector<std::vector<Observation>> observations_;  // by component
+  std::vector<std::vector<Observation>> observations_;  // by unit
   std::vector<double> alpha_;
   double spread_;
 };

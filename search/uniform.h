@@ -7,7 +7,7 @@
 
 namespace bitbudget {
 
-// Every component that is not pinned in one format: each format that all of them may take and that
+// Every unit that is not pinned in one format: each format that all of them may take and that
 // fits the budget is evaluated, the best by `objective` wins, of equal ones the smaller. Infeasible
 // when there is no such format, even if a mixed assignment would fit.
 std::unique_ptr<SearchMethod> MakeUniformSearch(const Objective& objective);

@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "planner/moments.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
@@ -138,6 +139,8 @@ absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan
                                                  Workbench* bench) {
   if (!plan.has_value()) return bench->bank()->Reference();
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, bench->model()));
+  BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(*plan, bench->model()));
+  bench->bank()->SetInputMoments(std::move(moments));
   return bench->bank()->Weights(assignment);
 }
 

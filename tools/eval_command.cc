@@ -173,7 +173,7 @@ void AddEvalCommand(CLI::App* app) {
   what->add_option("--plan", flags->plan, "Plan to evaluate");
   what->add_option("--uniform", flags->uniform, "Format to give every component, e.g. int4-g64");
   what->require_option(1);
-  command->add_option("--encoder", flags->encoder, "Encoder for --uniform: clip or rtn")
+  command->add_option("--encoder", flags->encoder, "Encoder for --uniform: clip, imatrix or rtn")
       ->capture_default_str();
   command->add_option(
       "--activations",

@@ -30,6 +30,7 @@ struct PlanFlags {
   MemoryFlags memory;
   std::string budget;
   std::string out;
+  std::string target;
   std::string formats;
   std::vector<std::string> pins;
   std::vector<std::string> min_bits;
@@ -55,6 +56,9 @@ std::string FormatNames(std::span<const Format> formats) {
 absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   PlanOptions options;
   BB_ASSIGN_OR_RETURN(options.budget, ParseBudget(flags.budget));
+  if (!flags.target.empty()) {
+    BB_ASSIGN_OR_RETURN(options.constraints.target, FindTarget(flags.target));
+  }
   if (!flags.formats.empty()) {
     BB_ASSIGN_OR_RETURN(options.constraints.formats, ParseFormatList(flags.formats));
   }
@@ -236,13 +240,17 @@ void AddPlanCommand(CLI::App* app) {
       "greedy, additive: run all candidates on all probes, predict and screen nothing");
   command->add_option("--objective", flags->objective, "fdt, fdt75, sdt, dppl or kl")
       ->capture_default_str();
+  command->add_option(
+      "--target",
+      flags->target,
+      absl::StrCat("Who shall run the plan; only what it can load is tried: ", TargetNames()));
   command->add_option("--formats",
                       flags->formats,
                       absl::StrCat("Formats to choose from, comma-separated: ",
                                    FormatNames(SupportedFormats()),
-                                   "; default: ",
+                                   "; default: the target's, or ",
                                    FormatNames(DefaultFormats()),
-                                   " and the stored format"));
+                                   ", and the stored format"));
   command
       ->add_option(
           "--pin", flags->pins, "REGEX=FORMAT: fix components whose name matches (repeatable)")
@@ -254,7 +262,7 @@ void AddPlanCommand(CLI::App* app) {
                    "REGEX=N: at least N bits for components whose name matches (repeatable)")
       ->expected(1)
       ->take_all();
-  command->add_option("--encoder", flags->encoder, "clip (error-minimising) or rtn")
+  command->add_option("--encoder", flags->encoder, "clip (error-minimising), imatrix (the same, errors weighed by calibration inputs) or rtn")
       ->capture_default_str();
   command
       ->add_option("--activations",

@@ -27,6 +27,10 @@ step() { printf '\n== %s\n' "$*"; }
 
 step "packages"
 tools/setup.sh
+step "llama.cpp, to compare with"
+BITBUDGET_LLAMA_CPP=${BITBUDGET_LLAMA_CPP:-$(tests/peer/setup.sh)}
+export BITBUDGET_LLAMA_CPP
+echo "${BITBUDGET_LLAMA_CPP:-none: its tests are skipped}"
 step "formatting"
 tools/format.sh --check
 step "layers"
@@ -35,7 +39,9 @@ python3 -B tests/tools/layering_test.py
 
 for preset in "${presets[@]}"; do
   step "$preset: build"
-  cmake --preset "$preset" -DBITBUDGET_WERROR=ON "${launcher[@]}"
+  # Debian's own interpreter: the packages that tests use belong to it.
+  cmake --preset "$preset" -DBITBUDGET_WERROR=ON -DPython3_EXECUTABLE=/usr/bin/python3 \
+    "${launcher[@]}"
   cmake --build --preset "$preset" --parallel "$jobs"
   step "$preset: tests"
   ctest --preset "$preset" --parallel "$jobs" --no-tests=error | tee "build/$preset/ctest.log"
@@ -44,4 +50,8 @@ done
 step "summary"
 for preset in "${presets[@]}"; do
   echo "$preset: $(grep -E 'tests passed' "build/$preset/ctest.log")"
+  grep -E '\(Skipped\)' "build/$preset/ctest.log" | sed "s/^/$preset: /" || true
 done
+if [[ -z $BITBUDGET_LLAMA_CPP ]]; then
+  echo "*** NOT compared with llama.cpp: see the top of this output"
+fi

@@ -28,6 +28,12 @@ std::string JoinedName(const TargetComponent& c) {
 
 }  // namespace
 
+std::vector<Format> ModuleProfile::DefaultFormats() const {
+  std::vector<Format> formats = Formats();
+  std::erase_if(formats, [](const Format& format) { return format.IsFloat(); });
+  return formats;
+}
+
 std::vector<TargetUnit> ModuleProfile::Units(const TargetModel& model) const {
   // Phi-3's checkpoints hold q, k, v and gate, up as one module each.
   const bool stored_joined = absl::StartsWith(model.architecture, "Phi3");

@@ -32,6 +32,7 @@ class ModuleProfile : public TargetProfile {
  public:
   explicit ModuleProfile(const ModuleRules& rules) : rules_(rules) {}
 
+  std::vector<Format> DefaultFormats() const override;  // the integer ones
   std::vector<TargetUnit> Units(const TargetModel& model) const override;
   absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const override;
 

@@ -18,6 +18,17 @@ class Native : public TargetProfile {
   std::vector<Format> Formats() const override {
     return {SupportedFormats().begin(), SupportedFormats().end()};
   }
+  std::vector<Format> DefaultFormats() const override {
+    static constexpr const char* kNames[] = {"int4-g128",
+                                             "int4z-g128",
+                                             "int4-g64",
+                                             "int4z-g64",
+                                             "int4-g32",
+                                             "int4z-g32",
+                                             "int8",
+                                             "int8-g32"};
+    return FormatsNamed(kNames);
+  }
   bool ConvertsFloats() const override { return true; }
 
   std::vector<TargetUnit> Units(const TargetModel& model) const override {

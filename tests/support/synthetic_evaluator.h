@@ -1,6 +1,8 @@
 #ifndef BITBUDGET_TESTS_SUPPORT_SYNTHETIC_EVALUATOR_H_
 #define BITBUDGET_TESTS_SUPPORT_SYNTHETIC_EVALUATOR_H_
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -154,8 +156,12 @@ class SyntheticEvaluator : public CandidateEvaluator {
   Evaluation Exactly(const Assignment& assignment) const {
     Selection selection;
     uint64_t key = 0;
-    for (size_t c = 0; c < assignment.size(); ++c) {
-      selection.push_back(toy_.problem.IndexOf(static_cast<int>(c), assignment[c]));
+    for (UnitId u = 0; u < toy_.problem.size(); ++u) {
+      const std::vector<ComponentId> parts = toy_.problem.Parts(u);
+      for (const ComponentId c : parts) {
+        CHECK(assignment[c] == assignment[parts[0]]) << "unit " << u << " was torn apart";
+      }
+      selection.push_back(toy_.problem.IndexOf(u, assignment[parts[0]]));
       key = Random(key, {static_cast<uint64_t>(selection.back() + 1)}).Next();
     }
     const double loss = toy_.loss(selection);
