@@ -81,17 +81,20 @@ class PlanJob {
  private:
   absl::StatusOr<plans::Plan> Work() {
     BB_RETURN_IF_ERROR(options_.Validate());
-    const int64_t budget = options_.budget.Bytes(model_.parameter_count(), model_.stored_bytes());
-    BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, options_.constraints, budget));
+    BB_ASSIGN_OR_RETURN(
+        const BudgetSplit budget,
+        SplitBudget(model_, options_.budget, options_.budget_scope, options_.constraints.target));
+    BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, options_.constraints, budget.weight_bytes));
     BB_RETURN_IF_ERROR(CheckFeasible(problem_, model_.parameter_count()));
     BB_ASSIGN_OR_RETURN(maker_, ProbeMaker::Create(model_, options_.probes));
     for (const ProbeRole role : {ProbeRole::kSearch, ProbeRole::kHeldOut}) {
       BB_RETURN_IF_ERROR(maker_->CheckRole(role));
     }
     BB_ASSIGN_OR_RETURN(const MemoryPlan memory, MakeBench());
-    DescribeJob(model_, options_, problem_, *maker_, &plan_);
+    DescribeJob(model_, options_, problem_, budget, *maker_, &plan_);
     VLOG(1) << "kernels " << Kernels().name << ", " << problem_.components.size()
-            << " components, budget " << budget << " bytes, smallest " << problem_.SmallestBytes();
+            << " components, budget " << budget.weight_bytes << " bytes, smallest "
+            << problem_.SmallestBytes();
 
     BB_RETURN_IF_ERROR(BeginRun());
     progress_->Message(memory.Describe());
@@ -410,6 +413,7 @@ absl::Status PlanOptions::Validate() const {
   if (threads < 1) {
     return absl::InvalidArgumentError(absl::StrCat("--threads is ", threads, ", must be >= 1"));
   }
+  BB_RETURN_IF_ERROR(BudgetCounts(budget, budget_scope, constraints.target).status());
   return probes.Validate();
 }
 

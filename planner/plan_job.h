@@ -8,6 +8,7 @@
 #include "planner/budget.h"
 #include "planner/communicator.h"
 #include "planner/constraints.h"
+#include "planner/footprint.h"
 #include "planner/memory_plan.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
@@ -20,6 +21,7 @@ namespace bitbudget {
 
 struct PlanOptions {
   Budget budget;
+  BudgetScope budget_scope;
   Constraints constraints;
   // As the user wrote them, for the plan's record.
   std::vector<std::string> pin_texts, min_bits_texts;

@@ -12,6 +12,7 @@ namespace bitbudget {
 void DescribeJob(const Model& model,
                  const PlanOptions& options,
                  const SearchProblem& problem,
+                 const BudgetSplit& budget,
                  const ProbeMaker& maker,
                  plans::Plan* plan) {
   plan->set_format_version(kPlanFormatVersion);
@@ -24,6 +25,16 @@ void DescribeJob(const Model& model,
   info.set_fixed_bytes(model.fixed_bytes());
   plan->mutable_budget()->set_requested(options.budget.text);
   plan->mutable_budget()->set_bytes(problem.budget_bytes);
+  if (budget.counts != BudgetFor::kWeights) {
+    plans::Budget& split = *plan->mutable_budget();
+    split.set_counts(BudgetForName(budget.counts));
+    split.set_total_bytes(budget.total_bytes);
+    split.set_file_overhead_bytes(budget.file_overhead);
+    split.set_kv_cache_bytes(budget.kv_bytes);
+    split.set_compute_bytes(budget.compute_bytes);
+    split.set_context(budget.run.context);
+    if (budget.run.context > 0) split.set_kv_type(budget.run.kv);
+  }
 
   plans::Options& recorded = *plan->mutable_options();
   recorded.set_search(options.search);
@@ -118,6 +129,13 @@ std::vector<IdentityField> RunIdentity(const plans::Plan& plan) {
 std::string JobText(const plans::Plan& plan, const PlanOptions& asked) {
   const plans::Options& options = plan.options();
   std::string text = absl::StrCat("--budget ", plan.budget().requested());
+  if (!plan.budget().counts().empty()) {
+    absl::StrAppend(&text, " --budget-for ", plan.budget().counts());
+  }
+  if (plan.budget().context() > 0) {
+    absl::StrAppend(
+        &text, " --context ", plan.budget().context(), " --kv ", plan.budget().kv_type());
+  }
   absl::StrAppend(&text, " --search ", options.search(), " --objective ", options.objective());
   if (!options.scorer().empty()) absl::StrAppend(&text, " --scorer ", options.scorer());
   if (!options.target().empty()) absl::StrAppend(&text, " --target ", options.target());

@@ -20,6 +20,7 @@ namespace bitbudget {
 void DescribeJob(const Model& model,
                  const PlanOptions& options,
                  const SearchProblem& problem,
+                 const BudgetSplit& budget,
                  const ProbeMaker& maker,
                  plans::Plan* plan);
 

@@ -45,6 +45,24 @@ std::string Verdict(const plans::Interval& difference, bool larger_is_better) {
   return (difference.low() > 0) == larger_is_better ? "better than uniform" : "worse than uniform";
 }
 
+std::string BudgetLine(const plans::Budget& budget) {
+  std::string line = absl::StrCat(budget.requested(), ": ");
+  if (budget.total_bytes() == 0) {
+    return absl::StrCat(line, WithThousands(budget.bytes()), " bytes");
+  }
+  absl::StrAppend(&line, WithThousands(budget.total_bytes()), " bytes for ");
+  absl::StrAppend(&line, budget.counts(), " = weights ", WithThousands(budget.bytes()));
+  if (budget.context() > 0) {
+    absl::StrAppend(&line, " + keys and values ", WithThousands(budget.kv_cache_bytes()));
+    absl::StrAppend(&line, " (", budget.context(), " positions, ", budget.kv_type(), ")");
+    absl::StrAppend(&line, " + buffers ", WithThousands(budget.compute_bytes()));
+  }
+  if (budget.file_overhead_bytes() > 0) {
+    absl::StrAppend(&line, " + metadata, tokenizer ", WithThousands(budget.file_overhead_bytes()));
+  }
+  return line;
+}
+
 std::string HeldOutSection(const plans::Plan& plan) {
   const plans::HeldOut& held_out = plan.held_out();
   std::string text;
@@ -178,10 +196,7 @@ std::string RenderPlan(const plans::Plan& plan) {
                        WithThousands(plan.model().stored_bytes()),
                        " bytes as stored"));
   AddLine(&text, "fingerprint", plan.model().fingerprint());
-  AddLine(&text,
-          "budget",
-          absl::StrCat(
-              plan.budget().requested(), ": ", WithThousands(plan.budget().bytes()), " bytes"));
+  AddLine(&text, "budget", BudgetLine(plan.budget()));
   AddLine(&text,
           "size",
           absl::StrFormat("%s bytes, %.3f bits per weight, %.2f %% of the budget",

@@ -254,8 +254,41 @@ absl::Status CheckTarget(const plans::Plan& plan) {
   return loads.ok() ? loads : Bad("options.target", loads.message());
 }
 
+// The parts of a budget that pays for more than weights.
+absl::Status CheckBudgetSplit(const plans::Budget& budget) {
+  const std::string& counts = budget.counts();
+  const int64_t rest = SaturatingAdd(
+      SaturatingAdd(budget.file_overhead_bytes(), budget.kv_cache_bytes()), budget.compute_bytes());
+  if (counts.empty() || counts == "weights") {
+    if (rest == 0 && budget.total_bytes() == 0 && budget.context() == 0) return absl::OkStatus();
+    return Bad("budget.counts", "'", counts, "', but other fields divide the budget");
+  }
+  if (counts != "file" && counts != "memory") {
+    return Bad("budget.counts", "'", counts, "' is none of weights, file, memory");
+  }
+  if (SaturatingAdd(budget.bytes(), rest) != budget.total_bytes()) {
+    return Bad("budget.total_bytes",
+               budget.total_bytes(),
+               ", but its parts add up to ",
+               SaturatingAdd(budget.bytes(), rest));
+  }
+  const bool memory = counts == "memory";
+  if (memory != (budget.context() > 0) ||
+      memory != (budget.kv_type() == "f16" || budget.kv_type() == "q8_0")) {
+    return Bad("budget.context",
+               budget.context(),
+               " with keys and values in '",
+               budget.kv_type(),
+               "', which is nothing that a budget for ",
+               counts,
+               " has");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckBudget(const plans::Plan& plan) {
   if (plan.budget().requested().empty()) return Bad("budget.requested", "empty");
+  BB_RETURN_IF_ERROR(CheckBudgetSplit(plan.budget()));
   const int64_t size = PlanSizeBytes(plan);
   if (size > plan.budget().bytes()) {
     return Bad("budget.bytes", plan.budget().bytes(), ", but the plan takes ", size);

@@ -32,7 +32,7 @@ absl::Status RunApply(const ApplyFlags& flags) {
   options.compressed = flags.weights == "compressed-tensors";
   if (!flags.dtype.empty()) {
     const absl::StatusOr<Format> type = ParseFormat(flags.dtype);
-    if (!type.ok() || (*type != kFormatF32 && *type != kFormatF16 && *type != kFormatBF16)) {
+    if (!type.ok() || !type->IsFloat()) {
       return UsageError(absl::InvalidArgumentError(
           absl::StrCat("--dtype is \"", flags.dtype, "\", must be f32, f16 or bf16")));
     }

@@ -76,6 +76,8 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
     json["per_probe"].push_back(
         {{"prompt_tokens",
           std::vector<int32_t>(probe.tokens.begin(), probe.tokens.begin() + probe.prompt)},
+         {"completion",
+          std::vector<int32_t>(probe.tokens.begin() + probe.prompt, probe.tokens.end())},
          {"fdt", result.fdt},
          {"sdt", result.sdt},
          {"tokens", result.tokens},

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,9 @@ struct PlanFlags {
   MemoryFlags memory;
   std::string budget;
   std::string out;
+  std::string budget_for;
+  std::optional<int64_t> context;
+  std::string kv = "f16";
   std::string target;
   std::string formats;
   std::vector<std::string> pins;
@@ -56,6 +60,11 @@ std::string FormatNames(std::span<const Format> formats) {
 absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   PlanOptions options;
   BB_ASSIGN_OR_RETURN(options.budget, ParseBudget(flags.budget));
+  if (!flags.budget_for.empty()) {
+    BB_ASSIGN_OR_RETURN(options.budget_scope.counts, ParseBudgetFor(flags.budget_for));
+  }
+  options.budget_scope.context = flags.context;
+  options.budget_scope.kv = flags.kv;
   if (!flags.target.empty()) {
     BB_ASSIGN_OR_RETURN(options.constraints.target, FindTarget(flags.target));
   }
@@ -108,6 +117,14 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memor
   json["size_bytes"] = PlanSizeBytes(plan);
   json["bits_per_weight"] = PlanBitsPerWeight(plan);
   json["budget_bytes"] = plan.budget().bytes();
+  if (const plans::Budget& budget = plan.budget(); !budget.counts().empty()) {
+    json["budget"] = {{"for", budget.counts()},
+                      {"total", budget.total_bytes()},
+                      {"weights", budget.bytes()},
+                      {"file_overhead", budget.file_overhead_bytes()},
+                      {"kv_cache", budget.kv_cache_bytes()},
+                      {"compute", budget.compute_bytes()}};
+  }
   json["complete"] = plan.complete();
   json["search"] = {{"candidates", plan.search().candidates()},
                     {"rounds", plan.search().rounds()},
@@ -239,6 +256,16 @@ void AddPlanCommand(CLI::App* app) {
       flags->exhaustive,
       "greedy, additive: run all candidates on all probes, predict and screen nothing");
   command->add_option("--objective", flags->objective, "fdt, fdt75, sdt, dppl or kl")
+      ->capture_default_str();
+  command->add_option("--budget-for",
+                      flags->budget_for,
+                      "What the budget pays for: weights, file (and what a GGUF file holds beside "
+                      "them) or memory (and keys, values and buffers where it runs); default: "
+                      "memory with --context, file for a size and a target that makes GGUF files");
+  command->add_option("--context", flags->context, "Positions that memory is counted for")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  command->add_option("--kv", flags->kv, "How keys and values are stored there: f16 or q8_0")
+      ->check(CLI::IsMember({"f16", "q8_0"}))
       ->capture_default_str();
   command->add_option(
       "--target",

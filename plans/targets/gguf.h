@@ -34,6 +34,7 @@ class GgufProfile : public TargetProfile {
  public:
   std::vector<Format> Formats() const override;
   std::vector<Format> DefaultFormats() const override;
+  bool WritesGguf() const override { return true; }
   bool ConvertsFloats() const override { return true; }
   std::vector<TargetUnit> Units(const TargetModel& model) const override;
   absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const override;

@@ -80,6 +80,9 @@ class TargetProfile {
   virtual std::vector<Format> Formats() const = 0;
   virtual std::vector<Format> DefaultFormats() const { return Formats(); }
 
+  // Whether what it makes is one GGUF file.
+  virtual bool WritesGguf() const { return false; }
+
   // Whether a float format other than the stored one can be asked for.
   virtual bool ConvertsFloats() const { return false; }
 

@@ -518,6 +518,9 @@ absl::Status AddGgufConfig(const ModelConfig& config, const std::string& path, G
                     absl::StrCat("query_pre_attn_scalar ",
                                  1 / (config.attention_scale * config.attention_scale)));
   }
+  if (config.architecture == Architecture::kPhi3 && config.q_size() != config.hidden_size) {
+    return NoKeyFor(path, config, absl::StrCat("head_dim ", config.head_dim));
+  }
   if (config.architecture == Architecture::kGemma2) {
     if (config.attention_soft_cap == 0 || config.final_soft_cap == 0) {
       return NoKeyFor(path, config, "a soft cap of none");

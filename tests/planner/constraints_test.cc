@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <string>
 #include <vector>
@@ -131,6 +132,109 @@ TEST(BuildProblem, RefusesRulesThatCannotHold) {
   at_odds.pins = {{"lm_head", F("int4-g32")}};
   at_odds.min_bits = {{"lm_head", 8}};
   ExpectError(refusal(at_odds), kInvalid, {"lm_head with at least 8 bits"});
+}
+
+const TargetProfile* Target(const char* name) { return *FindTarget(name); }
+
+// Ladders of 64 inputs and, for down_proj, of more.
+TEST(BuildProblemForTarget, HoldsWhatTheTargetCanAndItsSubstitutes) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.target = Target("llama.cpp");
+  const SearchProblem problem = Build(*model, constraints);
+  EXPECT_TRUE(problem.units.empty());  // nothing is joined
+  // Rows of 64 have no whole blocks of 256: q2_k and q3_k become q4_0, and so on.
+  const std::set<std::string> substitutes = {"q4_0", "iq4_nl", "q5_0", "q5_1", "q8_0", "bf16"};
+  EXPECT_EQ(Ladder(problem, "q_proj"), substitutes);
+  const std::vector<Format> shared = problem.SharedFormats();
+  EXPECT_NE(std::find(shared.begin(), shared.end(), F("q4_0")), shared.end());
+  for (int c = 0; c < problem.size(); ++c) {
+    for (const Choice& choice : problem.ladders[c]) {
+      EXPECT_EQ(choice.bytes, problem.BytesIn(c, choice.format));
+    }
+    EXPECT_EQ(problem.ladders[c][problem.IndexOf(c, F("q2_k"))].format, F("q4_0"));
+  }
+}
+
+TEST(BuildProblemForTarget, TiesWhatTheTargetJoinsAndKeepsWhatItLeavesAlone) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.target = Target("modelopt");
+  const SearchProblem problem = Build(*model, constraints);
+  ASSERT_EQ(problem.components.size(), (*model).components().size());
+  ASSERT_EQ(problem.units.size(), problem.ladders.size());
+  int64_t smallest = problem.fixed_bytes;
+  std::vector<bool> seen(problem.components.size(), false);
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    const Component& first = problem.components[problem.units[u][0]];
+    const size_t parts = first.kind == ComponentKind::kQ      ? 3
+                         : first.kind == ComponentKind::kGate ? 2
+                                                              : 1;
+    EXPECT_EQ(problem.units[u].size(), parts) << first.name;
+    for (const ComponentId c : problem.units[u]) {
+      EXPECT_FALSE(seen[c]);
+      seen[c] = true;
+      EXPECT_EQ(problem.UnitOf(c), u);
+    }
+    const bool outside = first.block < 0;
+    EXPECT_EQ(problem.Pinned(u), outside) << first.name;
+    if (outside) EXPECT_EQ(Names(problem.ladders[u]), std::set<std::string>{"bf16"});
+    smallest += problem.BytesIn(u, problem.ladders[u][0].format);
+  }
+  EXPECT_EQ(problem.SmallestBytes(), smallest);
+  EXPECT_EQ(problem.ToAssignment(Selection(problem.size(), 0)).size(), problem.components.size());
+}
+
+TEST(BuildProblemForTarget, WhatKernelsDoNotTakeStaysAsItIs) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.target = Target("gptqmodel");  // rows of 64: Marlin wants 128s
+  constraints.formats = {F("int4-g32")};
+  const SearchProblem problem = Build(*model, constraints);
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    const bool wide = problem.components[problem.Parts(u)[0]].cols % 128 == 0;
+    const bool outside = problem.components[problem.Parts(u)[0]].block < 0;
+    EXPECT_EQ(Names(problem.ladders[u]),
+              (std::set<std::string>{wide && !outside ? "int4-g32" : "bf16"}));
+  }
+}
+
+TEST(BuildProblemForTarget, APinOfOnePartPinsAll) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.target = Target("autoround");
+  constraints.pins = {{"layers.0.self_attn.v_proj", F("int8")}};
+  constraints.min_bits = {{"layers.1.mlp.up_proj", 8}};
+  const SearchProblem problem = Build(*model, constraints);
+  EXPECT_EQ(Names(problem.ladders[problem.UnitOf(1)]), std::set<std::string>{"int8"});
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    const Component& first = problem.components[problem.Parts(u)[0]];
+    if (first.kind != ComponentKind::kGate || first.block != 1) continue;
+    for (const Choice& choice : problem.ladders[u]) EXPECT_GE(choice.format.bits, 8);
+  }
+}
+
+TEST(BuildProblemForTarget, RefusesWhatTheTargetCannotExpress) {
+  const LoadedModel model;
+  const auto refuse = [&](const char* target,
+                          const std::vector<Constraints::Pin>& pins,
+                          const std::vector<Format>& formats,
+                          const std::vector<std::string>& parts) {
+    Constraints constraints;
+    constraints.target = Target(target);
+    constraints.pins = pins;
+    constraints.formats = formats;
+    ExpectError(BuildProblem(*model, constraints, kMuch).status(), kInvalid, parts);
+  };
+  refuse(
+      "llama.cpp", {}, {F("int4-g64")}, {"--formats int4-g64", "llama.cpp cannot hold it", "q4_k"});
+  refuse("mlx", {{"lm_head", F("int8")}}, {}, {"--pin", "lm_head in int8", "mlx"});
+  refuse("gptqmodel", {{"embed", F("int8")}}, {}, {"--pin", "embed", "does not quantize"});
+  refuse("modelopt",
+         {{"layers.0.self_attn.q", F("int8")}, {"layers.0.self_attn.k", F("int4-g32")}},
+         {},
+         {"--pin", "one format for", "layers.0.self_attn.q_proj", "layers.0.self_attn.k_proj"});
+  refuse("torchao", {{"o_proj", F("f16")}}, {}, {"o_proj in f16", "as they are stored, in bf16"});
 }
 
 TEST(ParseFormatList, KeepsTheOrderAndDropsRepetitions) {

@@ -59,7 +59,7 @@ const Mutation kMutations[] = {
      "model.stored_bytes: "},
     {"component_missing", [](Plan& p) { p.mutable_components()->DeleteSubrange(4, 1); },
      "model.fixed_bytes: 1280, but 4416 weights"},
-    {"stored", [](Plan& p) { p.mutable_model()->set_stored_bytes(86336 * 2 - 1); },
+    {"stored", [](Plan& p) { p.mutable_model()->set_stored_bytes(86336 / 8 - 1); },
      "model.stored_bytes: "},
     {"stored_huge", [](Plan& p) { p.mutable_model()->set_stored_bytes(kHuge); },
      "model.stored_bytes: 9223372036854775807"},
@@ -69,6 +69,34 @@ const Mutation kMutations[] = {
      "budget.bytes: "},
     {"budget_text", [](Plan& p) { p.mutable_budget()->clear_requested(); },
      "budget.requested: empty"},
+    {"budget_parts", [](Plan& p) { p.mutable_budget()->set_kv_cache_bytes(1); },
+     "budget.counts: '', but other fields"},
+    {"budget_counts", [](Plan& p) { p.mutable_budget()->set_counts("disk"); },
+     "budget.counts: 'disk' is none of"},
+    {"budget_sum",
+     [](Plan& p) {
+       p.mutable_budget()->set_counts("file");
+       p.mutable_budget()->set_total_bytes(p.budget().bytes() + 1);
+     },
+     "budget.total_bytes: "},
+    {"budget_sum_overflows",
+     [](Plan& p) {
+       p.mutable_budget()->set_counts("file");
+       p.mutable_budget()->set_file_overhead_bytes(kHuge);
+       p.mutable_budget()->set_kv_cache_bytes(kHuge);
+       p.mutable_budget()->set_total_bytes(1);
+     },
+     "budget.total_bytes: 1, but"},
+    {"budget_context",
+     [](Plan& p) {
+       p.mutable_budget()->set_counts("memory");
+       p.mutable_budget()->set_total_bytes(p.budget().bytes());
+     },
+     "budget.context: 0"},
+    {"target", [](Plan& p) { p.mutable_options()->set_target("vllm"); },
+     "options.target: unknown target 'vllm'"},
+    {"target_cannot", [](Plan& p) { p.mutable_options()->set_target("llama.cpp"); },
+     "options.target: token_embd.weight in int8-g64"},
     {"search", [](Plan& p) { p.mutable_options()->clear_search(); }, "options.search: empty"},
     {"objective", [](Plan& p) { p.mutable_options()->clear_objective(); },
      "options.objective: empty"},

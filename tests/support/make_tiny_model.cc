@@ -54,6 +54,7 @@ int Main(int argc, char** argv) {
                                                              {"gemma2", Architecture::kGemma2},
                                                              {"gemma3", Architecture::kGemma3},
                                                              {"phi3", Architecture::kPhi3}};
+  app.option_defaults()->take_last();  // so that a caller may append to its usual options
   app.add_option("--arch", options.architecture)
       ->required()
       ->transform(CLI::Transformer(architectures));

@@ -1,0 +1,324 @@
+#include "planner/apply_job.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "nlohmann/json.hpp"
+#include "planner/plan_job.h"
+#include "planner/workbench.h"
+#include "runtime/base/mapped_file.h"
+#include "runtime/model/gguf_checkpoint.h"
+#include "tests/planner/planner_test_util.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/random_tokens.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr int64_t kTokens = 40;
+
+// Logits of a fixed sequence under an assignment, every product in f32.
+std::vector<float> Logits(const Model& model,
+                          const Assignment& assignment,
+                          const std::string& encoder = "clip") {
+  WorkbenchOptions options;
+  options.activations = Activations::kF32;
+  options.encoder = encoder;
+  const auto bench = *Workbench::Create(model, options, kTokens);
+  AssignmentWeights weights = bench->bank()->Weights(assignment);
+  const ModelConfig& config = model.config();
+  const int last = NumStages(config) - 1;
+  const std::vector<int32_t> tokens = RandomTokens(kTokens, config.vocab_size, 5);
+  std::vector<float> x(kTokens * config.hidden_size);
+  std::vector<float> logits(kTokens * config.vocab_size);
+  TransformerWorkspace workspace;
+  const SequenceRows whole{kTokens, nullptr};
+  for (int stage = 0; stage <= last; ++stage) {
+    const auto lease = weights.Pin(stage, stage + 1, 1);
+    EXPECT_TRUE(lease.ok()) << lease.status();
+    if (stage == 0) {
+      bench->transformer().Embed(lease->set(), tokens, x.data());
+    } else if (stage < last) {
+      bench->transformer().RunStage(stage, lease->set(), {&whole, 1}, x.data(), &workspace);
+    } else {
+      bench->transformer().Logits(
+          lease->set(), x.data(), config.hidden_size, kTokens, logits.data(), &workspace);
+    }
+  }
+  return logits;
+}
+
+Assignment Stored(const Model& model) {
+  Assignment assignment;
+  for (size_t c = 0; c < model.components().size(); ++c) {
+    assignment.push_back(model.Weight(static_cast<ComponentId>(c)).format);
+  }
+  return assignment;
+}
+
+// A plan that gives every component this format.
+plans::Plan PlanOf(const Model& model, const std::string& format) {
+  PlanOptions options = SmallJob("uniform", "400%");
+  options.constraints.formats = {*ParseFormat(format)};
+  Progress progress;
+  const auto plan = RunPlanJob(model, options, &progress);
+  EXPECT_TRUE(plan.ok()) << plan.status();
+  return *plan;
+}
+
+absl::Status Apply(const Model& model,
+                   const plans::Plan& plan,
+                   const std::string& out,
+                   ApplyOptions options = {}) {
+  options.out = out;
+  Progress progress;
+  return ApplyPlan(model, plan, options, &progress).status();
+}
+
+std::unique_ptr<Model> Load(const std::string& path) {
+  auto model = Model::Load(path, 1);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return model.ok() ? *std::move(model) : nullptr;
+}
+
+struct Case {
+  std::string name;
+  TinyModelOptions options;
+};
+
+std::vector<Case> Cases() {
+  using A = Architecture;
+  std::vector<Case> cases;
+  const auto add = [&](const std::string& name, A architecture, auto change) {
+    TinyModelOptions options = SmallModelOptions();
+    options.dtype = kFormatF32;
+    options.architecture = architecture;
+    change(options);
+    cases.push_back({name, options});
+  };
+  using O = TinyModelOptions;
+  add("Llama", A::kLlama, [](O&) {});
+  add("LlamaTied", A::kLlama, [](O& o) { o.tied = true; });
+  add("LlamaBiases", A::kLlama, [](O& o) { o.attention_bias = o.mlp_bias = true; });
+  add("LlamaHeadDim", A::kLlama, [](O& o) { o.head_dim = 32; });
+  add("Llama3Rope", A::kLlama, [](O& o) {
+    o.rope_scaling = R"({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 0.8,
+                         "high_freq_factor": 4.0, "original_max_position_embeddings": 32})";
+  });
+  add("LlamaLinearRope", A::kLlama, [](O& o) {
+    o.rope_scaling = R"({"rope_type": "linear", "factor": 4.0})";
+  });
+  add("Mistral", A::kMistral, [](O&) {});
+  add("Qwen2", A::kQwen2, [](O&) {});
+  add("Qwen3", A::kQwen3, [](O& o) { o.head_dim = 32; });
+  add("Gemma2", A::kGemma2, [](O&) {});
+  add("Gemma3", A::kGemma3, [](O& o) { o.layers = 7; });
+  add("Phi3", A::kPhi3, [](O&) {});
+  add("Phi3LongRope", A::kPhi3, [](O& o) {
+    o.rope_scaling = R"({"type": "longrope", "short_factor": [1, 1.25, 3, 2.5, 1, 1, 2, 2],
+                         "long_factor": [1.5, 2, 9, 30, 2, 2, 2, 2]})";
+  });
+  return cases;
+}
+
+class ApplyGguf : public testing::TestWithParam<Case> {};
+
+TEST_P(ApplyGguf, TheFileIsTheModelThatWasPlanned) {
+  const LoadedModel tiny(GetParam().options);
+  TempDir dir;
+  for (const char* format : {"f32", "q8_0"}) {
+    const plans::Plan plan = PlanOf(*tiny, format);
+    const std::string path = dir.File(std::string(format) + ".gguf");
+    ASSERT_TRUE(Apply(*tiny, plan, path).ok()) << Apply(*tiny, plan, path);
+    const auto written = Load(path);
+    ASSERT_NE(written, nullptr);
+    EXPECT_EQ(written->parameter_count(), (*tiny).parameter_count());
+    for (size_t c = 0; c < written->components().size(); ++c) {
+      EXPECT_EQ(written->Weight(static_cast<ComponentId>(c)).format.Name(), format);
+      EXPECT_EQ(written->component(static_cast<ComponentId>(c)).name,
+                (*tiny).component(static_cast<ComponentId>(c)).name);
+    }
+    const Assignment planned = UniformAssignment(*ParseFormat(format), *tiny);
+    const std::vector<float> expected = Logits(*tiny, planned);
+    const std::vector<float> got = Logits(*written, Stored(*written));
+    ASSERT_EQ(expected.size(), got.size());
+    double worst = 0;
+    double largest = 0;
+    for (size_t i = 0; i < got.size(); ++i) {
+      worst = std::max(worst, std::abs(static_cast<double>(got[i]) - expected[i]));
+      largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
+    }
+    // Rotary divisors, theta and epsilon are f32 in the file; all else is the same bits.
+    EXPECT_LE(worst, largest * 1e-5);
+
+    // And again from that file: metadata is carried over.
+    const std::string again = dir.File("again.gguf");
+    const plans::Plan keep = PlanOf(*written, format);
+    ASSERT_TRUE(Apply(*written, keep, again).ok()) << Apply(*written, keep, again);
+    const auto copy = Load(again);
+    ASSERT_NE(copy, nullptr);
+    EXPECT_EQ(Logits(*copy, Stored(*copy)), got);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Architectures, ApplyGguf, testing::ValuesIn(Cases()), [](const auto& c) {
+  return c.param.name;
+});
+
+class ApplyTest : public testing::Test {
+ protected:
+  LoadedModel tiny_{[] {
+    TinyModelOptions options = SmallModelOptions();
+    options.dtype = kFormatBF16;
+    return options;
+  }()};
+  TempDir dir_;
+};
+
+TEST_F(ApplyTest, SaysWhereTheFileComesFrom) {
+  const plans::Plan plan = PlanOf(*tiny_, "q4_0");
+  ASSERT_TRUE(Apply(*tiny_, plan, dir_.File("x.gguf")).ok());
+  const auto files = OpenGgufFiles(dir_.File("x.gguf"));
+  ASSERT_TRUE(files.ok()) << files.status();
+  const GgufFile& file = files->parsed.front();
+  EXPECT_EQ(*file.Find("quantize.plan.model")->Text(), (*tiny_).Fingerprint());
+  EXPECT_EQ(file.Find("quantize.plan.sha256")->Text()->size(), 64u);
+  EXPECT_EQ(*file.Find("quantize.plan.budget")->Text(), "400%");
+  EXPECT_EQ(file.Find("general.file_type")->Integer(), 2);
+  EXPECT_EQ(file.Find("general.quantization_version")->Integer(), 2);
+}
+
+TEST_F(ApplyTest, RefusesFormatsThatGgufDoesNotHave) {
+  ExpectError(Apply(*tiny_, PlanOf(*tiny_, "int8"), dir_.File("x.gguf")),
+              absl::StatusCode::kInvalidArgument,
+              {"model.embed_tokens: GGUF has no format int8", "--target llama.cpp"});
+  EXPECT_FALSE(std::filesystem::exists(dir_.File("x.gguf")));
+}
+
+TEST_F(ApplyTest, RefusesAPlanOfAnotherModel) {
+  const LoadedModel other(SmallModelOptions(2));
+  ExpectError(Apply(*other, PlanOf(*tiny_, "q8_0"), dir_.File("x.gguf")),
+              absl::StatusCode::kInvalidArgument,
+              {"the plan is for another model"});
+}
+
+TEST_F(ApplyTest, AFolderOfDecodedWeightsIsTheModelThatWasPlanned) {
+  const plans::Plan plan = PlanOf(*tiny_, "int8-g32");
+  ApplyOptions options;
+  options.float_type = kFormatF32;
+  const absl::Status status = Apply(*tiny_, plan, dir_.File("out"), options);
+  ASSERT_TRUE(status.ok()) << status;
+  const auto written = Load(dir_.File("out"));
+  ASSERT_NE(written, nullptr);
+  const Assignment planned = UniformAssignment(*ParseFormat("int8-g32"), *tiny_);
+  EXPECT_EQ(Logits(*written, Stored(*written)), Logits(*tiny_, planned));
+  ExpectError(Apply(*tiny_, plan, dir_.File("out"), options),
+              absl::StatusCode::kInvalidArgument,
+              {dir_.File("out"), "exists and is not an empty folder"});
+  // Nothing else was left behind.
+  for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
+    EXPECT_EQ(entry.path().filename().string(), "out");
+  }
+}
+
+TEST_F(ApplyTest, AnInterruptedFolderLeavesNothing) {
+  const plans::Plan plan = PlanOf(*tiny_, "int8-g32");
+  ApplyOptions options;
+  options.out = dir_.File("out");
+  CountingProgress progress(3);
+  EXPECT_EQ(ApplyPlan(*tiny_, plan, options, &progress).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_TRUE(std::filesystem::is_empty(dir_.path()));
+}
+
+// compressed-tensors' own reading of pack-quantized: words of 32 bits, the first value in the
+// lowest bits, stored plus 2^(bits-1); zero points packed down the rows.
+std::vector<float> Unpack(const std::map<std::string, ArchiveTensor>& tensors,
+                          const std::string& module,
+                          int bits) {
+  const auto& packed = tensors.at(module + ".weight_packed");
+  const auto& scale = tensors.at(module + ".weight_scale");
+  const auto zeros = tensors.find(module + ".weight_zero_point");
+  const int64_t rows = scale.shape[0];
+  const int64_t groups = scale.shape[1];
+  const int64_t per_word = 32 / bits;
+  const int64_t cols = packed.shape[1] * per_word;
+  const auto word = [](const ArchiveTensor& tensor, int64_t i) {
+    uint32_t value;
+    std::memcpy(&value, tensor.view.data + 4 * i, sizeof(value));
+    return value;
+  };
+  const auto field = [&](uint32_t value, int64_t i) {
+    return static_cast<int>(value >> (bits * (i % per_word)) & ((1u << bits) - 1)) -
+           (1 << (bits - 1));
+  };
+  std::vector<float> scales(groups);
+  std::vector<float> out(rows * cols);
+  for (int64_t r = 0; r < rows; ++r) {
+    scale.view.ReadRow(r, scales);
+    for (int64_t c = 0; c < cols; ++c) {
+      const int64_t g = c * groups / cols;
+      const int zero =
+          zeros == tensors.end() ? 0 : field(word(zeros->second, r / per_word * groups + g), r);
+      const int code = field(word(packed, r * packed.shape[1] + c / per_word), c);
+      out[r * cols + c] = static_cast<float>(code - zero) * scales[g];
+    }
+  }
+  return out;
+}
+
+TEST_F(ApplyTest, CompressedTensorsHoldTheCodesThatWerePlanned) {
+  for (const char* format : {"int4-g32", "int4z-g32", "int8"}) {
+    plans::Plan plan = PlanOf(*tiny_, format);
+    // The embedding is no linear layer, and the head stays too.
+    for (plans::Component& c : *plan.mutable_components()) {
+      if (c.kind() != "embed" && c.kind() != "head") continue;
+      c.set_format("bf16");
+      c.set_encoder("");
+      c.set_size_bytes(c.rows() * c.cols() * 2);
+    }
+    ApplyOptions options;
+    options.compressed = true;
+    const std::string out = dir_.File(format);
+    const absl::Status status = Apply(*tiny_, plan, out, options);
+    ASSERT_TRUE(status.ok()) << status;
+    const std::string bytes = *ReadFile(out + "/model.safetensors");
+    const std::string header = bytes.substr(8, *reinterpret_cast<const uint64_t*>(bytes.data()));
+    std::map<std::string, ArchiveTensor> tensors;
+    const nlohmann::json parsed = nlohmann::json::parse(header);
+    for (const auto& [name, entry] : parsed.items()) {
+      if (name == "__metadata__") continue;
+      ArchiveTensor& tensor = tensors[name];
+      tensor.shape = entry["shape"].get<std::vector<int64_t>>();
+      tensor.view = {entry["dtype"] == "F16" ? kFormatF16 : kFormatF32,
+                     reinterpret_cast<const std::byte*>(bytes.data()) + 8 + header.size() +
+                         entry["data_offsets"][0].get<int64_t>(),
+                     tensor.shape[0],
+                     tensor.shape.size() > 1 ? tensor.shape[1] : 1};
+    }
+    const auto encoder = *MakeEncoder("clip");
+    for (size_t c = 0; c < (*tiny_).components().size(); ++c) {
+      const auto id = static_cast<ComponentId>(c);
+      const Component& component = (*tiny_).component(id);
+      if (component.block < 0) continue;
+      const Encoding encoding = *encoder->Encode((*tiny_).Weight(id), *ParseFormat(format));
+      std::vector<float> expected(component.rows * component.cols);
+      DecodeReference(encoding, expected);
+      EXPECT_EQ(Unpack(tensors, component.name, encoding.format.bits), expected)
+          << component.name << " " << format;
+    }
+    const auto config = nlohmann::json::parse(*ReadFile(out + "/config.json"));
+    EXPECT_EQ(config["quantization_config"]["quant_method"], "compressed-tensors");
+  }
+}
+
+}  // namespace
+}  // namespace bitbudget

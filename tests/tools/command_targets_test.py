@@ -1,0 +1,100 @@
+"""plan --target, and what export, lint and apply make of the plan. Arguments as command_case.py."""
+
+import json
+import os
+import unittest
+
+import command_case
+from command_case import CommandTest, PLAN_PROBES
+
+QUICK = PLAN_PROBES + ['--search', 'uniform', '--no-run-dir']
+
+
+class TargetTest(CommandTest):
+    def plan(self, target, *args, budget='7bpw'):
+        path = self.file(f'{target}.json')
+        self.succeed('plan', self.model, '--budget', budget, '--target', target, '--out', path,
+                     *QUICK, *args)
+        with open(path, encoding='utf-8') as file:
+            return path, json.load(file)
+
+    def test_a_plan_for_a_target_is_exported_and_read_as_meant(self):
+        for target in ('llama.cpp', 'ik_llama', 'autoround', 'gptqmodel', 'compressed-tensors',
+                       'mlx', 'modelopt', 'torchao', 'native'):
+            path, plan = self.plan(target)
+            self.assertEqual(plan['options']['target'], target)
+            out = self.file('export.json')
+            self.succeed('export', path, '--to', target, '--out', out)
+            # From the model, not from the plan's own list of components.
+            report = self.json('lint', out, '--to', target, self.model, '--plan', path)
+            self.assertTrue(report['ok'], report)
+            self.assertEqual(report['unused'], [])
+            self.assertIn(f'for {target};', self.succeed('show', path).stdout)
+
+    def test_joined_components_share_a_format_whatever_the_search(self):
+        for search in ('greedy', 'additive', 'layerwise', 'random', 'uniform'):
+            path = self.file(f'{search}.json')
+            self.succeed('plan', self.model, '--budget', '7bpw', '--target', 'modelopt', '--out',
+                         path, *PLAN_PROBES, '--no-run-dir', '--search', search)
+            with open(path, encoding='utf-8') as file:
+                plan = json.load(file)
+            units = {}
+            for c in plan['components']:
+                unit = {'q': 'qkv', 'k': 'qkv', 'v': 'qkv', 'up': 'gate'}.get(c['kind'], c['kind'])
+                units.setdefault((c['block'], unit), set()).add(c['format'])
+                if c['kind'] == 'embed':
+                    self.assertEqual((c['format'], c['encoder']), ('bf16', ''))
+            self.assertTrue(all(len(formats) == 1 for formats in units.values()), units)
+
+    def test_a_rule_that_the_target_cannot_express_is_refused_before_the_search(self):
+        out = self.file('plan.json')
+        for target, args, parts in [
+                ('llama.cpp', ['--formats', 'int4-g64'], ['--formats int4-g64', 'q4_k']),
+                ('gptqmodel', ['--pin', 'embed=int8'], ['--pin', 'model.embed_tokens']),
+                ('modelopt', ['--pin', 'layers.0.*q_proj=int8', '--pin',
+                              'layers.0.*v_proj=int4-g64'], ['--pin', 'one format for']),
+        ]:
+            self.refuse(3, parts, 'plan', self.model, '--budget', '7bpw', '--target', target,
+                        '--out', out, *QUICK, *args)
+        self.refuse(2, ["unknown target 'vllm'"], 'plan', self.model, '--budget', '7bpw',
+                    '--target', 'vllm', '--out', out, *QUICK)
+
+    def test_a_file_budget_is_kept_by_the_file(self):
+        size = 720000
+        path, plan = self.plan('llama.cpp', budget=f'{size}B')
+        budget = plan['budget']
+        self.assertEqual(budget['counts'], 'file')
+        self.assertEqual(int(budget['total_bytes']), size)
+        self.assertEqual(int(budget['bytes']) + int(budget['file_overhead_bytes']), size)
+        gguf = self.file('model.gguf')
+        self.succeed('apply', self.model, '--plan', path, '--out', gguf)
+        self.assertLessEqual(os.path.getsize(gguf), size)
+        rules = self.file('rules.txt')
+        self.succeed('export', path, '--to', 'llama.cpp', '--out', rules)
+        # Names and shapes as the file itself has them.
+        self.assertTrue(self.json('lint', rules, '--to', 'llama.cpp', gguf)['ok'])
+
+    def test_a_memory_budget_pays_for_keys_and_values(self):
+        path, plan = self.plan('llama.cpp', '--context', '512', '--kv', 'q8_0', budget='5MB')
+        budget = {key: int(value) if value.isdigit() else value
+                  for key, value in plan['budget'].items()}
+        # 4 layers of 2 heads of 32, 512 positions, 34/32 bytes each.
+        self.assertEqual(budget['kv_cache_bytes'], 2 * 4 * 64 * 512 * 34 // 32)
+        # A batch of 512: logits of 1024 tokens and the residual stream of 128, and the mask.
+        self.assertEqual(budget['compute_bytes'], 4 * 512 * (1024 + 128) + 2 * 512 * 512)
+        self.assertEqual(budget['bytes'] + budget['file_overhead_bytes'] + budget['kv_cache_bytes']
+                         + budget['compute_bytes'], 5000000)
+        shown = self.succeed('show', path).stdout
+        self.assertIn('5,000,000 bytes for memory = weights', shown)
+        self.assertIn('(512 positions, q8_0)', shown)
+        out = self.file('none.json')
+        self.refuse(4, ['leaves nothing for the weights', '--context'], 'plan', self.model,
+                    '--budget', '1MB', '--context', '8192', '--out', out, *QUICK)
+        self.refuse(2, ['4bpw is about the weights'], 'plan', self.model, '--budget', '4bpw',
+                    '--context', '64', '--out', out, *QUICK)
+        self.refuse(2, ['--budget-for memory needs --context'], 'plan', self.model, '--budget',
+                    '1MB', '--budget-for', 'memory', '--out', out, *QUICK)
+
+
+if __name__ == '__main__':
+    command_case.main()
