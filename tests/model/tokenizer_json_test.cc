@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "nlohmann/json.hpp"
+#include "runtime/model/checkpoint.h"
 #include "runtime/model/tokenizer.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_dir.h"
@@ -231,6 +233,20 @@ TEST_F(TokenizerFolder, ASentencePieceModelGoesBeforeWhatWasMadeOfIt) {
   EXPECT_EQ((*Read())->kind, TokenizerKind::kScoreBpe);
   Write("tokenizer.json", "{");
   ExpectError(Read().status(), absl::StatusCode::kInvalidArgument, {dir_.File("tokenizer.json")});
+}
+
+TEST_F(TokenizerFolder, AModelWhoseTextsBeginWithoutATokenHasNone) {
+  const std::string model = std::string(BITBUDGET_SOURCE_DIR) + "/tools/demo/models/novel-1m";
+  for (const char* const file : {"config.json", "model.safetensors", "tokenizer.model"}) {
+    std::filesystem::copy(model + "/" + file, dir_.File(file));
+  }
+  const auto with = OpenCheckpoint(dir_.path());
+  ASSERT_TRUE(with.ok()) << with.status();
+  EXPECT_EQ(with->config.bos_token_id, 1);
+  Write("tokenizer_config.json", R"({"add_bos_token": false})");
+  const auto without = OpenCheckpoint(dir_.path());
+  ASSERT_TRUE(without.ok()) << without.status();
+  EXPECT_EQ(without->config.bos_token_id, std::nullopt);
 }
 
 }  // namespace
