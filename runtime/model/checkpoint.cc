@@ -28,13 +28,22 @@ absl::StatusOr<Checkpoint> OpenFolder(const std::string& folder) {
   return checkpoint;
 }
 
-}  // namespace
-
-absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& path) {
+absl::StatusOr<Checkpoint> OpenAny(const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) return OpenFolder(path);
   if (absl::EndsWith(path, ".gguf")) return OpenGguf(path);
   return absl::NotFoundError(absl::StrCat(path, ": no such model folder or .gguf file"));
+}
+
+}  // namespace
+
+absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& path) {
+  BB_ASSIGN_OR_RETURN(Checkpoint checkpoint, OpenAny(path));
+  // Some models name a token that their texts do not begin with (Qwen 2).
+  if (checkpoint.tokenizer != nullptr && checkpoint.tokenizer->data().add_bos == false) {
+    checkpoint.config.bos_token_id.reset();
+  }
+  return checkpoint;
 }
 
 }  // namespace bitbudget

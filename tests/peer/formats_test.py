@@ -111,8 +111,9 @@ class FormatsPeer(unittest.TestCase):
         print(f'{form:7} nll {ours:.5f} {nll:.5f} ({abs(nll / ours - 1):.5%})  rms {difference:.5f} '
               f'int8 {noise:.5f}  argmax {np.mean(~moved):.3f}, moved at margins to {beyond:.4f}', flush=True)
         self.assertLess(abs(nll / ours - 1), limit)
-        # llama.cpp rounds activations to 8 bits ahead of quantized weights, and to the weights' type ahead of 16-bit ones.
-        self.assertLess(difference, 0.01 if form in FLOATS else 0.1)
+        # llama.cpp rounds activations to 8 bits ahead of quantized weights, and to the weights' type ahead of 16-bit ones: f16
+        # has 11 bits, bf16 has 8. Ours to 8 bits move the logits as far.
+        self.assertLess(difference, {'f32': 1e-4, 'f16': 0.005, 'bf16': 0.04}.get(form, 2 * noise))
         self.assertLess(beyond, 8 * difference)
 
 
