@@ -289,7 +289,11 @@ void AddPlanCommand(CLI::App* app) {
                    "REGEX=N: at least N bits for components whose name matches (repeatable)")
       ->expected(1)
       ->take_all();
-  command->add_option("--encoder", flags->encoder, "clip (error-minimising), imatrix (the same, errors weighed by calibration inputs) or rtn")
+  command
+      ->add_option("--encoder",
+                   flags->encoder,
+                   "clip (error-minimising), imatrix (the same, errors weighed by calibration "
+                   "inputs) or rtn")
       ->capture_default_str();
   command
       ->add_option("--activations",

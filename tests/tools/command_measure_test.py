@@ -126,7 +126,9 @@ class MeasureTest(CommandTest):
             self.assertIsNone(report['ppl_candidate'])
             self.assertEqual(len(report['per_probe']), 4)
             for probe in report['per_probe']:
-                self.assertEqual(set(probe), {'prompt_tokens', 'fdt', 'sdt', 'tokens', 'nll', 'kl'})
+                self.assertEqual(set(probe),
+                                 {'prompt_tokens', 'completion', 'fdt', 'sdt', 'tokens', 'nll', 'kl'})
+                self.assertEqual(len(probe['completion']), probe['tokens'])
                 self.assertEqual(len(probe['prompt_tokens']), 6)
                 self.assertTrue(all(0 <= t < VOCABULARY for t in probe['prompt_tokens']))
                 self.assertTrue(0 <= probe['fdt'] <= probe['tokens'] <= 12)
