@@ -99,9 +99,11 @@ class FolderWriter {
   void AddDecoded(const std::string& name, const StoredMatrix& matrix, const Format& stored);
   absl::Status AddPacked(const std::string& module, const StoredMatrix& matrix);
   // What pack-quantized holds: codes, or zero points, packed into words.
-  absl::StatusOr<std::vector<uint8_t>> PackCodes(const StoredMatrix& matrix) const;
-  absl::StatusOr<std::vector<uint8_t>> PackZeros(const StoredMatrix& matrix) const;
-  absl::StatusOr<std::vector<uint8_t>> Scales(const StoredMatrix& matrix) const;
+  absl::StatusOr<std::vector<uint8_t>> PackCodes(const StoredMatrix& matrix);
+  absl::StatusOr<std::vector<uint8_t>> PackZeros(const StoredMatrix& matrix);
+  absl::StatusOr<std::vector<uint8_t>> Scales(const StoredMatrix& matrix);
+  // The encodings of a matrix's components; kept until another matrix is asked for.
+  absl::StatusOr<const std::vector<Encoding>*> Encoded(const StoredMatrix& matrix);
   absl::Status WriteShard(const std::string& path, size_t first, size_t end, Progress* progress);
 
   const Model& model_;
@@ -110,6 +112,8 @@ class FolderWriter {
   const FolderOutputOptions& options_;
   const int threads_;
   std::vector<OutputTensor> tensors_;
+  std::vector<ComponentId> encoded_components_;
+  std::vector<Encoding> encoded_;
 };
 
 absl::Status FolderWriter::List() {
@@ -226,7 +230,19 @@ absl::Status FolderWriter::AddPacked(const std::string& module, const StoredMatr
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<uint8_t>> FolderWriter::PackCodes(const StoredMatrix& matrix) const {
+absl::StatusOr<const std::vector<Encoding>*> FolderWriter::Encoded(const StoredMatrix& matrix) {
+  if (matrix.components == encoded_components_) return &encoded_;
+  encoded_components_.clear();
+  encoded_.clear();
+  for (const ComponentId id : matrix.components) {
+    BB_ASSIGN_OR_RETURN(Encoding encoding, encoder_.Encode(id, assignment_[id], threads_));
+    encoded_.push_back(std::move(encoding));
+  }
+  encoded_components_ = matrix.components;
+  return &encoded_;
+}
+
+absl::StatusOr<std::vector<uint8_t>> FolderWriter::PackCodes(const StoredMatrix& matrix) {
   // Codes of a row, the first in the lowest bits; compressed-tensors stores value + 2^(bits-1) of
   // signed values, which are these unsigned codes.
   const Format& format = assignment_[matrix.components.front()];
@@ -234,8 +250,8 @@ absl::StatusOr<std::vector<uint8_t>> FolderWriter::PackCodes(const StoredMatrix&
   const int64_t row_bytes = (matrix.cols + per_word - 1) / per_word * 4;
   std::vector<uint8_t> bytes(matrix.rows * row_bytes);
   uint8_t* to = bytes.data();
-  for (const ComponentId id : matrix.components) {
-    BB_ASSIGN_OR_RETURN(const Encoding encoding, encoder_.Encode(id, format, threads_));
+  BB_ASSIGN_OR_RETURN(const std::vector<Encoding>* encodings, Encoded(matrix));
+  for (const Encoding& encoding : *encodings) {
     const EncodingLayout layout(format, encoding.rows, encoding.cols);
     for (int64_t r = 0; r < encoding.rows; ++r, to += row_bytes) {
       // Words are little-endian and our codes have the low nibble first: the same bytes.
@@ -247,11 +263,11 @@ absl::StatusOr<std::vector<uint8_t>> FolderWriter::PackCodes(const StoredMatrix&
   return bytes;
 }
 
-absl::StatusOr<std::vector<uint8_t>> FolderWriter::Scales(const StoredMatrix& matrix) const {
+absl::StatusOr<std::vector<uint8_t>> FolderWriter::Scales(const StoredMatrix& matrix) {
   const Format& format = assignment_[matrix.components.front()];
   std::vector<uint8_t> bytes;
-  for (const ComponentId id : matrix.components) {
-    BB_ASSIGN_OR_RETURN(const Encoding encoding, encoder_.Encode(id, format, threads_));
+  BB_ASSIGN_OR_RETURN(const std::vector<Encoding>* encodings, Encoded(matrix));
+  for (const Encoding& encoding : *encodings) {
     const EncodingLayout layout(format, encoding.rows, encoding.cols);
     const auto begin = encoding.bytes.begin() + layout.scales_offset;
     bytes.insert(bytes.end(), begin, begin + encoding.rows * layout.groups * 2);
@@ -259,15 +275,15 @@ absl::StatusOr<std::vector<uint8_t>> FolderWriter::Scales(const StoredMatrix& ma
   return bytes;
 }
 
-absl::StatusOr<std::vector<uint8_t>> FolderWriter::PackZeros(const StoredMatrix& matrix) const {
+absl::StatusOr<std::vector<uint8_t>> FolderWriter::PackZeros(const StoredMatrix& matrix) {
   // Packed down the rows: word w of a group holds the zero points of rows per_word * w and on.
   const Format& format = assignment_[matrix.components.front()];
   const int64_t per_word = kBitsPerWord / format.bits;
   const int64_t groups = format.GroupsPerRow(matrix.cols);
   std::vector<uint32_t> words((matrix.rows + per_word - 1) / per_word * groups);
   int64_t row = 0;
-  for (const ComponentId id : matrix.components) {
-    BB_ASSIGN_OR_RETURN(const Encoding encoding, encoder_.Encode(id, format, threads_));
+  BB_ASSIGN_OR_RETURN(const std::vector<Encoding>* encodings, Encoded(matrix));
+  for (const Encoding& encoding : *encodings) {
     const EncodingLayout layout(format, encoding.rows, encoding.cols);
     for (int64_t r = 0; r < encoding.rows; ++r, ++row) {
       const uint8_t* zeros =
