@@ -53,7 +53,8 @@ Progress* ProcessProgress() {
 }
 
 void ModelOption::AddTo(CLI::App* app) {
-  app->add_option("MODEL", path, "Model folder in Hugging Face layout, or a .gguf file")->required();
+  app->add_option("MODEL", path, "Model folder in Hugging Face layout, or a .gguf file")
+      ->required();
   app->add_option("--threads", threads, "Threads to use (default: all cores)")
       ->check(CLI::Range(1, 1024));
 }
