@@ -16,6 +16,7 @@
 #include "planner/workbench.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/model/gguf_checkpoint.h"
+#include "runtime/model/gguf_writer.h"
 #include "tests/planner/planner_test_util.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/random_tokens.h"
@@ -194,6 +195,63 @@ TEST_F(ApplyTest, SaysWhereTheFileComesFrom) {
   EXPECT_EQ(*file.Find("quantize.plan.budget")->Text(), "400%");
   EXPECT_EQ(file.Find("general.file_type")->Integer(), 2);
   EXPECT_EQ(file.Find("general.quantization_version")->Integer(), 2);
+}
+
+// The tensors [first, end) of a file as file `number` of two, of which `said` tensors are said to
+// be in all.
+void WritePart(const GgufFile& file,
+               size_t first,
+               size_t end,
+               uint32_t number,
+               uint32_t said,
+               const std::string& path) {
+  GgufWriter writer;
+  if (number == 0) {
+    for (const GgufEntry& entry : file.entries) writer.AddValue(entry.key, entry.value);
+  }
+  writer.AddU32("split.no", number);
+  writer.AddU32("split.count", 2);
+  writer.AddU32("split.tensors.count", said);
+  for (size_t i = first; i < end; ++i) {
+    writer.AddTensor(file.tensors[i].name, file.tensors[i].shape, file.tensors[i].format);
+  }
+  const absl::Status status = writer.Write(path, [&](int i, std::vector<uint8_t>* bytes) {
+    const auto data = file.tensors[first + static_cast<size_t>(i)].data;
+    const auto* from = reinterpret_cast<const uint8_t*>(data.data());
+    bytes->assign(from, from + data.size());
+    return absl::OkStatus();
+  });
+  ASSERT_TRUE(status.ok()) << status;
+}
+
+TEST_F(ApplyTest, ASplitIsTheModelOfItsFiles) {
+  ASSERT_TRUE(Apply(*tiny_, PlanOf(*tiny_, "q4_0"), dir_.File("whole.gguf")).ok());
+  const auto whole = Load(dir_.File("whole.gguf"));
+  const auto files = OpenGgufFiles(dir_.File("whole.gguf"));
+  ASSERT_TRUE(files.ok()) << files.status();
+  const GgufFile& file = files->parsed.front();
+  const size_t count = file.tensors.size();
+  const std::string first = dir_.File("m-00001-of-00002.gguf");
+  const std::string second = dir_.File("m-00002-of-00002.gguf");
+  const auto said = static_cast<uint32_t>(count);
+  WritePart(file, 0, 5, 0, said, first);
+  ExpectError(Model::Load(first, 1).status(), absl::StatusCode::kNotFound, {second});
+  WritePart(file, 5, count, 1, said, second);
+  const auto split = Load(first);
+  ASSERT_NE(split, nullptr);
+  EXPECT_EQ(Logits(*split, Stored(*split)), Logits(*whole, Stored(*whole)));
+
+  const auto refused = [&](const std::string& path, const std::vector<std::string>& parts) {
+    ExpectError(Model::Load(path, 1).status(), absl::StatusCode::kInvalidArgument, parts);
+  };
+  refused(second, {second, "file 2 of 2; give the first one"});
+  WritePart(file, 5, count, 0, said, second);
+  refused(first, {second, "split.no and split.count: say file 1 of 2"});
+  WritePart(file, 4, count, 1, said, second);
+  refused(first, {"split.tensors.count"});
+  WritePart(file, 4, count, 1, said + 1, second);
+  WritePart(file, 0, 5, 0, said + 1, first);
+  refused(first, {second, "stands in another file of the split"});
 }
 
 TEST_F(ApplyTest, RefusesFormatsThatGgufDoesNotHave) {

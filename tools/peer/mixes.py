@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Plans for llama.cpp beside llama.cpp's own mixes, everything run by llama.cpp.
 
-For every budget bitbudget makes a plan (--target llama.cpp, --encoder imatrix, probes and calibration from --calibration) and
+For every budget (bits per weight, or the name of a mix: its file's size) bitbudget makes a plan (--target llama.cpp, --encoder imatrix, probes and calibration from --calibration) and
 writes its GGUF file; llama.cpp's quantizer makes Q3_K_M, Q4_K_M and Q5_K_M files of the same model, without and with an
 importance matrix (the plan's own moments). All files are then run by llama.cpp over the held-out probes of --text: a prompt and
 the reference's greedy completion. Shown: size, mean KL(reference || file) over the completions' positions, share of equal top
-tokens, both with 95 % bootstrap intervals over probes; for plans also what bitbudget itself measures on the same probes.
+tokens, both with 95 % bootstrap intervals over probes; for plans also what bitbudget itself measures on the same probes, with
+its default activations and, as llama.cpp computes, with activations of 8 bits. The reference is a file of f16 weights.
 
-    BITBUDGET_LLAMA_CPP=build/peer tools/peer/mixes.py --model DIR --calibration FILE --text FILE [--budgets 3.5 4.5 5.5]
+    BITBUDGET_LLAMA_CPP=build/peer tools/peer/mixes.py --model DIR --calibration FILE --text FILE [--budgets 3.5 q4_k_m]
 """
 import argparse
 import base64
@@ -23,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tests/peer'))
 import llama_cpp  # noqa: E402
 
-MIXES = ['q3_k_s', 'q3_k_m', 'q4_k_s', 'q4_k_m', 'q5_k_m']
+MIXES = ['q3_k_m', 'q4_k_m', 'q5_k_m']
 SHARES = {'q': ['attn_q', 'attn_k', 'attn_v'], 'o': ['attn_output'], 'gate': ['ffn_gate', 'ffn_up'], 'down': ['ffn_down']}
 RESAMPLES = 2000
 
@@ -91,72 +92,73 @@ def difference(a, b):
     return np.percentile(means, [2.5, 97.5])
 
 
-def row(name, size, bits, rows, promise=None):
+def row(name, size, bits, rows, promises=()):
     kl, top = with_interval(rows, 1), with_interval(rows, 2)
-    promised = f'{promise["kl_mean"]:.5f} | {100 * promise["top1_agreement"]:.2f} %' if promise else '| '
+    cells = [f'{p["kl_mean"]:.5f}, {100 * p["top1_agreement"]:.2f} %' for p in promises] or ['', '']
     print(f'| {name} | {size:,} | {bits:.3f} | {kl[0]:.5f} [{kl[1]:.5f}, {kl[2]:.5f}] | {100 * top[0]:.2f} % '
-          f'[{100 * top[1]:.2f}, {100 * top[2]:.2f}] | {promised} |', flush=True)
+          f'[{100 * top[1]:.2f}, {100 * top[2]:.2f}] | {cells[0]} | {cells[1]} |', flush=True)
 
 
 def main():
     out = pathlib.Path(ARGS.out)
     out.mkdir(parents=True, exist_ok=True)
     probes_flags = ['--prefix', ARGS.prefix, '--completion', ARGS.completion]
-    plans = {}
-    for budget in ARGS.budgets:
-        plan = out / f'plan-{budget}.pb'
-        bitbudget('plan', ARGS.model, '--target', 'llama.cpp', '--budget', f'{budget}bpw', '--encoder', ARGS.encoder, '--text',
+
+    def plan_for(name, *budget):
+        plan = out / f'plan-{name}.pb'
+        bitbudget('plan', ARGS.model, '--target', 'llama.cpp', '--budget', *budget, '--encoder', 'imatrix', '--text',
                   ARGS.calibration, '--probes', ARGS.probes, '--run-dir', out / 'run', '--out', plan, *probes_flags)
         bitbudget('apply', ARGS.model, '--plan', plan, '--out', plan.with_suffix('.gguf'))
-        plans[budget] = plan
+        return plan
+
     # The unmodified weights, as llama.cpp's reference and as what its quantizer reads.
     stored = out / 'stored.pb'
-    bitbudget('plan', ARGS.model, '--search', 'uniform', '--formats', 'bf16', '--budget', '100%', '--probes', 2,
+    bitbudget('plan', ARGS.model, '--search', 'uniform', '--formats', 'f16', '--budget', '100%', '--probes', 2,
               '--held-out-probes', 2, '--no-run-dir', '--out', stored)
     source = stored.with_suffix('.gguf')
     bitbudget('apply', ARGS.model, '--plan', stored, '--out', source)
+    info = json.loads(bitbudget('show', stored, '--json'))['model']
+    overhead = os.path.getsize(source) - int(info['stored_bytes'])
 
-    promises = {}
-    for budget, plan in plans.items():
-        report = json.loads(bitbudget('eval', ARGS.model, '--plan', plan, '--text', ARGS.text, '--probes', ARGS.held_out,
-                                      '--json', *probes_flags))
-        promises[budget] = report
-        probes = report['per_probe']
-    reference = run_file(source, probes)
-    weights = json.loads(bitbudget('show', stored, '--json'))['model']['parameter_count']
-    weights = int(weights)
-    overhead = os.path.getsize(source) - int(json.loads(bitbudget('show', stored, '--json'))['model']['stored_bytes'])
-
-    print(f'{len(probes)} held-out probes, {sum(len(p["completion"]) for p in probes)} positions, run by llama.cpp '
-          f'(node-llama-cpp {llama_cpp.VERSION}); sizes are of files, bits per weight without metadata\n')
-    print('| file | bytes | bits per weight | KL in llama.cpp | top-1 in llama.cpp | KL in bitbudget | top-1 in bitbudget |')
-    print('|---|---|---|---|---|---|---|')
-
-    def measure(name, path, promise=None):
-        rows = compare(reference, run_file(path, probes))
-        size = os.path.getsize(path)
-        row(name, size, 8 * (size - overhead) / weights, rows, promise)
-        return size, rows
-
-    measured = {budget: measure(f'plan {budget} bpw', plan.with_suffix('.gguf'), promises[budget])
-                for budget, plan in plans.items()}
-    moments = moments_of(plans[ARGS.budgets[0]]) if ARGS.encoder == 'imatrix' else None
+    plans = {budget: plan_for(budget, f'{budget}bpw') for budget in ARGS.budgets if budget not in MIXES}
+    moments = moments_of(next(iter(plans.values())))
     mixes = {}
     for mix in MIXES:
         for name, matrix in ((mix, None), (f'{mix}, imatrix', moments)):
-            if name != mix and moments is None:
-                continue
-            path = out / f'{name.replace(", ", "-")}.gguf'
-            PEER.quantize(source, path, mix, imatrix=matrix)
-            mixes[name] = measure(name, path)
-    print('\nPlans against mixes of the same or a larger size (paired difference of KL, 95 %):\n')
+            mixes[name] = out / f'{name.replace(", ", "-")}.gguf'
+            PEER.quantize(source, mixes[name], mix, imatrix=matrix)
+    for budget in ARGS.budgets:
+        if budget in MIXES:
+            plans[budget] = plan_for(budget, f'{os.path.getsize(mixes[budget])}B', '--budget-for', 'file')
+
+    def promise(plan, *more):
+        return json.loads(bitbudget('eval', ARGS.model, '--plan', plan, '--text', ARGS.text, '--probes', ARGS.held_out,
+                                    '--json', *probes_flags, *more))
+
+    promises = {budget: (promise(plan), promise(plan, '--activations', 'int8')) for budget, plan in plans.items()}
+    probes = next(iter(promises.values()))[0]['per_probe']
+    reference = run_file(source, probes)
+    print(f'{len(probes)} held-out probes, {sum(len(p["completion"]) for p in probes)} positions, run by llama.cpp '
+          f'(node-llama-cpp {llama_cpp.VERSION}); bits per weight are without metadata\n')
+    print('| file | bytes | bits per weight | KL in llama.cpp | top-1 in llama.cpp | bitbudget | bitbudget, 8-bit activations |')
+    print('|---|---|---|---|---|---|---|')
+
+    def measure(name, path, *promised):
+        rows = compare(reference, run_file(path, probes))
+        size = os.path.getsize(path)
+        row(name, size, 8 * (size - overhead) / int(info['parameter_count']), rows, promised)
+        return size, rows
+
+    measured = {budget: measure(f'plan {budget}', plan.with_suffix('.gguf'), *promises[budget])
+                for budget, plan in plans.items()}
+    measured_mixes = {name: measure(name, path) for name, path in mixes.items()}
+    print('\nPlans against mixes, paired difference of KL (95 %):\n')
     for budget, (size, rows) in measured.items():
-        for name, (other_size, other) in mixes.items():
-            if other_size < size:
-                continue
+        for name, (other_size, other) in measured_mixes.items():
             low, high = difference(rows, other)
             verdict = 'better' if high < 0 else 'worse' if low > 0 else 'no significant difference'
-            print(f'plan {budget} bpw ({size:,}) - {name} ({other_size:,}): KL [{low:+.5f}, {high:+.5f}]: {verdict}')
+            print(f'plan {budget} ({size:,}) - {name} ({other_size:,}, {other_size / size:.3f} of it): KL '
+                  f'[{low:+.5f}, {high:+.5f}]: {verdict}')
 
 
 if __name__ == '__main__':
@@ -164,8 +166,7 @@ if __name__ == '__main__':
     parser.add_argument('--model', required=True)
     parser.add_argument('--calibration', required=True, help='text for calibration, search and validation')
     parser.add_argument('--text', required=True, help='other text, for what is reported')
-    parser.add_argument('--budgets', nargs='+', default=['3.5', '4.5', '5.5'])
-    parser.add_argument('--encoder', default='imatrix')
+    parser.add_argument('--budgets', nargs='+', default=['3.5', '4.5', '5.5', *MIXES])
     parser.add_argument('--probes', type=int, default=32, help='of the search')
     parser.add_argument('--held-out', type=int, default=128, help='probes that are reported on')
     parser.add_argument('--prefix', type=int, default=100)

@@ -30,7 +30,7 @@ def main(args):
         bitbudget('apply', args.model, '--plan', plan, '--out', plan.with_suffix('.gguf'))
         return plan
 
-    source = write('bf16', 'clip').with_suffix('.gguf')
+    source = write('f16', 'clip').with_suffix('.gguf')
     probes = json.loads(bitbudget('eval', args.model, '--uniform', 'q8_0', '--text', args.text, '--probes', args.held_out, '--json',
                                   '--prefix', args.prefix, '--completion', args.completion))['per_probe']
     reference = run_file(source, probes)
