@@ -24,7 +24,7 @@ inline constexpr int64_t kRunStoreApplicationId = 0x62627564;  // "bbud", in SQL
 
 // What an evaluation is: to be raised when the same candidate and probes come to give other
 // numbers, so that stored ones are not mixed with them.
-inline constexpr int kEvaluationVersion = 1;
+inline constexpr int kEvaluationVersion = 2;
 
 // The blob with DescribeModel's `fixed_bytes`, in decimal.
 inline constexpr char kFixedBytesKey[] = "model/fixed bytes";
