@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -12,6 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "nlohmann/json.hpp"
+#include "planner/moments.h"
 #include "planner/plan_job.h"
 #include "planner/workbench.h"
 #include "runtime/base/mapped_file.h"
@@ -183,6 +185,47 @@ class ApplyTest : public testing::Test {
   }()};
   TempDir dir_;
 };
+
+TEST_F(ApplyTest, CodesWeighedByInputsAreThoseThatWereMeasured) {
+  PlanOptions job = SmallJob("uniform", "400%");
+  job.constraints.formats = {*ParseFormat("q4_0")};
+  job.encoder = "imatrix";
+  Progress progress;
+  const auto plan = RunPlanJob(*tiny_, job, &progress);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_GT(plan->input_moments_size(), 0);
+  ASSERT_TRUE(Apply(*tiny_, *plan, dir_.File("x.gguf")).ok());
+  const auto written = Load(dir_.File("x.gguf"));
+
+  WorkbenchOptions options;
+  options.encoder = "imatrix";
+  const auto bench = *Workbench::Create(*tiny_, options, kTokens);
+  bench->bank()->SetInputMoments(*MomentsOfPlan(*plan, *tiny_));
+  bool differs = false;  // from codes that know no inputs
+  const auto clip = *MakeEncoder("clip");
+  for (size_t c = 0; c < written->components().size(); ++c) {
+    const auto id = static_cast<ComponentId>(c);
+    const Format format = *ParseFormat("q4_0");
+    std::vector<float> measured(written->Weight(id).size());
+    DecodeReference(*bench->bank()->Encoded({id, format}), measured);
+    std::vector<float> plain(measured.size());
+    DecodeReference(*clip->Encode((*tiny_).Weight(id), format), plain);
+    std::vector<float> row(written->Weight(id).cols);
+    for (int64_t r = 0; r < written->Weight(id).rows; ++r) {
+      written->Weight(id).ReadRow(r, row);
+      EXPECT_TRUE(
+          std::equal(row.begin(), row.end(), measured.begin() + r * written->Weight(id).cols))
+          << written->component(id).name << " row " << r;
+    }
+    differs = differs || plain != measured;
+  }
+  EXPECT_TRUE(differs);
+
+  plans::Plan bare = *plan;
+  bare.clear_input_moments();
+  EXPECT_FALSE(Apply(*tiny_, bare, dir_.File("y.gguf")).ok());
+  EXPECT_FALSE(std::filesystem::exists(dir_.File("y.gguf")));
+}
 
 TEST_F(ApplyTest, SaysWhereTheFileComesFrom) {
   const plans::Plan plan = PlanOf(*tiny_, "q4_0");
