@@ -80,7 +80,7 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(plan, model));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Encoder> encoder,
                       MakeEncoder(plan.options().encoder()));
-  WeightEncoder weights(model, *encoder);
+  StatsWeightEncoder weights(model, *encoder);
   BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(plan, model));
   weights.SetMoments(std::move(moments));
   ApplySummary summary;

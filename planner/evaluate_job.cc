@@ -59,7 +59,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   progress->Message(memory.Describe());
   if (options.plan.has_value()) {
     BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(*options.plan, model));
-    bench->bank()->SetInputMoments(std::move(moments));
+    bench->encoder()->SetMoments(std::move(moments));
   } else {
     Run alone;
     BB_RETURN_IF_ERROR(CalibrateEncoder(*maker, bench.get(), &alone, progress, nullptr));

@@ -10,8 +10,8 @@
 #include "planner/packing.h"
 #include "planner/stage_zero.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/calibration/input_moments.h"
 #include "runtime/tensor/encoder.h"
-#include "scoring/input_moments.h"
 
 namespace bitbudget {
 namespace {
@@ -52,7 +52,7 @@ absl::Status CalibrateEncoder(const ProbeMaker& maker,
                               Run* run,
                               Progress* progress,
                               InputMoments* moments) {
-  if (!bench->encoder().needs_moments()) return absl::OkStatus();
+  if (bench->encoder()->encoder().needs() == StatsNeed::kNothing) return absl::OkStatus();
   BB_ASSIGN_OR_RETURN(
       const std::string packed,
       run->Remember(
@@ -69,7 +69,7 @@ absl::Status CalibrateEncoder(const ProbeMaker& maker,
           }));
   BB_ASSIGN_OR_RETURN(InputMoments measured, Unpack(packed));
   if (moments != nullptr) *moments = measured;
-  bench->bank()->SetInputMoments(std::move(measured));
+  bench->encoder()->SetMoments(std::move(measured));
   return absl::OkStatus();
 }
 

@@ -401,7 +401,7 @@ class PlanJob {
 absl::Status PlanOptions::Validate() const {
   BB_RETURN_IF_ERROR(CheckName("--search", search, kSearchNames));
   BB_RETURN_IF_ERROR(CheckName("--scorer", scorer, kScorerNames));
-  BB_RETURN_IF_ERROR(MakeEncoder(encoder).status());
+  BB_RETURN_IF_ERROR(CheckEncoderName(encoder));
   if (search_probes < 2 || held_out_probes < 2) {
     return absl::InvalidArgumentError(
         absl::StrCat("at least 2 search and 2 held-out probes are "

@@ -21,9 +21,11 @@ Workbench::Workbench(const Model& model,
     : model_(model),
       options_(options),
       encoder_(std::move(encoder)),
+      weight_encoder_(model, *encoder_),
       transformer_(model, context),
-      bank_(
-          model, *encoder_, {options.activations, options.weights_bytes, options.spill_directory}),
+      bank_(model,
+            weight_encoder_,
+            {options.activations, options.weights_bytes, options.spill_directory}),
       reference_(bank_.Reference()) {}
 
 absl::StatusOr<std::unique_ptr<Workbench>> Workbench::Create(const Model& model,

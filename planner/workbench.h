@@ -44,7 +44,8 @@ class Workbench {
   const Transformer& transformer() const { return transformer_; }
   // The weights of the unmodified model.
   WeightSource* reference() { return &reference_; }
-  const Encoder& encoder() const { return *encoder_; }
+  // What it needs to know of inputs is to be set before anything is encoded.
+  StatsWeightEncoder* encoder() { return &weight_encoder_; }
   EncodingBank* bank() { return &bank_; }
 
  private:
@@ -56,6 +57,7 @@ class Workbench {
   const Model& model_;
   WorkbenchOptions options_;
   std::unique_ptr<Encoder> encoder_;
+  StatsWeightEncoder weight_encoder_;
   Transformer transformer_;
   EncodingBank bank_;
   AssignmentWeights reference_;

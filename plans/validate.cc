@@ -120,8 +120,8 @@ absl::Status CheckOptions(const plans::Options& options) {
   if (options.search().empty()) return Bad("options.search", "empty");
   if (options.objective().empty()) return Bad("options.objective", "empty");
   if (options.activations().empty()) return Bad("options.activations", "empty");
-  if (const auto encoder = MakeEncoder(options.encoder()); !encoder.ok()) {
-    return Bad("options.encoder", encoder.status().message());
+  if (const absl::Status encoder = CheckEncoderName(options.encoder()); !encoder.ok()) {
+    return Bad("options.encoder", encoder.message());
   }
   for (int i = 0; i < options.formats_size(); ++i) {
     BB_RETURN_IF_ERROR(
@@ -167,8 +167,8 @@ absl::Status CheckComponent(const plans::Component& c, const std::string& path) 
   BB_RETURN_IF_ERROR(CheckSize(c, format, c.size_bytes(), path + ".size_bytes"));
   if (c.encoder().empty()) {
     if (format.IsInteger()) return Bad(path + ".encoder", "empty, but the format is ", c.format());
-  } else if (const auto encoder = MakeEncoder(c.encoder()); !encoder.ok()) {
-    return Bad(path + ".encoder", encoder.status().message());
+  } else if (const absl::Status encoder = CheckEncoderName(c.encoder()); !encoder.ok()) {
+    return Bad(path + ".encoder", encoder.message());
   }
   std::set<Format> measured;
   for (int i = 0; i < c.evidence_size(); ++i) {

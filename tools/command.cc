@@ -141,7 +141,7 @@ absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan
   if (!plan.has_value()) return bench->bank()->Reference();
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, bench->model()));
   BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(*plan, bench->model()));
-  bench->bank()->SetInputMoments(std::move(moments));
+  bench->encoder()->SetMoments(std::move(moments));
   return bench->bank()->Weights(assignment);
 }
 

@@ -30,7 +30,7 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
   if (!flags.uniform.empty()) {
     BB_ASSIGN_OR_RETURN(options.uniform, ParseFormat(flags.uniform));
   }
-  BB_RETURN_IF_ERROR(MakeEncoder(flags.encoder).status());
+  BB_RETURN_IF_ERROR(CheckEncoderName(flags.encoder));
   options.encoder = flags.encoder;
   BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
   options.probe_count = flags.probe_count;

@@ -32,8 +32,10 @@ absl::StatusOr<WeightLease> AssignmentWeights::Pin(int first, int end, int threa
   return bank_->Pin(assignment_, round_activations_, first, end, threads);
 }
 
-EncodingBank::EncodingBank(const Model& model, const Encoder& encoder, const BankOptions& options)
-    : model_(model), encoder_(model, encoder), options_(options), spill_(options.spill_directory) {}
+EncodingBank::EncodingBank(const Model& model,
+                           const WeightEncoder& encoder,
+                           const BankOptions& options)
+    : model_(model), encoder_(encoder), options_(options), spill_(options.spill_directory) {}
 
 Format EncodingBank::StoredFormat(ComponentId component) const {
   return model_.Weight(component).format;
@@ -74,11 +76,6 @@ int64_t EncodingBank::PanelBytes(const ComponentFormat& what) const {
   const int64_t group = std::min<int64_t>(format.GroupSize(component.cols), kMaxFlush);
   const int64_t floats = format.HasMinimums() ? 8 : 4;
   return bytes + rows * (cols * 2 + RoundUp(cols, group) / group * floats);
-}
-
-void EncodingBank::SetInputMoments(InputMoments moments) {
-  CHECK_EQ(counts_.encoded, 0);
-  encoder_.SetMoments(std::move(moments));
 }
 
 absl::Status EncodingBank::Prepare(const Assignment& assignment, int threads, Progress* progress) {

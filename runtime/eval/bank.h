@@ -56,11 +56,8 @@ struct BankOptions {
 // holds is shareable.
 class EncodingBank {
  public:
-  // The model and the encoder outlive the bank.
-  EncodingBank(const Model& model, const Encoder& encoder, const BankOptions& options);
-
-  // For encoders that need moments. REQUIRES: nothing was encoded yet.
-  void SetInputMoments(InputMoments moments);
+  // The model and the encoder, which is for it, outlive the bank.
+  EncodingBank(const Model& model, const WeightEncoder& encoder, const BankOptions& options);
 
   // Encodes what was not encoded yet, on up to `threads` threads. kInvalidArgument when a component
   // cannot be encoded in its format (naming both), kCancelled when `progress` was interrupted, or
@@ -123,7 +120,7 @@ class EncodingBank {
   void Unpin(const std::vector<ComponentFormat>& pinned);
 
   const Model& model_;
-  WeightEncoder encoder_;
+  const WeightEncoder& encoder_;
   const BankOptions options_;
   Entries entries_;
   SpillFile spill_;

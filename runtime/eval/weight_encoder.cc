@@ -9,25 +9,25 @@
 
 namespace bitbudget {
 
-WeightEncoder::WeightEncoder(const Model& model, const Encoder& encoder)
+StatsWeightEncoder::StatsWeightEncoder(const Model& model, const Encoder& encoder)
     : model_(model), encoder_(encoder), sources_(InputSources(model)) {
   int64_t widest = 0;
   for (const Component& component : model.components()) widest = std::max(widest, component.cols);
   ones_.assign(widest, 1.0f);
 }
 
-absl::StatusOr<Encoding> WeightEncoder::Encode(ComponentId id,
-                                               const Format& format,
-                                               int threads) const {
-  std::span<const float> moments;
-  if (encoder_.needs_moments()) {
+absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
+                                                    const Format& format,
+                                                    int threads) const {
+  InputStats stats;
+  if (encoder_.needs() == StatsNeed::kMoments) {
     if (const auto found = moments_.find(sources_[id]); found != moments_.end()) {
-      moments = found->second;
+      stats.moments = found->second;
     } else if (sources_[id] < 0) {
-      moments = std::span(ones_).first(static_cast<size_t>(model_.component(id).cols));
+      stats.moments = std::span(ones_).first(static_cast<size_t>(model_.component(id).cols));
     }
   }
-  absl::StatusOr<Encoding> encoding = encoder_.Encode(model_.Weight(id), format, moments, threads);
+  absl::StatusOr<Encoding> encoding = encoder_.Encode(model_.Weight(id), format, stats, threads);
   if (encoding.ok()) return encoding;
   return absl::Status(
       encoding.status().code(),

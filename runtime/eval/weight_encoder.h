@@ -15,23 +15,34 @@ namespace bitbudget {
 // component, those that share their inputs under the first of them (InputSources).
 using InputMoments = std::map<ComponentId, std::vector<float>>;
 
-// An encoder for the components of a model: the one place that codes come from, whether they are
-// measured or written to a file.
+// Encodes the components of a model: the one place that codes come from, whether they are measured
+// or written to a file. What a component is in a format depends on nothing but the model and what
+// the encoder was given of calibration text: never on the formats of other components.
 class WeightEncoder {
  public:
-  // Both outlive it.
-  WeightEncoder(const Model& model, const Encoder& encoder);
+  virtual ~WeightEncoder() = default;
 
-  const Model& model() const { return model_; }
+  // A component in a format; the stored one is a copy of the checkpoint's bytes. Deterministic for
+  // any `threads`, and callable from many threads at a time. The errors of Encoder::Encode, naming
+  // component and format.
+  virtual absl::StatusOr<Encoding> Encode(ComponentId id,
+                                          const Format& format,
+                                          int threads) const = 0;
+};
+
+// An encoder of matrices with what it needs to know of their inputs.
+class StatsWeightEncoder : public WeightEncoder {
+ public:
+  // Both outlive it.
+  StatsWeightEncoder(const Model& model, const Encoder& encoder);
+
   const Encoder& encoder() const { return encoder_; }
 
   // For encoders that need moments. Components without any (an embedding that is only looked up)
   // are encoded with all columns alike.
   void SetMoments(InputMoments moments) { moments_ = std::move(moments); }
 
-  // A component in a format; the stored one is a copy of the checkpoint's bytes. Rows are spread
-  // over threads. The errors of Encoder::Encode, naming component and format.
-  absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const;
+  absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
 
  private:
   const Model& model_;

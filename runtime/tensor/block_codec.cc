@@ -298,6 +298,8 @@ void Visit(FormatKind kind, Fields fields) {
     case FormatKind::kF16:
     case FormatKind::kBF16:
     case FormatKind::kInteger:
+    case FormatKind::kOneBit:
+    case FormatKind::kRemoved:
       break;
   }
   LOG(FATAL) << "not a block format";

@@ -154,7 +154,7 @@ class ClipEncoder final : public Encoder {
  public:
   explicit ClipEncoder(bool weighted) : weighted_(weighted) {}
   absl::string_view name() const override { return weighted_ ? "imatrix" : "clip"; }
-  bool needs_moments() const override { return weighted_; }
+  StatsNeed needs() const override { return weighted_ ? StatsNeed::kMoments : StatsNeed::kNothing; }
 
  protected:
   void EncodeGroup(std::span<const float> weights,

@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "runtime/base/float16.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
@@ -45,10 +47,9 @@ absl::Status CheckFinite(std::span<const float> weights, int64_t row) {
                                                  ", not a finite number"));
 }
 
-absl::Status EncodeFloatRow(std::span<const float> weights,
-                            const Format& format,
-                            int64_t row,
-                            uint8_t* out) {
+absl::Status EncodeFloatRow(std::span<const float> weights, int64_t row, Encoding* encoding) {
+  const Format& format = encoding->format;
+  uint8_t* const out = encoding->bytes.data() + row * (encoding->bytes.size() / encoding->rows);
   if (format.kind == FormatKind::kF32) {
     if (!weights.empty()) std::memcpy(out, weights.data(), weights.size_bytes());
     return absl::OkStatus();
@@ -109,6 +110,40 @@ absl::Status CheckMoments(std::span<const float> moments, int64_t cols) {
   return absl::OkStatus();
 }
 
+absl::Status CheckGram(const Gram& gram, int64_t cols) {
+  if (gram.size != cols || static_cast<int64_t>(gram.values.size()) != cols * cols) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a Gram matrix of ", gram.size, " inputs for ", cols, " columns"));
+  }
+  const int64_t bad = ViewOf(gram.values, 1, cols * cols).FirstNonFinite();
+  if (bad < 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("the Gram matrix is ",
+                                                 gram.values[bad],
+                                                 " at inputs ",
+                                                 bad / cols,
+                                                 " and ",
+                                                 bad % cols,
+                                                 ", not a finite number"));
+}
+
+// Whether the statistics that an encoder needs are there and right.
+absl::Status CheckStats(absl::string_view encoder,
+                        StatsNeed need,
+                        const InputStats& stats,
+                        int64_t cols) {
+  if (need == StatsNeed::kNothing || cols == 0) return absl::OkStatus();
+  const bool gram = need == StatsNeed::kGram;
+  if (stats.moments.empty() || (gram && stats.gram == nullptr)) {
+    return absl::InvalidArgumentError(absl::StrCat("encoder ",
+                                                   encoder,
+                                                   " needs the ",
+                                                   gram ? "Gram matrix" : "moments",
+                                                   " of the inputs, from calibration text"));
+  }
+  if (gram) BB_RETURN_IF_ERROR(CheckGram(*stats.gram, cols));
+  return CheckMoments(stats.moments, cols);
+}
+
 // Moments that are all 0 weigh nothing, so they are as good as none.
 std::span<const float> UsableImportance(std::span<const float> importance) {
   const bool usable =
@@ -126,11 +161,32 @@ void CopyRows(const TensorView& weights, uint8_t* out) {
 // Rows that a thread takes at a time: enough to pay for handing them out.
 constexpr int64_t kRowsAtOnce = 8;
 
+// Calls encode(values, row) for every row, after a check that its values are finite, on up to
+// `threads` threads. The first bad row's error, whatever their number.
+absl::Status ForEachRow(
+    const TensorView& weights,
+    int threads,
+    const std::function<absl::Status(std::span<const float> values, int64_t row)>& encode) {
+  const int64_t items = (weights.rows + kRowsAtOnce - 1) / kRowsAtOnce;
+  std::vector<absl::Status> statuses(items);
+  ParallelFor(threads, items, [&](int64_t item, int) {
+    std::vector<float> values(weights.cols);
+    const int64_t end = std::min(weights.rows, (item + 1) * kRowsAtOnce);
+    for (int64_t row = item * kRowsAtOnce; row < end && statuses[item].ok(); ++row) {
+      weights.ReadRow(row, values);
+      statuses[item] = CheckFinite(values, row);
+      if (statuses[item].ok()) statuses[item] = encode(values, row);
+    }
+  });
+  for (const absl::Status& status : statuses) BB_RETURN_IF_ERROR(status);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<Encoding> Encoder::Encode(const TensorView& weights,
                                          const Format& format,
-                                         std::span<const float> moments,
+                                         const InputStats& stats,
                                          int threads) const {
   CHECK(weights.rows >= 0 && weights.cols >= 0) << weights.rows << " x " << weights.cols;
   CHECK(weights.data != nullptr || weights.size() == 0) << "a view of nothing";
@@ -148,36 +204,32 @@ absl::StatusOr<Encoding> Encoder::Encode(const TensorView& weights,
                                                    format.Name()));
   }
   const bool copy = format == weights.format;
-  const bool weighted = needs_moments() && !copy && !format.IsFloat();
-  if (weighted) {
-    if (moments.empty() && cols > 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "encoder ", name(), " needs the moments of the inputs, from calibration text"));
-    }
-    BB_RETURN_IF_ERROR(CheckMoments(moments, cols));
-  } else {
-    moments = {};
+  InputStats used;
+  if (!copy && !format.IsFloat()) {
+    BB_RETURN_IF_ERROR(CheckStats(name(), needs(), stats, cols));
+    if (needs() != StatsNeed::kNothing) used = stats;
   }
   Encoding encoding{format, rows, cols, std::vector<uint8_t>(SizeBytes(format, rows, cols))};
   if (encoding.bytes.empty()) return encoding;
-
-  // The first bad row's error, whatever the number of threads.
-  const int64_t items = (rows + kRowsAtOnce - 1) / kRowsAtOnce;
-  std::vector<absl::Status> statuses(items);
-  ParallelFor(threads, items, [&](int64_t item, int) {
-    std::vector<float> values(cols);
-    const int64_t end = std::min(rows, (item + 1) * kRowsAtOnce);
-    for (int64_t row = item * kRowsAtOnce; row < end && statuses[item].ok(); ++row) {
-      weights.ReadRow(row, values);
-      statuses[item] = CheckFinite(values, row);
-      if (!copy && statuses[item].ok()) {
-        statuses[item] = EncodeRow(values, moments, row, &encoding);
-      }
-    }
-  });
-  for (const absl::Status& status : statuses) BB_RETURN_IF_ERROR(status);
-  if (copy) CopyRows(weights, encoding.bytes.data());
+  if (copy || format.IsFloat()) {
+    BB_RETURN_IF_ERROR(
+        ForEachRow(weights, threads, [&](std::span<const float> values, int64_t row) {
+          return copy ? absl::OkStatus() : EncodeFloatRow(values, row, &encoding);
+        }));
+    if (copy) CopyRows(weights, encoding.bytes.data());
+  } else {
+    BB_RETURN_IF_ERROR(EncodeMatrix(weights, used, threads, &encoding));
+  }
   return encoding;
+}
+
+absl::Status Encoder::EncodeMatrix(const TensorView& weights,
+                                   const InputStats& stats,
+                                   int threads,
+                                   Encoding* encoding) const {
+  return ForEachRow(weights, threads, [&](std::span<const float> values, int64_t row) {
+    return EncodeRow(values, stats.moments, row, encoding);
+  });
 }
 
 absl::Status Encoder::EncodeRow(std::span<const float> weights,
@@ -189,7 +241,6 @@ absl::Status Encoder::EncodeRow(std::span<const float> weights,
   const EncodingLayout layout(format, encoding->rows, cols);
   uint8_t* const bytes = encoding->bytes.data();
   uint8_t* const row_bytes = bytes + row * layout.code_row_bytes;
-  if (format.IsFloat()) return EncodeFloatRow(weights, format, row, row_bytes);
 
   const auto part = [](auto values, int64_t begin, int64_t count) {
     return values.empty() ? values : values.subspan(begin, count);
@@ -242,8 +293,16 @@ absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(absl::string_view name) {
   if (name == "rtn") return MakeRtnEncoder();
   if (name == "clip") return MakeClipEncoder();
   if (name == "imatrix") return MakeImatrixEncoder();
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown encoder \"", absl::CEscape(name), "\"; known: rtn clip imatrix"));
+  return CheckEncoderName(name);
+}
+
+absl::Status CheckEncoderName(absl::string_view name) {
+  constexpr absl::string_view kNames[] = {"rtn", "clip", "imatrix"};
+  if (std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames)) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "unknown encoder \"", absl::CEscape(name), "\"; known: ", absl::StrJoin(kNames, " ")));
 }
 
 }  // namespace bitbudget

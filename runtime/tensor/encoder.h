@@ -10,35 +10,46 @@
 #include "absl/strings/string_view.h"
 #include "runtime/tensor/block_codec.h"
 #include "runtime/tensor/encoding.h"
+#include "runtime/tensor/input_stats.h"
 #include "runtime/tensor/tensor_view.h"
 
 namespace bitbudget {
+
+// What an encoder must be told of the inputs that a matrix meets on calibration text.
+enum class StatsNeed : uint8_t { kNothing, kMoments, kGram };
 
 // Chooses the codes of a weight matrix in a format. Stateless after construction, deterministic,
 // and safe to call from many threads.
 class Encoder {
  public:
   virtual ~Encoder() = default;
-  virtual absl::string_view name() const = 0;  // "rtn", "clip", "imatrix": what plans record
+  virtual absl::string_view name() const = 0;  // "rtn", "clip", ...: what plans record
 
-  // Whether Encode needs moments; other encoders ignore them.
-  virtual bool needs_moments() const { return false; }
+  // What Encode needs; of what is not needed nothing is used.
+  virtual StatsNeed needs() const { return StatsNeed::kNothing; }
 
-  // The matrix in the format. `moments` holds the second moment E[x_j^2] of the input that meets
-  // column j on calibration text, in any unit; empty: not known. What is stored in the format
-  // already is copied, and float formats are a plain conversion, with every encoder and without
-  // moments. Rows are spread over `threads`; the result does not depend on how many.
+  // The matrix in the format. What is stored in the format already is copied, and float formats are
+  // a plain conversion, with every encoder and without statistics. Rows are spread over `threads`;
+  // the result does not depend on how many.
   //
   // Errors, all kInvalidArgument and naming row and column: NaN or infinite weights; values beyond
   // the largest f16 or bf16; a group whose scale would exceed the largest f16 (clamping it would
-  // silently destroy the group). Also rows that are not whole blocks, and moments that are missing,
-  // of another number than the columns, negative or not finite.
+  // silently destroy the group). Also rows that are not whole blocks, and statistics that are
+  // missing, of another number than the columns, negative where they are squares, or not finite.
   absl::StatusOr<Encoding> Encode(const TensorView& weights,
                                   const Format& format,
-                                  std::span<const float> moments = {},
+                                  const InputStats& stats = {},
                                   int threads = 1) const;
 
  protected:
+  // Fills `encoding`, of an integer or block format and with bytes that are all 0, with codes for
+  // finite weights and statistics that were checked. Row after row by the functions below, unless
+  // an encoder knows better.
+  virtual absl::Status EncodeMatrix(const TensorView& weights,
+                                    const InputStats& stats,
+                                    int threads,
+                                    Encoding* encoding) const;
+
   // Chooses scale and codes for one non-empty group of finite weights; called for every group of an
   // integer format. `importance` weighs the squared errors, one per weight, or is empty: all alike.
   // `*scale` is rounded to f16 by this function already (so that codes fit the stored scale); it
@@ -82,8 +93,12 @@ std::unique_ptr<Encoder> MakeClipEncoder();
 // uncorrelated. A group whose moments are all 0 is encoded as by "clip".
 std::unique_ptr<Encoder> MakeImatrixEncoder();
 
-// "rtn", "clip" or "imatrix"; kInvalidArgument names the unknown text and lists what there is.
+// The encoder of matrices of that name: "rtn", "clip" or "imatrix"; kInvalidArgument names the
+// unknown text and lists what there is.
 absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(absl::string_view name);
+
+// kInvalidArgument, listing what there is, unless plans may record this encoder.
+absl::Status CheckEncoderName(absl::string_view name);
 
 }  // namespace bitbudget
 

@@ -11,12 +11,15 @@
 
 namespace bitbudget {
 
-// Float formats, the integer family of bitbudget, and one kind per block type of GGUF.
+// Float formats, the integer family of bitbudget, one-bit layers, no weights at all, and one kind
+// per block type of GGUF.
 enum class FormatKind : uint8_t {
   kF32,
   kF16,
   kBF16,
   kInteger,
+  kOneBit,
+  kRemoved,
   kQ4_0,
   kQ4_1,
   kQ5_0,
@@ -36,12 +39,32 @@ enum class FormatKind : uint8_t {
   kMXFP4,
 };
 
+// Which weights of a matrix [n, k] are zeros that are not stored, beside a mask that says where.
+// kShare: of all weights round(n k permille / 1000). k2of4: all but two of every run of four inputs
+// of a row.
+enum class SparsityKind : uint8_t { kDense, kShare, k2of4 };
+struct Sparsity {
+  SparsityKind kind = SparsityKind::kDense;
+  int permille = 0;  // kShare only: in [1, 999]
+
+  friend auto operator<=>(const Sparsity&, const Sparsity&) = default;
+};
+
 // How the codes and scales of one weight matrix [n, k] are stored. A value with equality and order.
 //
 // Integer formats: every row is cut into groups of `group` consecutive inputs (the last group of a
 // row is short when `group` does not divide k; group 0 is one group per row). A group has one f16
 // scale s and unsigned codes u of `bits` bits; a weight is (u - z) * s, where the zero point z is
 // stored per group in `bits` bits (`zero_point`) or fixed at 2^(bits-1) (symmetric).
+//
+// One-bit layers (OneBit, arXiv 2402.11295, eq. 3): a sign per weight and the f16 vectors g[k] and
+// h[n]; a weight is sign * g * h. With `layer_norm` the outputs of a row of inputs are normalised
+// (mean 0, variance 1) ahead of the bias, so that it is more than a matrix.
+//
+// A removed matrix has no bytes, and its outputs are zeros.
+//
+// Float and integer formats may be sparse: a weight that the mask leaves out is exactly zero, and
+// only the codes of the others are stored.
 //
 // Block formats: every row is a sequence of blocks of a fixed number of inputs and bytes
 // (block_format.h), with the bytes that GGUF stores. Only rows of whole blocks can be stored.
@@ -52,10 +75,20 @@ struct Format {
   int bits = 32;            // per weight, without scales, minimums and zero points
   int group = 0;            // integer formats: inputs per scale; 0: the whole row
   bool zero_point = false;  // integer formats: stored zero point (true) or symmetric (false)
+  bool layer_norm = false;  // one-bit layers: outputs are normalised
+  Sparsity sparsity = {};   // float and integer formats
 
   bool IsFloat() const { return kind < FormatKind::kInteger; }
   bool IsInteger() const { return kind == FormatKind::kInteger; }
-  bool IsBlock() const { return kind > FormatKind::kInteger; }
+  bool IsBlock() const { return kind >= FormatKind::kQ4_0; }
+  bool IsSparse() const { return sparsity.kind != SparsityKind::kDense; }
+
+  // The same without sparsity.
+  Format Dense() const {
+    Format dense = *this;
+    dense.sparsity = {};
+    return dense;
+  }
 
   // Inputs that a row must hold a multiple of: those of a block, 1 for other formats.
   int64_t BlockSize() const;
@@ -72,8 +105,8 @@ struct Format {
   // Whether groups have a minimum beside their scale: a weight is level * scale - minimum.
   bool HasMinimums() const;
 
-  // "f32", "int8", "int8z", "int4-g64", "int4z-g32", "q4_k", ...; ParseFormat reads every name
-  // back.
+  // "f32", "int8", "int8z", "int4-g64", "int4z-g32", "onebit", "onebit-ln", "removed", "q4_k",
+  // "int4-g64+2:4", "bf16+s37.5" (zeros in per cent), ...; ParseFormat reads every name back.
   std::string Name() const;
 
   friend auto operator<=>(const Format&, const Format&) = default;
@@ -83,13 +116,15 @@ inline constexpr Format kFormatF32{FormatKind::kF32, 32, 0, false};
 inline constexpr Format kFormatF16{FormatKind::kF16, 16, 0, false};
 inline constexpr Format kFormatBF16{FormatKind::kBF16, 16, 0, false};
 
-// Every format this build can encode, decode and run, in a fixed order: float formats, then int8,
-// then int4 (symmetric before zero point, per row before growing groups), then block formats in the
-// order of FormatKind.
+// Every dense format this build can encode, decode and run, in a fixed order: float formats, then
+// int8, int4, int3, int2 (symmetric before zero point, per row before growing groups), one-bit
+// layers, removed, then block formats in the order of FormatKind.
 std::span<const Format> SupportedFormats();
+
+// Those, and every float or integer one of them with a valid sparsity.
 bool IsSupported(const Format& format);
 
-// Accepts exactly the names of SupportedFormats(). kInvalidArgument names the unknown text and
+// Accepts exactly the names of supported formats. kInvalidArgument names the unknown text and
 // lists what is supported.
 absl::StatusOr<Format> ParseFormat(absl::string_view name);
 

@@ -52,8 +52,8 @@ TEST(EncodingBank, EncodesEveryComponentInItsFormatOnAnyThreads) {
       assignment[c] = RandomFormatFor(bench.model->components()[c].cols, &random);
     }
     assignment[0] = kInt8;
-    EncodingBank other(*bench.model, *bench.encoder, BankOptions());
-    EncodingBank f32(*bench.model, *bench.encoder, {.activations = Activations::kF32});
+    EncodingBank other(*bench.model, *bench.weight_encoder, BankOptions());
+    EncodingBank f32(*bench.model, *bench.weight_encoder, {.activations = Activations::kF32});
     const WeightLease one = PinAll(bench.bank.get(), assignment, 1);
     const WeightLease four = PinAll(&other, assignment, 4);
     const WeightLease as_f32 = PinAll(&f32, assignment, 2);
@@ -130,7 +130,7 @@ TEST(EncodingBank, GivesTheSameBitsFromAnyMemoryAndEncodesOnce) {
     const int64_t encoded = bench.bank->counts().encoded;
     int64_t packed = INT64_MAX;
     for (int64_t eighths = 0; eighths <= 8; ++eighths) {
-      EncodingBank bank(*bench.model, *bench.encoder, {.max_bytes = all * eighths / 8});
+      EncodingBank bank(*bench.model, *bench.weight_encoder, {.max_bytes = all * eighths / 8});
       for (size_t i = 0; i < passes.size(); ++i) {
         EXPECT_EQ(BitsOfAPass(&bank, passes[i]), expected[i]) << eighths;
       }
@@ -156,7 +156,7 @@ TEST(EncodingBank, HoldsNoMoreThanItsLimitWhereAStageFits) {
     stage_bytes += bench.bank->PanelBytes({id, kFormatBF16});
   }
   for (const int64_t limit : {stage_bytes, 2 * stage_bytes, 5 * stage_bytes}) {
-    EncodingBank bank(*bench.model, *bench.encoder, {.max_bytes = limit});
+    EncodingBank bank(*bench.model, *bench.weight_encoder, {.max_bytes = limit});
     Random random(8);
     for (int i = 0; i < 20; ++i) {
       BitsOfAPass(&bank, RandomAssignment(bank, &random));
@@ -170,7 +170,7 @@ TEST(EncodingBank, ACycleOverMoreThanFitsFindsPartOfItThere) {
   const Assignment stored = bench.bank->StoredAssignment();
   PinAll(bench.bank.get(), stored);
   const int64_t all = bench.bank->held_bytes();
-  EncodingBank bank(*bench.model, *bench.encoder, {.max_bytes = all * 3 / 4});
+  EncodingBank bank(*bench.model, *bench.weight_encoder, {.max_bytes = all * 3 / 4});
   BitsOfAPass(&bank, stored);
   const int64_t once = bank.counts().packed;
   for (int i = 0; i < 10; ++i) BitsOfAPass(&bank, stored);
@@ -183,7 +183,7 @@ TEST(EncodingBank, PanelBytesAreAnUpperBoundThatIsClose) {
     EvalBench bench = TinyBench(tied);
     for (const Activations activations : {Activations::kInt16, Activations::kF32}) {
       for (const Format& format : SupportedFormats()) {
-        EncodingBank bank(*bench.model, *bench.encoder, {.activations = activations});
+        EncodingBank bank(*bench.model, *bench.weight_encoder, {.activations = activations});
         Assignment assignment = bank.StoredAssignment();
         for (size_t c = 0; c < assignment.size(); ++c) {
           if (Fits(format, bench.model->components()[c].cols)) assignment[c] = format;
@@ -203,8 +203,9 @@ TEST(EncodingBank, PanelBytesAreAnUpperBoundThatIsClose) {
 TEST(EncodingBank, ADiskThatCannotBeWrittenIsOneClearLine) {
   EvalBench bench = TinyBench(false);
   const TempDir dir;
-  EncodingBank bank(
-      *bench.model, *bench.encoder, {.max_bytes = 0, .spill_directory = dir.path() + "/missing"});
+  EncodingBank bank(*bench.model,
+                    *bench.weight_encoder,
+                    {.max_bytes = 0, .spill_directory = dir.path() + "/missing"});
   ExpectError(bank.Prepare(Uniform(bench, "int8"), 1, &bench.progress),
               absl::StatusCode::kNotFound,
               {dir.path() + "/missing", "--spill-dir", "--memory"});
@@ -218,7 +219,8 @@ TEST(EncodingBank, SaysWhichComponentCannotBeEncoded) {
   const TinyModel tiny(options);
   const auto huge = Model::Load(tiny.path(), 1);
   ASSERT_TRUE(huge.ok()) << huge.status();
-  EncodingBank bank(**huge, *bench.encoder, BankOptions());
+  const StatsWeightEncoder encoder(**huge, *bench.encoder);
+  EncodingBank bank(**huge, encoder, BankOptions());
   Assignment assignment = bank.StoredAssignment();
   assignment[9] = kInt8;
   ExpectError(bank.Prepare(assignment, 2, &bench.progress),

@@ -39,7 +39,8 @@ struct EvalBench {
     transformer = std::make_unique<Transformer>(*model, 30 + completion);
     weights = std::make_unique<ReferenceWeights>(*model, 1);
     encoder = MakeRtnEncoder();
-    bank = std::make_unique<EncodingBank>(*model, *encoder, BankOptions());
+    weight_encoder = std::make_unique<StatsWeightEncoder>(*model, *encoder);
+    bank = std::make_unique<EncodingBank>(*model, *weight_encoder, BankOptions());
     for (int i = 0; i < probes; ++i) {
       prompts.push_back(RandomTokens(1 + i * 11 % 23, model->config().vocab_size, 1000 + i));
     }
@@ -70,6 +71,7 @@ struct EvalBench {
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<ReferenceWeights> weights;
   std::unique_ptr<Encoder> encoder;
+  std::unique_ptr<StatsWeightEncoder> weight_encoder;
   std::unique_ptr<EncodingBank> bank;
   std::vector<std::vector<int32_t>> prompts;
   int64_t completion;

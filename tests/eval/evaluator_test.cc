@@ -127,7 +127,7 @@ TEST(Evaluator, CachedEqualsUncachedOnATrainedModel) {
 TEST(Evaluator, ABankThatKeepsNothingGivesTheSame) {
   EvalBench bench = TinyBench(false);
   const auto generous = bench.MakeEvaluator();
-  EncodingBank small(*bench.model, *bench.encoder, {.max_bytes = 0});
+  EncodingBank small(*bench.model, *bench.weight_encoder, {.max_bytes = 0});
   Evaluator evaluator(*bench.transformer, *bench.reference, &small, {}, &bench.progress);
   Random random(3);
   const Assignment start = RandomAssignment(small, &random);

@@ -174,7 +174,8 @@ void ExpectFiniteAndWorse(double weight_scale, bool overflows) {
   const TinyModel tiny(options);
   const auto broken = Model::Load(tiny.path(), 1);
   ASSERT_TRUE(broken.ok()) << broken.status();
-  EncodingBank bank(**broken, *bench.encoder, BankOptions());
+  const StatsWeightEncoder encoder(**broken, *bench.encoder);
+  EncodingBank bank(**broken, encoder, BankOptions());
   Evaluator evaluator(*bench.transformer, *bench.reference, &bank, {}, &bench.progress);
   const auto evaluation = evaluator.EvaluateFromScratch(Uniform(bench, "bf16"));
   const auto int4 = bench.MakeEvaluator()->EvaluateFromScratch(Uniform(bench, "int4-g128"));

@@ -59,7 +59,7 @@ int Encode(const Format& format,
   const int64_t rows = static_cast<int64_t>(weights.size()) / cols;
   const std::clock_t start = std::clock();
   const absl::StatusOr<Encoding> encoding =
-      (*encoder)->Encode(ViewOf(weights, rows, cols), format, moments);
+      (*encoder)->Encode(ViewOf(weights, rows, cols), format, {moments, nullptr});
   const double elapsed = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
   if (!encoding.ok()) return Fail(encoding.status());
   std::fprintf(stderr, "%.6f\n", elapsed);

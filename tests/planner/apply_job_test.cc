@@ -200,7 +200,7 @@ TEST_F(ApplyTest, CodesWeighedByInputsAreThoseThatWereMeasured) {
   WorkbenchOptions options;
   options.encoder = "imatrix";
   const auto bench = *Workbench::Create(*tiny_, options, kTokens);
-  bench->bank()->SetInputMoments(*MomentsOfPlan(*plan, *tiny_));
+  bench->encoder()->SetMoments(*MomentsOfPlan(*plan, *tiny_));
   bool differs = false;  // from codes that know no inputs
   const auto clip = *MakeEncoder("clip");
   for (size_t c = 0; c < written->components().size(); ++c) {

@@ -47,7 +47,8 @@ struct Bench {
     encoder = MakeRtnEncoder();
     BankOptions bank_options;
     bank_options.activations = activations;
-    bank = std::make_unique<EncodingBank>(*model, *encoder, bank_options);
+    weight_encoder = std::make_unique<StatsWeightEncoder>(*model, *encoder);
+    bank = std::make_unique<EncodingBank>(*model, *weight_encoder, bank_options);
   }
 
   absl::StatusOr<InputSample> Sample(int64_t max_rows,
@@ -97,6 +98,7 @@ struct Bench {
   std::unique_ptr<Model> model;
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<Encoder> encoder;
+  std::unique_ptr<StatsWeightEncoder> weight_encoder;
   std::unique_ptr<EncodingBank> bank;
 };
 

@@ -36,7 +36,7 @@ Encoding MustEncode(const char* encoder,
                     std::span<const float> moments = {}) {
   const int64_t rows = static_cast<int64_t>(weights.size()) / kCols;
   absl::StatusOr<Encoding> encoding =
-      (*MakeEncoder(encoder))->Encode(ViewOf(weights, rows, kCols), format, moments);
+      (*MakeEncoder(encoder))->Encode(ViewOf(weights, rows, kCols), format, {moments, nullptr});
   EXPECT_TRUE(encoding.ok()) << encoder << " " << format.Name() << ": " << encoding.status();
   return encoding.ok() ? *std::move(encoding) : Encoding{format, 0, 0, {}};
 }
@@ -235,11 +235,11 @@ TEST(BlockEncoder, ScalesBeyondF16AreRefusedWithTheirPlace) {
   for (const char* encoder : {"rtn", "clip", "imatrix"}) {
     for (const Format& format : BlockFormats()) {
       if (format.kind == FormatKind::kMXFP4) continue;  // its scales reach as far as f32
+      const std::vector<float> ones(kCols, 1.0f);
       std::vector<float> weights(2 * kCols, 0.5f);
       for (int64_t i = kCols + 256; i < kCols + 512; ++i) weights[i] = i % 2 == 0 ? 3e37f : -3e37f;
       const auto encoding =
-          (*MakeEncoder(encoder))
-              ->Encode(ViewOf(weights, 2, kCols), format, std::vector<float>(kCols, 1.0f));
+          (*MakeEncoder(encoder))->Encode(ViewOf(weights, 2, kCols), format, {ones, nullptr});
       ASSERT_FALSE(encoding.ok()) << format.Name();
       const std::string message(encoding.status().message());
       EXPECT_NE(message.find("row 1, columns 256 to"), std::string::npos) << message;

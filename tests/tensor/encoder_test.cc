@@ -42,7 +42,8 @@ Encoding MustEncode(const Encoder& encoder,
                     const Format& format,
                     int threads = 1) {
   const int64_t known = std::min<int64_t>(view.cols, 1 << 20);
-  absl::StatusOr<Encoding> encoding = encoder.Encode(view, format, MomentsOf(known), threads);
+  const std::vector<float> moments = MomentsOf(known);
+  absl::StatusOr<Encoding> encoding = encoder.Encode(view, format, {moments, nullptr}, threads);
   EXPECT_TRUE(encoding.ok()) << encoder.name() << " " << format.Name() << encoding.status();
   return encoding.ok() ? *std::move(encoding) : Encoding{};
 }
@@ -59,10 +60,9 @@ void ExpectRefused(const std::vector<float>& weights,
                    const Format& format,
                    std::initializer_list<const char*> parts) {
   for (const auto& encoder : AllEncoders()) {
+    const std::vector<float> moments = MomentsOf(static_cast<int64_t>(weights.size()) / rows);
     const absl::StatusOr<Encoding> encoding =
-        encoder->Encode(ViewOf(weights, rows, weights.size() / rows),
-                        format,
-                        MomentsOf(static_cast<int64_t>(weights.size()) / rows));
+        encoder->Encode(ViewOf(weights, rows, weights.size() / rows), format, {moments, nullptr});
     ASSERT_FALSE(encoding.ok()) << format.Name();
     EXPECT_EQ(encoding.status().code(), absl::StatusCode::kInvalidArgument);
     for (const char* part : parts) {
@@ -109,7 +109,7 @@ TEST(EncoderTest, EmptyViewsWithoutDataEncode) {
   for (const auto& encoder : AllEncoders()) {
     for (const Format& format : SupportedFormats()) {
       EXPECT_TRUE(encoder->Encode({kFormatF16, nullptr, 4, 0}, format).ok());
-      if (encoder->needs_moments()) continue;  // as many as columns
+      if (encoder->needs() != StatsNeed::kNothing) continue;  // as many as columns
       EXPECT_TRUE(encoder->Encode({kFormatF16, nullptr, 0, int64_t{1} << 60}, format).ok());
     }
   }
@@ -403,7 +403,7 @@ TEST(EncoderTest, MomentsMustBeThereAndFinite) {
   const TensorView view = ViewOf(weights, 2, 32);
   const auto encoder = MakeImatrixEncoder();
   const auto message = [&](const std::vector<float>& moments) {
-    return std::string(encoder->Encode(view, Parse("q4_0"), moments).status().message());
+    return std::string(encoder->Encode(view, Parse("q4_0"), {moments, nullptr}).status().message());
   };
   EXPECT_EQ(message({}), "encoder imatrix needs the moments of the inputs, from calibration text");
   EXPECT_EQ(message(std::vector<float>(31, 1.0f)), "31 moments for 32 columns");
@@ -414,9 +414,10 @@ TEST(EncoderTest, MomentsMustBeThereAndFinite) {
   }
   EXPECT_EQ(message(std::vector<float>(32, 1.0f)), "");
   EXPECT_TRUE(encoder->Encode(view, kFormatBF16).ok()) << "floats need no moments";
+  const std::vector<float> unfit(3, NAN);
   for (const auto& other : AllEncoders()) {
-    if (other->needs_moments()) continue;
-    EXPECT_EQ(other->Encode(view, Parse("int8"), std::vector<float>(3, NAN))->bytes,
+    if (other->needs() != StatsNeed::kNothing) continue;
+    EXPECT_EQ(other->Encode(view, Parse("int8"), {unfit, nullptr})->bytes,
               other->Encode(view, Parse("int8"))->bytes);
   }
 }

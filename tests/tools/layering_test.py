@@ -17,7 +17,7 @@ import tempfile
 # Folder -> the project folders to its left that it may include.
 LAYERS = {}
 _chain = ['runtime/base', 'runtime/tensor', 'runtime/kernels', 'runtime/model', 'runtime/eval',
-          'scoring', 'search']
+          'runtime/calibration', 'scoring', 'search']
 for _i, _layer in enumerate(_chain):
     LAYERS[_layer] = set(_chain[:_i])
 LAYERS['plans'] = {'runtime/base', 'runtime/tensor'}
@@ -32,14 +32,14 @@ THIRD_PARTY = {
     'glog': None,
     'omp.h': None,
     'openssl': {'runtime/base'},
-    'Eigen': {'runtime/tensor', 'scoring'},
+    'Eigen': {'runtime/tensor', 'runtime/calibration', 'scoring'},
     'immintrin.h': {'runtime/kernels'},
     'cpuid.h': {'runtime/kernels'},
     'nlohmann': {'runtime/model', 'plans', 'tools'},
     'sentencepiece_processor.h': {'runtime/model'},
     'pcre2.h': {'runtime/model', 'plans'},
     'utf8proc.h': {'runtime/model'},
-    'ceres': {'scoring', 'search'},
+    'ceres': {'runtime/calibration', 'scoring', 'search'},
     'google': {'plans', 'planner', 'tools'},  # protobuf
     'sqlite3.h': {'planner'},
     'mpi.h': {'planner'},

@@ -1,5 +1,5 @@
-#ifndef BITBUDGET_SCORING_INPUT_MOMENTS_H_
-#define BITBUDGET_SCORING_INPUT_MOMENTS_H_
+#ifndef BITBUDGET_RUNTIME_CALIBRATION_INPUT_MOMENTS_H_
+#define BITBUDGET_RUNTIME_CALIBRATION_INPUT_MOMENTS_H_
 
 #include <cstdint>
 #include <span>
@@ -25,4 +25,4 @@ absl::StatusOr<InputMoments> MeasureInputMoments(const Transformer& transformer,
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_SCORING_INPUT_MOMENTS_H_
+#endif  // BITBUDGET_RUNTIME_CALIBRATION_INPUT_MOMENTS_H_

@@ -1,4 +1,4 @@
-#include "scoring/input_moments.h"
+#include "runtime/calibration/input_moments.h"
 
 #include <algorithm>
 #include <utility>

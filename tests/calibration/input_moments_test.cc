@@ -1,4 +1,4 @@
-#include "scoring/input_moments.h"
+#include "runtime/calibration/input_moments.h"
 
 #include <gtest/gtest.h>
 
@@ -26,7 +26,8 @@ class InputMomentsTest : public testing::TestWithParam<bool> {
     model_ = *Model::Load(tiny.path(), 1);
     transformer_ = std::make_unique<Transformer>(*model_, 128);
     encoder_ = MakeRtnEncoder();
-    bank_ = std::make_unique<EncodingBank>(*model_, *encoder_, BankOptions());
+    weight_encoder_ = std::make_unique<StatsWeightEncoder>(*model_, *encoder_);
+    bank_ = std::make_unique<EncodingBank>(*model_, *weight_encoder_, BankOptions());
     // More sequences than parts, of different lengths; one longer than the head takes at a time.
     for (const int64_t length : {17, 110, 1, 40, 3, 9, 22, 5, 31, 2, 12}) {
       sequences_.push_back(RandomTokens(length, kVocab, 90 + static_cast<uint64_t>(length)));
@@ -44,6 +45,7 @@ class InputMomentsTest : public testing::TestWithParam<bool> {
   std::unique_ptr<Model> model_;
   std::unique_ptr<Transformer> transformer_;
   std::unique_ptr<Encoder> encoder_;
+  std::unique_ptr<StatsWeightEncoder> weight_encoder_;
   std::unique_ptr<EncodingBank> bank_;
   std::vector<std::vector<int32_t>> sequences_;
 };
