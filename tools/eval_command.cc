@@ -177,10 +177,11 @@ void AddEvalCommand(CLI::App* app) {
   what->require_option(1);
   command->add_option("--encoder", flags->encoder, "Encoder for --uniform: clip, imatrix or rtn")
       ->capture_default_str();
-  command->add_option(
-      "--activations",
-      flags->activations,
-      "Run integer formats on int16, int8 or f32 activations (default: as the plan, else int16)");
+  command->add_option("--activations",
+                      flags->activations,
+                      absl::StrCat("Run integer formats on ",
+                                   ActivationsNames(),
+                                   " activations (default: as the plan, else int16)"));
   command->add_option("--probes", flags->probe_count, "Held-out probes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
