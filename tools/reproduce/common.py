@@ -39,7 +39,8 @@ class Lab:
 
     def _run(self, command, model):
         command = [self.args.bitbudget, command[0], str(model)] + command[1:]
-        command += ["--seed", str(self.args.seed)]
+        if command[1] != "apply" and "zd" not in command:
+            command += ["--seed", str(self.args.seed)]
         if self.args.threads:
             command += ["--threads", str(self.args.threads)]
         result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -91,13 +92,46 @@ class Lab:
                       model or self.args.model)
         return json.loads(path.read_text()), path
 
+    def apply(self, plan, out, *options):
+        self._run(["apply", "--plan", str(plan), "--out", str(out)] + list(options)
+                  + self._text(self.args.text), self.args.model)
+
+    def size_bits(self, name, rows, cols):
+        out = subprocess.run([self.args.bitbudget, "formats", "--formats", name, "--rows", str(rows),
+                              "--cols", str(cols), "--json"], stdout=subprocess.PIPE, check=True).stdout
+        return json.loads(out)["formats"][name]["size_bits"]
+
     def evaluate_plan(self, path):
         return self.json("eval", "--plan", path, "--probes", self.args.probes,
                          *self._text(self.args.eval_text or self.args.text))
 
+    def equalize(self, name, activations):
+        """The model with scales folded for a format (LET), made now or found in --work."""
+        out = self.args.work / f"{self.name}-{name}-{activations}-let"
+        if not out.exists():
+            self._run(["equalize", "--format", name, "--activations", activations, "--dtype", "f32",
+                       "--out", str(out)] + self._text(self.args.text), self.args.model)
+        return out
+
+    def weights_by_type(self):
+        """Number of weights of all q, k, v, o, gate, up and down matrices."""
+        c = self.config()
+        width, heads = c["hidden_size"], c["num_attention_heads"]
+        head = c.get("head_dim") or width // heads
+        kv = c.get("num_key_value_heads", heads) * head
+        inner = c["intermediate_size"]
+        one = {"q": width * heads * head, "k": width * kv, "v": width * kv, "o": width * heads * head,
+               "gate": width * inner, "up": width * inner, "down": width * inner}
+        return {name: count * self.blocks() for name, count in one.items()}
+
+    def config(self):
+        return json.loads((pathlib.Path(self.args.model) / "config.json").read_text())
+
     def blocks(self):
-        config = json.loads((pathlib.Path(self.args.model) / "config.json").read_text())
-        return config["num_hidden_layers"]
+        return self.config()["num_hidden_layers"]
+
+    def stored_format(self):
+        return {"bfloat16": "bf16", "float16": "f16"}.get(self.config().get("torch_dtype"), "f32")
 
 
 def quality(evaluation):
