@@ -22,7 +22,7 @@ OPTIONS = {
     'export': {'--to', '--out'},
     'lint': {'--to', '--plan', '--json'},
     'eval': {
-        '--threads', '--plan', '--uniform', '--encoder', '--activations', '--probes', '--text',
+        '--threads', '--plan', '--uniform', '--pin', '--encoder', '--activations', '--probes', '--text',
         '--prompts', '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--fdt-only',
         '--json'
     },
