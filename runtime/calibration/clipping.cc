@@ -31,6 +31,22 @@ Rounded RoundSteps(float weight, float h, float low, float high) {
 
 }  // namespace
 
+void RoundingErrors(std::span<const float> weights,
+                    const IntegerGrid& grid,
+                    const Format& format,
+                    std::span<float> errors) {
+  if (grid.scale == 0.0f) {
+    std::transform(weights.begin(), weights.end(), errors.begin(), std::negate<float>());
+    return;
+  }
+  const float low = static_cast<float>(-grid.zero);
+  const float high = static_cast<float>((1 << format.bits) - 1 - grid.zero);
+  for (size_t j = 0; j < weights.size(); ++j) {
+    const float level = RoundSteps(weights[j], grid.scale, low, high).level;
+    errors[j] = grid.scale * std::clamp(level, low, high) - weights[j];
+  }
+}
+
 GroupClipping::GroupClipping(std::span<const float> weights, const Format& format)
     : format_(format), max_code_((1 << format.bits) - 1) {
   CHECK(format.IsInteger());
@@ -77,22 +93,6 @@ GroupClipping::Grid GroupClipping::GridOf(const Logits& logits) const {
     out.grid.zero = static_cast<int>(std::lrint(std::clamp(-low / step, 0.0, max_code_)));
   }
   return out;
-}
-
-void GroupClipping::Errors(std::span<const float> weights,
-                           const Grid& grid,
-                           std::span<float> errors) const {
-  const float h = grid.grid.scale;
-  if (h == 0.0f) {
-    std::transform(weights.begin(), weights.end(), errors.begin(), std::negate<float>());
-    return;
-  }
-  const float low = static_cast<float>(-grid.grid.zero);
-  const float high = static_cast<float>(max_code_) + low;
-  for (size_t j = 0; j < weights.size(); ++j) {
-    const float level = RoundSteps(weights[j], h, low, high).level;
-    errors[j] = h * std::clamp(level, low, high) - weights[j];
-  }
 }
 
 GroupClipping::Logits GroupClipping::Backward(std::span<const float> weights,

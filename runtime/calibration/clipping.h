@@ -9,6 +9,12 @@
 
 namespace bitbudget {
 
+// The errors of rounding a group to a grid: decoded - weights.
+void RoundingErrors(std::span<const float> weights,
+                    const IntegerGrid& grid,
+                    const Format& format,
+                    std::span<float> errors);
+
 // Learnable clipping of one group of weights (OmniQuant, arXiv 2308.13137, section 3.2): the grid
 // of an integer format spans a part of the group's range, and the part is what is learned.
 //
@@ -44,9 +50,6 @@ class GroupClipping {
     bool learns = false;
   };
   Grid GridOf(const Logits& logits) const;
-
-  // decoded - weights.
-  void Errors(std::span<const float> weights, const Grid& grid, std::span<float> errors) const;
 
   // Given the gradient of a loss with respect to the decoded weights, that with respect to the
   // logits. Rounding of w / h passes gradients straight through, rounding of z passes none:

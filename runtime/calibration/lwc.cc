@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <cmath>
 #include <limits>
 #include <utility>
 #include <vector>
@@ -13,6 +13,7 @@
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/calibration/clipping.h"
+#include "runtime/calibration/grid_descent.h"
 #include "runtime/calibration/integer_rows.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/panels.h"
@@ -25,14 +26,14 @@ namespace {
 constexpr int64_t kRowsPerProblem = 12;
 constexpr double kDamping = 0.01;  // of the mean diagonal, as in GPTQ
 
-WeightPanels DampedPanels(const Gram& gram) {
+std::vector<float> Damped(const Gram& gram) {
   std::vector<float> damped = gram.values;
   double trace = 0;
   for (int64_t i = 0; i < gram.size; ++i) trace += gram.Row(i)[i];
   const double mean = trace / static_cast<double>(gram.size);
   const float damping = mean > 0 ? static_cast<float>(kDamping * mean) : 1.0f;
   for (int64_t i = 0; i < gram.size; ++i) damped[i * gram.size + i] += damping;
-  return PackWeightsF32(ViewOf(damped, gram.size, gram.size));
+  return damped;
 }
 
 // e H for some rows e, and e H e^T of each.
@@ -119,7 +120,7 @@ class RowsProblem final : public ceres::FirstOrderFunction {
   bool Evaluate(const double* parameters, double* cost, double* gradient) const override {
     for (size_t i = 0; i < clippings_.size(); ++i) {
       grids_[i] = clippings_[i].GridOf(LogitsAt(parameters, i));
-      clippings_[i].Errors(Part(weights_, i), grids_[i], Part(std::span(errors_), i));
+      RoundingErrors(Part(weights_, i), grids_[i].grid, format_, Part(std::span(errors_), i));
     }
     product_.Multiply(errors_, rows_);
     *cost = 0;
@@ -207,12 +208,19 @@ class LwcEncoder final : public Encoder {
     }
     *encoding = starts.back();
     if (!learned) return absl::OkStatus();
-    const WeightPanels gram = DampedPanels(*stats.gram);
+    const std::vector<float> damped = Damped(*stats.gram);
+    const WeightPanels gram = PackWeightsF32(ViewOf(damped, weights.cols, weights.cols));
+    const GridDescent descent(damped, weights.cols, format);
     const int64_t problems = (weights.rows + kRowsPerProblem - 1) / kRowsPerProblem;
     ParallelFor(threads, problems, [&](int64_t problem, int) {
       const int64_t first = problem * kRowsPerProblem;
-      LearnRows(
-          weights, first, std::min(kRowsPerProblem, weights.rows - first), starts, gram, encoding);
+      LearnRows(weights,
+                first,
+                std::min(kRowsPerProblem, weights.rows - first),
+                starts,
+                gram,
+                descent,
+                encoding);
     });
     return absl::OkStatus();
   }
@@ -235,6 +243,7 @@ class LwcEncoder final : public Encoder {
                  int64_t rows,
                  const std::vector<Encoding>& starts,
                  const WeightPanels& gram,
+                 const GridDescent& descent,
                  Encoding* encoding) const {
     const Format& format = encoding->format;
     const int64_t cols = view.cols;
@@ -243,8 +252,9 @@ class LwcEncoder final : public Encoder {
     for (int64_t row = 0; row < rows; ++row) {
       view.ReadRow(first + row, std::span(weights).subspan(row * cols, cols));
     }
-    RowsProblem* const rows_problem = new RowsProblem(weights, rows, format, gram);
-    const ceres::GradientProblem problem(rows_problem);  // owns it
+    auto owned = std::make_unique<RowsProblem>(weights, rows, format, gram);
+    RowsProblem* const rows_problem = owned.get();
+    const ceres::GradientProblem problem(owned.release());  // takes it
 
     // The best start of every row.
     std::vector<double> errors(rows, std::numeric_limits<double>::infinity());
@@ -264,21 +274,27 @@ class LwcEncoder final : public Encoder {
     }
 
     std::vector<double> parameters = rows_problem->Start(grids, errors);
+    // Gradients that pass straight through rounding are not those of the function, so that a search
+    // along a line may fail early: what it saw until then counts.
     ceres::GradientProblemSolver::Options options;
     options.line_search_direction_type = ceres::LBFGS;
-    // Gradients that pass straight through rounding are not those of the function: only Armijo's
-    // condition is asked for, which needs one slope, and a failed search starts anew.
-    options.line_search_type = ceres::ARMIJO;
+    options.line_search_type = ceres::WOLFE;
     options.max_num_iterations = options_.iterations;
     options.max_num_line_search_step_size_iterations = 8;
     options.logging_type = ceres::SILENT;
     ceres::GradientProblemSolver::Summary summary;
     ceres::Solve(options, problem, parameters.data(), &summary);
 
+    // The grids that it found, one group after the other; the row is written if they are better.
+    GridDescent::Workspace workspace;
     for (int64_t row = 0; row < rows; ++row) {
+      if (!std::isfinite(errors[row])) continue;  // beyond float: the start stays
+      const std::span<IntegerGrid> own = std::span(grids).subspan(row * groups, groups);
+      const std::span<const float> values = std::span(weights).subspan(row * cols, cols);
       const std::vector<IntegerGrid>& best = rows_problem->BestGrids(row);
-      if (best.empty()) continue;
-      WriteRoundedRow(std::span(weights).subspan(row * cols, cols), best, first + row, encoding);
+      std::copy(best.begin(), best.end(), own.begin());
+      const double error = descent.Improve(values, options_.sweeps, own, &workspace);
+      if (error < errors[row]) WriteRoundedRow(values, own, first + row, encoding);
     }
   }
 

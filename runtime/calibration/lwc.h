@@ -10,6 +10,8 @@ namespace bitbudget {
 struct LwcOptions {
   // Of the line search minimiser, for every batch of rows.
   int iterations = 40;
+  // Over the groups of a row, after it (grid_descent.h).
+  int sweeps = 4;
 };
 
 // Learnable weight clipping (OmniQuant, arXiv 2308.13137, section 3.2) on the output error of one
