@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <Eigen/SVD>
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -53,7 +54,7 @@ Matrix MatrixOf(const std::vector<float>& values, int64_t rows) {
 // The squared error of the best approximation of rank 1.
 double BestRankOne(const Matrix& m) {
   const double sigma = Eigen::JacobiSVD<Matrix>(m).singularValues()(0);
-  return m.squaredNorm() - sigma * sigma;
+  return std::max(0.0, m.squaredNorm() - sigma * sigma);
 }
 
 std::vector<float> Moments(int64_t cols) {
