@@ -17,6 +17,7 @@ struct EvalFlags {
   ProbeFlags probes;
   MemoryFlags memory;
   std::string plan;
+  std::string calibration;
   std::string uniform;
   std::string encoder = "clip";
   std::string activations;
@@ -32,6 +33,7 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
   }
   BB_RETURN_IF_ERROR(CheckEncoderName(flags.encoder));
   options.encoder = flags.encoder;
+  options.calibration = flags.calibration.empty() ? flags.probes.text : flags.calibration;
   BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
   options.probe_count = flags.probe_count;
   options.fdt_only = flags.fdt_only;
@@ -173,9 +175,11 @@ void AddEvalCommand(CLI::App* app) {
   flags->model.AddTo(command);
   CLI::Option_group* what = command->add_option_group("what");
   what->add_option("--plan", flags->plan, "Plan to evaluate");
+  AddCalibrationOption(command, &flags->calibration);
   what->add_option("--uniform", flags->uniform, "Format to give every component, e.g. int4-g64");
   what->require_option(1);
-  command->add_option("--encoder", flags->encoder, "Encoder for --uniform: clip, imatrix or rtn")
+  command
+      ->add_option("--encoder", flags->encoder, "Encoder for --uniform: clip, gptq, imatrix or rtn")
       ->capture_default_str();
   command->add_option(
       "--activations",

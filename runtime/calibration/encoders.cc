@@ -1,0 +1,12 @@
+#include "runtime/calibration/encoders.h"
+
+#include "runtime/calibration/gptq_encoder.h"
+
+namespace bitbudget {
+
+absl::StatusOr<std::unique_ptr<Encoder>> MakeAnyEncoder(absl::string_view name) {
+  if (name == "gptq") return MakeGptqEncoder();
+  return MakeEncoder(name);
+}
+
+}  // namespace bitbudget
