@@ -19,7 +19,7 @@ namespace bitbudget {
 namespace {
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-constexpr const char* kMethods[] = {"greedy", "additive", "layerwise", "uniform", "random"};
+constexpr const char* kMethods[] = {"greedy", "additive", "layerwise", "uniform", "random", "beam"};
 
 plans::Plan MustPlan(const Model& model, const PlanOptions& options) {
   Progress progress;
@@ -338,9 +338,10 @@ TEST(RunPlanJob, RefusesOptionsByName) {
     EXPECT_EQ(options.Validate(), status);
     return status;
   };
-  ExpectError(refusal([](PlanOptions& o) { o.search = "genetic"; }),
-              kInvalid,
-              {"--search 'genetic'", "greedy, additive, layerwise, uniform, random"});
+  ExpectError(
+      refusal([](PlanOptions& o) { o.search = "genetic"; }),
+      kInvalid,
+      {"--search 'genetic'", "greedy, additive, layerwise, uniform, random, beam, sparsify"});
   ExpectError(refusal([](PlanOptions& o) { o.scorer = "mid"; }), kInvalid, {"--scorer 'mid'"});
   ExpectError(refusal([](PlanOptions& o) { o.encoder = "gptq"; }), kInvalid, {"gptq"});
   ExpectError(refusal([](PlanOptions& o) { o.search_probes = 1; }), kInvalid, {"at least 2"});
