@@ -340,7 +340,7 @@ void AddPlanCommand(CLI::App* app) {
       ->add_option("--encoder",
                    flags->encoder,
                    "clip (error-minimising), imatrix (the same, errors weighed by calibration "
-                   "inputs) or rtn")
+                   "inputs), gptq (error feedback over calibration inputs) or rtn")
       ->capture_default_str();
   command
       ->add_option("--activations",
