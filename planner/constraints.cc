@@ -230,6 +230,19 @@ absl::StatusOr<Constraints::MinBits> ParseMinBits(const std::string& text) {
   return Constraints::MinBits{rule.first, bits};
 }
 
+absl::Status ApplyPins(const Model& model,
+                       std::span<const Constraints::Pin> pins,
+                       Assignment* assignment) {
+  for (const Constraints::Pin& pin : pins) {
+    BB_ASSIGN_OR_RETURN(const std::vector<ComponentId> ids, Matches(model, pin.regex, "--pin"));
+    for (const ComponentId id : ids) {
+      BB_RETURN_IF_ERROR(CheckFits(pin.format, model.component(id)));
+      (*assignment)[id] = pin.format;
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
                                            const Constraints& constraints,
                                            int64_t budget_bytes) {

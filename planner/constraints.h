@@ -2,6 +2,7 @@
 #define BITBUDGET_PLANNER_CONSTRAINTS_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,12 @@ std::vector<Format> DefaultFormats();
 absl::StatusOr<std::vector<Format>> ParseFormatList(const std::string& text);
 absl::StatusOr<Constraints::Pin> ParsePin(const std::string& text);
 absl::StatusOr<Constraints::MinBits> ParseMinBits(const std::string& text);
+
+// Puts the components that pins match into their formats. Errors: a bad regular expression, one
+// that matches nothing, a format whose blocks do not fit.
+absl::Status ApplyPins(const Model& model,
+                       std::span<const Constraints::Pin> pins,
+                       Assignment* assignment);
 
 // Ladders for every component of the model, or for those that the target joins. A format that takes
 // more bytes than the stored weights, whose blocks do not divide the component's rows (and that the

@@ -14,8 +14,11 @@
 namespace bitbudget {
 
 absl::Status EvaluateOptions::Validate() const {
-  if (plan.has_value() == uniform.has_value()) {
+  if (plan.has_value() && uniform.has_value()) {
     return absl::InvalidArgumentError("give either a plan or a uniform format");
+  }
+  if (!plan.has_value() && !uniform.has_value() && pins.empty()) {
+    return absl::InvalidArgumentError("give what to measure: --plan, --uniform or --pin");
   }
   if (probe_count < 2) {
     return absl::InvalidArgumentError(
@@ -34,9 +37,12 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   Assignment assignment;
   if (options.plan.has_value()) {
     BB_ASSIGN_OR_RETURN(assignment, AssignmentOfPlan(*options.plan, model));
-  } else {
+  } else if (options.uniform.has_value()) {
     BB_ASSIGN_OR_RETURN(assignment, UniformAssignment(*options.uniform, model));
+  } else {
+    assignment = StoredAssignment(model);
   }
+  BB_RETURN_IF_ERROR(ApplyPins(model, options.pins, &assignment));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,
                       ProbeMaker::Create(model, options.probes));
   BB_RETURN_IF_ERROR(maker->CheckRole(ProbeRole::kHeldOut));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "planner/constraints.h"
 #include "planner/memory_plan.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
@@ -19,17 +20,19 @@
 namespace bitbudget {
 
 struct EvaluateOptions {
-  // What to evaluate: a plan, or every component in one format.
+  // What to evaluate: a plan, or every component in one format, or, with neither, as it is stored;
+  // and then the components that pins match in their formats.
   std::optional<plans::Plan> plan;
   std::optional<Format> uniform;
+  std::vector<Constraints::Pin> pins;
 
   // Measure the first divergent token and nothing else, for less work.
   bool fdt_only = false;
 
   ProbeOptions probes;
   int64_t probe_count = 128;
-  std::string encoder = "clip";  // of `uniform`; a plan names its own
-  std::string calibration;       // the text that a plan's encoder learned from, where it needs it
+  std::string encoder = "clip";  // a plan names its own
+  std::string calibration;       // the text that a plan\'s encoder learned from, where it needs it
   Activations activations = Activations::kInt16;
   int threads = 1;
   int64_t memory_bytes = DefaultMemoryLimit();

@@ -117,6 +117,7 @@ void AddDiffCommand(CLI::App* app);
 void AddRunsCommand(CLI::App* app);
 void AddApplyCommand(CLI::App* app);
 void AddExportCommand(CLI::App* app);
+void AddFormatsCommand(CLI::App* app);
 void AddLintCommand(CLI::App* app);
 
 }  // namespace bitbudget

@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "planner/evaluate_job.h"
@@ -19,6 +20,7 @@ struct EvalFlags {
   std::string plan;
   std::string calibration;
   std::string uniform;
+  std::vector<std::string> pins;
   std::string encoder = "clip";
   std::string activations;
   int64_t probe_count = EvaluateOptions().probe_count;
@@ -30,6 +32,9 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
   EvaluateOptions options;
   if (!flags.uniform.empty()) {
     BB_ASSIGN_OR_RETURN(options.uniform, ParseFormat(flags.uniform));
+  }
+  for (const std::string& text : flags.pins) {
+    BB_ASSIGN_OR_RETURN(options.pins.emplace_back(), ParsePin(text));
   }
   BB_RETURN_IF_ERROR(CheckEncoderName(flags.encoder));
   options.encoder = flags.encoder;
@@ -177,14 +182,24 @@ void AddEvalCommand(CLI::App* app) {
   what->add_option("--plan", flags->plan, "Plan to evaluate");
   AddCalibrationOption(command, &flags->calibration);
   what->add_option("--uniform", flags->uniform, "Format to give every component, e.g. int4-g64");
-  what->require_option(1);
+  what->require_option(0, 1);
   command
-      ->add_option("--encoder", flags->encoder, "Encoder for --uniform: clip, gptq, imatrix or rtn")
+      ->add_option("--pin",
+                   flags->pins,
+                   "REGEX=FORMAT: components whose name matches in this format, the rest as the "
+                   "plan, the uniform format or the checkpoint has them (repeatable)")
+      ->expected(1)
+      ->take_all();
+  command
+      ->add_option("--encoder",
+                   flags->encoder,
+                   "Encoder, unless a plan names it: clip, gptq, imatrix or rtn")
       ->capture_default_str();
-  command->add_option(
-      "--activations",
-      flags->activations,
-      "Run integer formats on int16, int8 or f32 activations (default: as the plan, else int16)");
+  command->add_option("--activations",
+                      flags->activations,
+                      absl::StrCat("Run integer formats on ",
+                                   ActivationsNames(),
+                                   " activations (default: as the plan, else int16)"));
   command->add_option("--probes", flags->probe_count, "Held-out probes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));

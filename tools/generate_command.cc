@@ -109,8 +109,9 @@ void AddGenerateCommand(CLI::App* app) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber)
       ->needs(sample);
-  command->add_option(
-      "--activations", flags->activations, "int16, int8 or f32 (default: as the plan, else int16)");
+  command->add_option("--activations",
+                      flags->activations,
+                      absl::StrCat(ActivationsNames(), " (default: as the plan, else int16)"));
   command->add_flag("--json", flags->json, "Print token ids as JSON");
   SetBody(command, [flags] { return RunGenerate(*flags); });
 }

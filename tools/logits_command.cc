@@ -103,8 +103,9 @@ void AddLogitsCommand(CLI::App* app) {
   AddCalibrationOption(command, &flags->calibration);
   command->add_option("--tokens", flags->tokens, "Token ids, e.g. 1,2,3")->required();
   command->add_option("--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
-  command->add_option(
-      "--activations", flags->activations, "int16, int8 or f32 (default: as the plan, else int16)");
+  command->add_option("--activations",
+                      flags->activations,
+                      absl::StrCat(ActivationsNames(), " (default: as the plan, else int16)"));
   SetBody(command, [flags] { return RunLogits(*flags); });
 }
 

@@ -69,6 +69,7 @@ int Main(int argc, char** argv) {
   AddApplyCommand(&app);
   AddExportCommand(&app);
   AddLintCommand(&app);
+  AddFormatsCommand(&app);
   AddRunsCommand(&app);
   AddGenerateCommand(&app);
   AddTokenizeCommand(&app);

@@ -298,7 +298,10 @@ void AddPlanCommand(CLI::App* app) {
   command
       ->add_option("--activations",
                    flags->activations,
-                   "Validate integer formats on int16, int8 or f32 activations")
+                   absl::StrCat("Validate integer formats on ",
+                                ActivationsNames(),
+                                " activations; token8 and token4: per token, and per head for "
+                                "queries, keys and values (W8A8, W4A8, W4A4)"))
       ->capture_default_str();
   command->add_option("--probes", flags->search_probes, "Probes that the search uses")
       ->capture_default_str()

@@ -28,6 +28,14 @@ int64_t BytesOf(const std::optional<Encoding>& encoding) {
 
 }  // namespace
 
+Assignment StoredAssignment(const Model& model) {
+  Assignment assignment;
+  for (size_t c = 0; c < model.components().size(); ++c) {
+    assignment.push_back(model.Weight(static_cast<ComponentId>(c)).format);
+  }
+  return assignment;
+}
+
 absl::StatusOr<WeightLease> AssignmentWeights::Pin(int first, int end, int threads) {
   return bank_->Pin(assignment_, round_activations_, first, end, threads);
 }
@@ -39,14 +47,6 @@ EncodingBank::EncodingBank(const Model& model,
 
 Format EncodingBank::StoredFormat(ComponentId component) const {
   return model_.Weight(component).format;
-}
-
-Assignment EncodingBank::StoredAssignment() const {
-  Assignment assignment;
-  for (size_t c = 0; c < model_.components().size(); ++c) {
-    assignment.push_back(StoredFormat(static_cast<ComponentId>(c)));
-  }
-  return assignment;
 }
 
 EncodingBank::Counts EncodingBank::counts() const {

@@ -22,6 +22,9 @@ namespace bitbudget {
 
 class EncodingBank;
 
+// Every component in the format that the checkpoint stores it in: the reference as an assignment.
+Assignment StoredAssignment(const Model& model);
+
 // The weights of an assignment, from a bank that outlives it.
 class AssignmentWeights : public WeightSource {
  public:
@@ -78,8 +81,7 @@ class EncodingBank {
 
   // The format that the checkpoint stores a component in.
   Format StoredFormat(ComponentId component) const;
-  // Every component in its stored format: the reference as an assignment.
-  Assignment StoredAssignment() const;
+  Assignment StoredAssignment() const { return bitbudget::StoredAssignment(model_); }
 
   const Model& model() const { return model_; }
   Activations activations() const { return options_.activations; }

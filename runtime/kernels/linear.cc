@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "runtime/base/parallel.h"
 #include "runtime/kernels/table.h"
+#include "runtime/kernels/token_rounding.h"
 
 namespace bitbudget {
 namespace {
@@ -170,6 +172,7 @@ void PackActivations(ActivationPacking packing,
                      int64_t k,
                      PackedActivations* out) {
   CHECK_GE(ldx, k);
+  const ActivationPacking asked = packing;
   const bool grouped = packing.path == Path::kInt8 || packing.path == Path::kUint4;
   CHECK(grouped ? packing.group > 0 && packing.group % kCodeStep == 0 : packing.group == 0)
       << "group " << packing.group;
@@ -178,6 +181,17 @@ void PackActivations(ActivationPacking packing,
       << "sums of " << packing.sum_group;
   const KernelTable& kernels = Kernels();
   const int64_t blocks = CeilDiv(m, kTileRows);
+  if (packing.token_bits != 0) {
+    std::vector<float> rounded(m * k);
+    for (int64_t row = 0; row < m; ++row) {
+      std::copy_n(x + row * ldx, k, rounded.begin() + row * k);
+    }
+    RoundPerToken(rounded.data(), k, m, k, packing.token_bits);
+    packing.token_bits = 0;
+    PackActivations(packing, rounded.data(), k, m, k, out);
+    out->packing = asked;
+    return;
+  }
   out->packing = packing;
   out->m = m;
   out->k = k;

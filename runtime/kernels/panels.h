@@ -20,12 +20,13 @@ enum class Path : uint8_t { kF32, kInt16, kInt8, kUint4 };
 // What a product needs of its activations.
 struct ActivationPacking {
   // A path without groups is a packing. NOLINTNEXTLINE(google-explicit-constructor)
-  ActivationPacking(Path path = Path::kF32, int group = 0, int sum_group = 0)
-      : path(path), group(group), sum_group(sum_group) {}
+  ActivationPacking(Path path = Path::kF32, int group = 0, int sum_group = 0, int token_bits = 0)
+      : path(path), group(group), sum_group(sum_group), token_bits(token_bits) {}
 
   Path path;
   int group;  // inputs per activation scale, kInt8 and kUint4 only; 0: none or one scale per row
-  int sum_group;  // inputs per sum of activations, for weights with minimums; 0: no sums
+  int sum_group;   // inputs per sum of activations, for weights with minimums; 0: no sums
+  int token_bits;  // rows are rounded to so many bits first (token_rounding.h); 0: they are not
 
   friend bool operator==(const ActivationPacking&, const ActivationPacking&) = default;
 };
@@ -58,10 +59,12 @@ struct WeightPanels {
   AlignedBuffer<float> zeros;
   int minimum_group = 0;  // inputs per minimum; 0: no minimums
   AlignedBuffer<float> minimums;
+  int token_bits = 0;  // of ActivationPacking
 
   int64_t minimum_groups() const { return minimum_group == 0 ? 0 : padded_k / minimum_group; }
   ActivationPacking packing() const {
-    return {path, path == Path::kInt8 || path == Path::kUint4 ? flush : 0, minimum_group};
+    return {
+        path, path == Path::kInt8 || path == Path::kUint4 ? flush : 0, minimum_group, token_bits};
   }
   int64_t bytes() const {
     return f32.size() * 4 + i16.size() * 2 + u4.size() + scales.size() * 4 + zeros.size() * 4 +

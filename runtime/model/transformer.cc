@@ -4,6 +4,7 @@
 
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/table.h"
+#include "runtime/kernels/token_rounding.h"
 
 namespace bitbudget {
 namespace {
@@ -70,6 +71,18 @@ void NormRows(const float* x,
     Kernels().rms_norm(
         x + row * ldx, weight.data(), static_cast<float>(eps), width, out + row * width);
   }
+}
+
+// Rounds every head of x[rows][outputs of the weights] to the bits of activations that its weights
+// run with, if those are rounded per token.
+void RoundHeads(const ComponentWeights& weights,
+                const ModelConfig& config,
+                int64_t rows,
+                float* x) {
+  const WeightPanels& panels = weights.panels();
+  if (panels.token_bits == 0) return;
+  const int64_t heads = rows * (panels.n / config.head_dim);
+  RoundPerToken(x, config.head_dim, heads, config.head_dim, panels.token_bits);
 }
 
 }  // namespace
@@ -191,6 +204,9 @@ void Transformer::AttentionStage(int block,
     float* v = ws->v.data() + row * config.kv_size();
     PrepareHeads(rope, vectors.q_norm, config.num_attention_heads, sequence.rows, first, q);
     PrepareHeads(rope, vectors.k_norm, config.num_key_value_heads, sequence.rows, first, k);
+    RoundHeads(*weights.components[IdOf(block, kBlockQ)], config, sequence.rows, q);
+    RoundHeads(*weights.components[IdOf(block, kBlockK)], config, sequence.rows, k);
+    RoundHeads(*weights.components[IdOf(block, kBlockV)], config, sequence.rows, v);
     kv.Append(k, v, config.kv_size(), sequence.rows);
     Attention(attention,
               q,

@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include <iterator>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -9,24 +11,47 @@
 
 namespace bitbudget {
 
+namespace {
+
+struct NamedActivations {
+  Activations activations;
+  const char* name;
+};
+constexpr NamedActivations kNamed[] = {{Activations::kInt16, "int16"},
+                                       {Activations::kInt8, "int8"},
+                                       {Activations::kToken8, "token8"},
+                                       {Activations::kToken4, "token4"},
+                                       {Activations::kF32, "f32"}};
+
+WeightPanels WithTokenBits(WeightPanels panels, int bits) {
+  if (panels.path != Path::kF32) panels.token_bits = bits;
+  return panels;
+}
+
+}  // namespace
+
 absl::StatusOr<Activations> ParseActivations(absl::string_view name) {
-  if (name == "int16") return Activations::kInt16;
-  if (name == "int8") return Activations::kInt8;
-  if (name == "f32") return Activations::kF32;
+  for (const NamedActivations& known : kNamed) {
+    if (name == known.name) return known.activations;
+  }
   return absl::InvalidArgumentError(
-      absl::StrCat("unknown activations '", name, "'; known are: int16, int8, f32"));
+      absl::StrCat("unknown activations '", name, "'; known are: ", ActivationsNames()));
 }
 
 const char* ActivationsName(Activations activations) {
-  switch (activations) {
-    case Activations::kInt16:
-      return "int16";
-    case Activations::kInt8:
-      return "int8";
-    case Activations::kF32:
-      break;
+  for (const NamedActivations& known : kNamed) {
+    if (activations == known.activations) return known.name;
   }
-  return "f32";
+  LOG(FATAL) << "activations " << static_cast<int>(activations);
+}
+
+std::string ActivationsNames() {
+  std::string names;
+  for (const NamedActivations& known : kNamed) {
+    const bool last = &known + 1 == std::end(kNamed);
+    absl::StrAppend(&names, names.empty() ? "" : last ? " or " : ", ", known.name);
+  }
+  return names;
 }
 
 WeightPanels PackWeightsFor(const Encoding& encoding, Activations activations) {
@@ -35,6 +60,10 @@ WeightPanels PackWeightsFor(const Encoding& encoding, Activations activations) {
       return PackWeights(encoding);
     case Activations::kInt8:
       return PackWeightsInt8(encoding);
+    case Activations::kToken8:
+      return WithTokenBits(PackWeights(encoding), 8);
+    case Activations::kToken4:
+      return WithTokenBits(PackWeights(encoding), 4);
     case Activations::kF32:
       break;
   }

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,11 +19,17 @@ namespace bitbudget {
 
 // How integer formats are run. kInt16: on the int16 path (activations rounded to int16 per row),
 // which is what validation uses; kInt8: activations rounded to int8 per row and group of the
-// weights, as W4A8 and W8A8 runtimes do; kF32: decoded weights and f32 activations.
-enum class Activations : uint8_t { kInt16, kInt8, kF32 };
+// weights, as W4A8 and W8A8 runtimes do; kToken8, kToken4: activations, queries, keys and values
+// rounded to 8 or 4 bits per token and (the last three) head, asymmetric, as OmniQuant's W8A8, W4A8
+// and W4A4, then as kInt16; kF32: decoded weights and f32 activations. Float formats always have
+// f32 activations.
+enum class Activations : uint8_t { kInt16, kInt8, kToken8, kToken4, kF32 };
 
-absl::StatusOr<Activations> ParseActivations(absl::string_view name);  // "int16", "int8", "f32"
+// "int16", "int8", "token8", "token4", "f32"
+absl::StatusOr<Activations> ParseActivations(absl::string_view name);
 const char* ActivationsName(Activations activations);
+// "int16, int8, token8, token4 or f32"
+std::string ActivationsNames();
 
 // The panels that an encoding runs on with these activations.
 WeightPanels PackWeightsFor(const Encoding& encoding, Activations activations);

@@ -69,6 +69,25 @@ TEST(FirstDivergentToken, IsThatOfFreeRunningDecodingOnATrainedModel) {
   ExpectFdtIsThatOfFreeRunningDecoding(NovelBench(), 40);
 }
 
+TEST(FirstDivergentToken, IsThatOfFreeRunningDecodingWithActivationsRoundedPerToken) {
+  EvalBench bench = NovelBench();
+  const auto reference = bench.FreeRun(bench.weights.get());
+  std::vector<Evaluation> seen;
+  for (const Activations activations :
+       {Activations::kInt16, Activations::kToken8, Activations::kToken4}) {
+    EncodingBank bank(*bench.model, *bench.weight_encoder, {.activations = activations});
+    Evaluator evaluator(*bench.transformer, *bench.reference, &bank, {}, &bench.progress);
+    const auto evaluation = evaluator.EvaluateFromScratch(Uniform(bench, "int8"));
+    ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+    AssignmentWeights weights = bank.Weights(Uniform(bench, "int8"));
+    const std::vector<int> expected = FirstDifferences(reference, bench.FreeRun(&weights));
+    for (size_t i = 0; i < expected.size(); ++i) EXPECT_EQ((*evaluation)[i].fdt, expected[i]);
+    seen.push_back(*evaluation);
+  }
+  EXPECT_LT(Compute(Statistic::kKlMean, seen[0]), Compute(Statistic::kKlMean, seen[1]));
+  EXPECT_LT(10 * Compute(Statistic::kKlMean, seen[1]), Compute(Statistic::kKlMean, seen[2]));
+}
+
 // A walk of random deltas and commits; every answer must be that of a full pass by an evaluator
 // that caches nothing and runs on one thread.
 void ExpectCachedEqualsUncached(EvalBench* bench, const EvaluatorOptions& options, int steps) {

@@ -127,12 +127,39 @@ TEST(RunEvaluateJob, AnInterruptionIsCancelled) {
   }
 }
 
+TEST(RunEvaluateJob, PinsChangeWhatIsEvaluated) {
+  const LoadedModel model;
+  Progress progress;
+  EvaluateOptions options = SameProbes(SmallJob("uniform"));
+  const auto report = [&] {
+    const auto result = RunEvaluateJob(*model, options, &progress);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return *result;
+  };
+  options.pins = {*ParsePin(".=int8")};
+  const EvaluateReport pinned = report();
+  options.pins.clear();
+  options.uniform = *ParseFormat("int8");
+  EXPECT_EQ(report().evaluation, pinned.evaluation);
+  EXPECT_EQ(report().size_bytes, pinned.size_bytes);
+  options.pins = {*ParsePin("down_proj=int4-g32"), *ParsePin("layers.1.*down_proj=int8")};
+  const EvaluateReport mixed = report();
+  EXPECT_NE(mixed.evaluation, pinned.evaluation);
+  EXPECT_LT(mixed.size_bytes, pinned.size_bytes);
+  options.uniform.reset();
+  options.pins = {*ParsePin("layers.0.*q_proj=int8")};
+  EXPECT_GT(report().size_bytes, pinned.size_bytes) << "the rest is as stored";
+}
+
 TEST(RunEvaluateJob, RefusesWhatItCannotEvaluate) {
   const LoadedModel model;
   Progress progress;
   EvaluateOptions options = SameProbes(SmallJob("uniform"));
   const auto refusal = [&] { return RunEvaluateJob(*model, options, &progress).status(); };
-  ExpectError(refusal(), kInvalid, {"either a plan or a uniform format"});
+  ExpectError(refusal(), kInvalid, {"--plan, --uniform or --pin"});
+  options.pins = {*ParsePin("nothing_like_it=int8")};
+  ExpectError(refusal(), kInvalid, {"nothing_like_it", "matches no component"});
+  options.pins.clear();
   options.uniform = *ParseFormat("int8");
   options.probe_count = 1;
   ExpectError(refusal(), kInvalid, {"--probes is 1"});

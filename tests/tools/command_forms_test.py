@@ -21,8 +21,9 @@ OPTIONS = {
     },
     'export': {'--to', '--out'},
     'lint': {'--to', '--plan', '--json'},
+    'formats': {'--formats', '--rows', '--cols', '--json'},
     'eval': {
-        '--threads', '--plan', '--uniform', '--encoder', '--activations', '--probes', '--text',
+        '--threads', '--plan', '--uniform', '--pin', '--encoder', '--activations', '--probes', '--text',
         '--prompts', '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--fdt-only',
         '--json'
     },
@@ -59,6 +60,17 @@ def read_npy(path):
 
 
 class FormsTest(CommandTest):
+
+    def test_formats(self):
+        listed = self.json('formats', '--rows', 3, '--cols', 64)['formats']
+        self.assertEqual(listed['bf16'], {'size_bits': 3 * 64 * 16, 'bits_per_weight': 16})
+        self.assertEqual(listed['int4-g64']['size_bits'], 3 * (64 * 4 + 16))
+        self.assertIsNone(listed['q4_k'])  # blocks of 256
+        text = self.succeed('formats', '--formats', 'int8,q4_k', '--cols', 512).stdout
+        self.assertIn('int8', text)
+        self.assertIn(str(4096 * 512 // 256 * 144), text)
+        self.assertNotIn('bf16', text)
+        self.refuse(2, ['int9'], 'formats', '--formats', 'int9')
 
     def test_generate(self):
         ids = self.json('generate', self.model, '--tokens', '1,370,954', '-n', 7)
