@@ -13,17 +13,33 @@
 namespace bitbudget {
 namespace {
 
-// How finely ranges are tried. Four bits gain by clipping a lot; eight bits gain little from
-// clipping but something from a scale whose steps happen to fit, so their grid is fine and near 1.
-// docs/formats.md, "Encoders", has what each choice bought.
+// How finely ranges are tried. Four bits gain by clipping a lot, fewer bits by clipping more; eight
+// bits gain little from clipping but something from a scale whose steps happen to fit, so their
+// grid is fine and near 1. docs/formats.md, "Encoders", has what each choice bought.
 struct SearchGrid {
-  int steps;        // clip ratios from 1 down to `smallest`
-  float smallest;   // ratio
+  int steps;      // clip ratios from `largest` down to `smallest`
+  float largest;  // above 1 where few levels lie so far apart that their ends should lie outside
+  float smallest;
   int end_steps;    // zero point: steps in and out for each end of the best range
   float end_width;  // ratio per such step
 };
-constexpr SearchGrid kFourBit{20, 0.40f, 3, 0.08f};
-constexpr SearchGrid kEightBit{20, 0.90f, 3, 0.01f};
+constexpr SearchGrid kTwoBit{28, 1.50f, 0.10f, 5, 0.08f};
+constexpr SearchGrid kThreeBit{26, 1.20f, 0.25f, 4, 0.08f};
+constexpr SearchGrid kFourBit{20, 1.00f, 0.40f, 3, 0.08f};
+constexpr SearchGrid kEightBit{20, 1.00f, 0.90f, 3, 0.01f};
+
+const SearchGrid& GridOf(int bits) {
+  switch (bits) {
+    case 2:
+      return kTwoBit;
+    case 3:
+      return kThreeBit;
+    case 4:
+      return kFourBit;
+    default:
+      return kEightBit;
+  }
+}
 
 // One group's search. Grids are ranked by the error that they would have with their least-squares
 // scale; the best few are then refined with scales as f16 stores them.
@@ -35,7 +51,7 @@ class RangeSearch {
       : weights_(weights),
         importance_(importance),
         max_code_((1 << format.bits) - 1),
-        search_(format.bits == 4 ? kFourBit : kEightBit) {}
+        search_(GridOf(format.bits)) {}
 
   // The range-spanning scale and all smaller ones, with both signs: code 0 lies one step further
   // out than the largest code, and a negative scale gives that step to the positive weights.
@@ -126,8 +142,8 @@ class RangeSearch {
   }
 
   float Ratio(int step) const {
-    return 1.0f - (1.0f - search_.smallest) * static_cast<float>(step) /
-                      static_cast<float>(search_.steps - 1);
+    return search_.largest - (search_.largest - search_.smallest) * static_cast<float>(step) /
+                                 static_cast<float>(search_.steps - 1);
   }
   float EndRatio(int step) const { return 1.0f + search_.end_width * static_cast<float>(step); }
 
@@ -146,7 +162,7 @@ class RangeSearch {
   std::span<const float> weights_;
   std::span<const float> importance_;
   int max_code_;
-  SearchGrid search_;
+  const SearchGrid& search_;
   std::array<Candidate, kFinalists> finalists_;  // best first
 };
 

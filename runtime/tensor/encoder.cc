@@ -22,17 +22,15 @@ namespace {
 
 void Store16(uint16_t value, uint8_t* bytes) { std::memcpy(bytes, &value, sizeof(value)); }
 
-// Codes of `bits` bits in order, low nibble first; the high nibble of an odd end is 0.
+// Codes of `bits` bits in order, the low bits of a byte first; what is left of the last byte is 0.
 void PackCodes(std::span<const uint8_t> codes, int bits, uint8_t* out) {
-  if (bits == 8) {
-    std::copy(codes.begin(), codes.end(), out);
-    return;
+  uint32_t pending = 0;
+  int count = 0;
+  for (const uint8_t code : codes) {
+    pending |= uint32_t{code} << count;
+    for (count += bits; count >= 8; count -= 8, pending >>= 8) *out++ = pending & 0xff;
   }
-  const size_t pairs = codes.size() / 2;
-  for (size_t i = 0; i < pairs; ++i) {
-    out[i] = static_cast<uint8_t>(codes[2 * i] | codes[2 * i + 1] << 4);
-  }
-  if (codes.size() % 2 != 0) out[pairs] = codes.back();
+  if (count > 0) *out = static_cast<uint8_t>(pending);
 }
 
 absl::Status CheckFinite(std::span<const float> weights, int64_t row) {

@@ -21,9 +21,15 @@ uint16_t Load16(const uint8_t* bytes) {
   return value;
 }
 
-// Code `i` of a plane row: a byte each, or the low nibble first.
+// Code `i` of a plane row: bits i * bits and on, the low ones of a byte first. Only the bytes that
+// hold it are read.
 int LoadCode(const uint8_t* row, int64_t i, int bits) {
-  return bits == 8 ? row[i] : (row[i / 2] >> (i % 2 * 4)) & 0xf;
+  if (bits == 8) return row[i];
+  const int64_t bit = i * bits;
+  const int shift = static_cast<int>(bit % 8);
+  int value = row[bit / 8] >> shift;
+  if (shift + bits > 8) value |= row[bit / 8 + 1] << (8 - shift);
+  return value & ((1 << bits) - 1);
 }
 
 // The levels, scales and minimums of a row of blocks.
@@ -85,7 +91,7 @@ EncodingLayout::EncodingLayout(const Format& format, int64_t rows, int64_t cols)
   // An empty matrix may have any number of columns; only what has bytes has strides.
   const auto row_bytes = [&](int64_t codes) {
     if (total_bytes == 0) return int64_t{0};
-    return format.bits == 4 ? codes / 2 + codes % 2 : codes * (format.bits / 8);
+    return codes / 8 * format.bits + (codes % 8 * format.bits + 7) / 8;
   };
   code_row_bytes = row_bytes(cols);
   zero_row_bytes = format.zero_point ? row_bytes(groups) : 0;

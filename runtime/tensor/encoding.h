@@ -9,9 +9,9 @@
 
 namespace bitbudget {
 
-// Where the planes of an encoding lie, in bytes. Integer formats have three planes: codes (every
-// row padded to whole bytes; with 4 bits the even input is the low nibble), f16 scales
-// [rows, groups], and with zero_point the zero points (packed like codes, rows padded to whole
+// Where the planes of an encoding lie, in bytes. Integer formats have three planes: codes (of
+// every row bit by bit in the order of inputs, low bits of a byte first, padded to whole bytes), f16
+// scales [rows, groups], and with zero_point the zero points (packed like codes, rows padded to whole
 // bytes). Float formats have one plane of plain values, block formats one plane of blocks. Planes
 // follow each other without padding, so scales may be unaligned; all values are little-endian;
 // padding bits are 0.

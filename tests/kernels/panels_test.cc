@@ -143,19 +143,11 @@ void ExpectUint4Panels(const WeightPanels& w, const Encoding& encoding) {
 }
 
 // Levels that fit four bits, in groups of whole 32 inputs.
-constexpr const char* kUint4Formats[] = {"int4-g32",
-                                         "int4-g64",
-                                         "int4-g128",
-                                         "int4z-g32",
-                                         "int4z-g64",
-                                         "int4z-g128",
-                                         "q4_0",
-                                         "q4_1",
-                                         "q4_k",
-                                         "tq1_0",
-                                         "tq2_0",
-                                         "q1_0",
-                                         "q2_0"};
+constexpr const char* kUint4Formats[] = {
+    "int4-g32",  "int4-g64",  "int4-g128", "int4z-g32",  "int4z-g64",  "int4z-g128", "int3-g32",
+    "int3-g64",  "int3-g128", "int3z-g32", "int3z-g64",  "int3z-g128", "int2-g32",   "int2-g64",
+    "int2-g128", "int2z-g32", "int2z-g64", "int2z-g128", "q4_0",       "q4_1",       "q4_k",
+    "tq1_0",     "tq2_0",     "q1_0",      "q2_0"};
 
 bool IsOneOf(const Format& format, std::span<const char* const> names) {
   return std::any_of(

@@ -91,7 +91,23 @@ double SweptError(std::span<const float> weights, const Format& format) {
 
 // The search is short; it must still find nearly all of what a thousand scales per zero point find.
 TEST(ClipEncoderTest, ClosesNineTenthsOfTheGapToADenseSweep) {
-  for (const char* name : {"int4-g32", "int4-g64", "int4-g128", "int4z-g32", "int4z-g128"}) {
+  for (const char* name : {"int4-g32",
+                           "int4-g64",
+                           "int4-g128",
+                           "int4z-g32",
+                           "int4z-g128",
+                           "int3-g32",
+                           "int3-g64",
+                           "int3-g128",
+                           "int3z-g32",
+                           "int3z-g64",
+                           "int3z-g128",
+                           "int2-g32",
+                           "int2-g64",
+                           "int2-g128",
+                           "int2z-g32",
+                           "int2z-g64",
+                           "int2z-g128"}) {
     const Format format = ParseFormat(name).value();
     constexpr int64_t kGroups = 24;
     const int64_t size = kGroups * format.group;
@@ -112,20 +128,34 @@ TEST(ClipEncoderTest, ClosesNineTenthsOfTheGapToADenseSweep) {
   }
 }
 
-TEST(ClipEncoderTest, FullRangeWithEitherSignHoldsSixteenExactLevels) {
-  // -8..7 fits with a positive scale, -7..8 only with a negative one; RTN can hold neither.
-  const Format format = ParseFormat("int4-g32").value();
-  for (const float sign : {1.0f, -1.0f}) {
-    std::vector<float> weights;
-    for (int level = -8; level <= 7; ++level) {
-      weights.push_back(sign * 0.25f * static_cast<float>(level));
+TEST(ClipEncoderTest, FullRangeWithEitherSignHoldsAllExactLevels) {
+  // -8..7 fits with a positive scale, -7..8 only with a negative one; RTN can hold neither. So with
+  // -4..3 and -2..1.
+  for (const char* name : {"int4-g32", "int3-g32", "int2-g32"}) {
+    const Format format = ParseFormat(name).value();
+    const int half = 1 << (format.bits - 1);
+    for (const float sign : {1.0f, -1.0f}) {
+      std::vector<float> weights;
+      for (int level = -half; level < half; ++level) {
+        weights.push_back(sign * 0.25f * static_cast<float>(level));
+      }
+      const TensorView view = ViewOf(weights, 1, 2 * half);
+      const Encoding encoding = MakeClipEncoder()->Encode(view, format).value();
+      std::vector<float> decoded(2 * half);
+      DecodeReference(encoding, decoded);
+      EXPECT_EQ(decoded, weights) << name;
+      EXPECT_GT(Sum(GroupErrors(MakeRtnEncoder()->Encode(view, format).value(), weights)), 0.0);
     }
-    const TensorView view = ViewOf(weights, 1, 16);
-    const Encoding encoding = MakeClipEncoder()->Encode(view, format).value();
-    std::vector<float> decoded(16);
-    DecodeReference(encoding, decoded);
-    EXPECT_EQ(decoded, weights);
-    EXPECT_GT(Sum(GroupErrors(MakeRtnEncoder()->Encode(view, format).value(), weights)), 0.0);
+  }
+}
+
+TEST(ClipEncoderTest, TwoOppositeValuesAreExactInFewBits) {
+  // Their range cut into three or seven steps has no level on both; a wider one has.
+  const std::vector<float> weights = {0.5f, -0.5f, 0.5f, -0.5f, 0.5f};
+  for (const char* name : {"int2-g32", "int2z-g32", "int3-g32", "int3z-g32"}) {
+    const Encoding encoding =
+        MakeClipEncoder()->Encode(ViewOf(weights, 1, 5), ParseFormat(name).value()).value();
+    for (const double error : GroupErrors(encoding, weights)) EXPECT_LE(error, 5 * 0x1p-24) << name;
   }
 }
 

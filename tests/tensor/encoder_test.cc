@@ -160,7 +160,7 @@ TEST(RtnEncoderTest, ErrorIsAtMostHalfAStep) {
 }
 
 TEST(RtnEncoderTest, SymmetricCodesNeverUseTheLastNegativeStep) {
-  for (const char* name : {"int8", "int4-g32"}) {
+  for (const char* name : {"int8", "int4-g32", "int3-g32", "int2-g32"}) {
     const Format format = Parse(name);
     const std::vector<float> weights = GaussianValues(4 * 128, 1.0, 3);
     const Encoding encoding = MustEncode(*MakeRtnEncoder(), ViewOf(weights, 4, 128), format);
@@ -320,8 +320,10 @@ TEST(EncoderTest, GroupsBelowTheSmallestScaleBecomeZeros) {
   for (const auto& encoder : AllEncoders()) {
     for (const Format& format : SupportedFormats()) {
       if (!format.IsInteger()) continue;
-      // A range of 7 * 2^-25 has a scale of at most half the smallest f16, a tie that goes to 0.
-      const std::vector<float> weights = {7 * 0x1p-25f, 0x1p-25f, 0.0f, 1e-12f, 1e-45f};
+      // A range of 2^-25 per step has a scale of half the smallest f16, a tie that goes to 0.
+      const int steps = (1 << (format.zero_point ? format.bits : format.bits - 1)) - 1;
+      const float largest = static_cast<float>(std::min(steps, 7)) * 0x1p-25f;
+      const std::vector<float> weights = {largest, largest / 7, 0.0f, 1e-12f, 1e-45f};
       const Encoding encoding = MustEncode(*encoder, ViewOf(weights, 1, 5), format);
       std::vector<int16_t> centered(5);
       std::vector<float> scale(1);
@@ -373,7 +375,8 @@ TEST(EncoderTest, ValuesBeyondTheFloatFormatAreRefused) {
 
 TEST(EncoderTest, ScalesBeyondF16AreRefused) {
   const float max = std::numeric_limits<float>::max();
-  for (const char* name : {"int4-g32", "int4z-g32", "int8-g32", "int8z-g32"}) {
+  for (const char* name :
+       {"int2-g32", "int3z-g32", "int4-g32", "int4z-g32", "int8-g32", "int8z-g32"}) {
     std::vector<float> weights(2 * 40, 0.5f);
     weights[40 + 35] = 2e7f;  // row 1, the short second group
     ExpectRefused(weights, 2, Parse(name), {"row 1, columns 32 to 39", "2e+07", "bf16 or f32"});
@@ -387,7 +390,7 @@ TEST(EncoderTest, ScalesBeyondF16AreRefused) {
 }
 
 TEST(EncoderTest, FormatsThatDoNotExistAreRefused) {
-  ExpectRefused({1, 2}, 1, {FormatKind::kInteger, 3, 64, false}, {"int3-g64"});
+  ExpectRefused({1, 2}, 1, {FormatKind::kInteger, 5, 64, false}, {"int5-g64"});
 }
 
 TEST(EncoderTest, RowsThatAreNotWholeBlocksAreRefused) {

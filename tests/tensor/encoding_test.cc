@@ -73,6 +73,14 @@ TEST(DecodeReferenceTest, HandMadeZeroPoints) {
   EXPECT_EQ(out, (std::vector<float>{-510.0f, 0.0f, -504.0f}));
 }
 
+TEST(DecodeReferenceTest, CodesOfThreeBitsCrossBytes) {
+  // Codes 0 to 7 in order: 88 c6 fa; with zero point 5 and scale 1 they are -5 to 2.
+  const Encoding three{Parse("int3z-g32"), 1, 8, {0x88, 0xc6, 0xfa, 0x00, 0x3c, 0xfd}};
+  std::vector<float> out(8);
+  DecodeReference(three, out);
+  EXPECT_EQ(out, (std::vector<float>{-5, -4, -3, -2, -1, 0, 1, 2}));
+}
+
 TEST(DecodeReferenceTest, RowsEqualTheWhole) {
   for (const Format& format : SupportedFormats()) {
     for (const int64_t cols : kSizes) {

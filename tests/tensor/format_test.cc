@@ -21,14 +21,16 @@ Format Parse(const char* name) {
 TEST(FormatTest, TheNamesOfAllSupportedFormats) {
   std::vector<std::string> names;
   for (const Format& format : SupportedFormats()) names.push_back(format.Name());
-  EXPECT_EQ(
-      names,
-      (std::vector<std::string>{
-          "f32",       "bf16",      "f16",        "int8",       "int8-g32", "int8-g64", "int8-g128",
-          "int8z",     "int8z-g32", "int8z-g64",  "int8z-g128", "int4-g32", "int4-g64", "int4-g128",
-          "int4z-g32", "int4z-g64", "int4z-g128", "q4_0",       "q4_1",     "q5_0",     "q5_1",
-          "q8_0",      "q2_k",      "q3_k",       "q4_k",       "q5_k",     "q6_k",     "iq4_nl",
-          "iq4_xs",    "tq1_0",     "tq2_0",      "q1_0",       "q2_0",     "mxfp4"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string>{
+                "f32",       "bf16",      "f16",       "int8",      "int8-g32",   "int8-g64",
+                "int8-g128", "int8z",     "int8z-g32", "int8z-g64", "int8z-g128", "int4-g32",
+                "int4-g64",  "int4-g128", "int4z-g32", "int4z-g64", "int4z-g128", "int3-g32",
+                "int3-g64",  "int3-g128", "int3z-g32", "int3z-g64", "int3z-g128", "int2-g32",
+                "int2-g64",  "int2-g128", "int2z-g32", "int2z-g64", "int2z-g128", "q4_0",
+                "q4_1",      "q5_0",      "q5_1",      "q8_0",      "q2_k",       "q3_k",
+                "q4_k",      "q5_k",      "q6_k",      "iq4_nl",    "iq4_xs",     "tq1_0",
+                "tq2_0",     "q1_0",      "q2_0",      "mxfp4"}));
 }
 
 TEST(FormatTest, NamesRoundTripAndValuesAreDistinct) {
@@ -47,35 +49,14 @@ TEST(FormatTest, ParsedFieldsMatchTheName) {
 }
 
 TEST(FormatTest, NearMissesAreRefusedWithTheListOfNames) {
-  for (const char* name : {"",
-                           " ",
-                           "int4",
-                           "int4z",
-                           "int4-g16",
-                           "int4-g256",
-                           "int4-g64 ",
-                           " int4-g64",
-                           "INT8",
-                           "Int8",
-                           "int8-g032",
-                           "int8-g0",
-                           "int8-g",
-                           "int8-",
-                           "int8-g32-g32",
-                           "int8g32",
-                           "int8z-",
-                           "int4-z-g64",
-                           "int3-g64",
-                           "int16",
-                           "fp16",
-                           "float16",
-                           "q8_1",
-                           "Q4_K",
-                           "q4_k_m",
-                           "q4",
-                           "int4-g64\n",
-                           "int4-g+64",
-                           "int8-g4294967328"}) {
+  for (const char* name : {"",         " ",          "int4",         "int4z",
+                           "int4-g16", "int4-g256",  "int4-g64 ",    " int4-g64",
+                           "INT8",     "Int8",       "int8-g032",    "int8-g0",
+                           "int8-g",   "int8-",      "int8-g32-g32", "int8g32",
+                           "int8z-",   "int4-z-g64", "int3",         "int2z",
+                           "int5-g64", "int1-g64",   "int16",        "fp16",
+                           "float16",  "q8_1",       "Q4_K",         "q4_k_m",
+                           "q4",       "int4-g64\n", "int4-g+64",    "int8-g4294967328"}) {
     const absl::StatusOr<Format> format = ParseFormat(name);
     ASSERT_FALSE(format.ok()) << name;
     EXPECT_EQ(format.status().code(), absl::StatusCode::kInvalidArgument);
@@ -89,7 +70,8 @@ TEST(FormatTest, NearMissesAreRefusedWithTheListOfNames) {
 
 TEST(FormatTest, UnsupportedValuesAreNotSupported) {
   EXPECT_FALSE(IsSupported({FormatKind::kInteger, 4, 0, false}));
-  EXPECT_FALSE(IsSupported({FormatKind::kInteger, 3, 64, false}));
+  EXPECT_FALSE(IsSupported({FormatKind::kInteger, 5, 64, false}));
+  EXPECT_FALSE(IsSupported({FormatKind::kInteger, 2, 0, false}));
   EXPECT_FALSE(IsSupported({FormatKind::kInteger, 8, -32, false}));
   EXPECT_FALSE(IsSupported({FormatKind::kF32, 32, 64, false}));
 }
@@ -131,6 +113,18 @@ TEST(SizeBitsTest, BitsPerWeightOfCommonFormats) {
   EXPECT_EQ(per_weight("int4z-g32"), 4.625);
   EXPECT_EQ(per_weight("int4z-g64"), 4.3125);
   EXPECT_EQ(per_weight("int4z-g128"), 4.15625);
+  EXPECT_EQ(per_weight("int3-g32"), 3.5);
+  EXPECT_EQ(per_weight("int3-g64"), 3.25);
+  EXPECT_EQ(per_weight("int3-g128"), 3.125);
+  EXPECT_EQ(per_weight("int3z-g32"), 3.59375);
+  EXPECT_EQ(per_weight("int3z-g64"), 3.296875);
+  EXPECT_EQ(per_weight("int3z-g128"), 3.1484375);
+  EXPECT_EQ(per_weight("int2-g32"), 2.5);
+  EXPECT_EQ(per_weight("int2-g64"), 2.25);
+  EXPECT_EQ(per_weight("int2-g128"), 2.125);
+  EXPECT_EQ(per_weight("int2z-g32"), 2.5625);
+  EXPECT_EQ(per_weight("int2z-g64"), 2.28125);
+  EXPECT_EQ(per_weight("int2z-g128"), 2.140625);
   EXPECT_EQ(per_weight("q4_0"), 4.5);
   EXPECT_EQ(per_weight("q4_1"), 5.0);
   EXPECT_EQ(per_weight("q5_0"), 5.5);
@@ -168,6 +162,9 @@ TEST(SizeBitsTest, PaddingIsCountedPerRow) {
   EXPECT_EQ(SizeBits(Parse("int4z-g32"), 3, 1), 3 * (8 + 16 + 8));
   EXPECT_EQ(SizeBits(Parse("int4z-g32"), 3, 35), 3 * (18 * 8 + 2 * 16 + 8));
   EXPECT_EQ(SizeBits(Parse("int4z-g32"), 3, 65), 3 * (33 * 8 + 3 * 16 + 16));
+  EXPECT_EQ(SizeBits(Parse("int3z-g32"), 3, 35), 3 * (14 * 8 + 2 * 16 + 8));
+  EXPECT_EQ(SizeBits(Parse("int3z-g32"), 3, 65), 3 * (25 * 8 + 3 * 16 + 16));
+  EXPECT_EQ(SizeBits(Parse("int2z-g32"), 3, 129), 3 * (33 * 8 + 5 * 16 + 16));
   EXPECT_EQ(SizeBits(Parse("int8z-g32"), 2, 33), 2 * (33 * 8 + 2 * 16 + 2 * 8));
 }
 
@@ -196,7 +193,7 @@ TEST(SizeBitsDeathTest, SizesThatDoNotExistAreAProgrammersError) {
   EXPECT_DEATH(SizeBits(kFormatF32, 1, std::numeric_limits<int64_t>::max()), "exceeds 2\\^63 bits");
   EXPECT_DEATH(SizeBits(kFormatF32, -1, 4), "-1");
   EXPECT_DEATH(SizeBits(Parse("q4_k"), 1, 128), "128 inputs are not whole blocks of q4_k");
-  EXPECT_DEATH(SizeBits({FormatKind::kInteger, 3, 64, false}, 1, 1), "int3-g64");
+  EXPECT_DEATH(SizeBits({FormatKind::kInteger, 5, 64, false}, 1, 1), "int5-g64");
 }
 
 }  // namespace

@@ -85,6 +85,14 @@ TEST(GoldenBytesTest, WorkedExamplesOfTheDocumentation) {
               (Bytes{0x2f, 0x89, 0x01, 0x00, 0x38}));
     EXPECT_EQ(EncodeRtn(std::string("int4z") + group, {-2.5f, 5, 0.5f, 0.2f, 0}, 1),
               (Bytes{0xf0, 0x56, 0x05, 0x00, 0x38, 0x05}));
+    EXPECT_EQ(EncodeRtn(std::string("int3") + group, {1.5f, -1, 0.5f, 0, -1.5f}, 1),
+              (Bytes{0x57, 0x19, 0x00, 0x38}));
+    EXPECT_EQ(EncodeRtn(std::string("int3z") + group, {-1, 2.5f, 0.5f, 0.2f, 0}, 1),
+              (Bytes{0xf8, 0x24, 0x00, 0x38, 0x02}));
+    EXPECT_EQ(EncodeRtn(std::string("int2") + group, {0.5f, -0.5f, 0, 0.2f, 0.3f}, 1),
+              (Bytes{0xa7, 0x03, 0x00, 0x38}));
+    EXPECT_EQ(EncodeRtn(std::string("int2z") + group, {-0.5f, 1, 0.5f, 0.2f, 0}, 1),
+              (Bytes{0x6c, 0x01, 0x00, 0x38, 0x01}));
   }
 }
 
@@ -142,6 +150,36 @@ TEST_P(GoldenGroupTest, Int4WithZeroPoint) {
                   {0xf0, 0x0e},
                   /* scales 1, 0.25; 0, 0.5 */ {0x00, 0x3c, 0x00, 0x34, 0x00, 0x00, 0x00, 0x38},
                   /* zero points 5, 0; 0, 15 */ {0x05, 0xf0}}));
+}
+
+TEST_P(GoldenGroupTest, Int3) {
+  // Eight codes are three bytes: eight zeros (code 4) are 24 49 92. Row 0 starts with the codes 7,
+  // 1, 5, 4: 7 | 1 << 3 | 5 << 6 | 4 << 9 are 4f 09, and the zeros go on at bit 12.
+  Bytes zeros;
+  for (int i = 0; i < group() / 8 - 1; ++i) zeros.insert(zeros.end(), {0x24, 0x49, 0x92});
+  EXPECT_EQ(EncodeRtn(Name("int3-g"),
+                      TwoRows(group(), {3, -3, 1, 0.4f}, {0.75f, -0.5f, 0.25f}, {-1.5f, 0, 0.5f}),
+                      2),
+            Join({{0x4f, 0x49, 0x92},
+                  zeros,
+                  {0x57, 0x01},  // 7, 2, 5
+                  {0x24, 0x49, 0x92},
+                  zeros,
+                  {0x61, 0x01},  // 1, 4, 5
+                  /* scales 1, 0.25; 0, 0.5 */ {0x00, 0x3c, 0x00, 0x34, 0x00, 0x00, 0x00, 0x38}}));
+}
+
+TEST_P(GoldenGroupTest, Int2WithZeroPoint) {
+  EXPECT_EQ(EncodeRtn(Name("int2z-g"),
+                      TwoRows(group(), {-1, 2, 1, 0.4f}, {0.75f, 0.25f, 0}, {-1.5f, 0, -0.5f}),
+                      2),
+            Join({{0x6c},  // 0, 3, 2, 1
+                  Repeat(0x55, group() / 4 - 1),
+                  {0x07},  // 3, 1, 0
+                  Repeat(0x00, group() / 4),
+                  {0x2c},  // 0, 3, 2
+                  /* scales 1, 0.25; 0, 0.5 */ {0x00, 0x3c, 0x00, 0x34, 0x00, 0x00, 0x00, 0x38},
+                  /* zero points 1, 0; 0, 3 */ {0x01, 0x0c}}));
 }
 
 TEST_P(GoldenGroupTest, RowsShorterThanTheGroup) {
