@@ -1,5 +1,6 @@
 #include "planner/apply_job.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -8,9 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "planner/calibration.h"
 #include "planner/folder_output.h"
 #include "planner/gguf_output.h"
-#include "planner/moments.h"
 #include "planner/workbench.h"
 #include "plans/plan_io.h"
 #include "plans/targets/target.h"
@@ -78,11 +79,14 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
                                        const ApplyOptions& options,
                                        Progress* progress) {
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(plan, model));
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Encoder> encoder,
-                      MakeEncoder(plan.options().encoder()));
-  StatsWeightEncoder weights(model, *encoder);
-  BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(plan, model));
-  weights.SetMoments(std::move(moments));
+  WorkbenchOptions bench_options;
+  bench_options.encoder = plan.options().encoder();
+  bench_options.threads = options.threads;
+  BB_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Workbench> bench,
+      Workbench::Create(model, bench_options, std::max<int64_t>(1, CalibrationContext(plan))));
+  BB_RETURN_IF_ERROR(CalibrateFromPlan(plan, options.calibration, bench.get(), progress));
+  const WeightEncoder& weights = bench->weight_encoder();
   ApplySummary summary;
   summary.weight_bytes = AssignmentBytes(assignment, model);
   summary.bits_per_weight = BitsPerWeight(summary.weight_bytes, model);

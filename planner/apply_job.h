@@ -17,6 +17,7 @@ struct ApplyOptions {
   std::string out;          // "*.gguf": a file; else a folder
   bool compressed = false;  // a folder of compressed-tensors weights, else dequantized ones
   std::optional<Format> float_type;  // of dequantized weights; none: the checkpoint's
+  std::string calibration;  // the text that the plan's encoder learned from, where it needs it
   int threads = 1;
 };
 

@@ -1,12 +1,13 @@
 #include "planner/evaluate_job.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "planner/calibration.h"
 #include "planner/measure.h"
-#include "planner/moments.h"
 #include "planner/workbench.h"
 #include "runtime/base/status_macros.h"
 
@@ -51,9 +52,11 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   bench_options.activations = options.activations;
   bench_options.threads = options.threads;
   bench_options.spill_directory = options.spill_directory;
+  int64_t context = maker->context();
+  if (options.plan.has_value()) context = std::max(context, CalibrationContext(*options.plan));
   MemoryRequest request;
   request.held_out_probes = options.probe_count;
-  request.context = maker->context();
+  request.context = context;
   request.completion = maker->completion_tokens();
   request.text = options.probes.source == ProbeSource::kText;
   request.fdt_only = options.fdt_only;
@@ -61,11 +64,11 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   BB_ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(model, request, options.memory_bytes));
   bench_options.SetMemory(memory);
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
-                      Workbench::Create(model, bench_options, maker->context()));
+                      Workbench::Create(model, bench_options, context));
   progress->Message(memory.Describe());
   if (options.plan.has_value()) {
-    BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(*options.plan, model));
-    bench->encoder()->SetMoments(std::move(moments));
+    BB_RETURN_IF_ERROR(
+        CalibrateFromPlan(*options.plan, options.calibration, bench.get(), progress));
   } else {
     Run alone;
     BB_RETURN_IF_ERROR(CalibrateEncoder(*maker, bench.get(), &alone, progress, nullptr));

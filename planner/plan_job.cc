@@ -13,9 +13,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "planner/calibration.h"
 #include "planner/measure.h"
 #include "planner/methods.h"
-#include "planner/moments.h"
 #include "planner/packing.h"
 #include "planner/plan_record.h"
 #include "planner/run.h"
@@ -81,9 +81,7 @@ class PlanJob {
 
     BB_RETURN_IF_ERROR(BeginRun());
     progress_->Message(memory.Describe());
-    InputMoments moments;
-    BB_RETURN_IF_ERROR(CalibrateEncoder(*maker_, bench_.get(), &run_, progress_, &moments));
-    AddMoments(moments, model_, &plan_);
+    BB_RETURN_IF_ERROR(CalibrateEncoder(*maker_, bench_.get(), &run_, progress_, &plan_));
     BB_ASSIGN_OR_RETURN(search_set_, MakeProbes(ProbeRole::kSearch, options_.search_probes));
     plan_.mutable_options()->set_search_probes(search_set_->size());
     BB_ASSIGN_OR_RETURN(
@@ -138,6 +136,9 @@ class PlanJob {
     }
     plan_.set_complete(complete);
     DescribeComponents(*bench_->bank(), problem_, assignment, summary, errors_, &plan_);
+    if (bench_->encoder()->encoder().needs() == StatsNeed::kGram) {
+      BB_RETURN_IF_ERROR(RecordEncodings(assignment, bench_->bank(), &plan_));
+    }
     return plan_;
   }
 

@@ -4,8 +4,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "planner/checked_encoder.h"
 #include "planner/measure.h"
 #include "plans/plan_io.h"
+#include "runtime/base/status_macros.h"
 
 namespace bitbudget {
 
@@ -120,6 +122,16 @@ void DescribeComponents(const EncodingBank& bank,
       }
     }
   }
+}
+
+absl::Status RecordEncodings(const Assignment& assignment, EncodingBank* bank, plans::Plan* plan) {
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    const ComponentId id = static_cast<ComponentId>(c);
+    if (assignment[c] == bank->StoredFormat(id)) continue;
+    BB_ASSIGN_OR_RETURN(const Encoding encoding, bank->Encoded({id, assignment[c]}));
+    plan->mutable_components(static_cast<int>(c))->set_encoding_sha256(EncodingSha256(encoding));
+  }
+  return absl::OkStatus();
 }
 
 std::vector<IdentityField> RunIdentity(const plans::Plan& plan) {

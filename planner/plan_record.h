@@ -36,6 +36,9 @@ void DescribeComponents(const EncodingBank& bank,
                         const CostTable& errors,
                         plans::Plan* plan);
 
+// What every component's encoding must be when it is made again. Errors: EncodingBank::Encoded's.
+absl::Status RecordEncodings(const Assignment& assignment, EncodingBank* bank, plans::Plan* plan);
+
 // What decides what an evaluation means, from a plan that DescribeJob() filled. The budget, the
 // constraints, the search and the number of probes are not here: a run with others uses the same
 // evaluations.

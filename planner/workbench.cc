@@ -5,8 +5,17 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/calibration/encoders.h"
 
 namespace bitbudget {
+namespace {
+
+// The part of the memory for weights that Gram matrices may take.
+int64_t GramBytes(const Encoder& encoder, const WorkbenchOptions& options) {
+  return encoder.needs() == StatsNeed::kGram ? options.weights_bytes / 4 : 0;
+}
+
+}  // namespace
 
 void WorkbenchOptions::SetMemory(const MemoryPlan& memory) {
   weights_bytes = memory.weights;
@@ -22,10 +31,14 @@ Workbench::Workbench(const Model& model,
       options_(options),
       encoder_(std::move(encoder)),
       weight_encoder_(model, *encoder_),
+      checked_encoder_(model, weight_encoder_),
+      grams_(GramBytes(*encoder_, options), options.spill_directory),
       transformer_(model, context),
       bank_(model,
-            weight_encoder_,
-            {options.activations, options.weights_bytes, options.spill_directory}),
+            checked_encoder_,
+            {options.activations,
+             options.weights_bytes - GramBytes(*encoder_, options),
+             options.spill_directory}),
       reference_(bank_.Reference()) {}
 
 absl::StatusOr<std::unique_ptr<Workbench>> Workbench::Create(const Model& model,
@@ -40,7 +53,7 @@ absl::StatusOr<std::unique_ptr<Workbench>> Workbench::Create(const Model& model,
                                                    context,
                                                    " positions are asked for"));
   }
-  BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeEncoder(options.encoder));
+  BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeAnyEncoder(options.encoder));
   return std::unique_ptr<Workbench>(new Workbench(model, options, std::move(encoder), context));
 }
 

@@ -6,8 +6,10 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "planner/checked_encoder.h"
 #include "planner/memory_plan.h"
 #include "plans/plan.pb.h"
+#include "runtime/calibration/gram.h"
 #include "runtime/eval/bank.h"
 #include "runtime/eval/probes.h"
 #include "runtime/model/model.h"
@@ -46,6 +48,11 @@ class Workbench {
   WeightSource* reference() { return &reference_; }
   // What it needs to know of inputs is to be set before anything is encoded.
   StatsWeightEncoder* encoder() { return &weight_encoder_; }
+  // For those inputs, where Gram matrices are needed.
+  GramStore* grams() { return &grams_; }
+  // The encodings of components; once ExpectEncodings was called, those of the plan or none.
+  const WeightEncoder& weight_encoder() const { return checked_encoder_; }
+  void ExpectEncodings(const plans::Plan& plan) { checked_encoder_.Expect(plan); }
   EncodingBank* bank() { return &bank_; }
 
  private:
@@ -58,6 +65,8 @@ class Workbench {
   WorkbenchOptions options_;
   std::unique_ptr<Encoder> encoder_;
   StatsWeightEncoder weight_encoder_;
+  CheckedWeightEncoder checked_encoder_;
+  GramStore grams_;
   Transformer transformer_;
   EncodingBank bank_;
   AssignmentWeights reference_;

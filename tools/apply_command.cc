@@ -14,6 +14,7 @@ namespace {
 struct ApplyFlags {
   ModelOption model;
   std::string plan;
+  std::string calibration;
   std::string out;
   std::string weights = "dequantized";
   std::string dtype;
@@ -24,6 +25,7 @@ absl::Status RunApply(const ApplyFlags& flags) {
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
   ApplyOptions options;
   options.out = flags.out;
+  options.calibration = flags.calibration;
   options.threads = flags.model.Threads();
   if (flags.weights != "dequantized" && flags.weights != "compressed-tensors") {
     return UsageError(absl::InvalidArgumentError(absl::StrCat(
@@ -67,6 +69,7 @@ void AddApplyCommand(CLI::App* app) {
   auto flags = std::make_shared<ApplyFlags>();
   flags->model.AddTo(command);
   command->add_option("--plan", flags->plan, "Plan file (made for this model)")->required();
+  AddCalibrationOption(command, &flags->calibration);
   command
       ->add_option("--out",
                    flags->out,

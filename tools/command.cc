@@ -6,7 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "planner/moments.h"
+#include "planner/calibration.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
@@ -121,6 +121,13 @@ absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text) {
   return tokens;
 }
 
+void AddCalibrationOption(CLI::App* app, std::string* path) {
+  app->add_option("--calibration",
+                  *path,
+                  "The text that the plan was calibrated on (its --text or --prompts), where its "
+                  "encoder learns from text");
+}
+
 absl::Status CheckOut(const std::string& path) {
   if (path.empty()) return UsageError(absl::InvalidArgumentError("--out is empty"));
   return CheckWritable(path);
@@ -137,11 +144,11 @@ absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
 }
 
 absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan>& plan,
+                                                 const std::string& calibration,
                                                  Workbench* bench) {
   if (!plan.has_value()) return bench->bank()->Reference();
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, bench->model()));
-  BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(*plan, bench->model()));
-  bench->encoder()->SetMoments(std::move(moments));
+  BB_RETURN_IF_ERROR(CalibrateFromPlan(*plan, calibration, bench, ProcessProgress()));
   return bench->bank()->Weights(assignment);
 }
 

@@ -72,6 +72,9 @@ absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text);
 // "llama.cpp, ik_llama, ...": what --to and --target take.
 std::string TargetNames();
 
+// --calibration: the text that a plan's encoder learned from.
+void AddCalibrationOption(CLI::App* app, std::string* path);
+
 // Whether --out can be written: asked before long work.
 absl::Status CheckOut(const std::string& path);
 
@@ -80,7 +83,9 @@ absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
                                               const std::optional<plans::Plan>& plan);
 
 // The weights to run: the plan's, or those of the unmodified model.
+// `calibration`: of CalibrateFromPlan.
 absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan>& plan,
+                                                 const std::string& calibration,
                                                  Workbench* bench);
 
 // Metrics as the fields that `eval --json` documents.

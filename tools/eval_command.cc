@@ -18,6 +18,7 @@ struct EvalFlags {
   ProbeFlags probes;
   MemoryFlags memory;
   std::string plan;
+  std::string calibration;
   std::string uniform;
   std::vector<std::string> pins;
   std::string encoder = "clip";
@@ -37,6 +38,7 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
   }
   BB_RETURN_IF_ERROR(CheckEncoderName(flags.encoder));
   options.encoder = flags.encoder;
+  options.calibration = flags.calibration.empty() ? flags.probes.text : flags.calibration;
   BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
   options.probe_count = flags.probe_count;
   options.fdt_only = flags.fdt_only;
@@ -178,6 +180,7 @@ void AddEvalCommand(CLI::App* app) {
   flags->model.AddTo(command);
   CLI::Option_group* what = command->add_option_group("what");
   what->add_option("--plan", flags->plan, "Plan to evaluate");
+  AddCalibrationOption(command, &flags->calibration);
   what->add_option("--uniform", flags->uniform, "Format to give every component, e.g. int4-g64");
   what->require_option(0, 1);
   command
@@ -188,8 +191,9 @@ void AddEvalCommand(CLI::App* app) {
       ->expected(1)
       ->take_all();
   command
-      ->add_option(
-          "--encoder", flags->encoder, "Encoder, unless a plan names it: clip, imatrix or rtn")
+      ->add_option("--encoder",
+                   flags->encoder,
+                   "Encoder, unless a plan names it: rtn, clip, imatrix, gptq, lwc or auto")
       ->capture_default_str();
   command->add_option("--activations",
                       flags->activations,

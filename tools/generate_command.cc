@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "planner/calibration.h"
 #include "planner/workbench.h"
 #include "plans/plan_io.h"
 #include "runtime/base/status_macros.h"
@@ -19,6 +20,7 @@ namespace {
 struct GenerateFlags {
   ModelOption model;
   std::string plan;
+  std::string calibration;
   std::optional<std::string> prompt;  // this or
   std::optional<std::string> tokens;
   std::string activations;
@@ -55,10 +57,12 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
   options.threads = flags.model.Threads();
   if (plan.has_value()) options.encoder = plan->options().encoder();
-  const int64_t context = static_cast<int64_t>(prompt.size()) + flags.count - 1;
+  int64_t context = static_cast<int64_t>(prompt.size()) + flags.count - 1;
+  if (plan.has_value()) context = std::max(context, CalibrationContext(*plan));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
                       Workbench::Create(*model, options, context));
-  BB_ASSIGN_OR_RETURN(AssignmentWeights weights, PlannedWeights(plan, bench.get()));
+  BB_ASSIGN_OR_RETURN(AssignmentWeights weights,
+                      PlannedWeights(plan, flags.calibration, bench.get()));
   GenerateOptions generate;
   generate.max_tokens = flags.count;
   if (flags.sample) generate.greedy_tokens = 0;
@@ -91,6 +95,7 @@ void AddGenerateCommand(CLI::App* app) {
   auto flags = std::make_shared<GenerateFlags>();
   flags->model.AddTo(command);
   command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
+  AddCalibrationOption(command, &flags->calibration);
   CLI::Option_group* what = command->add_option_group("prompt");
   what->add_option("--prompt", flags->prompt, "Text to continue");
   what->add_option("--tokens", flags->tokens, "Token ids to continue, e.g. 1,2,3");

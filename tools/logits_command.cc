@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "planner/calibration.h"
 #include "planner/workbench.h"
 #include "plans/plan_io.h"
 #include "runtime/base/atomic_file.h"
@@ -18,6 +19,7 @@ namespace {
 struct LogitsFlags {
   ModelOption model;
   std::string plan;
+  std::string calibration;
   std::string tokens;
   std::string out;
   std::string activations;
@@ -59,9 +61,11 @@ absl::Status RunLogits(const LogitsFlags& flags) {
   options.threads = flags.model.Threads();
   if (plan.has_value()) options.encoder = plan->options().encoder();
   const int64_t rows = static_cast<int64_t>(tokens.size());
+  const int64_t context = plan.has_value() ? std::max(rows, CalibrationContext(*plan)) : rows;
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
-                      Workbench::Create(*model, options, rows));
-  BB_ASSIGN_OR_RETURN(AssignmentWeights weights, PlannedWeights(plan, bench.get()));
+                      Workbench::Create(*model, options, context));
+  BB_ASSIGN_OR_RETURN(AssignmentWeights weights,
+                      PlannedWeights(plan, flags.calibration, bench.get()));
   const Transformer& transformer = bench->transformer();
   AlignedBuffer<float> x(rows * config.hidden_size);
   AlignedBuffer<float> logits(rows * config.vocab_size);
@@ -96,6 +100,7 @@ void AddLogitsCommand(CLI::App* app) {
   auto flags = std::make_shared<LogitsFlags>();
   flags->model.AddTo(command);
   command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
+  AddCalibrationOption(command, &flags->calibration);
   command->add_option("--tokens", flags->tokens, "Token ids, e.g. 1,2,3")->required();
   command->add_option("--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
   command->add_option("--activations",

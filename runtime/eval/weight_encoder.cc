@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/base/status_macros.h"
 #include "runtime/eval/input_sources.h"
 
 namespace bitbudget {
@@ -20,14 +21,21 @@ absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
                                                     const Format& format,
                                                     int threads) const {
   InputStats stats;
-  if (encoder_.needs() == StatsNeed::kMoments) {
+  const bool multiplied = sources_[id] >= 0;
+  const bool gram = encoder_.needs() == StatsNeed::kGram;
+  Gram storage;
+  if (gram && multiplied && grams_ != nullptr) {
+    BB_ASSIGN_OR_RETURN(stats.gram, grams_->Find(sources_[id], &storage));
+  }
+  if (encoder_.needs() != StatsNeed::kNothing) {
     if (const auto found = moments_.find(sources_[id]); found != moments_.end()) {
       stats.moments = found->second;
-    } else if (sources_[id] < 0) {
+    } else if (!multiplied) {
       stats.moments = std::span(ones_).first(static_cast<size_t>(model_.component(id).cols));
     }
   }
-  absl::StatusOr<Encoding> encoding = encoder_.Encode(model_.Weight(id), format, stats, threads);
+  const Encoder& encoder = gram && !multiplied ? *clip_ : encoder_;
+  absl::StatusOr<Encoding> encoding = encoder.Encode(model_.Weight(id), format, stats, threads);
   if (encoding.ok()) return encoding;
   return absl::Status(
       encoding.status().code(),

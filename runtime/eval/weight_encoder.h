@@ -2,11 +2,13 @@
 #define BITBUDGET_RUNTIME_EVAL_WEIGHT_ENCODER_H_
 
 #include <map>
+#include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/model/model.h"
 #include "runtime/tensor/encoder.h"
+#include "runtime/tensor/input_stats.h"
 
 namespace bitbudget {
 
@@ -14,6 +16,15 @@ namespace bitbudget {
 // diagonal of the Gram matrix over the tokens, what llama.cpp calls an importance matrix. By
 // component, those that share their inputs under the first of them (InputSources).
 using InputMoments = std::map<ComponentId, std::vector<float>>;
+
+// Where Gram matrices of inputs are, by component as moments are.
+class GramSource {
+ public:
+  virtual ~GramSource() = default;
+  // The matrix of a component, or null where there is none; `storage` may be where it is put.
+  // Callable from many threads at a time.
+  virtual absl::StatusOr<const Gram*> Find(ComponentId source, Gram* storage) const = 0;
+};
 
 // Encodes the components of a model: the one place that codes come from, whether they are measured
 // or written to a file. What a component is in a format depends on nothing but the model and what
@@ -42,11 +53,17 @@ class StatsWeightEncoder : public WeightEncoder {
   // are encoded with all columns alike.
   void SetMoments(InputMoments moments) { moments_ = std::move(moments); }
 
+  // For encoders that need Gram matrices; outlives it. Components without any are encoded by
+  // "clip", for which all columns are alike.
+  void SetGrams(const GramSource* grams) { grams_ = grams; }
+
   absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
 
  private:
   const Model& model_;
   const Encoder& encoder_;
+  const std::unique_ptr<Encoder> clip_ = MakeClipEncoder();
+  const GramSource* grams_ = nullptr;
   InputMoments moments_;
   std::vector<ComponentId> sources_;
   std::vector<float> ones_;  // as many as the widest component has inputs

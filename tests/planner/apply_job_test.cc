@@ -13,7 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "nlohmann/json.hpp"
-#include "planner/moments.h"
+#include "planner/calibration.h"
 #include "planner/plan_job.h"
 #include "planner/workbench.h"
 #include "runtime/base/mapped_file.h"
@@ -200,7 +200,7 @@ TEST_F(ApplyTest, CodesWeighedByInputsAreThoseThatWereMeasured) {
   WorkbenchOptions options;
   options.encoder = "imatrix";
   const auto bench = *Workbench::Create(*tiny_, options, kTokens);
-  bench->encoder()->SetMoments(*MomentsOfPlan(*plan, *tiny_));
+  ASSERT_TRUE(CalibrateFromPlan(*plan, "", bench.get(), &progress).ok());
   bool differs = false;  // from codes that know no inputs
   const auto clip = *MakeEncoder("clip");
   for (size_t c = 0; c < written->components().size(); ++c) {

@@ -1,0 +1,137 @@
+#include "runtime/calibration/coded_rows.h"
+
+#include <glog/logging.h>
+
+#include <array>
+#include <cstring>
+
+#include "runtime/base/float16.h"
+
+namespace bitbudget {
+namespace {
+
+// Code `index` of a row of codes of `bits` bits each, packed from the lowest bit of the first byte.
+int ReadCode(const uint8_t* row, int64_t index, int bits) {
+  int code = 0;
+  for (int bit = 0; bit < bits; ++bit) {
+    const int64_t at = index * bits + bit;
+    code |= (row[at / 8] >> (at % 8) & 1) << bit;
+  }
+  return code;
+}
+
+void WriteCode(int code, int64_t index, int bits, uint8_t* row) {
+  for (int bit = 0; bit < bits; ++bit) {
+    const int64_t at = index * bits + bit;
+    row[at / 8] = static_cast<uint8_t>(row[at / 8] | (code >> bit & 1) << (at % 8));
+  }
+}
+
+LevelGrid MakeGrid(float scale, float minimum, float low, float high) {
+  return {scale, minimum, scale == 0.0f ? 0.0f : 1.0f / scale, low, high};
+}
+
+}  // namespace
+
+FormatLevels::FormatLevels(const Format& format) : format_(format) {
+  CHECK(format.IsInteger() || format.IsBlock()) << format.Name();
+  if (!format.IsBlock()) return;
+  traits_ = &BlockTraitsOf(format.kind);
+  if (traits_->levels == nullptr && traits_->step == 1) return;
+  std::vector<int8_t> levels;
+  for (int code = 0; code < traits_->codes; ++code) {
+    levels.push_back(static_cast<int8_t>(traits_->Level(code)));
+  }
+  table_.emplace(levels);
+}
+
+void CodedRow::SetBlockGrids(const FormatLevels& levels, int64_t block) {
+  const BlockTraits& traits = *levels.traits();
+  const BlockFields& fields = blocks[block];
+  for (int g = 0; g < traits.groups(); ++g) {
+    grids[block * traits.groups() + g] =
+        MakeGrid(fields.d * static_cast<float>(fields.scales[g]),
+                 traits.minimum ? fields.dmin * static_cast<float>(fields.minimums[g]) : 0.0f,
+                 static_cast<float>(traits.Level(0)),
+                 static_cast<float>(traits.Level(traits.codes - 1)));
+  }
+}
+
+CodedRow CodedRow::Read(const Encoding& encoding, const FormatLevels& levels, int64_t row) {
+  const Format& format = encoding.format;
+  const EncodingLayout layout(format, encoding.rows, encoding.cols);
+  CodedRow coded;
+  coded.levels.resize(encoding.cols);
+  coded.grids.resize(layout.groups);
+  if (format.IsBlock()) {
+    const BlockTraits& traits = *levels.traits();
+    coded.blocks.resize(encoding.cols / traits.block);
+    const uint8_t* bytes = encoding.bytes.data() + row * layout.code_row_bytes;
+    for (size_t b = 0; b < coded.blocks.size(); ++b, bytes += traits.bytes) {
+      BlockFields& fields = coded.blocks[b];
+      UnpackBlock(traits, bytes, &fields);
+      coded.SetBlockGrids(levels, static_cast<int64_t>(b));
+      for (int i = 0; i < traits.block; ++i) {
+        coded.levels[b * traits.block + i] = static_cast<int16_t>(traits.Level(fields.codes[i]));
+      }
+    }
+    return coded;
+  }
+  std::vector<float> scales(layout.groups);
+  UnpackIntegerRow(encoding, row, coded.levels, scales);
+  const uint8_t* const zeros =
+      encoding.bytes.data() + layout.zeros_offset + row * layout.zero_row_bytes;
+  for (int64_t g = 0; g < layout.groups; ++g) {
+    const int zero = format.zero_point ? ReadCode(zeros, g, format.bits) : 1 << (format.bits - 1);
+    coded.grids[g] = MakeGrid(scales[g],
+                              0.0f,
+                              static_cast<float>(-zero),
+                              static_cast<float>((1 << format.bits) - 1 - zero));
+  }
+  return coded;
+}
+
+void CodedRow::Write(const FormatLevels& levels_of, int64_t row, Encoding* encoding) const {
+  const Format& format = encoding->format;
+  const EncodingLayout layout(format, encoding->rows, encoding->cols);
+  uint8_t* const bytes = encoding->bytes.data();
+  uint8_t* const code_row = bytes + row * layout.code_row_bytes;
+  if (format.IsBlock()) {
+    const BlockTraits& traits = *levels_of.traits();
+    std::array<uint8_t, 256> code_of{};  // by level + 128
+    for (int code = traits.codes - 1; code >= 0; --code) {
+      code_of[(traits.Level(code) + 128) & 255] = static_cast<uint8_t>(code);
+    }
+    for (size_t b = 0; b < blocks.size(); ++b) {
+      BlockFields fields = blocks[b];
+      for (int i = 0; i < traits.block; ++i) {
+        fields.codes[i] = code_of[(levels[b * traits.block + i] + 128) & 255];
+      }
+      PackBlock(traits, fields, code_row + b * traits.bytes);
+    }
+    return;
+  }
+  const int64_t group = format.GroupSize(encoding->cols);
+  for (int64_t g = 0; g < layout.groups; ++g) {
+    const int zero = -static_cast<int>(grids[g].low);
+    const uint16_t scale = FloatToHalf(grids[g].scale);
+    std::memcpy(
+        bytes + layout.scales_offset + 2 * (row * layout.groups + g), &scale, sizeof(scale));
+    if (format.zero_point) {
+      WriteCode(zero, g, format.bits, bytes + layout.zeros_offset + row * layout.zero_row_bytes);
+    }
+    for (int64_t i = g * group; i < std::min((g + 1) * group, encoding->cols); ++i) {
+      WriteCode(levels[i] + zero, i, format.bits, code_row);
+    }
+  }
+}
+
+void CodedRow::Errors(std::span<const float> weights,
+                      int64_t group,
+                      std::span<float> errors) const {
+  for (size_t i = 0; i < weights.size(); ++i) {
+    errors[i] = weights[i] - grids[static_cast<int64_t>(i) / group].Value(levels[i]);
+  }
+}
+
+}  // namespace bitbudget

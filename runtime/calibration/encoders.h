@@ -1,0 +1,18 @@
+#ifndef BITBUDGET_RUNTIME_CALIBRATION_ENCODERS_H_
+#define BITBUDGET_RUNTIME_CALIBRATION_ENCODERS_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "runtime/tensor/encoder.h"
+
+namespace bitbudget {
+
+// The encoder of that name, of all that plans may record: those of MakeEncoder and "gptq".
+// kInvalidArgument names the unknown text and lists what there is.
+absl::StatusOr<std::unique_ptr<Encoder>> MakeAnyEncoder(absl::string_view name);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_CALIBRATION_ENCODERS_H_

@@ -1,0 +1,45 @@
+#ifndef BITBUDGET_RUNTIME_CALIBRATION_ROW_REFINER_H_
+#define BITBUDGET_RUNTIME_CALIBRATION_ROW_REFINER_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/calibration/coded_rows.h"
+#include "runtime/calibration/feedback.h"
+#include "runtime/calibration/gptq_rows.h"
+#include "runtime/kernels/panels.h"
+
+namespace bitbudget {
+
+// Lowers the output error d H d^T of encoded rows, d = weights - values, by moving codes and
+// scales.
+class RowRefiner {
+ public:
+  // Makes the panels of H for this format. The Gram matrix and the feedback, which is in natural
+  // order, outlive it.
+  RowRefiner(const DampedGram& gram, const Feedback& feedback, const FormatLevels& levels);
+
+  // Never raises a row's error, up to the rounding of sums in float.
+  void Refine(RowBatch* batch) const;
+
+ private:
+  // The levels of one input after the other, each the best with all others as they are, until
+  // every input had its turn. `gradients` are H d.
+  void MoveLevels(RowBatch* batch) const;
+  // The scales (and minimums of blocks) that are best for the levels, all of a row at once, kept
+  // where rounding them to f16 leaves a gain.
+  void FitScales(RowBatch* batch) const;
+  // H d of all rows.
+  void Gradients(const std::vector<float>& errors, int64_t rows, std::vector<float>* out) const;
+
+  const DampedGram& gram_;
+  const Feedback& feedback_;
+  const FormatLevels& levels_;
+  int64_t group_;
+  int64_t unit_;                      // inputs of a group or block
+  std::vector<WeightPanels> slices_;  // H[all][inputs of a unit], for every unit
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_CALIBRATION_ROW_REFINER_H_
