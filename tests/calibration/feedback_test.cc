@@ -93,9 +93,10 @@ TEST(FeedbackTest, GivesTheCodesOfTheTextbook) {
           MakeFeedback(gram, by_energy ? ActivationOrder(gram) : NaturalOrder(kCols));
       ASSERT_NE(feedback, nullptr);
       ASSERT_TRUE(RunFeedback(*feedback, levels, nullptr, &batch).ok());
+      const Matrix u = InverseFactor(h, feedback->order());
       for (int64_t row = 0; row < kRows; ++row) {
         const std::vector<int16_t> expected =
-            TextbookGptq(h, feedback->order(), batch.Weights(row), start.coded[row], group, levels);
+            TextbookGptq(u, feedback->order(), batch.Weights(row), start.coded[row], group, levels);
         // A target within float rounding of the border of two levels would go either way; these
         // rows have none.
         EXPECT_EQ(batch.coded[row].levels, expected) << name << " " << by_energy << " " << row;
