@@ -2,17 +2,20 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "planner/measure.h"
+#include "absl/strings/str_replace.h"
 #include "planner/calibration.h"
+#include "planner/measure.h"
+#include "planner/methods.h"
 #include "planner/packing.h"
 #include "planner/plan_record.h"
 #include "planner/run.h"
@@ -20,35 +23,14 @@
 #include "planner/stage_zero.h"
 #include "planner/workbench.h"
 #include "plans/plan_io.h"
-#include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/eval/perplexity.h"
 #include "runtime/kernels/table.h"
-#include "scoring/lim.h"
-#include "scoring/zd.h"
-#include "search/additive.h"
-#include "search/greedy.h"
-#include "search/ordered.h"
+#include "search/typical_error.h"
 #include "search/uniform.h"
 
 namespace bitbudget {
 namespace {
-
-constexpr uint64_t kBlockOrderStream = 3;  // of the seed, for the random block order
-
-constexpr const char* kSearchNames[] = {"greedy", "additive", "layerwise", "uniform", "random"};
-constexpr const char* kScorerNames[] = {"lim", "zd"};
-
-template <size_t N>
-absl::Status CheckName(const char* option, const std::string& name, const char* const (&known)[N]) {
-  std::string list;
-  for (const char* candidate : known) {
-    if (name == candidate) return absl::OkStatus();
-    absl::StrAppend(&list, list.empty() ? "" : ", ", candidate);
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat(option, " '", name, "' is unknown; known are: ", list));
-}
 
 // One run of RunPlanJob.
 class PlanJob {
@@ -84,7 +66,8 @@ class PlanJob {
     BB_ASSIGN_OR_RETURN(
         const BudgetSplit budget,
         SplitBudget(model_, options_.budget, options_.budget_scope, options_.constraints.target));
-    BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, options_.constraints, budget.weight_bytes));
+    BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, ConstraintsOf(), budget.weight_bytes));
+    problem_.zero_permille = options_.zero_permille;
     BB_RETURN_IF_ERROR(CheckFeasible(problem_, model_.parameter_count()));
     BB_ASSIGN_OR_RETURN(maker_, ProbeMaker::Create(model_, options_.probes));
     for (const ProbeRole role : {ProbeRole::kSearch, ProbeRole::kHeldOut}) {
@@ -101,17 +84,32 @@ class PlanJob {
     BB_RETURN_IF_ERROR(CalibrateEncoder(*maker_, bench_.get(), &run_, progress_, &plan_));
     BB_ASSIGN_OR_RETURN(search_set_, MakeProbes(ProbeRole::kSearch, options_.search_probes));
     plan_.mutable_options()->set_search_probes(search_set_->size());
-    BB_ASSIGN_OR_RETURN(const std::unique_ptr<SearchMethod> method, MakeMethod());
+    BB_ASSIGN_OR_RETURN(
+        const std::unique_ptr<SearchMethod> method,
+        MakeMethod(options_, problem_, objective_, *maker_, bench_.get(), &run_, progress_));
     SearchContext context{
         &problem_, search_set_->evaluator(), progress_, bench_->bank()->StoredAssignment()};
     CostTable unit_errors;
-    if (Predicts()) {
+    std::unique_ptr<SharedProbes> text_set;
+    if (UsesText(options_)) {
+      BB_ASSIGN_OR_RETURN(text_set,
+                          SharedProbes::Create(*maker_,
+                                               ProbeRole::kSearch,
+                                               options_.search_probes,
+                                               bench_.get(),
+                                               &run_,
+                                               progress_,
+                                               SharedProbes::Completions::kText));
+      context.text = text_set->evaluator();
+    }
+    if (UsesErrors(options_)) {
       BB_ASSIGN_OR_RETURN(errors_,
                           MeasureOutputErrors(problem_, *maker_, bench_.get(), &run_, progress_));
       unit_errors = SumOverUnits(problem_, errors_);
       context.errors = &unit_errors;
     }
     BB_ASSIGN_OR_RETURN(SearchSummary summary, method->Run(context));
+    text_set.reset();
     if (summary.outcome == SearchOutcome::kInfeasible) return MethodInfeasible();
     if (summary.assignment.empty()) summary.assignment = UnmeasuredAssignment();
     CHECK(problem_.Fits(summary.assignment));
@@ -131,6 +129,11 @@ class PlanJob {
       if (complete) assignment = std::move(emitted);
     }
     if (!complete) plan_.clear_held_out();
+    if (options_.zero_permille > 0) {
+      // Zeros were asked for, so the budget is what they and the comparison take.
+      plan_.mutable_budget()->set_bytes(std::max<int64_t>(problem_.TotalBytes(assignment),
+                                                          plan_.held_out().uniform_size_bytes()));
+    }
     plan_.set_complete(complete);
     DescribeComponents(*bench_->bank(), problem_, assignment, summary, errors_, &plan_);
     if (bench_->encoder()->encoder().needs() == StatsNeed::kGram) {
@@ -139,13 +142,33 @@ class PlanJob {
     return plan_;
   }
 
+  // The user's, with what the paper pins where sparsity is searched for.
+  Constraints ConstraintsOf() const {
+    Constraints constraints = options_.constraints;
+    const bool sparsifies = options_.search == "sparsify" || options_.zero_permille > 0;
+    if (!sparsifies || options_.prunes_embeddings) return constraints;
+    std::vector<Constraints::Pin> pins;
+    for (size_t c = 0; c < model_.components().size(); ++c) {
+      const Component& component = model_.components()[c];
+      if (component.block >= 0) continue;
+      pins.push_back({absl::StrCat("^", absl::StrReplaceAll(component.name, {{".", "\\."}}), "$"),
+                      model_.Weight(static_cast<ComponentId>(c)).format});
+    }
+    // The last pin that matches holds, so the user's come after these.
+    constraints.pins.insert(constraints.pins.begin(), pins.begin(), pins.end());
+    return constraints;
+  }
+
   absl::StatusOr<MemoryPlan> MakeBench() {
     MemoryRequest request;
     // Every rank has its share of the probes.
     const int64_t ranks = run_.ranks().size();
     request.search_probes = (options_.search_probes + ranks - 1) / ranks;
     request.held_out_probes = (options_.held_out_probes + ranks - 1) / ranks;
-    if (options_.search == "layerwise") request.calibration_probes = options_.search_probes;
+    if (UsesCalibration(options_)) request.calibration_probes = options_.search_probes;
+    // Two evaluators keep streams then; each gets half of the room.
+    const int evaluators = UsesText(options_) ? 2 : 1;
+    request.search_probes *= evaluators;
     request.context = maker_->context();
     request.completion = maker_->completion_tokens();
     request.text = options_.probes.source == ProbeSource::kText;
@@ -159,6 +182,7 @@ class PlanJob {
     bench.threads = options_.threads;
     bench.spill_directory = options_.spill_directory;
     bench.SetMemory(memory);
+    bench.states_bytes /= evaluators;
     BB_ASSIGN_OR_RETURN(bench_, Workbench::Create(model_, bench, maker_->context()));
     return memory;
   }
@@ -179,19 +203,6 @@ class PlanJob {
 
   absl::StatusOr<std::unique_ptr<SharedProbes>> MakeProbes(ProbeRole role, int64_t count) {
     return SharedProbes::Create(*maker_, role, count, bench_.get(), &run_, progress_);
-  }
-
-  absl::StatusOr<std::unique_ptr<SearchMethod>> MakeMethod() {
-    if (options_.search == "uniform") return MakeUniformSearch(objective_);
-    if (options_.search == "additive") return MakeAdditiveSearch();
-    if (options_.search == "greedy") return MakeGreedySearch(GreedyOptions(), objective_);
-    bool all_pinned = true;
-    for (int c = 0; c < problem_.size(); ++c) all_pinned = all_pinned && problem_.Pinned(c);
-    if (all_pinned) return MakeUniformSearch(objective_);  // no order changes the one assignment
-    OrderedOptions ordered;
-    ordered.name = options_.search;
-    BB_ASSIGN_OR_RETURN(ordered.block_order, RememberedBlockOrder());
-    return MakeOrderedSearch(ordered, objective_);
   }
 
   // Some assignment fits, but none of the kind that the method makes.
@@ -215,58 +226,23 @@ class PlanJob {
                                         "; use --search greedy"));
   }
 
-  // Whether the search method uses predictions where it may.
-  bool Predicts() const {
-    return !options_.exhaustive && (options_.search == "greedy" || options_.search == "additive");
-  }
-
-  absl::StatusOr<std::vector<int>> RememberedBlockOrder() {
-    BB_ASSIGN_OR_RETURN(
-        const std::string packed,
-        run_.Remember(
-            absl::StrCat(
-                "order/", options_.search, "/", options_.scorer, "/", options_.search_probes),
-            [&]() -> absl::StatusOr<std::string> {
-              BB_ASSIGN_OR_RETURN(const std::vector<int> order, BlockOrder());
-              Packer packer;
-              packer.Numbers(order);
-              return packer.Take();
-            }));
-    return Unpacker(packed).Numbers<int>();
-  }
-
-  absl::StatusOr<std::vector<int>> BlockOrder() {
-    if (options_.search == "random") {
-      std::vector<int> order(model_.config().num_hidden_layers);
-      std::iota(order.begin(), order.end(), 0);
-      Random random(options_.probes.seed, {kBlockOrderStream});
-      random.Shuffle(order);
-      return order;
-    }
-    if (options_.scorer == "zd") return ScoreZd(model_, options_.threads).order;
-    BB_ASSIGN_OR_RETURN(
-        const auto sequences,
-        CalibrationPrompts(*maker_, options_.search_probes, bench_.get(), progress_));
-    BB_ASSIGN_OR_RETURN(
-        const BlockScores scores,
-        ScoreLim(
-            bench_->transformer(), bench_->reference(), sequences, options_.threads, progress_));
-    return scores.order;
-  }
-
   // What to fall back on when the search was interrupted before it had run any candidate that fits:
-  // the least quantization noise under the high-rate model, 4^-bits per weight.
+  // the least error of weights that formats typically make. Of formats that make the same, finer
+  // scales are the better ones by how much larger they are. Where zeros are asked for, every unit
+  // has its share of them that can.
   Assignment UnmeasuredAssignment() const {
     CostTable cost;
     for (UnitId u = 0; u < problem_.size(); ++u) {
-      double weights = 0;
-      for (const ComponentId c : problem_.Parts(u)) {
-        weights += static_cast<double>(problem_.components[c].rows * problem_.components[c].cols);
-      }
+      const double weights = static_cast<double>(problem_.Weights(u));
       cost.emplace_back();
       for (const Choice& choice : problem_.ladders[u]) {
-        const double bits = 8 * static_cast<double>(choice.bytes) / weights;
-        cost.back().push_back(weights * std::exp2(-2 * bits));
+        const double extra_bits =
+            std::max(0.0, 8 * static_cast<double>(choice.bytes) / weights - choice.format.bits);
+        const bool too_dense =
+            !problem_.Pinned(u) && ZeroPermille(choice.format) < problem_.zero_permille;
+        cost.back().push_back(too_dense ? std::numeric_limits<double>::infinity()
+                                        : weights * TypicalError(choice.format) *
+                                              std::exp2(-2 * std::min(extra_bits, 1.0)));
       }
     }
     return problem_.ToAssignment(MinimizeSum(problem_, cost));
@@ -400,8 +376,7 @@ class PlanJob {
 }  // namespace
 
 absl::Status PlanOptions::Validate() const {
-  BB_RETURN_IF_ERROR(CheckName("--search", search, kSearchNames));
-  BB_RETURN_IF_ERROR(CheckName("--scorer", scorer, kScorerNames));
+  BB_RETURN_IF_ERROR(CheckMethod(*this));
   BB_RETURN_IF_ERROR(CheckEncoderName(encoder));
   if (search_probes < 2 || held_out_probes < 2) {
     return absl::InvalidArgumentError(

@@ -16,6 +16,7 @@
 #include "runtime/eval/probes.h"
 #include "runtime/model/model.h"
 #include "runtime/model/weights.h"
+#include "search/merit.h"
 
 namespace bitbudget {
 
@@ -26,10 +27,20 @@ struct PlanOptions {
   // As the user wrote them, for the plan's record.
   std::vector<std::string> pin_texts, min_bits_texts;
 
-  std::string search = "greedy";  // greedy, additive, layerwise, uniform, random
-  std::string scorer = "lim";     // lim, zd: the order of layerwise
-  // greedy and additive run every candidate that they consider on all probes, instead of screening
-  // and predicting.
+  // greedy, additive, layerwise, uniform, random, beam, sparsify
+  std::string search = "greedy";
+  std::string scorer = "lim";  // lim, zd, signal: the order of layerwise
+  // Of beam: states that are kept, and what they are ranked by.
+  int beam_width = 10;
+  MeritKind order = MeritKind::kFdt;
+  // Of sparsify and uniform, a target in place of a budget: how many of a thousand weights of the
+  // components that are not pinned are zeros. 0: none; the budget counts.
+  int zero_permille = 0;
+  // Embedding and head take part in a search for sparsity (sparsify, or a target of zeros); else
+  // they keep their stored formats, as in the paper, unless a pin says otherwise.
+  bool prunes_embeddings = false;
+  // greedy, additive and beam run every candidate that they consider on all probes, instead of
+  // screening and predicting.
   bool exhaustive = false;
   Statistic objective = Statistic::kFdtMean;
   std::string encoder = "clip";

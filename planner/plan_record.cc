@@ -49,6 +49,14 @@ void DescribeJob(const Model& model,
   if (options.constraints.target != nullptr) {
     recorded.set_target(std::string(options.constraints.target->name()));
   }
+  plans::SearchMethod method;
+  if (options.search == "beam") {
+    method.set_beam_width(options.beam_width);
+    method.set_order(MeritKindName(options.order));
+  }
+  method.set_zero_permille(options.zero_permille);
+  method.set_prunes_embeddings(options.prunes_embeddings);
+  if (method.ByteSizeLong() > 0) *recorded.mutable_method() = std::move(method);
   for (const Format& format : options.constraints.formats) recorded.add_formats(format.Name());
   for (const std::string& pin : options.pin_texts) recorded.add_pins(pin);
   for (const std::string& rule : options.min_bits_texts) recorded.add_min_bits(rule);
@@ -64,6 +72,7 @@ void DescribeSearch(const Model& model, const SearchSummary& summary, plans::Pla
   search.set_rounds(summary.rounds);
   search.set_computed(static_cast<int64_t>(summary.computed));
   search.set_naive(static_cast<int64_t>(summary.naive));
+  if (!summary.note.empty()) search.set_note(summary.note);
   for (const TraceStep& step : summary.trace) {
     plans::TraceStep& proto = *search.add_trace();
     proto.set_what(step.what);
@@ -150,6 +159,14 @@ std::string JobText(const plans::Plan& plan, const PlanOptions& asked) {
   }
   absl::StrAppend(&text, " --search ", options.search(), " --objective ", options.objective());
   if (!options.scorer().empty()) absl::StrAppend(&text, " --scorer ", options.scorer());
+  if (!options.method().order().empty()) {
+    absl::StrAppend(&text,
+                    " --beam-width ",
+                    options.method().beam_width(),
+                    " --order ",
+                    options.method().order());
+  }
+  if (options.method().prunes_embeddings()) absl::StrAppend(&text, " --prune-embeddings");
   if (!options.target().empty()) absl::StrAppend(&text, " --target ", options.target());
   if (!options.formats().empty()) {
     absl::StrAppend(&text, " --formats ", absl::StrJoin(options.formats(), ","));

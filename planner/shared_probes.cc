@@ -79,18 +79,14 @@ std::string ProbeName(const std::vector<int32_t>& prompt) {
   return Sha256Hex(std::as_bytes(std::span(prompt)));
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMaker& maker,
-                                                                   ProbeRole role,
-                                                                   int64_t count,
-                                                                   Workbench* bench,
-                                                                   Run* run,
-                                                                   Progress* progress) {
-  Communicator& ranks = run->ranks();
-  const std::string set = ProbeRoleName(role);
+absl::StatusOr<Prompts> RememberedPrompts(const ProbeMaker& maker,
+                                          ProbeRole role,
+                                          int64_t count,
+                                          Workbench* bench,
+                                          Run* run,
+                                          Progress* progress) {
   BB_ASSIGN_OR_RETURN(const std::string packed,
-                      run->Remember(absl::StrCat("prompts/", set, "/", count),
+                      run->Remember(absl::StrCat("prompts/", ProbeRoleName(role), "/", count),
                                     [&]() -> absl::StatusOr<std::string> {
                                       BB_ASSIGN_OR_RETURN(
                                           const Prompts prompts,
@@ -103,7 +99,38 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
                                                         bench->options().states_bytes));
                                       return PackPrompts(prompts);
                                     }));
-  BB_ASSIGN_OR_RETURN(const Prompts prompts, UnpackPrompts(packed));
+  return UnpackPrompts(packed);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMaker& maker,
+                                                                   ProbeRole role,
+                                                                   int64_t count,
+                                                                   Workbench* bench,
+                                                                   Run* run,
+                                                                   Progress* progress,
+                                                                   Completions followed) {
+  Communicator& ranks = run->ranks();
+  const bool text = followed == Completions::kText;
+  const std::string set = absl::StrCat(ProbeRoleName(role), text ? " text" : "");
+  const std::string key = absl::StrCat("completions/", set, "/", count);
+  Prompts prompts;
+  std::vector<Generation> completions;
+  if (text) {
+    BB_RETURN_IF_ERROR(maker.CheckRole(role));
+    ProbeMaker::TextProbes windows = maker.MakeTextProbes(role, count);
+    prompts = std::move(windows.prompts);
+    completions = std::move(windows.continuations);
+  } else {
+    BB_ASSIGN_OR_RETURN(prompts, RememberedPrompts(maker, role, count, bench, run, progress));
+    // Completions are kept for all probes, whoever made them.
+    BB_ASSIGN_OR_RETURN(const std::optional<std::string> stored, run->Recall(key));
+    if (stored.has_value()) {
+      BB_ASSIGN_OR_RETURN(completions,
+                          UnpackCompletions(*stored, static_cast<int64_t>(prompts.size())));
+    }
+  }
   const int64_t size = static_cast<int64_t>(prompts.size());
   if (size < ranks.size()) {
     return absl::InvalidArgumentError(
@@ -116,13 +143,6 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
                      " ranks; start at most as many ranks as probes"));
   }
 
-  // Completions are kept for all probes, whoever made them.
-  const std::string key = absl::StrCat("completions/", set, "/", count);
-  std::vector<Generation> completions;
-  BB_ASSIGN_OR_RETURN(const std::optional<std::string> stored, run->Recall(key));
-  if (stored.has_value()) {
-    BB_ASSIGN_OR_RETURN(completions, UnpackCompletions(*stored, size));
-  }
   std::unique_ptr<SharedProbes> shared(new SharedProbes(bench, run));
   absl::StatusOr<ProbeSet> own = MakeProbeSet(Dealt<std::vector<int32_t>>(ranks, prompts),
                                               maker.completion_tokens(),

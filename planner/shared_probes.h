@@ -21,14 +21,20 @@ namespace bitbudget {
 // calls in the same order and get the same results.
 class SharedProbes {
  public:
+  // What candidates follow after the prompt: the reference's greedy completions, or what the text
+  // goes on with (ProbeMaker::MakeTextProbes; the probes must be text).
+  enum class Completions : uint8_t { kReference, kText };
+
   // Errors as MakeProbeSet, and kInvalidArgument when there are more ranks than probes. Everything
   // passed in outlives the result.
-  static absl::StatusOr<std::unique_ptr<SharedProbes>> Create(const ProbeMaker& maker,
-                                                              ProbeRole role,
-                                                              int64_t count,
-                                                              Workbench* bench,
-                                                              Run* run,
-                                                              Progress* progress);
+  static absl::StatusOr<std::unique_ptr<SharedProbes>> Create(
+      const ProbeMaker& maker,
+      ProbeRole role,
+      int64_t count,
+      Workbench* bench,
+      Run* run,
+      Progress* progress,
+      Completions completions = Completions::kReference);
 
   CandidateEvaluator* evaluator() { return stored_.get(); }
   int64_t size() const { return stored_->probe_count(); }

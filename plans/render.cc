@@ -203,24 +203,29 @@ std::string RenderPlan(const plans::Plan& plan) {
                           WithThousands(size),
                           PlanBitsPerWeight(plan),
                           Percent(size, plan.budget().bytes())));
-  AddLine(&text,
-          "search",
-          absl::StrCat(o.search(),
-                       o.scorer().empty() ? "" : " by ",
-                       o.scorer(),
-                       " for ",
-                       o.objective(),
-                       ", encoder ",
-                       o.encoder(),
-                       ", activations ",
-                       o.activations(),
-                       o.target().empty() ? "" : ", for ",
-                       o.target(),
-                       "; ",
-                       WithThousands(plan.search().candidates()),
-                       " candidates, ",
-                       WithThousands(plan.search().rounds()),
-                       " rounds"));
+  AddLine(
+      &text,
+      "search",
+      absl::StrCat(o.search(),
+                   o.scorer().empty() ? "" : " by ",
+                   o.scorer(),
+                   o.method().order().empty()
+                       ? ""
+                       : absl::StrCat(" of ", o.method().beam_width(), " by ", o.method().order()),
+                   " for ",
+                   o.objective(),
+                   ", encoder ",
+                   o.encoder(),
+                   ", activations ",
+                   o.activations(),
+                   o.target().empty() ? "" : ", for ",
+                   o.target(),
+                   "; ",
+                   WithThousands(plan.search().candidates()),
+                   " candidates, ",
+                   WithThousands(plan.search().rounds()),
+                   " rounds"));
+  if (!plan.search().note().empty()) AddLine(&text, "note", plan.search().note());
   AddLine(
       &text, "written by", absl::StrCat("bitbudget ", plan.tool_version(), ", seed ", o.seed()));
   AddWarnings(&text, plan, "");

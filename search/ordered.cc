@@ -6,86 +6,13 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
 #include "search/search_run.h"
+#include "search/widths.h"
 
 namespace bitbudget {
 namespace {
 
-// Formats whose sizes are closer than this differ in their scales, not in their width.
-constexpr double kNextWidth = 1.25;
-
-// The choice of component c for a width: the format itself, else the next smaller choice.
-int ChoiceFor(const SearchProblem& problem, ComponentId c, const Format& width) {
-  const int exact = problem.IndexOf(c, width);
-  if (exact >= 0) return exact;
-  // A width whose blocks do not fit the rows counts with its last blocks filled up.
-  const int64_t block = width.BlockSize();
-  const int64_t blocks = (problem.components[c].cols + block - 1) / block;
-  const int64_t bytes = SizeBytes(width, problem.components[c].rows, blocks * block);
-  int choice = 0;
-  for (size_t i = 0; i < problem.ladders[c].size(); ++i) {
-    if (problem.ladders[c][i].bytes <= bytes) choice = static_cast<int>(i);
-  }
-  return choice;
-}
-
 int BlockOf(const SearchProblem& problem, UnitId u) {
   return problem.components[problem.Parts(u)[0]].block;
-}
-
-Selection Everywhere(const SearchProblem& problem, const Format& width) {
-  Selection selection(problem.size());
-  for (int c = 0; c < problem.size(); ++c) selection[c] = ChoiceFor(problem, c, width);
-  return selection;
-}
-
-// The bytes that the units which are not pinned take at a width.
-double OpenBytes(const SearchProblem& problem, const Format& width) {
-  int64_t bytes = 0;
-  for (int c = 0; c < problem.size(); ++c) {
-    if (!problem.Pinned(c)) bytes += problem.ladders[c][ChoiceFor(problem, c, width)].bytes;
-  }
-  return static_cast<double>(bytes);
-}
-
-// The chains of widths to try when none is given; see the header.
-std::vector<std::vector<Format>> DefaultChains(const SearchProblem& problem) {
-  std::vector<Format> formats;
-  for (int c = 0; c < problem.size(); ++c) {
-    for (const Choice& choice : problem.ladders[c]) {
-      if (!problem.Pinned(c)) formats.push_back(choice.format);
-    }
-  }
-  std::sort(formats.begin(), formats.end());
-  formats.erase(std::unique(formats.begin(), formats.end()), formats.end());
-  std::stable_sort(formats.begin(), formats.end(), [&](const Format& a, const Format& b) {
-    return OpenBytes(problem, a) < OpenBytes(problem, b);
-  });
-  std::vector<double> bytes;
-  for (const Format& format : formats) bytes.push_back(OpenBytes(problem, format));
-
-  const int count = static_cast<int>(formats.size());
-  int widest = -1;
-  for (int i = 0; i < count; ++i) {
-    if (problem.Fits(Everywhere(problem, formats[i]))) widest = i;
-  }
-  if (widest < 0) return {};
-  int narrowest = widest;
-  while (narrowest > 0 && bytes[narrowest - 1] * kNextWidth > bytes[widest]) --narrowest;
-
-  auto next_width = [&](int from) {
-    int i = from + 1;
-    while (i < count && bytes[i] < bytes[from] * kNextWidth) ++i;
-    return i;
-  };
-  std::vector<std::vector<Format>> chains;
-  for (const int low : {widest, narrowest, (narrowest + widest) / 2}) {
-    int high = next_width(low);
-    if (high == count) chains.push_back({formats[low]});
-    for (int k = 0; k < 2 && high < count; ++k, high = next_width(high)) {
-      chains.push_back({formats[low], formats[high]});
-    }
-  }
-  return chains;
 }
 
 // Raises `blocks` (lists of units, most important first) through the widths; empty when the lowest
@@ -108,9 +35,16 @@ Selection Raise(const SearchProblem& problem,
     left -= bytes;
     return true;
   };
+  // Half a block is of no use beside removed blocks, so there blocks are raised as a whole where
+  // they fit.
+  const bool removes = widths[0].kind == FormatKind::kRemoved;
   for (size_t w = 1; w < widths.size(); ++w) {
     bool whole_blocks = true;
     for (const std::vector<UnitId>& block : blocks) {
+      if (removes && w == 1) {
+        if (!raise(block, widths[w])) whole_blocks = false;
+        continue;
+      }
       whole_blocks = whole_blocks && raise(block, widths[w]);
       if (whole_blocks) continue;
       for (const UnitId& c : block) raise({&c, 1}, widths[w]);
@@ -141,7 +75,7 @@ class OrderedSearch : public SearchMethod {
     if (!run.Feasible()) return run.Finish(absl::OkStatus());
     std::vector<std::vector<Format>> chains;
     if (options_.widths.empty()) {
-      chains = DefaultChains(problem);
+      chains = WidthChains(problem);
     } else {
       chains.push_back(options_.widths);
     }

@@ -13,7 +13,7 @@ struct OrderedOptions {
   std::string name;  // "layerwise" or "random"
   // Blocks, most important first (Layer-Wise Quantization, arXiv 2406.17415, section 2b).
   std::vector<int> block_order;
-  // The widths, by increasing size, two or more. Empty: chosen from the problem (below).
+  // The widths, by increasing size, two or more. Empty: chosen from the problem.
   std::vector<Format> widths;
 };
 
@@ -27,11 +27,9 @@ struct OrderedOptions {
 // are evaluated and the best by `objective` is returned (at most 12):
 //   - Embedding and head are outside the paper's average. Here they count, and are raised before
 //     all blocks or after all blocks.
-//   - Which two widths. The low one is the widest that fits everywhere, the narrowest of the same
-//     class (within a factor of 1.25 in bytes), or one between; the high one is the next that is at
-//     least 1.25 times as large, or the next after that. (int4-g128 below int4-g64 is not a choice
-//     of width, only of scales: with int4 and int8 formats and 6 bits per weight these pairs are
-//     int4 below int8.)
+//   - Which two widths: WidthChains (search/widths.h).
+// Above removed blocks (the widths "removed" and another one: pruning, the paper's other baseline)
+// blocks are raised as a whole only, wherever they fit.
 std::unique_ptr<SearchMethod> MakeOrderedSearch(const OrderedOptions& options,
                                                 const Objective& objective);
 

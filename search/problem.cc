@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "search/typical_error.h"
+
 namespace bitbudget {
 
 UnitId SearchProblem::UnitOf(ComponentId c) const {
@@ -28,6 +30,23 @@ int64_t SearchProblem::BytesIn(UnitId u, const Format& format) const {
     bytes += SizeBytes(format, components[c].rows, cols);
   }
   return bytes;
+}
+
+int64_t SearchProblem::Weights(UnitId u) const {
+  int64_t weights = 0;
+  for (const ComponentId c : Parts(u)) weights += components[c].rows * components[c].cols;
+  return weights;
+}
+
+double SearchProblem::ZeroPermilleOf(const Selection& selection) const {
+  int64_t zeros = 0;  // thousandths of weights
+  int64_t weights = 0;
+  for (UnitId u = 0; u < size(); ++u) {
+    if (Pinned(u)) continue;
+    zeros += Weights(u) * ZeroPermille(ladders[u][selection[u]].format);
+    weights += Weights(u);
+  }
+  return weights > 0 ? static_cast<double>(zeros) / static_cast<double>(weights) : 0;
 }
 
 int64_t SearchProblem::TotalBytes(const Assignment& assignment) const {

@@ -36,6 +36,9 @@ struct SearchProblem {
   std::vector<std::vector<Choice>> ladders;
   int64_t fixed_bytes = 0;   // norms and biases, in every candidate
   int64_t budget_bytes = 0;  // hard limit for the whole model
+  // Of a thousand weights of the units that are not pinned, at least so many must be zeros of the
+  // format (ZeroPermille). Not every method can see to that; those that cannot say so.
+  int zero_permille = 0;
 
   // The number of units.
   int size() const { return static_cast<int>(ladders.size()); }
@@ -53,12 +56,20 @@ struct SearchProblem {
   // they were filled up to the next one.
   int64_t BytesIn(UnitId u, const Format& format) const;
 
+  // The weights of a unit.
+  int64_t Weights(UnitId u) const;
+
+  // What is left out of a thousand weights of the units that are not pinned; 0 when all are.
+  double ZeroPermilleOf(const Selection& selection) const;
+
   // The size of the whole model. Formats outside a unit's ladder (the reference's) count with
   // SizeBytes.
   int64_t TotalBytes(const Assignment& assignment) const;
   int64_t TotalBytes(const Selection& selection) const;
   bool Fits(const Assignment& assignment) const { return TotalBytes(assignment) <= budget_bytes; }
-  bool Fits(const Selection& selection) const { return TotalBytes(selection) <= budget_bytes; }
+  bool Fits(const Selection& selection) const {
+    return TotalBytes(selection) <= budget_bytes && ZeroPermilleOf(selection) >= zero_permille;
+  }
 
   // The size with every unit on its smallest choice.
   int64_t SmallestBytes() const;

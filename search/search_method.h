@@ -29,7 +29,8 @@ struct AloneDivergence {
 
 // One accepted step, for the plan's trace.
 struct TraceStep {
-  std::string what;                      // "start", "round", "swap": how the step was found
+  // "start", "round", "swap", ...: how the step was found.
+  std::string what;
   std::vector<ComponentFormat> changes;  // of "start": every component
   int64_t size_bytes = 0;
   double fdt_mean = 0;
@@ -53,6 +54,8 @@ struct SearchSummary {
   // What was measured, in component and ladder order; predictions are not listed.
   std::vector<AloneDivergence> alone;
   std::vector<TraceStep> trace;
+  // What a reader of the result must know of how it came about; empty, or sentences.
+  std::string note;
 
   std::string BriefReport() const;
 };
@@ -68,6 +71,9 @@ struct SearchContext {
   // components, rows as the problem's ladders.
   // Null: methods run what they would otherwise predict.
   const CostTable* errors = nullptr;
+  // Evaluates on natural text instead of on the reference's completions, so that nll is that of the
+  // text. Null: there is no text.
+  CandidateEvaluator* text = nullptr;
 };
 
 // A search method. All of them take the same problem and evaluator, so they can be compared at the

@@ -106,6 +106,14 @@ absl::Status SearchRun::Commit(std::span<const ComponentFormat> delta) {
   return absl::OkStatus();
 }
 
+void SearchRun::CountWork(SearchRun& other) {
+  other.EndPhase();
+  summary_.candidates += other.summary_.candidates;
+  summary_.rounds += other.summary_.rounds;
+  summary_.computed += other.summary_.computed;
+  summary_.naive += other.summary_.naive;
+}
+
 void SearchRun::Considered(int64_t candidates) {
   summary_.naive += static_cast<double>(candidates) * evaluator_.CostOf(std::nullopt, AllProbes());
 }
@@ -126,27 +134,43 @@ void SearchRun::Accept(absl::string_view what,
                        std::vector<ComponentFormat> changes,
                        const Selection& selection,
                        Evaluation evaluation) {
-  CHECK(problem_.Fits(selection));
-  summary_.assignment = problem_.ToAssignment(selection);
-  summary_.size_bytes = problem_.TotalBytes(selection);
+  Record(what, std::move(changes), selection, evaluation);
+  Result(selection, std::move(evaluation));
+}
+
+void SearchRun::Record(absl::string_view what,
+                       std::vector<ComponentFormat> changes,
+                       const Selection& selection,
+                       const Evaluation& evaluation) {
   TraceStep step;
   step.what = std::string(what);
   step.changes = std::move(changes);
-  step.size_bytes = summary_.size_bytes;
+  step.size_bytes = problem_.TotalBytes(selection);
   step.fdt_mean = Compute(Statistic::kFdtMean, evaluation);
   step.dppl = Compute(Statistic::kDppl, evaluation);
   step.kl_mean = Compute(Statistic::kKlMean, evaluation);
   summary_.trace.push_back(std::move(step));
+}
+
+void SearchRun::Result(const Selection& selection, Evaluation evaluation) {
+  CHECK(problem_.Fits(selection));
+  summary_.assignment = problem_.ToAssignment(selection);
+  summary_.size_bytes = problem_.TotalBytes(selection);
   summary_.evaluation = std::move(evaluation);
 }
 
-void SearchRun::AcceptStart(const Selection& selection, Evaluation evaluation) {
+void SearchRun::RecordStart(const Selection& selection, const Evaluation& evaluation) {
   const Assignment assignment = problem_.ToAssignment(selection);
   std::vector<ComponentFormat> changes;
   for (size_t c = 0; c < assignment.size(); ++c) {
     changes.push_back({static_cast<ComponentId>(c), assignment[c]});
   }
-  Accept("start", std::move(changes), selection, std::move(evaluation));
+  Record("start", std::move(changes), selection, evaluation);
+}
+
+void SearchRun::AcceptStart(const Selection& selection, Evaluation evaluation) {
+  RecordStart(selection, evaluation);
+  Result(selection, std::move(evaluation));
 }
 
 absl::Status SearchRun::KeepBest(std::span<const Selection> selections,
@@ -172,6 +196,7 @@ absl::Status SearchRun::KeepBest(std::span<const Selection> selections,
 absl::StatusOr<SearchSummary> SearchRun::Finish(const absl::Status& status) {
   EndPhase();
   if (!status.ok() && !absl::IsCancelled(status)) return status;
+  if (summary_.assignment.empty()) summary_.trace.clear();  // it leads nowhere
   if (!status.ok()) {
     summary_.outcome = SearchOutcome::kInterrupted;
   } else {

@@ -50,6 +50,9 @@ class SearchRun {
       const std::function<bool(const Evaluation& candidate, const Evaluation& incumbent)>&
           hopeless);
 
+  // Counts what another run of the same search did, which ends, as this one's.
+  void CountWork(SearchRun& other);
+
   // Counts candidates that a prediction stood in for: a naive search would have run them.
   void Considered(int64_t candidates);
 
@@ -64,7 +67,16 @@ class SearchRun {
               std::vector<ComponentFormat> changes,
               const Selection& selection,
               Evaluation evaluation);
+  // A step on the way to a first assignment within the budget: in the trace, not a result.
+  void Record(absl::string_view what,
+              std::vector<ComponentFormat> changes,
+              const Selection& selection,
+              const Evaluation& evaluation);
   // The same for a first step, whose changes are all components.
+  void RecordStart(const Selection& selection, const Evaluation& evaluation);
+  // Makes `selection` the result; its step is in the trace. REQUIRES: it fits the budget.
+  void Result(const Selection& selection, Evaluation evaluation);
+  // Accept() of a first step, whose changes are all components.
   void AcceptStart(const Selection& selection, Evaluation evaluation);
 
   // Evaluates every selection in turn as a whole and accepts the best as the start; of equals the

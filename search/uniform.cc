@@ -27,7 +27,8 @@ class UniformSearch : public SearchMethod {
     const bool all_pinned = std::all_of(problem.ladders.begin(),
                                         problem.ladders.end(),
                                         [](const auto& ladder) { return ladder.size() == 1; });
-    if (all_pinned && run.Feasible()) candidates.push_back(Selection(problem.size(), 0));
+    if (all_pinned && problem.Fits(Selection(problem.size(), 0)))
+      candidates.push_back(Selection(problem.size(), 0));
     return run.Finish(run.KeepBest(candidates, objective_));
   }
 

@@ -193,7 +193,7 @@ void AddEvalCommand(CLI::App* app) {
   command
       ->add_option("--encoder",
                    flags->encoder,
-                   "Encoder, unless a plan names it: clip, gptq, imatrix or rtn")
+                   "Encoder, unless a plan names it: rtn, clip, imatrix, gptq, lwc or auto")
       ->capture_default_str();
   command->add_option("--activations",
                       flags->activations,

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -8,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -40,6 +43,10 @@ struct PlanFlags {
   std::vector<std::string> min_bits;
   std::string search = "greedy";
   std::string scorer = "lim";
+  std::string order = "fdt";
+  int beam_width = PlanOptions().beam_width;
+  std::string sparsity;
+  bool prune_embeddings = false;
   std::string objective = "fdt";
   std::string encoder = "clip";
   std::string activations = "int16";
@@ -57,9 +64,27 @@ std::string FormatNames(std::span<const Format> formats) {
   });
 }
 
+// "60%" or "62.5%" in thousandths.
+absl::StatusOr<int> ParseSparsity(const std::string& text) {
+  double percent = 0;
+  const bool whole_form = absl::EndsWith(text, "%") &&
+                          absl::SimpleAtod(text.substr(0, text.size() - 1), &percent) &&
+                          percent > 0 && percent <= 100;
+  const int permille = static_cast<int>(std::lround(percent * 10));
+  if (whole_form && permille >= 1) return permille;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--sparsity '", text, "' is not a share of zeros above 0 up to 100, like 60% or 62.5%"));
+}
+
 absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   PlanOptions options;
-  BB_ASSIGN_OR_RETURN(options.budget, ParseBudget(flags.budget));
+  if (flags.sparsity.empty()) {
+    BB_ASSIGN_OR_RETURN(options.budget, ParseBudget(flags.budget));
+  } else {
+    BB_ASSIGN_OR_RETURN(options.zero_permille, ParseSparsity(flags.sparsity));
+    BB_ASSIGN_OR_RETURN(options.budget, ParseBudget("100%"));
+    options.budget.text = absl::StrCat(flags.sparsity, " zeros");
+  }
   if (!flags.budget_for.empty()) {
     BB_ASSIGN_OR_RETURN(options.budget_scope.counts, ParseBudgetFor(flags.budget_for));
   }
@@ -83,6 +108,9 @@ absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   options.min_bits_texts = flags.min_bits;
   options.search = flags.search;
   options.scorer = flags.scorer;
+  BB_ASSIGN_OR_RETURN(options.order, ParseMeritKind(flags.order));
+  options.beam_width = flags.beam_width;
+  options.prunes_embeddings = flags.prune_embeddings;
   options.exhaustive = flags.exhaustive;
   BB_ASSIGN_OR_RETURN(options.objective, ParseStatistic(flags.objective));
   options.encoder = flags.encoder;
@@ -240,21 +268,40 @@ void AddPlanCommand(CLI::App* app) {
   CLI::App* command = app->add_subcommand("plan", "Search for a plan that fits a budget");
   auto flags = std::make_shared<PlanFlags>();
   flags->model.AddTo(command);
-  command
-      ->add_option("--budget",
-                   flags->budget,
-                   "Size of the whole model: 4.5bpw, 3.2GiB, 12345678B or 60% of it as it stands")
-      ->required();
+  CLI::Option_group* target = command->add_option_group("Target", "What the plan has to meet");
+  target->add_option(
+      "--budget",
+      flags->budget,
+      "Size of the whole model: 4.5bpw, 3.2GiB, 12345678B or 60% of it as it stands");
+  target->add_option("--sparsity",
+                     flags->sparsity,
+                     "sparsify, uniform: share of zeros, like 60%, among the weights that are not "
+                     "pinned; the plan takes what it takes");
+  target->require_option(1);
   command->add_option("--out", flags->out, "Plan to write (.json: as JSON, else binary)")
       ->required();
-  command->add_option("--search", flags->search, "greedy, additive, layerwise, uniform or random")
+  command
+      ->add_option("--search",
+                   flags->search,
+                   "greedy, additive, layerwise, uniform, random, beam or sparsify")
       ->capture_default_str();
-  command->add_option("--scorer", flags->scorer, "Block order of layerwise: lim or zd")
+  command->add_option("--scorer", flags->scorer, "Block order of layerwise: lim, zd or signal")
       ->capture_default_str();
+  command->add_option("--beam-width", flags->beam_width, "States that beam keeps; 1 is greedy")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--order",
+                   flags->order,
+                   "What beam ranks candidates by: fdt, dppl or ppl (on the text of --text)")
+      ->capture_default_str();
+  command->add_flag("--prune-embeddings",
+                    flags->prune_embeddings,
+                    "sparsify: embedding and head take part instead of staying as they are");
   command->add_flag(
       "--exhaustive",
       flags->exhaustive,
-      "greedy, additive: run all candidates on all probes, predict and screen nothing");
+      "greedy, additive, beam: run all candidates on all probes, predict and screen nothing");
   command->add_option("--objective", flags->objective, "fdt, fdt75, sdt, dppl or kl")
       ->capture_default_str();
   command->add_option("--budget-for",

@@ -94,6 +94,7 @@ bool RowRefiner::MoveLevels(int64_t begin, int64_t end, float* gradients, CodedR
   const int64_t k = gram_.gram.size;
   bool moved = false;
   for (int64_t i = begin; i < end; ++i) {
+    if (!coded->Keeps(i)) continue;
     const LevelGrid& grid = coded->grids[i / group_];
     // The error as a function of this value alone is a parabola: its nearest level is the best.
     const float curvature = gram_.Diagonal(i);

@@ -277,4 +277,14 @@ std::vector<std::vector<int32_t>> ProbeMaker::TextWindows(ProbeRole role, int64_
   return windows;
 }
 
+ProbeMaker::TextProbes ProbeMaker::MakeTextProbes(ProbeRole role, int64_t count) const {
+  TextProbes probes;
+  for (const std::vector<int32_t>& window : TextWindows(role, count)) {
+    const auto middle = window.begin() + prefix_tokens_;
+    probes.prompts.emplace_back(window.begin(), middle);
+    probes.continuations.push_back({{middle, window.end()}, {}, {}});
+  }
+  return probes;
+}
+
 }  // namespace bitbudget

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/base/progress.h"
+#include "runtime/model/generate.h"
 #include "runtime/model/transformer.h"
 
 namespace bitbudget {
@@ -78,6 +79,15 @@ class ProbeMaker {
 
   // Up to `count` whole windows of natural text of a role; empty unless the source is text.
   std::vector<std::vector<int32_t>> TextWindows(ProbeRole role, int64_t count) const;
+
+  // The same windows as prompts, which are those of Prompts(), and the text's own continuations in
+  // place of the reference's (ReferenceOptions::completions): what is then measured along the
+  // completions is measured on natural text, so that exp(mean nll) is perplexity.
+  struct TextProbes {
+    std::vector<std::vector<int32_t>> prompts;
+    std::vector<Generation> continuations;  // tokens only
+  };
+  TextProbes MakeTextProbes(ProbeRole role, int64_t count) const;
 
  private:
   ProbeMaker(const Model& model, const ProbeOptions& options) : model_(model), options_(options) {}

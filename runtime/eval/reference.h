@@ -47,7 +47,8 @@ struct ReferenceOptions {
   int64_t max_logits_bytes = int64_t{1} << 30;
   // For keys and values while the completions are generated (GenerateOptions).
   int64_t max_kv_bytes = int64_t{4} << 30;
-  // The completions of all prompts, where an earlier run has made them; empty: they are made.
+  // The completions of all prompts, where an earlier run has made them, or others to be followed in
+  // place of the reference's (ProbeMaker::MakeTextProbes); empty: they are made.
   std::vector<Generation> completions;
 };
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -10,6 +11,7 @@
 
 #include "runtime/calibration/feedback.h"
 #include "runtime/tensor/encoding.h"
+#include "runtime/tensor/sparse_layout.h"
 #include "runtime/tensor/tensor_view.h"
 #include "tests/support/formats.h"
 #include "tests/support/gram_inputs.h"
@@ -109,6 +111,32 @@ TEST(GptqEncoderTest, MakesUpForErrorsWhereInputsDependOnEachOther) {
     const double imatrix = Sum(problem.Errors(problem.Encode(*MakeImatrixEncoder(), format)));
     // Eight shared directions carry most of the energy; 512 - 8 others are free to make up for it.
     EXPECT_LT(gptq, 0.5 * imatrix) << name;
+  }
+}
+
+TEST(GptqEncoderTest, PrunedWeightsAreZerosThatTheOthersMakeUpFor) {
+  Problem problem(9, 300);
+  for (const char* name : {"int4z-g64+s50", "int3-g32+s12.5", "int2z-g64+2:4", "int8+s99"}) {
+    const Format format = *ParseFormat(name);
+    ExpectNeverWorse(problem, format);
+    const Encoding gptq = problem.Encode(*MakeGptqEncoder(), format, 2);
+    const Encoding clip = problem.Encode(*MakeClipEncoder(), format);
+    std::vector<float> values(300);
+    for (int64_t row = 0; row < 9; ++row) {
+      SparseReader reader(gptq);
+      reader.Read(row);
+      SparseReader expected(clip);
+      expected.Read(row);
+      ASSERT_TRUE(std::equal(reader.columns().begin(),
+                             reader.columns().end(),
+                             expected.columns().begin(),
+                             expected.columns().end()))
+          << name << ", row " << row;
+      DecodeReferenceRow(gptq, row, values);
+      for (const int64_t column : reader.columns()) values[column] = 0;
+      EXPECT_EQ(values, std::vector<float>(300)) << name << ", row " << row;
+    }
+    EXPECT_LT(Sum(problem.Errors(gptq)), 0.7 * Sum(problem.Errors(clip))) << name;
   }
 }
 

@@ -19,7 +19,7 @@ namespace bitbudget {
 namespace {
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-constexpr const char* kMethods[] = {"greedy", "additive", "layerwise", "uniform", "random"};
+constexpr const char* kMethods[] = {"greedy", "additive", "layerwise", "uniform", "random", "beam"};
 
 plans::Plan MustPlan(const Model& model, const PlanOptions& options) {
   Progress progress;
@@ -65,9 +65,9 @@ void ExpectSound(const plans::Plan& plan, const Model& model, const PlanOptions&
 TEST(RunPlanJob, EveryMethodGivesACompleteSoundPlan) {
   const LoadedModel model;
   for (const char* search : kMethods) {
-    for (const char* scorer : {"lim", "zd"}) {
+    for (const char* scorer : {"lim", "zd", "signal"}) {
       for (const char* budget : {"5.3bpw", "7bpw", "100%"}) {
-        if (std::string(search) != "layerwise" && std::string(scorer) == "zd") continue;
+        if (std::string(search) != "layerwise" && std::string(scorer) != "lim") continue;
         SCOPED_TRACE(absl::StrCat(search, " ", scorer, " ", budget));
         PlanOptions options = SmallJob(search, budget);
         options.scorer = scorer;
@@ -338,9 +338,10 @@ TEST(RunPlanJob, RefusesOptionsByName) {
     EXPECT_EQ(options.Validate(), status);
     return status;
   };
-  ExpectError(refusal([](PlanOptions& o) { o.search = "genetic"; }),
-              kInvalid,
-              {"--search 'genetic'", "greedy, additive, layerwise, uniform, random"});
+  ExpectError(
+      refusal([](PlanOptions& o) { o.search = "genetic"; }),
+      kInvalid,
+      {"--search 'genetic'", "greedy, additive, layerwise, uniform, random, beam, sparsify"});
   ExpectError(refusal([](PlanOptions& o) { o.scorer = "mid"; }), kInvalid, {"--scorer 'mid'"});
   ExpectError(refusal([](PlanOptions& o) { o.encoder = "gptq"; }), kInvalid, {"gptq"});
   ExpectError(refusal([](PlanOptions& o) { o.search_probes = 1; }), kInvalid, {"at least 2"});

@@ -1,0 +1,314 @@
+#include "runtime/calibration/lwc.h"
+
+#include <ceres/ceres.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/float16.h"
+#include "runtime/base/parallel.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/calibration/clipping.h"
+#include "runtime/calibration/grid_descent.h"
+#include "runtime/calibration/integer_rows.h"
+#include "runtime/kernels/linear.h"
+#include "runtime/kernels/panels.h"
+
+namespace bitbudget {
+namespace {
+
+// Rows that are learned as one problem, by one sum of their relative errors: enough to multiply by
+// the Gram matrix at full speed. Each keeps the best of its own.
+constexpr int64_t kRowsPerProblem = 12;
+constexpr double kDamping = 0.01;  // of the mean diagonal, as in GPTQ
+
+std::vector<float> Damped(const Gram& gram) {
+  std::vector<float> damped = gram.values;
+  double trace = 0;
+  for (int64_t i = 0; i < gram.size; ++i) trace += gram.Row(i)[i];
+  const double mean = trace / static_cast<double>(gram.size);
+  const float damping = mean > 0 ? static_cast<float>(kDamping * mean) : 1.0f;
+  for (int64_t i = 0; i < gram.size; ++i) damped[i * gram.size + i] += damping;
+  return damped;
+}
+
+// e H for some rows e, and e H e^T of each.
+class GramProduct {
+ public:
+  explicit GramProduct(const WeightPanels& gram) : gram_(gram) {}
+
+  void Multiply(std::span<const float> errors, int64_t rows) {
+    products_.resize(errors.size());
+    PackActivations(gram_.packing(), errors.data(), gram_.k, rows, gram_.k, &packed_);
+    Linear(packed_, gram_, products_.data(), gram_.k, 1);
+    energies_.assign(rows, 0);
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t i = row * gram_.k; i < (row + 1) * gram_.k; ++i) {
+        energies_[row] += static_cast<double>(errors[i]) * products_[i];
+      }
+    }
+  }
+  std::span<const float> products() const { return products_; }
+  std::span<const double> energies() const { return energies_; }
+
+ private:
+  const WeightPanels& gram_;
+  PackedActivations packed_;
+  std::vector<float> products_;
+  std::vector<double> energies_;
+};
+
+// A few rows of a matrix as a problem of its logits, [row][group][high, low (zero point only)].
+class RowsProblem final : public ceres::FirstOrderFunction {
+ public:
+  RowsProblem(std::span<const float> weights,
+              int64_t rows,
+              const Format& format,
+              const WeightPanels& gram)
+      : weights_(weights),
+        rows_(rows),
+        cols_(gram.k),
+        format_(format),
+        group_(format.GroupSize(cols_)),
+        groups_(format.GroupsPerRow(cols_)),
+        logits_per_group_(format.zero_point ? 2 : 1),
+        product_(gram),
+        errors_(weights.size()),
+        gradient_(weights.size()),
+        best_(rows) {
+    for (int64_t i = 0; i < rows * groups_; ++i) {
+      clippings_.emplace_back(Part(weights, i), format);
+    }
+    grids_.resize(clippings_.size());
+    signs_.resize(clippings_.size());
+  }
+
+  // The error of every row that decodes to `decoded`.
+  std::vector<double> ErrorsOf(std::span<const float> decoded) {
+    for (size_t i = 0; i < errors_.size(); ++i) errors_[i] = decoded[i] - weights_[i];
+    product_.Multiply(errors_, rows_);
+    return {product_.energies().begin(), product_.energies().end()};
+  }
+
+  // Starts from grids [row][group] of the given errors, the logits of which are returned.
+  std::vector<double> Start(std::span<const IntegerGrid> grids, std::span<const double> errors) {
+    std::vector<double> parameters;
+    for (size_t i = 0; i < clippings_.size(); ++i) {
+      const GroupClipping::Logits logits = clippings_[i].LogitsOf(grids[i]);
+      signs_[i] = logits.sign;
+      parameters.push_back(logits.high);
+      if (format_.zero_point) parameters.push_back(logits.low);
+    }
+    units_.clear();
+    for (int64_t row = 0; row < rows_; ++row) {
+      best_[row].error = errors[row];
+      units_.push_back(errors[row] > 0 ? 1 / errors[row] : 0);
+    }
+    return parameters;
+  }
+
+  // The best grids of a row that were seen since, if they are better than its start.
+  const std::vector<IntegerGrid>& BestGrids(int64_t row) const { return best_[row].grids; }
+
+  int NumParameters() const override {
+    return static_cast<int>(rows_ * groups_ * logits_per_group_);
+  }
+
+  // The sum of the rows' errors relative to those that they started with.
+  bool Evaluate(const double* parameters, double* cost, double* gradient) const override {
+    for (size_t i = 0; i < clippings_.size(); ++i) {
+      grids_[i] = clippings_[i].GridOf(LogitsAt(parameters, i));
+      RoundingErrors(Part(weights_, i), grids_[i].grid, format_, Part(std::span(errors_), i));
+    }
+    product_.Multiply(errors_, rows_);
+    *cost = 0;
+    for (int64_t row = 0; row < rows_; ++row) {
+      const double error = product_.energies()[row];
+      *cost += error * units_[row];
+      if (!(error < best_[row].error)) continue;
+      best_[row].error = error;
+      best_[row].grids.clear();
+      for (int64_t g = row * groups_; g < (row + 1) * groups_; ++g) {
+        best_[row].grids.push_back(grids_[g].grid);
+      }
+    }
+    if (gradient == nullptr) return true;
+    for (size_t i = 0; i < gradient_.size(); ++i) {
+      gradient_[i] = static_cast<float>(2 * units_[i / cols_] * product_.products()[i]);
+    }
+    for (size_t i = 0; i < clippings_.size(); ++i) {
+      const GroupClipping::Logits d =
+          clippings_[i].Backward(Part(weights_, i),
+                                 LogitsAt(parameters, i),
+                                 grids_[i],
+                                 Part(std::span<const float>(gradient_), i),
+                                 {});
+      gradient[i * logits_per_group_] = d.high;
+      if (format_.zero_point) gradient[i * logits_per_group_ + 1] = d.low;
+    }
+    return true;
+  }
+
+ private:
+  struct Best {
+    double error = 0;
+    std::vector<IntegerGrid> grids;
+  };
+
+  // Group i of all, counted over rows.
+  template <typename T>
+  std::span<T> Part(std::span<T> all, size_t i) const {
+    const int64_t begin = static_cast<int64_t>(i) % groups_ * group_;
+    return all.subspan(static_cast<int64_t>(i) / groups_ * cols_ + begin,
+                       std::min(group_, cols_ - begin));
+  }
+  GroupClipping::Logits LogitsAt(const double* parameters, size_t i) const {
+    const double* const own = parameters + i * logits_per_group_;
+    return {own[0], format_.zero_point ? own[1] : 0, signs_[i]};
+  }
+
+  std::span<const float> weights_;
+  int64_t rows_;
+  int64_t cols_;
+  Format format_;
+  int64_t group_;
+  int64_t groups_;
+  size_t logits_per_group_;
+  std::vector<GroupClipping> clippings_;
+  std::vector<double> signs_;
+  std::vector<double> units_;
+  // Workspaces, and what was seen: Evaluate is const for Ceres.
+  mutable GramProduct product_;
+  mutable std::vector<GroupClipping::Grid> grids_;
+  mutable std::vector<float> errors_;
+  mutable std::vector<float> gradient_;
+  mutable std::vector<Best> best_;
+};
+
+class LwcEncoder final : public Encoder {
+ public:
+  explicit LwcEncoder(const LwcOptions& options)
+      : options_(options), starts_{MakeRtnEncoder(), MakeClipEncoder(), MakeImatrixEncoder()} {}
+  absl::string_view name() const override { return "lwc"; }
+  StatsNeed needs() const override { return StatsNeed::kGram; }
+
+ protected:
+  absl::Status EncodeMatrix(const TensorView& weights,
+                            const InputStats& stats,
+                            int threads,
+                            Encoding* encoding) const override {
+    const Format format = encoding->format;
+    const bool learned = format.IsInteger() && !format.IsSparse();
+    std::vector<Encoding> starts;
+    for (const std::unique_ptr<Encoder>& encoder : starts_) {
+      if (!learned && encoder != starts_.back()) continue;
+      BB_ASSIGN_OR_RETURN(Encoding start, encoder->Encode(weights, format, stats, threads));
+      starts.push_back(std::move(start));
+    }
+    *encoding = starts.back();
+    if (!learned) return absl::OkStatus();
+    const std::vector<float> damped = Damped(*stats.gram);
+    const WeightPanels gram = PackWeightsF32(ViewOf(damped, weights.cols, weights.cols));
+    const GridDescent descent(damped, weights.cols, format);
+    const int64_t problems = (weights.rows + kRowsPerProblem - 1) / kRowsPerProblem;
+    ParallelFor(threads, problems, [&](int64_t problem, int) {
+      const int64_t first = problem * kRowsPerProblem;
+      LearnRows(weights,
+                first,
+                std::min(kRowsPerProblem, weights.rows - first),
+                starts,
+                gram,
+                descent,
+                encoding);
+    });
+    return absl::OkStatus();
+  }
+
+  // Not reached: rows are encoded whole.
+  void EncodeGroup(std::span<const float>,
+                   std::span<const float>,
+                   const Format&,
+                   std::span<uint8_t>,
+                   float*,
+                   int*) const override {}
+  void EncodeBlock(std::span<const float>,
+                   std::span<const float>,
+                   const BlockTraits&,
+                   BlockFields*) const override {}
+
+ private:
+  void LearnRows(const TensorView& view,
+                 int64_t first,
+                 int64_t rows,
+                 const std::vector<Encoding>& starts,
+                 const WeightPanels& gram,
+                 const GridDescent& descent,
+                 Encoding* encoding) const {
+    const Format& format = encoding->format;
+    const int64_t cols = view.cols;
+    const int64_t groups = format.GroupsPerRow(cols);
+    std::vector<float> weights(rows * cols);
+    for (int64_t row = 0; row < rows; ++row) {
+      view.ReadRow(first + row, std::span(weights).subspan(row * cols, cols));
+    }
+    auto owned = std::make_unique<RowsProblem>(weights, rows, format, gram);
+    RowsProblem* const rows_problem = owned.get();
+    const ceres::GradientProblem problem(owned.release());  // takes it
+
+    // The best start of every row.
+    std::vector<double> errors(rows, std::numeric_limits<double>::infinity());
+    std::vector<IntegerGrid> grids(rows * groups);
+    for (const Encoding& start : starts) {
+      std::vector<float> decoded(rows * cols);
+      for (int64_t row = 0; row < rows; ++row) {
+        DecodeReferenceRow(start, first + row, std::span(decoded).subspan(row * cols, cols));
+      }
+      const std::vector<double> own = rows_problem->ErrorsOf(decoded);
+      for (int64_t row = 0; row < rows; ++row) {
+        if (!(own[row] < errors[row])) continue;
+        errors[row] = own[row];
+        CopyIntegerRow(start, first + row, encoding);
+        ReadGrids(start, first + row, std::span(grids).subspan(row * groups, groups));
+      }
+    }
+
+    std::vector<double> parameters = rows_problem->Start(grids, errors);
+    // Gradients that pass straight through rounding are not those of the function, so that a search
+    // along a line may fail early: what it saw until then counts.
+    ceres::GradientProblemSolver::Options options;
+    options.line_search_direction_type = ceres::LBFGS;
+    options.line_search_type = ceres::WOLFE;
+    options.max_num_iterations = options_.iterations;
+    options.max_num_line_search_step_size_iterations = 8;
+    options.logging_type = ceres::SILENT;
+    ceres::GradientProblemSolver::Summary summary;
+    ceres::Solve(options, problem, parameters.data(), &summary);
+
+    // The grids that it found, one group after the other; the row is written if they are better.
+    GridDescent::Workspace workspace;
+    for (int64_t row = 0; row < rows; ++row) {
+      if (!std::isfinite(errors[row])) continue;  // beyond float: the start stays
+      const std::span<IntegerGrid> own = std::span(grids).subspan(row * groups, groups);
+      const std::span<const float> values = std::span(weights).subspan(row * cols, cols);
+      const std::vector<IntegerGrid>& best = rows_problem->BestGrids(row);
+      std::copy(best.begin(), best.end(), own.begin());
+      const double error = descent.Improve(values, options_.sweeps, own, &workspace);
+      if (error < errors[row]) WriteRoundedRow(values, own, first + row, encoding);
+    }
+  }
+
+  LwcOptions options_;
+  std::array<std::unique_ptr<Encoder>, 3> starts_;
+};
+
+}  // namespace
+
+std::unique_ptr<Encoder> MakeLwcEncoder(const LwcOptions& options) {
+  return std::make_unique<LwcEncoder>(options);
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,163 @@
+// Search methods in a whole job: what they are told, what the plan says about them, and that their
+// results depend on neither threads nor interruptions.
+
+#include "planner/methods.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "planner/measure.h"
+#include "planner/workbench.h"
+#include "plans/plan_io.h"
+#include "plans/render.h"
+#include "plans/validate.h"
+#include "runtime/eval/perplexity.h"
+#include "tests/planner/planner_test_util.h"
+#include "tests/support/expect_error.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+plans::Plan MustPlan(const Model& model, const PlanOptions& options) {
+  Progress progress;
+  absl::StatusOr<plans::Plan> plan = RunPlanJob(model, options, &progress);
+  EXPECT_TRUE(plan.ok()) << options.search << ": " << plan.status();
+  if (!plan.ok()) return plans::Plan();
+  EXPECT_TRUE(ValidatePlan(*plan).ok()) << ValidatePlan(*plan);
+  return *std::move(plan);
+}
+
+PlanOptions BeamJob(MeritKind order, const ModelWithText& model) {
+  PlanOptions options = SmallJob("beam", "9bpw");
+  options.constraints.formats = *ParseFormatList("int4-g32,bf16");
+  options.beam_width = 2;
+  options.order = order;
+  options.probes.source = ProbeSource::kText;
+  options.probes.path = model.text;
+  return options;
+}
+
+// Formats that a trace gives the components up to its end.
+std::string TraceEnd(const plans::Plan& plan) {
+  std::map<std::string, std::string> formats;
+  for (const plans::TraceStep& step : plan.search().trace()) {
+    for (const plans::Change& change : step.changes())
+      formats[change.component()] = change.format();
+  }
+  std::string text;
+  for (const plans::Component& c : plan.components())
+    absl::StrAppend(&text, formats[c.name()], " ");
+  return text;
+}
+
+std::string Formats(const plans::Plan& plan) {
+  std::string text;
+  for (const plans::Component& c : plan.components()) absl::StrAppend(&text, c.format(), " ");
+  return text;
+}
+
+TEST(BeamJobTest, EveryOrderGivesAPlanWithItsOrderAndThePlanSaysWhich) {
+  const ModelWithText model;
+  std::set<std::string> orders;
+  for (const MeritKind order : {MeritKind::kFdt, MeritKind::kDppl, MeritKind::kPpl}) {
+    const PlanOptions options = BeamJob(order, model);
+    const plans::Plan plan = MustPlan(*model, options);
+    EXPECT_TRUE(plan.complete());
+    EXPECT_EQ(plan.options().method().beam_width(), 2);
+    EXPECT_EQ(plan.options().method().order(), MeritKindName(order));
+    EXPECT_TRUE(
+        absl::StrContains(RenderPlan(plan), absl::StrCat("beam of 2 by ", MeritKindName(order))));
+    if (!plan.held_out().uniform_emitted()) {
+      EXPECT_EQ(TraceEnd(plan), Formats(plan));
+    }
+    // From everything in bf16, one component at a time.
+    for (int i = 1; i < plan.search().trace_size(); ++i) {
+      EXPECT_EQ(plan.search().trace(i).changes_size(), 1);
+      EXPECT_LT(plan.search().trace(i).size_bytes(), plan.search().trace(i - 1).size_bytes());
+    }
+    PlanOptions threads = options;
+    threads.threads = 4;
+    EXPECT_EQ(SerializePlan(MustPlan(*model, threads)), SerializePlan(plan));
+  }
+}
+
+TEST(BeamJobTest, AnInterruptedRunGoesOnToTheSamePlan) {
+  const ModelWithText model;
+  PlanOptions options = BeamJob(MeritKind::kPpl, model);
+  const std::string expected = SerializePlan(MustPlan(*model, options));
+  options.run_dir = model.files.path() + "/run";
+  bool interrupted = false;
+  for (const int64_t updates : {40, 70, 100}) {
+    CountingProgress progress(updates);
+    const absl::StatusOr<plans::Plan> plan = RunPlanJob(*model, options, &progress);
+    interrupted = interrupted || !plan.ok() || !plan->complete();
+  }
+  EXPECT_TRUE(interrupted);
+  EXPECT_EQ(SerializePlan(MustPlan(*model, options)), expected);
+}
+
+TEST(BeamJobTest, TheOrderByPplNeedsText) {
+  const LoadedModel model;
+  PlanOptions options = SmallJob("beam");
+  options.order = MeritKind::kPpl;
+  Progress progress;
+  ExpectError(RunPlanJob(*model, options, &progress).status(),
+              kInvalid,
+              {"--order ppl", "natural text", "the model", "--text"});
+  options.beam_width = 0;
+  ExpectError(options.Validate(), kInvalid, {"--beam-width is 0"});
+}
+
+// What the order by PPL ranks by is the perplexity that text is measured by elsewhere, but for the
+// tokens of the prompts.
+TEST(TextProbesTest, FollowTheTextItself) {
+  const ModelWithText model;
+  ProbeOptions options;
+  options.source = ProbeSource::kText;
+  options.path = model.text;
+  options.prefix_tokens = 4;
+  options.completion_tokens = 12;
+  const auto maker = ProbeMaker::Create(*model, options);
+  ASSERT_TRUE(maker.ok()) << maker.status();
+  const auto bench = Workbench::Create(*model, WorkbenchOptions(), (*maker)->context());
+  ASSERT_TRUE(bench.ok());
+  const ProbeMaker::TextProbes text = (*maker)->MakeTextProbes(ProbeRole::kSearch, 6);
+  const auto windows = (*maker)->TextWindows(ProbeRole::kSearch, 6);
+  ASSERT_EQ(text.prompts.size(), 6u);
+  for (size_t i = 0; i < windows.size(); ++i) {
+    std::vector<int32_t> whole = text.prompts[i];
+    EXPECT_EQ(whole.size(), 4u);
+    whole.insert(
+        whole.end(), text.continuations[i].tokens.begin(), text.continuations[i].tokens.end());
+    EXPECT_EQ(whole, windows[i]);
+  }
+  Progress progress;
+  const auto set = MakeProbeSet(text.prompts, 12, text.continuations, bench->get(), &progress);
+  ASSERT_TRUE(set.ok()) << set.status();
+  const Assignment assignment((*model).components().size(), *ParseFormat("int8"));
+  const auto evaluation = set->evaluator->EvaluateFromScratch(assignment);
+  ASSERT_TRUE(evaluation.ok()) << evaluation.status();
+  AssignmentWeights weights = (*bench)->bank()->Weights(assignment);
+  const auto whole = MeasureText((*bench)->transformer(), &weights, windows, 1, &progress);
+  const auto prompts = MeasureText((*bench)->transformer(), &weights, text.prompts, 1, &progress);
+  ASSERT_TRUE(whole.ok() && prompts.ok());
+  for (size_t i = 0; i < windows.size(); ++i) {
+    EXPECT_EQ((*evaluation)[i].tokens, 12);
+    EXPECT_EQ((*whole)[i].tokens - (*prompts)[i].tokens, 12);
+    // Three sums of at most 16 positive terms, each rounded 15 times.
+    EXPECT_NEAR((*evaluation)[i].nll_sum,
+                (*whole)[i].nll_sum - (*prompts)[i].nll_sum,
+                3 * 15 * 0x1p-53 * (*whole)[i].nll_sum);
+  }
+}
+
+}  // namespace
+}  // namespace bitbudget
