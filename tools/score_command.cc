@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "planner/moments.h"
+#include "planner/calibration.h"
 #include "planner/run.h"
 #include "planner/workbench.h"
 #include "plans/text_table.h"

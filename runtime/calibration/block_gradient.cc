@@ -5,6 +5,8 @@
 #include <cmath>
 #include <vector>
 
+#include "runtime/kernels/token_rounding.h"
+
 namespace bitbudget {
 namespace {
 
@@ -106,8 +108,11 @@ BlockParameters<T> ReadBlock(const Model& model, int block) {
 }
 
 template <typename T>
-DecoderBlock<T>::DecoderBlock(const ModelConfig& config, int block, int64_t max_positions)
-    : config_(config), attention_(config, block) {
+DecoderBlock<T>::DecoderBlock(const ModelConfig& config,
+                              int block,
+                              int64_t max_positions,
+                              int token_bits)
+    : config_(config), attention_(config, block), token_bits_(token_bits) {
   const bool own = config.Slides(block) && config.sliding_rope_theta.has_value();
   rope_ = RopeTable(own ? *config.sliding_rope_theta : config.rope_theta,
                     own ? RopeScaling() : config.rope_scaling,
@@ -136,6 +141,14 @@ Matrix<T> DecoderBlock<T>::MultiplyBackward(const BlockParameters<T>& parameters
       TimesTransposed(Matrix<T>(d_y.transpose()), Matrix<T>(x.transpose()), threads);
   if (parameters.biases[which].size() > 0) gradient->biases[which] = d_y.colwise().sum();
   return TimesTransposed(d_y, Matrix<T>(parameters.matrices[which].transpose()), threads);
+}
+
+template <typename T>
+void DecoderBlock<T>::RoundParts(int64_t width, Matrix<T>* x) const {
+  if (token_bits_ == 0) return;
+  Matrix<float> rounded = x->template cast<float>();
+  RoundPerToken(rounded.data(), width, rounded.size() / width, width, token_bits_);
+  *x = rounded.template cast<T>();
 }
 
 template <typename T>
@@ -193,6 +206,7 @@ void DecoderBlock<T>::Forward(const BlockParameters<T>& parameters,
   const double eps = config_.rms_norm_eps;
   BlockTrace<T>& t = *trace;
   t.normed = Norm(parameters.attention_norm, eps, x);
+  RoundParts(t.normed.cols(), &t.normed);
   t.q_raw = Multiply(parameters, kQMatrix, t.normed, threads);
   t.k_raw = Multiply(parameters, kKMatrix, t.normed, threads);
   t.v = Multiply(parameters, kVMatrix, t.normed, threads);
@@ -200,14 +214,18 @@ void DecoderBlock<T>::Forward(const BlockParameters<T>& parameters,
   t.k = config_.qk_norm ? NormHeads(parameters.k_norm, t.k_raw) : t.k_raw;
   Rotate(lengths, 1, &t.q);
   Rotate(lengths, 1, &t.k);
+  for (Matrix<T>* heads : {&t.q, &t.k, &t.v}) RoundParts(config_.head_dim, heads);
   t.context = AttentionForward(attention_, lengths, t.q, t.k, t.v, threads);
+  RoundParts(t.context.cols(), &t.context);
   t.attention_out = Multiply(parameters, kOMatrix, t.context, threads);
   t.middle = x + Norm(parameters.attention_post_norm, eps, t.attention_out);
 
   t.mlp_normed = Norm(parameters.mlp_norm, eps, t.middle);
+  RoundParts(t.mlp_normed.cols(), &t.mlp_normed);
   t.gate = Multiply(parameters, kGateMatrix, t.mlp_normed, threads);
   t.up = Multiply(parameters, kUpMatrix, t.mlp_normed, threads);
   t.hidden = Activate(config_.activation, t.gate).cwiseProduct(t.up);
+  RoundParts(t.hidden.cols(), &t.hidden);
   t.mlp_out = Multiply(parameters, kDownMatrix, t.hidden, threads);
   t.outputs = t.middle + Norm(parameters.mlp_post_norm, eps, t.mlp_out);
 }

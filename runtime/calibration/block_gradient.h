@@ -60,8 +60,10 @@ struct BlockTrace {
 template <typename T>
 class DecoderBlock {
  public:
-  // Positions up to `max_positions`.
-  DecoderBlock(const ModelConfig& config, int block, int64_t max_positions);
+  // Positions up to `max_positions`. `token_bits`: what the inputs of the matrices are rounded to
+  // per token, and queries, keys and values per token and head (RoundPerToken); 0: not at all.
+  // Gradients pass straight through this rounding.
+  DecoderBlock(const ModelConfig& config, int block, int64_t max_positions, int token_bits = 0);
 
   // trace->outputs = block(x) for whole sequences that follow each other in the rows of
   // x [rows, hidden]; `lengths` add up to rows.
@@ -95,6 +97,8 @@ class DecoderBlock {
                              const Matrix<T>& d_y,
                              int threads,
                              BlockParameters<T>* gradient) const;
+  // Rounds parts of `width` of every row of x, if activations are rounded.
+  void RoundParts(int64_t width, Matrix<T>* x) const;
   // Rotates every head of x [rows, heads * head_dim] to its position; `direction` -1: back.
   void Rotate(std::span<const int64_t> lengths, T direction, Matrix<T>* x) const;
   // x, or its heads normed; and the way back, which sets the weight's gradient.
@@ -106,6 +110,7 @@ class DecoderBlock {
 
   ModelConfig config_;
   AttentionShape attention_;
+  int token_bits_;
   RopeTable rope_;
 };
 

@@ -66,19 +66,21 @@ GroupClipping::GroupClipping(std::span<const float> weights, const Format& forma
   }
 }
 
-GroupClipping::Logits GroupClipping::LogitsOf(const IntegerGrid& grid) {
+GroupClipping::Logits GroupClipping::LogitsOf(const IntegerGrid& grid) const {
   const double h = grid.scale;
   if (!format_.zero_point) {
-    sign_ = h < 0 ? -1 : 1;
-    return {LogitOf(high_ > 0 ? std::abs(h) * (max_code_ - grid.zero) / high_ : 1), 0};
+    return {LogitOf(high_ > 0 ? std::abs(h) * (max_code_ - grid.zero) / high_ : 1),
+            0,
+            h < 0 ? -1.0 : 1.0};
   }
   return {LogitOf(high_ > 0 ? h * (max_code_ - grid.zero) / high_ : 1),
-          LogitOf(low_ < 0 ? -h * grid.zero / low_ : 1)};
+          LogitOf(low_ < 0 ? -h * grid.zero / low_ : 1),
+          1};
 }
 
 double GroupClipping::StepOf(const Logits& logits) const {
   const double high = kLargestRatio * Sigmoid(logits.high) * high_;
-  if (!format_.zero_point) return sign_ * high / (max_code_ - SymmetricZero(format_));
+  if (!format_.zero_point) return logits.sign * high / (max_code_ - SymmetricZero(format_));
   return (high - kLargestRatio * Sigmoid(logits.low) * low_) / max_code_;
 }
 
@@ -115,7 +117,7 @@ GroupClipping::Logits GroupClipping::Backward(std::span<const float> weights,
   }
   // From h to the range's ends, and from these to logits and extreme weights.
   const double divisor = format_.zero_point ? max_code_ : max_code_ - SymmetricZero(format_);
-  const double d_high = sign_ * d_h / divisor;
+  const double d_high = logits.sign * d_h / divisor;
   const double high_share = Sigmoid(logits.high);
   const double low_share = Sigmoid(logits.low);
   if (!d_weights.empty() && high_ > 0) {

@@ -37,11 +37,12 @@ class GroupClipping {
 
   struct Logits {
     double high = 0;
-    double low = 0;  // zero point only
+    double low = 0;   // zero point only
+    double sign = 1;  // of a symmetric step; not learned
   };
 
-  // The logits whose grid is `grid`, or comes nearest. Remembers the sign of a symmetric step.
-  Logits LogitsOf(const IntegerGrid& grid);
+  // The logits whose grid is `grid`, or comes nearest.
+  Logits LogitsOf(const IntegerGrid& grid) const;
 
   // What the forward pass computes. `learns`: false where the step is too small or large for f16,
   // so that no gradient reaches the logits.
@@ -71,7 +72,6 @@ class GroupClipping {
   double low_ = 0;      // min(0, min w)
   size_t highest_ = 0;  // where they are
   size_t lowest_ = 0;
-  double sign_ = 1;
 };
 
 }  // namespace bitbudget

@@ -85,7 +85,7 @@ double GridDescent::Improve(std::span<const float> weights,
     return all.subspan(g * group_, std::min(group_, size_ - g * group_));
   };
   ws->errors.resize(size_);
-  ws->product.assign(size_, 0.0f);
+  ws->product.resize(size_);
   const std::span<float> errors(ws->errors);
   const std::span<float> product(ws->product);
   // product += change H, for a change of the errors of one group.
@@ -98,10 +98,14 @@ double GridDescent::Improve(std::span<const float> weights,
     }
   };
   const int64_t groups = static_cast<int64_t>(grids.size());
+  const auto product_of_all = [&] {
+    std::fill(product.begin(), product.end(), 0.0f);
+    for (int64_t g = 0; g < groups; ++g) add_product(g, part(errors, g));
+  };
   for (int64_t g = 0; g < groups; ++g) {
     RoundingErrors(part(weights, g), grids[g], format_, part(errors, g));
-    add_product(g, part(errors, g));
   }
+  product_of_all();
   double reach = kReach;
   for (int sweep = 0; sweep < sweeps; ++sweep, reach *= kNarrower) {
     bool changed = false;
@@ -152,6 +156,8 @@ double GridDescent::Improve(std::span<const float> weights,
     }
     if (!changed && sweep > 0) break;
   }
+  // Anew, without the rounding of all the changes.
+  product_of_all();
   return Dot(errors, product);
 }
 

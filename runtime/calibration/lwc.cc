@@ -84,6 +84,7 @@ class RowsProblem final : public ceres::FirstOrderFunction {
       clippings_.emplace_back(Part(weights, i), format);
     }
     grids_.resize(clippings_.size());
+    signs_.resize(clippings_.size());
   }
 
   // The error of every row that decodes to `decoded`.
@@ -98,6 +99,7 @@ class RowsProblem final : public ceres::FirstOrderFunction {
     std::vector<double> parameters;
     for (size_t i = 0; i < clippings_.size(); ++i) {
       const GroupClipping::Logits logits = clippings_[i].LogitsOf(grids[i]);
+      signs_[i] = logits.sign;
       parameters.push_back(logits.high);
       if (format_.zero_point) parameters.push_back(logits.low);
     }
@@ -166,7 +168,7 @@ class RowsProblem final : public ceres::FirstOrderFunction {
   }
   GroupClipping::Logits LogitsAt(const double* parameters, size_t i) const {
     const double* const own = parameters + i * logits_per_group_;
-    return {own[0], format_.zero_point ? own[1] : 0};
+    return {own[0], format_.zero_point ? own[1] : 0, signs_[i]};
   }
 
   std::span<const float> weights_;
@@ -177,6 +179,7 @@ class RowsProblem final : public ceres::FirstOrderFunction {
   int64_t groups_;
   size_t logits_per_group_;
   std::vector<GroupClipping> clippings_;
+  std::vector<double> signs_;
   std::vector<double> units_;
   // Workspaces, and what was seen: Evaluate is const for Ceres.
   mutable GramProduct product_;

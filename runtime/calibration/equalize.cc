@@ -1,0 +1,460 @@
+#include "runtime/calibration/equalize.h"
+
+#include <ceres/ceres.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <memory>
+#include <utility>
+
+#include "runtime/base/parallel.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/calibration/clipping.h"
+#include "runtime/calibration/integer_rows.h"
+#include "runtime/tensor/tensor_view.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr double kSmallest = 1e-5;  // OmniQuant's floor of ranges
+
+TensorView ViewOfMatrix(const Matrix<float>& matrix) {
+  return ViewOf({matrix.data(), static_cast<size_t>(matrix.size())}, matrix.rows(), matrix.cols());
+}
+
+int64_t LongestOf(const BlockInputs& a, const BlockInputs& b) {
+  int64_t longest = 0;
+  for (const BlockInputs* inputs : {&a, &b}) {
+    for (const int64_t length : inputs->lengths) longest = std::max(longest, length);
+  }
+  return longest;
+}
+
+// The places of a block that have scales.
+enum Place { kAttentionInput, kValue, kMlpInput, kQueryKey, kPlaces };
+
+std::vector<float>& ScalesAt(BlockScales& scales, int place) {
+  std::vector<float>* const all[] = {
+      &scales.attention_input, &scales.value, &scales.mlp_input, &scales.query_key};
+  return *all[place];
+}
+
+// The parameters of the learning problem: logarithms of scales, place by place; channels of
+// query_key that turn into each other share one.
+class ScaleParameters {
+ public:
+  ScaleParameters(const ModelConfig& config, bool query_key) {
+    for (int64_t i = 0; i < config.hidden_size; ++i) Add(kAttentionInput, size_++);
+    for (int64_t i = 0; i < config.kv_size(); ++i) Add(kValue, size_++);
+    for (int64_t i = 0; i < config.hidden_size; ++i) Add(kMlpInput, size_++);
+    if (!query_key) return;
+    const int64_t half = config.rotary_dim / 2;
+    for (int64_t c = 0; c < config.kv_size(); ++c) {
+      const int64_t dim = c % config.head_dim;
+      const bool second = dim >= half && dim < config.rotary_dim;
+      Add(kQueryKey, second ? index_[kQueryKey][c - half] : size_++);
+    }
+  }
+
+  int size() const { return size_; }
+
+  BlockScales Scales(const double* logs) const {
+    BlockScales scales;
+    for (int place = 0; place < kPlaces; ++place) {
+      for (const int i : index_[place]) {
+        ScalesAt(scales, place).push_back(static_cast<float>(std::exp(logs[i])));
+      }
+    }
+    return scales;
+  }
+
+  std::vector<double> Logs(BlockScales scales) const {
+    std::vector<double> logs(size_);
+    for (int place = 0; place < kPlaces; ++place) {
+      const std::vector<float>& own = ScalesAt(scales, place);
+      for (size_t c = 0; c < own.size() && c < index_[place].size(); ++c) {
+        logs[index_[place][c]] = std::log(static_cast<double>(own[c]));
+      }
+    }
+    return logs;
+  }
+
+  void Gather(const ScaleGradient& gradient, double* out) const {
+    std::fill_n(out, size_, 0.0);
+    const std::vector<double>* const all[] = {
+        &gradient.attention_input, &gradient.value, &gradient.mlp_input, &gradient.query_key};
+    for (int place = 0; place < kPlaces; ++place) {
+      for (size_t c = 0; c < index_[place].size(); ++c) out[index_[place][c]] += (*all[place])[c];
+    }
+  }
+
+ private:
+  void Add(Place place, int index) { index_[place].push_back(index); }
+
+  std::array<std::vector<int>, kPlaces> index_;
+  int size_ = 0;
+};
+
+// A matrix rounded to grids that span fixed parts of the ranges of its groups, whatever these are.
+class ClippedMatrix {
+ public:
+  ClippedMatrix(const Matrix<float>& weights, const Encoding& encoding) : format_(encoding.format) {
+    const int64_t groups = format_.GroupsPerRow(weights.cols());
+    std::vector<IntegerGrid> grids(groups);
+    for (int64_t row = 0; row < weights.rows(); ++row) {
+      ReadGrids(encoding, row, grids);
+      for (int64_t g = 0; g < groups; ++g) {
+        logits_.push_back(GroupClipping(Group(weights, row, g), format_).LogitsOf(grids[g]));
+      }
+    }
+  }
+
+  Matrix<float> Round(const Matrix<float>& weights, int threads) const {
+    Matrix<float> out(weights.rows(), weights.cols());
+    ForEachGroup(weights, threads, [&](int64_t row, int64_t g) {
+      const std::span<const float> group = Group(weights, row, g);
+      const GroupClipping clipping(group, format_);
+      const std::span<float> rounded = MutableGroup(out, row, g);
+      RoundingErrors(group, clipping.GridOf(LogitsOf(weights, row, g)).grid, format_, rounded);
+      for (size_t j = 0; j < group.size(); ++j) rounded[j] += group[j];
+    });
+    return out;
+  }
+
+  // The gradient by the weights, from that by the rounded ones.
+  Matrix<float> Backward(const Matrix<float>& weights,
+                         const Matrix<float>& d_rounded,
+                         int threads) const {
+    Matrix<float> out(weights.rows(), weights.cols());
+    ForEachGroup(weights, threads, [&](int64_t row, int64_t g) {
+      const std::span<const float> group = Group(weights, row, g);
+      const GroupClipping clipping(group, format_);
+      const GroupClipping::Logits& logits = LogitsOf(weights, row, g);
+      clipping.Backward(group,
+                        logits,
+                        clipping.GridOf(logits),
+                        Group(d_rounded, row, g),
+                        MutableGroup(out, row, g));
+    });
+    return out;
+  }
+
+ private:
+  template <typename Body>
+  void ForEachGroup(const Matrix<float>& weights, int threads, const Body& body) const {
+    const int64_t groups = format_.GroupsPerRow(weights.cols());
+    ParallelFor(threads, weights.rows(), [&](int64_t row, int) {
+      for (int64_t g = 0; g < groups; ++g) body(row, g);
+    });
+  }
+  std::pair<int64_t, int64_t> Range(int64_t cols, int64_t g) const {
+    const int64_t size = format_.GroupSize(cols);
+    return {g * size, std::min(size, cols - g * size)};
+  }
+  std::span<const float> Group(const Matrix<float>& m, int64_t row, int64_t g) const {
+    const auto [begin, count] = Range(m.cols(), g);
+    return {m.data() + row * m.cols() + begin, static_cast<size_t>(count)};
+  }
+  std::span<float> MutableGroup(Matrix<float>& m, int64_t row, int64_t g) const {
+    const auto [begin, count] = Range(m.cols(), g);
+    return {m.data() + row * m.cols() + begin, static_cast<size_t>(count)};
+  }
+  const GroupClipping::Logits& LogitsOf(const Matrix<float>& m, int64_t row, int64_t g) const {
+    return logits_[row * format_.GroupsPerRow(m.cols()) + g];
+  }
+
+  Format format_;
+  std::vector<GroupClipping::Logits> logits_;
+};
+
+// What one block does on one set of inputs.
+class BlockBench {
+ public:
+  BlockBench(const ModelConfig& config,
+             const DecoderBlock<float>& exact,
+             const DecoderBlock<float>& rounded,
+             const BlockParameters<float>& parameters,
+             const BlockInputs& inputs,
+             const Encoder& encoder,
+             const EqualizeOptions& options)
+      : config_(config),
+        rounded_(rounded),
+        parameters_(parameters),
+        inputs_(inputs),
+        encoder_(encoder),
+        options_(options) {
+    exact.Forward(parameters, inputs.lengths, inputs.x, options.threads, &exact_);
+    norm_ = exact_.outputs.cast<double>().squaredNorm();
+  }
+
+  const BlockTrace<float>& exact() const { return exact_; }
+
+  BlockParameters<float> Folded(const BlockScales& scales) const {
+    BlockParameters<float> folded = parameters_;
+    FoldScales(config_, scales, &folded);
+    return folded;
+  }
+
+  // The relative error of the outputs with these scales and real encodings.
+  absl::StatusOr<double> Error(const BlockScales& scales) const {
+    BB_ASSIGN_OR_RETURN(const BlockParameters<float> encoded,
+                        EncodedBlock(Folded(scales), encoder_, options_.format, options_.threads));
+    BlockTrace<float> trace;
+    rounded_.Forward(encoded, inputs_.lengths, inputs_.x, options_.threads, &trace);
+    return RelativeDistance(trace.outputs, exact_.outputs);
+  }
+
+  // The same with grids that keep their part of the groups' ranges, and its derivatives.
+  double ClippedError(const BlockScales& scales,
+                      std::span<const ClippedMatrix> clipped,
+                      ScaleGradient* gradient) const {
+    const BlockParameters<float> folded = Folded(scales);
+    BlockParameters<float> rounded = folded;
+    for (int i = 0; i < kBlockMatrices; ++i) {
+      rounded.matrices[i] = clipped[i].Round(folded.matrices[i], options_.threads);
+    }
+    BlockTrace<float> trace;
+    rounded_.Forward(rounded, inputs_.lengths, inputs_.x, options_.threads, &trace);
+    if (gradient != nullptr) {
+      const Matrix<float> d_outputs =
+          (trace.outputs - exact_.outputs) * static_cast<float>(2 / norm_);
+      BlockParameters<float> d_block;
+      rounded_.Backward(rounded,
+                        inputs_.lengths,
+                        inputs_.x,
+                        trace,
+                        d_outputs,
+                        options_.threads,
+                        &d_block,
+                        nullptr);
+      for (int i = 0; i < kBlockMatrices; ++i) {
+        d_block.matrices[i] =
+            clipped[i].Backward(folded.matrices[i], d_block.matrices[i], options_.threads);
+      }
+      *gradient = LogScaleGradient(config_, folded, d_block);
+    }
+    return RelativeDistance(trace.outputs, exact_.outputs);
+  }
+
+ private:
+  const ModelConfig& config_;
+  const DecoderBlock<float>& rounded_;
+  const BlockParameters<float>& parameters_;
+  const BlockInputs& inputs_;
+  const Encoder& encoder_;
+  const EqualizeOptions& options_;
+  BlockTrace<float> exact_;
+  double norm_ = 0;
+};
+
+// max|X| and max|W| of the channels of a place.
+struct Ranges {
+  std::vector<double> inputs;
+  std::vector<double> weights;
+};
+
+Ranges RangesOf(const ModelConfig& config,
+                Place place,
+                const BlockParameters<float>& parameters,
+                const BlockTrace<float>& trace) {
+  const bool value = place == kValue;
+  const Matrix<float>& x = place == kAttentionInput ? trace.normed
+                           : value                  ? trace.context
+                                                    : trace.mlp_normed;
+  const std::vector<int> matrices = place == kAttentionInput
+                                        ? std::vector<int>{kQMatrix, kKMatrix, kVMatrix}
+                                    : value ? std::vector<int>{kOMatrix}
+                                            : std::vector<int>{kGateMatrix, kUpMatrix};
+  const int64_t channels = value ? config.kv_size() : config.hidden_size;
+  Ranges ranges{std::vector<double>(channels, kSmallest), std::vector<double>(channels, kSmallest)};
+  const auto raise = [&](const Matrix<float>& m, std::vector<double>* out) {
+    const RowVector<float> largest = m.cwiseAbs().colwise().maxCoeff();
+    for (int64_t c = 0; c < m.cols(); ++c) {
+      double& range = (*out)[value ? KeyValueChannel(config, c) : c];
+      range = std::max(range, static_cast<double>(largest[c]));
+    }
+  };
+  raise(x, &ranges.inputs);
+  for (const int which : matrices) raise(parameters.matrices[which], &ranges.weights);
+  return ranges;
+}
+
+// max|X|^a / max|W|^(1-a), with a geometric mean of 1.
+std::vector<float> ScalesOfRatio(const Ranges& ranges, double ratio) {
+  std::vector<double> logs;
+  double sum = 0;
+  for (size_t c = 0; c < ranges.inputs.size(); ++c) {
+    logs.push_back(ratio * std::log(ranges.inputs[c]) - (1 - ratio) * std::log(ranges.weights[c]));
+    sum += logs.back();
+  }
+  std::vector<float> scales;
+  for (const double log : logs) {
+    scales.push_back(static_cast<float>(std::exp(log - sum / static_cast<double>(logs.size()))));
+  }
+  return scales;
+}
+
+// The clipped error as Ceres sees it. Keeps the best scales of all that were asked for.
+class ScaleProblem final : public ceres::FirstOrderFunction {
+ public:
+  struct Best {
+    double error = 0;
+    std::vector<double> logs;  // empty: none is below the start's error
+  };
+
+  ScaleProblem(const BlockBench& bench,
+               const ScaleParameters& parameters,
+               std::span<const ClippedMatrix> clipped,
+               Best* best)
+      : bench_(bench), parameters_(parameters), clipped_(clipped), best_(best) {}
+
+  int NumParameters() const override { return parameters_.size(); }
+
+  bool Evaluate(const double* logs, double* cost, double* gradient) const override {
+    ScaleGradient slopes;
+    const double error = bench_.ClippedError(
+        parameters_.Scales(logs), clipped_, gradient == nullptr ? nullptr : &slopes);
+    // In units of the start, so that the solver's tolerances mean something.
+    if (unit_ == 0) unit_ = best_->error = error;
+    if (unit_ == 0) return false;  // nothing to gain
+    if (error < best_->error) {
+      best_->error = error;
+      best_->logs.assign(logs, logs + parameters_.size());
+    }
+    *cost = error / unit_;
+    if (gradient == nullptr) return std::isfinite(*cost);
+    parameters_.Gather(slopes, gradient);
+    for (int i = 0; i < parameters_.size(); ++i) gradient[i] /= unit_;
+    return std::isfinite(*cost);
+  }
+
+ private:
+  const BlockBench& bench_;
+  const ScaleParameters& parameters_;
+  std::span<const ClippedMatrix> clipped_;
+  Best* best_;
+  mutable double unit_ = 0;
+};
+
+// The middle of every channel's values, over all tokens.
+std::vector<float> MiddleOf(const Matrix<float>& v) {
+  std::vector<float> middle(v.cols());
+  for (int64_t c = 0; c < v.cols(); ++c) {
+    middle[c] = (v.col(c).maxCoeff() + v.col(c).minCoeff()) / 2;
+  }
+  return middle;
+}
+
+}  // namespace
+
+double RelativeDistance(const Matrix<float>& a, const Matrix<float>& b) {
+  double error = 0;
+  double norm = 0;
+  for (int64_t i = 0; i < a.size(); ++i) {
+    const double difference = static_cast<double>(a.data()[i]) - b.data()[i];
+    error += difference * difference;
+    norm += static_cast<double>(b.data()[i]) * b.data()[i];
+  }
+  return error == 0 ? 0 : error / norm;
+}
+
+absl::StatusOr<BlockParameters<float>> EncodedBlock(const BlockParameters<float>& parameters,
+                                                    const Encoder& encoder,
+                                                    const Format& format,
+                                                    int threads) {
+  BlockParameters<float> encoded = parameters;
+  for (Matrix<float>& matrix : encoded.matrices) {
+    BB_ASSIGN_OR_RETURN(const Encoding encoding,
+                        encoder.Encode(ViewOfMatrix(matrix), format, {}, threads));
+    DecodeReference(encoding, {matrix.data(), static_cast<size_t>(matrix.size())});
+  }
+  return encoded;
+}
+
+absl::StatusOr<BlockEqualization> EqualizeBlock(const ModelConfig& config,
+                                                int block,
+                                                const BlockParameters<float>& parameters,
+                                                const BlockInputs& inputs,
+                                                const BlockInputs& held,
+                                                const Encoder& encoder,
+                                                const EqualizeOptions& options) {
+  const int64_t longest = LongestOf(inputs, held);
+  const DecoderBlock<float> exact(config, block, longest);
+  const DecoderBlock<float> rounded(config, block, longest, options.token_bits);
+  const BlockBench bench(config, exact, rounded, parameters, inputs, encoder, options);
+  const BlockBench aside(config, exact, rounded, parameters, held, encoder, options);
+
+  BlockEqualization result;
+  BlockScales best;
+  BB_ASSIGN_OR_RETURN(result.error_before, bench.Error(best));
+  double error = result.error_before;
+  const auto try_scales = [&](const BlockScales& scales) -> absl::Status {
+    const absl::StatusOr<double> own = bench.Error(scales);
+    // Scales that the format cannot hold are no candidates.
+    if (absl::IsInvalidArgument(own.status())) return absl::OkStatus();
+    BB_RETURN_IF_ERROR(own.status());
+    if (*own < error) {
+      error = *own;
+      best = scales;
+    }
+    return absl::OkStatus();
+  };
+  if (options.token_bits > 0 && HasValueShift(config)) {
+    BlockScales shifted;
+    shifted.value_shift = MiddleOf(bench.exact().v);
+    BB_RETURN_IF_ERROR(try_scales(shifted));
+  }
+  for (const Place place : {kAttentionInput, kValue, kMlpInput}) {
+    const Ranges ranges = RangesOf(config, place, parameters, bench.exact());
+    const BlockScales base = best;
+    for (int step = 0; step <= options.ratio_steps; ++step) {
+      BlockScales scales = base;
+      ScalesAt(scales, place) =
+          ScalesOfRatio(ranges, static_cast<double>(step) / options.ratio_steps);
+      BB_RETURN_IF_ERROR(try_scales(scales));
+    }
+  }
+
+  if (options.format.IsInteger() && !options.format.IsSparse() && options.iterations > 0) {
+    const BlockParameters<float> folded = bench.Folded(best);
+    std::vector<ClippedMatrix> clipped;
+    for (const Matrix<float>& matrix : folded.matrices) {
+      BB_ASSIGN_OR_RETURN(
+          const Encoding encoding,
+          encoder.Encode(ViewOfMatrix(matrix), options.format, {}, options.threads));
+      clipped.emplace_back(matrix, encoding);
+    }
+    const ScaleParameters layout(config, options.token_bits > 0 && HasQueryKeyScales(config));
+    ScaleProblem::Best seen;
+    const ceres::GradientProblem problem(
+        std::make_unique<ScaleProblem>(bench, layout, clipped, &seen).release());
+    std::vector<double> logs = layout.Logs(best);
+    ceres::GradientProblemSolver::Options solver;
+    solver.line_search_direction_type = ceres::LBFGS;
+    solver.line_search_type = ceres::WOLFE;
+    solver.max_num_iterations = options.iterations;
+    solver.max_num_line_search_step_size_iterations = 8;
+    solver.logging_type = ceres::SILENT;
+    ceres::GradientProblemSolver::Summary summary;
+    ceres::Solve(solver, problem, logs.data(), &summary);
+    if (!seen.logs.empty()) {
+      BlockScales learned = layout.Scales(seen.logs.data());
+      learned.value_shift = best.value_shift;
+      BB_RETURN_IF_ERROR(try_scales(learned));
+    }
+  }
+
+  BB_ASSIGN_OR_RETURN(result.held_error_before, aside.Error({}));
+  BB_ASSIGN_OR_RETURN(result.held_error_after, aside.Error(best));
+  result.error_after = error;
+  if (result.held_error_after < result.held_error_before) {
+    result.scales = std::move(best);
+  } else {
+    result.error_after = result.error_before;
+    result.held_error_after = result.held_error_before;
+  }
+  return result;
+}
+
+}  // namespace bitbudget
