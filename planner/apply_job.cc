@@ -80,7 +80,7 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
                                        Progress* progress) {
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(plan, model));
   WorkbenchOptions bench_options;
-  bench_options.encoder = plan.options().encoder();
+  bench_options.SetEncoding(plan.options());
   bench_options.threads = options.threads;
   BB_ASSIGN_OR_RETURN(
       const std::unique_ptr<Workbench> bench,
