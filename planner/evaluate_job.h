@@ -16,6 +16,7 @@
 #include "runtime/eval/reference.h"
 #include "runtime/model/model.h"
 #include "runtime/model/weights.h"
+#include "runtime/tensor/pruning.h"
 
 namespace bitbudget {
 
@@ -33,6 +34,8 @@ struct EvaluateOptions {
   int64_t probe_count = 128;
   std::string encoder = "clip";  // a plan names its own
   std::string calibration;       // the text that the encoder learns from; empty: that of probes
+  std::string encoder = "clip";           // a plan names its own
+  Pruning pruning = Pruning::kMagnitude;  // so does it of this
   Activations activations = Activations::kInt16;
   int threads = 1;
   int64_t memory_bytes = DefaultMemoryLimit();

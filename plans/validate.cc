@@ -19,6 +19,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/tensor/encoder.h"
 #include "runtime/tensor/format.h"
+#include "runtime/tensor/pruning.h"
 
 namespace bitbudget {
 namespace {
@@ -122,6 +123,11 @@ absl::Status CheckOptions(const plans::Options& options) {
   if (options.activations().empty()) return Bad("options.activations", "empty");
   if (const absl::Status encoder = CheckEncoderName(options.encoder()); !encoder.ok()) {
     return Bad("options.encoder", encoder.message());
+  }
+  if (!options.pruning().empty()) {
+    if (const auto pruning = ParsePruning(options.pruning()); !pruning.ok()) {
+      return Bad("options.pruning", pruning.status().message());
+    }
   }
   for (int i = 0; i < options.formats_size(); ++i) {
     BB_RETURN_IF_ERROR(

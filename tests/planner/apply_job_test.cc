@@ -330,6 +330,44 @@ TEST_F(ApplyTest, AFolderOfDecodedWeightsIsTheModelThatWasPlanned) {
   }
 }
 
+// Pruned by what calibration inputs say, which the plan holds, and decoded to zeros.
+TEST_F(ApplyTest, SparseWeightsAreThoseThatWerePlanned) {
+  PlanOptions options = SmallJob("uniform", "400%");
+  options.constraints.formats = {*ParseFormat("int4-g32+s50")};
+  options.pruning = Pruning::kWanda;
+  Progress progress;
+  const auto plan = RunPlanJob(*tiny_, options, &progress);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->options().pruning(), "wanda");
+  EXPECT_GT(plan->input_moments_size(), 0);
+  ApplyOptions apply;
+  apply.float_type = kFormatF32;
+  ASSERT_TRUE(Apply(*tiny_, *plan, dir_.File("wanda"), apply).ok());
+  const auto written = Load(dir_.File("wanda"));
+  ASSERT_NE(written, nullptr);
+  int64_t zeros = 0;
+  const TensorView view = written->Weight(1);
+  std::vector<float> row(view.cols);
+  for (int64_t r = 0; r < view.rows; ++r) {
+    view.ReadRow(r, row);
+    zeros += std::count(row.begin(), row.end(), 0.0f);
+  }
+  EXPECT_GE(zeros, view.size() / 2);
+  plans::Plan by_magnitude = *plan;
+  by_magnitude.mutable_options()->clear_pruning();
+  ASSERT_TRUE(Apply(*tiny_, by_magnitude, dir_.File("magnitude"), apply).ok());
+  const auto other = Load(dir_.File("magnitude"));
+  ASSERT_NE(other, nullptr);
+  EXPECT_NE(Logits(*written, Stored(*written)), Logits(*other, Stored(*other)));
+}
+
+TEST_F(ApplyTest, RefusesLayersThatNormaliseTheirOutputs) {
+  ExpectError(Apply(*tiny_, PlanOf(*tiny_, "onebit-ln"), dir_.File("out")),
+              absl::StatusCode::kInvalidArgument,
+              {"model.embed_tokens in onebit-ln", "no file of weights can say"});
+  EXPECT_FALSE(std::filesystem::exists(dir_.File("out")));
+}
+
 TEST_F(ApplyTest, AnInterruptedFolderLeavesNothing) {
   const plans::Plan plan = PlanOf(*tiny_, "int8-g32");
   ApplyOptions options;

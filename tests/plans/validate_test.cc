@@ -137,6 +137,8 @@ const Mutation kMutations[] = {
      "components[1].size_bytes: 2176, but int4-g64 [64, 128] takes 4352"},
     {"format", [](Plan& p) { p.mutable_components(1)->set_format("int5-g64"); },
      "components[1].format: "},
+    {"pruning", [](Plan& p) { p.mutable_options()->set_pruning("random"); },
+     "options.pruning: unknown pruning 'random'"},
     {"size", [](Plan& p) { p.mutable_components(1)->set_size_bytes(2177); },
      "components[1].size_bytes: 2177, but int4-g64 [64, 64] takes 2176"},
     {"encoder", [](Plan& p) { p.mutable_components(1)->set_encoder("magic"); },
