@@ -7,6 +7,7 @@ namespace bitbudget {
 
 absl::StatusOr<std::unique_ptr<Encoder>> MakeAnyEncoder(absl::string_view name) {
   if (name == "gptq") return MakeGptqEncoder();
+  if (name == "auto") return MakeAutoEncoder();
   if (name == "lwc") return MakeLwcEncoder();
   return MakeEncoder(name);
 }

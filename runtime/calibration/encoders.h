@@ -9,7 +9,8 @@
 
 namespace bitbudget {
 
-// The encoder of that name, of all that plans may record: those of MakeEncoder and "gptq".
+// The encoder of that name, of all that plans may record: those of MakeEncoder,
+// "gptq", "lwc" and "auto".
 // kInvalidArgument names the unknown text and lists what there is.
 absl::StatusOr<std::unique_ptr<Encoder>> MakeAnyEncoder(absl::string_view name);
 

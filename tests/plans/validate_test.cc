@@ -40,6 +40,20 @@ TEST_P(RefusalTest, NamesFieldAndValue) {
 const Mutation kMutations[] = {
     {"version", [](Plan& p) { p.set_format_version(0); }, "format_version: 0"},
     {"tool_version", [](Plan& p) { p.clear_tool_version(); }, "tool_version: empty"},
+    {"calibration_missing", [](Plan& p) { p.mutable_options()->set_encoder("gptq"); },
+     "calibration: missing, but encoder gptq learns from text"},
+    {"calibration_source", [](Plan& p) { p.mutable_calibration()->set_source("web"); },
+     "calibration.source: 'web'"},
+    {"calibration_text", [](Plan& p) { p.mutable_calibration()->set_source("text"); },
+     "calibration.fingerprint: ''"},
+    {"calibration_empty", [](Plan& p) { p.mutable_calibration()->set_source("model"); },
+     "calibration.sequences: 0"},
+    {"calibration_tokens", [](Plan& p) { p.mutable_calibration()->set_source("model");
+                                         p.mutable_calibration()->set_sequences(3);
+                                         p.mutable_calibration()->set_tokens(2); },
+     "calibration.tokens: 2, fewer than the 3"},
+    {"encoding_hash", [](Plan& p) { p.mutable_components(0)->set_encoding_sha256("ab"); },
+     "components[0].encoding_sha256: 'ab' is not"},
     {"no_components", [](Plan& p) { p.clear_components(); }, "components: none"},
     {"architecture", [](Plan& p) { p.mutable_model()->clear_architecture(); },
      "model.architecture: empty"},
