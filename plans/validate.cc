@@ -133,7 +133,7 @@ absl::Status CheckSource(const std::string& source,
 // What an encoder learned from, where it learns from more than moments.
 absl::Status CheckCalibration(const plans::Plan& plan) {
   const std::string& encoder = plan.options().encoder();
-  const bool learns = encoder == "gptq" || encoder == "lwc" || encoder == "auto";
+  const bool learns = encoder != "rtn" && encoder != "clip" && encoder != "imatrix";
   if (!plan.has_calibration()) {
     if (!learns) return absl::OkStatus();
     return Bad("calibration", "missing, but encoder ", encoder, " learns from text");

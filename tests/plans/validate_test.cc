@@ -114,7 +114,7 @@ const Mutation kMutations[] = {
     {"search", [](Plan& p) { p.mutable_options()->clear_search(); }, "options.search: empty"},
     {"objective", [](Plan& p) { p.mutable_options()->clear_objective(); },
      "options.objective: empty"},
-    {"encoder_option", [](Plan& p) { p.mutable_options()->set_encoder("gptq"); },
+    {"encoder_option", [](Plan& p) { p.mutable_options()->set_encoder("awq"); },
      "options.encoder: "},
     {"format_option", [](Plan& p) { p.mutable_options()->set_formats(1, "int5"); },
      "options.formats[1]: "},
