@@ -8,9 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "planner/packing.h"
 #include "planner/stage_zero.h"
+#include "planner/stored_evaluator.h"
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
 #include "scoring/lim.h"
+#include "scoring/signal.h"
 #include "scoring/zd.h"
 #include "search/additive.h"
 #include "search/beam.h"
@@ -18,6 +20,7 @@
 #include "search/ordered.h"
 #include "search/sparsify.h"
 #include "search/uniform.h"
+#include "search/widths.h"
 
 namespace bitbudget {
 namespace {
@@ -26,7 +29,7 @@ constexpr uint64_t kBlockOrderStream = 3;  // of the seed, for the random block 
 
 constexpr const char* kSearchNames[] = {
     "greedy", "additive", "layerwise", "uniform", "random", "beam", "sparsify"};
-constexpr const char* kScorerNames[] = {"lim", "zd"};
+constexpr const char* kScorerNames[] = {"lim", "zd", "signal"};
 
 template <size_t N>
 absl::Status CheckName(const char* option, const std::string& name, const char* const (&known)[N]) {
@@ -51,23 +54,28 @@ BeamOptions BeamOptionsOf(const PlanOptions& options) {
 class BlockOrder {
  public:
   BlockOrder(const PlanOptions& options,
+             const SearchProblem& problem,
              const ProbeMaker& maker,
              Workbench* bench,
              Progress* progress)
-      : options_(options), maker_(maker), bench_(*bench), progress_(progress) {}
+      : options_(options), problem_(problem), maker_(maker), bench_(*bench), progress_(progress) {}
 
   absl::StatusOr<std::vector<int>> Remembered(Run* run) const {
     BB_ASSIGN_OR_RETURN(
         const std::string packed,
-        run->Remember(
-            absl::StrCat(
-                "order/", options_.search, "/", options_.scorer, "/", options_.search_probes),
-            [&]() -> absl::StatusOr<std::string> {
-              BB_ASSIGN_OR_RETURN(const std::vector<int> order, Make());
-              Packer packer;
-              packer.Numbers(order);
-              return packer.Take();
-            }));
+        run->Remember(absl::StrCat("order/",
+                                   options_.search,
+                                   "/",
+                                   options_.scorer,
+                                   "/",
+                                   options_.search_probes,
+                                   options_.scorer == "signal" ? CandidateName(Lowered()) : ""),
+                      [&]() -> absl::StatusOr<std::string> {
+                        BB_ASSIGN_OR_RETURN(const std::vector<int> order, Make());
+                        Packer packer;
+                        packer.Numbers(order);
+                        return packer.Take();
+                      }));
     return Unpacker(packed).Numbers<int>();
   }
 
@@ -84,13 +92,32 @@ class BlockOrder {
     if (options_.scorer == "zd") return ScoreZd(model, options_.threads).order;
     BB_ASSIGN_OR_RETURN(const auto sequences,
                         CalibrationPrompts(maker_, options_.search_probes, &bench_, progress_));
+    if (options_.scorer == "signal") {
+      SignalOptions signal;
+      signal.threads = options_.threads;
+      signal.components = false;
+      BB_ASSIGN_OR_RETURN(
+          SignalReport report,
+          ScoreSignal(
+              bench_.transformer(), bench_.bank(), Lowered(), sequences, signal, progress_));
+      return std::move(report.blocks.order);
+    }
     BB_ASSIGN_OR_RETURN(
         const BlockScores scores,
         ScoreLim(bench_.transformer(), bench_.reference(), sequences, options_.threads, progress_));
     return scores.order;
   }
 
+  // Every unit in what layerwise would lower it to, the widest format that fits everywhere: where
+  // the errors of that go decides which block is to be raised first.
+  Assignment Lowered() const {
+    const std::vector<std::vector<Format>> chains = WidthChains(problem_);
+    if (chains.empty()) return bench_.bank()->StoredAssignment();  // and nothing to be ordered
+    return problem_.ToAssignment(Everywhere(problem_, chains[0][0]));
+  }
+
   const PlanOptions& options_;
+  const SearchProblem& problem_;
   const ProbeMaker& maker_;
   Workbench& bench_;
   Progress* progress_;
@@ -148,7 +175,7 @@ absl::StatusOr<std::unique_ptr<SearchMethod>> MakeMethod(const PlanOptions& opti
   OrderedOptions ordered;
   ordered.name = options.search;
   BB_ASSIGN_OR_RETURN(ordered.block_order,
-                      BlockOrder(options, maker, bench, progress).Remembered(run));
+                      BlockOrder(options, problem, maker, bench, progress).Remembered(run));
   return MakeOrderedSearch(ordered, objective);
 }
 

@@ -29,7 +29,7 @@ struct PlanOptions {
 
   // greedy, additive, layerwise, uniform, random, beam, sparsify
   std::string search = "greedy";
-  std::string scorer = "lim";  // lim, zd: the order of layerwise
+  std::string scorer = "lim";  // lim, zd, signal: the order of layerwise
   // Of beam: states that are kept, and what they are ranked by.
   int beam_width = 10;
   MeritKind order = MeritKind::kFdt;

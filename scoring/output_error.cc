@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -67,22 +68,26 @@ class ReferenceOutputs {
 
   WeightUse use() const { return use_; }
 
-  double RelativeError(const ComponentWeights& changed) const {
-    return (use_ == WeightUse::kRows ? 0 : ProductError(changed)) +
-           (use_ == WeightUse::kProduct ? 0 : LookupError(changed));
+  OutputChange Change(const ComponentWeights& changed) const {
+    if (use_ == WeightUse::kRows) return LookupChange(changed);
+    OutputChange change = ProductChange(changed);
+    if (use_ != WeightUse::kProduct) change.relative_error += LookupChange(changed).relative_error;
+    return change;
   }
 
  private:
-  double ProductError(const ComponentWeights& changed) const {
+  OutputChange ProductChange(const ComponentWeights& changed) const {
     AlignedBuffer<float> outputs;
     Multiply(sample_.Inputs(id_), sample_.rows(), changed.panels(), 1, &outputs);
-    return Ratio(SquaredDistance(outputs.span(), outputs_.span()), norm_);
+    return {Ratio(SquaredDistance(outputs.span(), outputs_.span()), norm_),
+            std::sqrt(Ratio(SquaredNorm(outputs.span()), norm_))};
   }
 
-  double LookupError(const ComponentWeights& changed) const {
+  OutputChange LookupChange(const ComponentWeights& changed) const {
     std::vector<float> row(component_.cols);
     std::vector<float> changed_row(component_.cols);
     double error = 0;
+    double changed_norm = 0;
     double norm = 0;
     const std::vector<int64_t>& counts = sample_.token_counts();
     for (size_t token = 0; token < counts.size(); ++token) {
@@ -91,9 +96,10 @@ class ReferenceOutputs {
       changed.ReadRow(static_cast<int64_t>(token), changed_row);
       const double count = static_cast<double>(counts[token]);
       error += count * SquaredDistance(changed_row, row);
+      changed_norm += count * SquaredNorm(changed_row);
       norm += count * SquaredNorm(row);
     }
-    return Ratio(error, norm);
+    return {Ratio(error, norm), std::sqrt(Ratio(changed_norm, norm))};
   }
 
   const Component& component_;
@@ -191,13 +197,13 @@ std::span<const float> InputSample::Inputs(ComponentId component) const {
   return found->second.span();
 }
 
-absl::StatusOr<std::vector<double>> OutputErrors(const InputSample& sample,
-                                                 ComponentId component,
-                                                 std::span<const Format> formats,
-                                                 EncodingBank* bank,
-                                                 int threads,
-                                                 Progress* progress) {
-  std::vector<double> errors(formats.size());
+absl::StatusOr<std::vector<OutputChange>> OutputChanges(const InputSample& sample,
+                                                        ComponentId component,
+                                                        std::span<const Format> formats,
+                                                        EncodingBank* bank,
+                                                        int threads,
+                                                        Progress* progress) {
+  std::vector<OutputChange> changes(formats.size());
   std::vector<ComponentFormat> encoded;
   std::vector<size_t> index;  // of `encoded` in `formats`
   for (size_t i = 0; i < formats.size(); ++i) {
@@ -205,7 +211,7 @@ absl::StatusOr<std::vector<double>> OutputErrors(const InputSample& sample,
     encoded.push_back({component, formats[i]});
     index.push_back(i);
   }
-  if (encoded.empty()) return errors;
+  if (encoded.empty()) return changes;
   BB_RETURN_IF_ERROR(bank->Prepare(encoded, threads, progress));
   const ReferenceOutputs reference(bank->model(), sample, component, threads);
   for (size_t i = 0; i < encoded.size(); i += static_cast<size_t>(threads)) {
@@ -218,9 +224,22 @@ absl::StatusOr<std::vector<double>> OutputErrors(const InputSample& sample,
     }
     ParallelFor(threads, static_cast<int64_t>(count), [&](int64_t j, int) {
       const ComponentWeights changed(encodings[j], bank->activations(), reference.use());
-      errors[index[i + static_cast<size_t>(j)]] = reference.RelativeError(changed);
+      changes[index[i + static_cast<size_t>(j)]] = reference.Change(changed);
     });
   }
+  return changes;
+}
+
+absl::StatusOr<std::vector<double>> OutputErrors(const InputSample& sample,
+                                                 ComponentId component,
+                                                 std::span<const Format> formats,
+                                                 EncodingBank* bank,
+                                                 int threads,
+                                                 Progress* progress) {
+  BB_ASSIGN_OR_RETURN(const std::vector<OutputChange> changes,
+                      OutputChanges(sample, component, formats, bank, threads, progress));
+  std::vector<double> errors;
+  for (const OutputChange& change : changes) errors.push_back(change.relative_error);
   return errors;
 }
 

@@ -40,15 +40,29 @@ class InputSample {
   std::vector<int64_t> token_counts_;
 };
 
-// The relative output error of a component in each format: ||X (W' - W)^T||^2 / ||X W^T||^2 in the
-// Frobenius norm, W' the weights in the format as the runtime runs them. With H = X^T X it is
+// What a format does to the outputs Y of a component on the sample.
+struct OutputChange {
+  double relative_error = 0;  // ||Y' - Y||^2 / ||Y||^2
+  double gain = 1;            // ||Y'|| / ||Y||
+};
+
+// The changes of a component in each format, X its inputs, W' the weights in the format as the
+// runtime runs them, Y' = X W'^T, norms those of Frobenius. With H = X^T X the error is
 // tr(dW H dW^T) / tr(W H W^T), the Gram-weighted error that GPTQ and its kin minimise (GPTQ, arXiv
 // 2210.17323, eq. 1), without forming H: a sample of fewer rows than columns is cheaper. For the
 // embedding, whose inputs are one-hot, the mean over the calibration tokens; a tied embedding,
-// which is multiplied too, has the sum of both. No pass through the model: n k rows() multiply-adds
-// for every format and as many for the unmodified weights. 0 for the stored format; not finite when
-// the outputs are not. Deterministic for any `threads`. Errors: the component cannot be encoded;
-// kCancelled on interruption.
+// which is multiplied too, has the sum of both errors and the product's gain. No pass through the
+// model: n k rows() multiply-adds for every format and as many for the unmodified weights. An error
+// of 0 for the stored format; not finite when the outputs are not. Deterministic for any `threads`.
+// Errors: the component cannot be encoded; kCancelled on interruption.
+absl::StatusOr<std::vector<OutputChange>> OutputChanges(const InputSample& sample,
+                                                        ComponentId component,
+                                                        std::span<const Format> formats,
+                                                        EncodingBank* bank,
+                                                        int threads,
+                                                        Progress* progress);
+
+// The errors of OutputChanges.
 absl::StatusOr<std::vector<double>> OutputErrors(const InputSample& sample,
                                                  ComponentId component,
                                                  std::span<const Format> formats,

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compare search methods at the same size on held-out probes and print a Markdown table.
+"""Compare search methods at the same size on held-out probes and print Markdown tables or JSON.
 
 Plans a model with every method at every budget (probes from --plan-text, or from the model itself),
 measures every plan with `bitbudget eval` on --eval-text (or on the model's own held-out probes), and
@@ -23,10 +23,15 @@ METHODS = {
     "uniform": ["--search", "uniform"],
     "LIM order": ["--search", "layerwise", "--scorer", "lim"],
     "ZD order": ["--search", "layerwise", "--scorer", "zd"],
+    "signal order": ["--search", "layerwise", "--scorer", "signal"],
     "random order": ["--search", "random"],
+    "beam FDT": ["--search", "beam", "--order", "fdt"],
+    "beam PPL": ["--search", "beam", "--order", "ppl"],
 }
-# What --methods compares unless told otherwise: the exhaustive runs take hours on larger models.
-DEFAULT_METHODS = [method for method in METHODS if not method.endswith("exhaustive")]
+# What --methods compares unless told otherwise: exhaustive runs and beams take hours on larger
+# models.
+DEFAULT_METHODS = [method for method in METHODS
+                   if not method.endswith("exhaustive") and not method.startswith("beam")]
 RESAMPLES = 2000
 
 
@@ -40,7 +45,8 @@ def run(command, allowed=(0,)):
 
 def measure(args, method, budget):
     """The evaluation of one plan, made now or found in --work; None when the budget is infeasible."""
-    stem = args.work / f"{pathlib.Path(args.model).name}-{budget}-{method.replace(' ', '-')}"
+    model = pathlib.Path(args.model).name
+    stem = args.work / f"{model}-{args.encoder}-{budget}-{method.replace(' ', '-')}"
     evaluation = stem.with_name(stem.name + ".json")
     planned = stem.with_name(stem.name + ".plan.json")
     plan = stem.with_name(stem.name + ".pb")
@@ -51,7 +57,10 @@ def measure(args, method, budget):
         command = [args.bitbudget, "plan", args.model, "--budget", budget, "--out", str(plan)]
         command += METHODS[method] + common + ["--probes", str(args.probes), "--json"]
         command += ["--held-out-probes", str(args.guard_probes)]
-        command += ["--run-dir", str(args.work / f"{pathlib.Path(args.model).name}.run")]
+        command += ["--encoder", args.encoder]
+        command += ["--run-dir", str(args.work / f"{model}-{args.encoder}.run")]
+        if args.formats:
+            command += ["--formats", args.formats]
         if args.plan_text:
             command += ["--text", args.plan_text]
         code, out, message = run(command, allowed=(0, 4))
@@ -64,10 +73,15 @@ def measure(args, method, budget):
         planned.write_text(out)
     if not evaluation.exists():
         text = ["--text", args.eval_text] if args.eval_text else []
+        if args.plan_text:
+            text += ["--calibration", args.plan_text]
         _, out, _ = run([args.bitbudget, "eval", args.model, "--plan", str(plan), "--probes",
                          str(args.eval_probes), "--json"] + text + common)
         evaluation.write_text(out)
-    return json.loads(evaluation.read_text()) | {"search": json.loads(planned.read_text())["search"]}
+    summary = json.loads(planned.read_text())
+    # A plan that fell back to uniform says so: it is not the method's own.
+    return json.loads(evaluation.read_text()) | {
+        "search": summary["search"], "uniform_emitted": summary.get("uniform_emitted", False)}
 
 
 def paired(a, b, value, weight):
@@ -91,25 +105,46 @@ def verdict(low, high, larger_is_better):
     return "+" if (low > 0) == larger_is_better else "-"
 
 
+def against(greedy, rival):
+    """Intervals of greedy minus a rival, paired over probes: FDT, KL."""
+    a, b = greedy["per_probe"], rival["per_probe"]
+    return (paired(a, b, lambda p: p["fdt"], lambda p: 1),
+            paired(a, b, lambda p: p["kl"], lambda p: p["tokens"]))
+
+
+def as_json(args, budget, rows):
+    """What the table shows, one object per method."""
+    result = []
+    for method, e in rows.items():
+        row = {"model": pathlib.Path(args.model).name, "encoder": args.encoder, "budget": budget,
+               "method": method}
+        row |= {key: e[key] for key in ("bits_per_weight", "fdt_mean", "fdt_ci", "kl_mean", "kl_ci",
+                                        "ppl_candidate", "uniform_emitted", "search")}
+        if "greedy" in rows and method != "greedy":
+            fdt, kl = against(rows["greedy"], e)
+            row |= {"greedy_minus_this": {"fdt_ci": fdt, "kl_ci": kl}}
+        result.append(row)
+    return result
+
+
 def table(args, budget, rows):
-    print(f"\n**{pathlib.Path(args.model).name}, {budget}**\n")
+    print(f"\n**{pathlib.Path(args.model).name}, {budget}, encoder {args.encoder}**\n")
     print("| method | bits/weight | FDT mean | KL, nats/token | perplexity | work, M rows x blocks | "
           "greedy's FDT minus this | greedy's KL minus this |")
     print("|---|---|---|---|---|---|---|---|")
     greedy = rows.get("greedy")
     for method, e in rows.items():
-        cells = [method, f"{e['bits_per_weight']:.3f}",
+        fell_back = " (emits uniform)" if e["uniform_emitted"] and method != "uniform" else ""
+        cells = [method + fell_back, f"{e['bits_per_weight']:.3f}",
                  f"{e['fdt_mean']:.1f} [{e['fdt_ci'][0]:.1f}, {e['fdt_ci'][1]:.1f}]",
                  f"{e['kl_mean']:.3g} [{e['kl_ci'][0]:.3g}, {e['kl_ci'][1]:.3g}]",
                  f"{e['ppl_candidate']:.2f}" if e["ppl_candidate"] else "-",
                  f"{e['search']['computed'] / 1e6:.3g} "
                  f"({e['search']['computed'] / e['search']['naive']:.1%} of naive)"]
         if greedy is not None and method != "greedy":
-            a, b = greedy["per_probe"], e["per_probe"]
-            low, high = paired(a, b, lambda p: p["fdt"], lambda p: 1)
-            cells.append(f"{verdict(low, high, True)} [{low:+.1f}, {high:+.1f}]")
-            low, high = paired(a, b, lambda p: p["kl"], lambda p: p["tokens"])
-            cells.append(f"{verdict(low, high, False)} [{low:+.2g}, {high:+.2g}]")
+            fdt, kl = against(greedy, e)
+            cells.append(f"{verdict(*fdt, True)} [{fdt[0]:+.1f}, {fdt[1]:+.1f}]")
+            cells.append(f"{verdict(*kl, False)} [{kl[0]:+.2g}, {kl[1]:+.2g}]")
         else:
             cells += ["", ""]
         print("| " + " | ".join(cells) + " |")
@@ -122,6 +157,9 @@ def main():
     parser.add_argument("--eval-text", help="held-out text, used for evaluation only (default: the model's own)")
     parser.add_argument("--plan-text", help="text that plans are made with (default: the model's own)")
     parser.add_argument("--budgets", default="4.25bpw,4.5bpw,5bpw,6bpw,8bpw")
+    parser.add_argument("--encoder", default="clip", help="how all of them choose codes")
+    parser.add_argument("--formats", help="formats to choose from, as for bitbudget plan")
+    parser.add_argument("--json", action="store_true", help="print one JSON array instead of tables")
     parser.add_argument("--methods", default=",".join(DEFAULT_METHODS),
                         help=f"of: {', '.join(METHODS)}")
     parser.add_argument("--probes", type=int, default=48, help="search probes")
@@ -135,6 +173,7 @@ def main():
                                                    "build/release/bitbudget"))
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
+    everything = []
     for budget in args.budgets.split(","):
         rows = {}
         for method in args.methods.split(","):
@@ -142,11 +181,17 @@ def main():
                 sys.exit(f"unknown method '{method}'; known are: {', '.join(METHODS)}")
             evaluation = measure(args, method, budget)
             if evaluation is None:
-                print(f"\n**{pathlib.Path(args.model).name}, {budget}**: infeasible")
-                break
+                # Another method may still fit: uniform needs one format for all.
+                if not args.json:
+                    print(f"\n**{pathlib.Path(args.model).name}, {budget}**: {method} is infeasible")
+                continue
             rows[method] = evaluation
-        if rows:
+        if args.json:
+            everything += as_json(args, budget, rows)
+        elif rows:
             table(args, budget, rows)
+    if args.json:
+        print(json.dumps(everything, indent=1))
 
 
 if __name__ == "__main__":

@@ -285,7 +285,7 @@ void AddPlanCommand(CLI::App* app) {
                    flags->search,
                    "greedy, additive, layerwise, uniform, random, beam or sparsify")
       ->capture_default_str();
-  command->add_option("--scorer", flags->scorer, "Block order of layerwise: lim or zd")
+  command->add_option("--scorer", flags->scorer, "Block order of layerwise: lim, zd or signal")
       ->capture_default_str();
   command->add_option("--beam-width", flags->beam_width, "States that beam keeps; 1 is greedy")
       ->check(CLI::Range(1, 1 << 20))

@@ -67,7 +67,9 @@ int64_t EncodingBank::PanelBytes(const ComponentFormat& what) const {
   if (use == WeightUse::kRows) return bytes;
   const int64_t rows = RoundUp(component.rows, kPanelWidth);
   const int64_t cols = RoundUp(component.cols, kInputPad);
-  if (format.IsFloat() || options_.activations == Activations::kF32) {
+  if (format.kind == FormatKind::kRemoved) return bytes;
+  if (format.IsFloat() || format.kind == FormatKind::kOneBit ||
+      options_.activations == Activations::kF32) {
     return bytes + rows * cols * 4;
   }
   // Codes of two bytes, and a float scale (and minimum) for every group or part of one that is

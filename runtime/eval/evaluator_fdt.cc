@@ -225,7 +225,7 @@ absl::Status Evaluator::PrepareScreen(WeightSource* weights, const Format& head_
   BB_ASSIGN_OR_RETURN(const WeightLease lease, weights->Pin(head, head + 1, options_.threads));
   const WeightPanels& panels = lease.set().components[transformer_.model().head()]->panels();
   // Other paths are as fast as the screen would be.
-  if (panels.path != Path::kF32) return absl::OkStatus();
+  if (panels.path != Path::kF32 || panels.layer_norm) return absl::OkStatus();
   screen_ = std::make_unique<BoundedArgmax>(
       panels, transformer_.model().config().final_soft_cap, options_.threads);
   screened_format_ = head_format;

@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <vector>
 
@@ -90,6 +91,8 @@ void TileLevels(const KernelTable& kernels,
                              y,
                              ldy);
     }
+    case Path::kNone:
+      LOG(FATAL) << "removed matrices have no panels";
   }
 }
 
@@ -163,6 +166,20 @@ void SumGroups(const Code* codes,
   }
 }
 
+// x[n] - mean over sqrt(variance + eps), as OneBit's layers do (arXiv 2402.11295, section 3.2).
+// Sums run in double in the order of outputs, and this file is compiled for the baseline, so every
+// tier gives the same bits.
+void NormalizeRow(float* y, int64_t n) {
+  constexpr double kEpsilon = 1e-5;
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += y[i];
+  const double mean = sum / static_cast<double>(n);
+  double squares = 0;
+  for (int64_t i = 0; i < n; ++i) squares += (y[i] - mean) * (y[i] - mean);
+  const double factor = 1 / std::sqrt(squares / static_cast<double>(n) + kEpsilon);
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>((y[i] - mean) * factor);
+}
+
 }  // namespace
 
 void PackActivations(ActivationPacking packing,
@@ -176,8 +193,9 @@ void PackActivations(ActivationPacking packing,
   const bool grouped = packing.path == Path::kInt8 || packing.path == Path::kUint4;
   CHECK(grouped ? packing.group > 0 && packing.group % kCodeStep == 0 : packing.group == 0)
       << "group " << packing.group;
-  CHECK(packing.sum_group == 0 || (packing.path != Path::kF32 && k % packing.sum_group == 0 &&
-                                   (!grouped || packing.group % packing.sum_group == 0)))
+  CHECK(packing.sum_group == 0 ||
+        (packing.path != Path::kF32 && packing.path != Path::kNone && k % packing.sum_group == 0 &&
+         (!grouped || packing.group % packing.sum_group == 0)))
       << "sums of " << packing.sum_group;
   const KernelTable& kernels = Kernels();
   const int64_t blocks = CeilDiv(m, kTileRows);
@@ -196,6 +214,7 @@ void PackActivations(ActivationPacking packing,
   out->m = m;
   out->k = k;
   out->padded_k = CeilDiv(k, kInputPad) * kInputPad;
+  if (packing.path == Path::kNone) return;
   const int64_t block_size = out->padded_k * kTileRows;
   const int64_t block_groups = out->groups() * kTileRows;
   if (packing.path == Path::kF32) {
@@ -252,6 +271,8 @@ void PackActivations(ActivationPacking packing,
                         scales,
                         out->sums.data() + block * block_groups);
         break;
+      case Path::kNone:
+        break;
     }
     if (packing.sum_group == 0) continue;
     float* const group_sums = out->group_sums.data() + block * block_sums;
@@ -279,6 +300,10 @@ void Linear(const PackedActivations& x, const WeightPanels& w, float* y, int64_t
   CHECK(x.packing == w.packing()) << "activations and weights are packed for different products";
   CHECK_EQ(x.k, w.k);
   CHECK_GE(ldy, w.n);
+  if (w.path == Path::kNone) {
+    for (int64_t row = 0; row < x.m; ++row) std::fill_n(y + row * ldy, w.n, 0.0f);
+    return;
+  }
   const KernelTable& kernels = Kernels();
   const int64_t chunks = CeilDiv(w.panels, kPanelChunk);
   const int64_t row_blocks = CeilDiv(x.m, kRowBlock);
@@ -299,6 +324,8 @@ void Linear(const PackedActivations& x, const WeightPanels& w, float* y, int64_t
     }
     if (tail > 0) TileInto(kernels, x, last, tail, w, begin, end - begin, y, ldy);
   });
+  if (!w.layer_norm) return;
+  ParallelFor(threads, x.m, [&](int64_t row, int) { NormalizeRow(y + row * ldy, w.n); });
 }
 
 void RoundActivationsInt16(float* x, int64_t ldx, int64_t m, int64_t k) {

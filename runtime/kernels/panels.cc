@@ -141,7 +141,6 @@ int Uint4Zero(const Format& format) {
 }
 
 bool HasUint4Panels(const Format& format) {
-  if (format.IsFloat()) return false;
   const int64_t group = format.IsBlock() ? format.GroupSize(0) : format.group;
   if (group == 0 || group % kInputPad != 0 || group > kMaxFlush) return false;
   if (format.IsInteger()) return format.bits <= 4;
@@ -188,18 +187,25 @@ WeightPanels PackUint4(const Encoding& encoding) {
 }  // namespace
 
 WeightPanels PackWeights(const Encoding& encoding) {
-  return encoding.format.IsFloat() ? PackWeightsF32(encoding) : PackInteger(encoding, Path::kInt16);
+  if (!encoding.format.HasLevels()) return PackWeightsF32(encoding);
+  return PackInteger(encoding, Path::kInt16);
 }
 
 WeightPanels PackWeightsInt8(const Encoding& encoding) {
-  if (encoding.format.IsFloat()) return PackWeightsF32(encoding);
+  if (!encoding.format.HasLevels()) return PackWeightsF32(encoding);
   return HasUint4Panels(encoding.format) ? PackUint4(encoding) : PackInteger(encoding, Path::kInt8);
 }
 
 WeightPanels PackWeightsF32(const Encoding& encoding) {
-  return PackRows(encoding.rows, encoding.cols, [&](int64_t row, std::span<float> out) {
-    DecodeReferenceRow(encoding, row, out);
-  });
+  if (encoding.format.kind == FormatKind::kRemoved) {
+    return EmptyPanels(Path::kNone, encoding.rows, encoding.cols);
+  }
+  WeightPanels panels =
+      PackRows(encoding.rows, encoding.cols, [&](int64_t row, std::span<float> out) {
+        DecodeReferenceRow(encoding, row, out);
+      });
+  panels.layer_norm = encoding.format.layer_norm;
+  return panels;
 }
 
 WeightPanels PackWeightsF32(const TensorView& weights) {

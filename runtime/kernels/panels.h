@@ -15,7 +15,8 @@ namespace bitbudget {
 //   kInt16: codes widened to int16, activations rounded to int16 per row, exact int32 sums.
 //   kInt8:  the panels of kInt16 with activations rounded to int8 per row and flush group.
 //   kUint4: unsigned codes of at most 4 bits, activations rounded to int8 per row and group.
-enum class Path : uint8_t { kF32, kInt16, kInt8, kUint4 };
+//   kNone:  nothing is multiplied, and outputs are zeros (removed matrices).
+enum class Path : uint8_t { kF32, kInt16, kInt8, kUint4, kNone };
 
 // What a product needs of its activations.
 struct ActivationPacking {
@@ -60,6 +61,8 @@ struct WeightPanels {
   int minimum_group = 0;  // inputs per minimum; 0: no minimums
   AlignedBuffer<float> minimums;
   int token_bits = 0;  // of ActivationPacking
+  // Every row of outputs is normalised to mean 0 and variance 1 (onebit-ln).
+  bool layer_norm = false;
 
   int64_t minimum_groups() const { return minimum_group == 0 ? 0 : padded_k / minimum_group; }
   ActivationPacking packing() const {
@@ -72,15 +75,16 @@ struct WeightPanels {
   }
 };
 
-// Float formats give kF32 panels; all others give kInt16 panels.
+// Float and one-bit formats give kF32 panels, a removed matrix kNone, all others kInt16 panels.
+// What a sparse format does not store is a zero like any other in all of them.
 WeightPanels PackWeights(const Encoding& encoding);
 
-// The same for int8 activations: formats that are not float give kUint4 panels when their levels
-// span at most kMaxUint4Code and their groups are multiples of 32 of at most kMaxFlush inputs, else
+// The same for int8 activations: what would give kInt16 panels gives kUint4 panels when its levels
+// span at most kMaxUint4Code and its groups are multiples of 32 of at most kMaxFlush inputs, else
 // kInt8 panels.
 WeightPanels PackWeightsInt8(const Encoding& encoding);
 
-// Any encoding as kF32 panels of its decoded values.
+// Any encoding as kF32 panels of its decoded values; kNone for a removed matrix.
 WeightPanels PackWeightsF32(const Encoding& encoding);
 
 // Checkpoint weights as kF32 panels.
@@ -107,7 +111,7 @@ struct PackedActivations {
 
   // Scales per row.
   int64_t groups() const {
-    if (packing.path == Path::kF32) return 0;
+    if (packing.path == Path::kF32 || packing.path == Path::kNone) return 0;
     return packing.group == 0 ? 1 : (padded_k + packing.group - 1) / packing.group;
   }
   // Sums per row.

@@ -2,6 +2,8 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
+
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/table.h"
 #include "runtime/kernels/token_rounding.h"
@@ -83,6 +85,11 @@ void RoundHeads(const ComponentWeights& weights,
   if (panels.token_bits == 0) return;
   const int64_t heads = rows * (panels.n / config.head_dim);
   RoundPerToken(x, config.head_dim, heads, config.head_dim, panels.token_bits);
+}
+
+// Whether a stage whose last product is this one leaves the stream as it is.
+bool AddsNothing(const ComponentWeights& last, std::span<const float> bias) {
+  return last.panels().path == Path::kNone && bias.empty();
 }
 
 }  // namespace
@@ -173,6 +180,14 @@ void Transformer::AttentionStage(int block,
   const ModelConfig& config = model_.config();
   const BlockVectors& vectors = model_.block(block);
   const int64_t width = config.hidden_size;
+  const bool adds_nothing = AddsNothing(*weights.components[IdOf(block, kBlockO)], vectors.o_bias);
+  // Caches still want keys and values: their length is the number of positions.
+  if (adds_nothing &&
+      std::none_of(sequences.begin(), sequences.end(), [](const SequenceRows& sequence) {
+        return sequence.cache != nullptr;
+      })) {
+    return;
+  }
   ws->normed.Resize(rows * width);
   ws->q.Resize(rows * config.q_size());
   ws->k.Resize(rows * config.kv_size());
@@ -220,6 +235,7 @@ void Transformer::AttentionStage(int block,
     row += sequence.rows;
   }
 
+  if (adds_nothing) return;
   SharedInput context(IdOf(block, kBlockO),
                       ws->context.data(),
                       rows,
@@ -236,6 +252,7 @@ void Transformer::MlpStage(
   const BlockVectors& vectors = model_.block(block);
   const int64_t width = config.hidden_size;
   const int64_t inner = config.intermediate_size;
+  if (AddsNothing(*weights.components[IdOf(block, kBlockDown)], vectors.down_bias)) return;
   ws->normed.Resize(rows * width);
   ws->gate.Resize(rows * inner);
   ws->up.Resize(rows * inner);

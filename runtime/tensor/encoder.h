@@ -28,9 +28,11 @@ class Encoder {
   // What Encode needs; of what is not needed nothing is used.
   virtual StatsNeed needs() const { return StatsNeed::kNothing; }
 
-  // The matrix in the format. What is stored in the format already is copied, and float formats are
-  // a plain conversion, with every encoder and without statistics. Rows are spread over `threads`;
-  // the result does not depend on how many.
+  // The matrix in the format. What is stored in the format already is copied, float formats are a
+  // plain conversion, one-bit formats are decomposed (one_bit.h), and nothing is kept of a removed
+  // matrix, with every encoder. Sparse formats hold the weights that stats.pruning chooses
+  // (pruning.h), with scales and zero points that are fitted to these alone. Rows are spread over
+  // `threads`; the result does not depend on how many.
   //
   // Errors, all kInvalidArgument and naming row and column: NaN or infinite weights; values beyond
   // the largest f16 or bf16; a group whose scale would exceed the largest f16 (clamping it would
@@ -42,9 +44,9 @@ class Encoder {
                                   int threads = 1) const;
 
  protected:
-  // Fills `encoding`, of an integer or block format and with bytes that are all 0, with codes for
-  // finite weights and statistics that were checked. Row after row by the functions below, unless
-  // an encoder knows better.
+  // Fills `encoding`, of an integer (dense or sparse) or block format and with bytes that are all
+  // 0, with codes, after a check that weights are finite, with statistics that were checked. Row
+  // after row by the functions below, unless an encoder knows better.
   virtual absl::Status EncodeMatrix(const TensorView& weights,
                                     const InputStats& stats,
                                     int threads,
@@ -71,10 +73,19 @@ class Encoder {
                            BlockFields* fields) const = 0;
 
  private:
-  absl::Status EncodeRow(std::span<const float> weights,
-                         std::span<const float> importance,
-                         int64_t row,
-                         Encoding* encoding) const;
+  // Fills row `row` of a block format.
+  absl::Status EncodeBlocks(std::span<const float> weights,
+                            std::span<const float> importance,
+                            int64_t row,
+                            Encoding* encoding) const;
+  // Fills scales and zero points of row `row` of an integer format, and `codes` with the codes of
+  // the weights that `mask` holds (empty: all).
+  absl::Status EncodeGroups(std::span<const float> weights,
+                            std::span<const float> importance,
+                            std::span<const uint8_t> mask,
+                            int64_t row,
+                            std::span<uint32_t> codes,
+                            Encoding* encoding) const;
 };
 
 // Round to nearest: the scale spans the group's range (symmetric: absmax maps to 2^(bits-1) - 1;

@@ -6,9 +6,13 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <vector>
 
 #include "runtime/base/float16.h"
+#include "runtime/tensor/bit_packing.h"
 #include "runtime/tensor/block_codec.h"
+#include "runtime/tensor/one_bit.h"
+#include "runtime/tensor/sparse_layout.h"
 
 namespace bitbudget {
 namespace {
@@ -21,15 +25,18 @@ uint16_t Load16(const uint8_t* bytes) {
   return value;
 }
 
-// Code `i` of a plane row: bits i * bits and on, the low ones of a byte first. Only the bytes that
-// hold it are read.
+// Code `i` of a plane row.
 int LoadCode(const uint8_t* row, int64_t i, int bits) {
   if (bits == 8) return row[i];
-  const int64_t bit = i * bits;
-  const int shift = static_cast<int>(bit % 8);
-  int value = row[bit / 8] >> shift;
-  if (shift + bits > 8) value |= row[bit / 8 + 1] << (8 - shift);
-  return value & ((1 << bits) - 1);
+  if (bits == 4) return row[i / 2] >> (i % 2 * 4) & 0xf;
+  return static_cast<int>(LoadBits(row, i, bits));
+}
+
+// The float whose bits a float format stores.
+float FloatOf(FormatKind kind, uint32_t bits) {
+  if (kind == FormatKind::kF32) return std::bit_cast<float>(bits);
+  const uint16_t half = static_cast<uint16_t>(bits);
+  return kind == FormatKind::kF16 ? HalfToFloat(half) : BFloat16ToFloat(half);
 }
 
 // The levels, scales and minimums of a row of blocks.
@@ -83,7 +90,9 @@ GroupHeader ReadGroup(const Encoding& encoding,
 EncodingLayout::EncodingLayout(const Format& format, int64_t rows, int64_t cols)
     : groups(format.GroupsPerRow(cols)), total_bytes(SizeBytes(format, rows, cols)) {
   if (!format.IsInteger()) {
-    code_row_bytes = rows == 0 ? 0 : total_bytes / rows;
+    code_row_bytes = rows == 0 || format.IsSparse() ? 0 : total_bytes / rows;
+    if (format.kind == FormatKind::kOneBit)
+      code_row_bytes = OneBitLayout(rows, cols).sign_row_bytes;
     scales_offset = zeros_offset = total_bytes;
     zero_row_bytes = 0;
     return;
@@ -93,12 +102,74 @@ EncodingLayout::EncodingLayout(const Format& format, int64_t rows, int64_t cols)
     if (total_bytes == 0) return int64_t{0};
     return codes / 8 * format.bits + (codes % 8 * format.bits + 7) / 8;
   };
-  code_row_bytes = row_bytes(cols);
+  code_row_bytes = format.IsSparse() ? 0 : row_bytes(cols);
   zero_row_bytes = format.zero_point ? row_bytes(groups) : 0;
-  scales_offset = rows * code_row_bytes;
+  scales_offset =
+      format.IsSparse() ? SparseLayout(format, rows, cols).scales_offset : rows * code_row_bytes;
   zeros_offset = scales_offset + rows * groups * 2;
   CHECK_EQ(zeros_offset + rows * zero_row_bytes, total_bytes);
 }
+
+namespace {
+
+// Calls visit(column, code, group) for the codes of a row of an integer format, in order.
+template <typename Visit>
+void ForEachCode(const Encoding& encoding,
+                 const EncodingLayout& layout,
+                 int64_t row,
+                 const Visit& visit) {
+  const int64_t group_size = encoding.format.GroupSize(encoding.cols);
+  if (encoding.format.IsSparse()) {
+    SparseReader reader(encoding);
+    reader.Read(row);
+    const std::span<const int64_t> columns = reader.columns();
+    for (size_t i = 0; i < columns.size(); ++i) {
+      visit(columns[i], static_cast<int>(reader.Code(i)), columns[i] / group_size);
+    }
+    return;
+  }
+  const uint8_t* codes = encoding.bytes.data() + row * layout.code_row_bytes;
+  for (int64_t group = 0; group < layout.groups; ++group) {
+    const int64_t end = std::min((group + 1) * group_size, encoding.cols);
+    for (int64_t i = group * group_size; i < end; ++i) {
+      visit(i, LoadCode(codes, i, encoding.format.bits), group);
+    }
+  }
+}
+
+void DecodeIntegerRow(const Encoding& encoding,
+                      const EncodingLayout& layout,
+                      int64_t row,
+                      std::span<float> out) {
+  std::vector<GroupHeader> headers(layout.groups);
+  for (int64_t group = 0; group < layout.groups; ++group) {
+    headers[group] = ReadGroup(encoding, layout, row, group);
+  }
+  if (encoding.format.IsSparse()) std::fill(out.begin(), out.end(), 0.0f);
+  ForEachCode(encoding, layout, row, [&](int64_t i, int code, int64_t group) {
+    out[i] = static_cast<float>(code - headers[group].zero) * headers[group].scale;
+  });
+}
+
+void DecodeFloatRow(const Encoding& encoding, int64_t row, std::span<float> out) {
+  const FormatKind kind = encoding.format.kind;
+  if (encoding.format.IsSparse()) {
+    SparseReader reader(encoding);
+    reader.Read(row);
+    const std::span<const int64_t> columns = reader.columns();
+    std::fill(out.begin(), out.end(), 0.0f);
+    for (size_t i = 0; i < columns.size(); ++i) out[columns[i]] = FloatOf(kind, reader.Code(i));
+    return;
+  }
+  const uint8_t* values = encoding.bytes.data() + row * encoding.cols * (encoding.format.bits / 8);
+  if (kind == FormatKind::kF32) {
+    std::memcpy(out.data(), values, out.size_bytes());
+    return;
+  }
+  for (size_t i = 0; i < out.size(); ++i) out[i] = FloatOf(kind, Load16(values + 2 * i));
+}
+
+}  // namespace
 
 void DecodeReferenceRow(const Encoding& encoding, int64_t row, std::span<float> out) {
   const Format& format = encoding.format;
@@ -106,29 +177,18 @@ void DecodeReferenceRow(const Encoding& encoding, int64_t row, std::span<float> 
   CheckEncoding(encoding, layout, row);
   CHECK_EQ(static_cast<int64_t>(out.size()), encoding.cols);
   if (encoding.cols == 0) return;
-  const uint8_t* codes = encoding.bytes.data() + row * layout.code_row_bytes;
+  if (format.IsFloat()) return DecodeFloatRow(encoding, row, out);
   switch (format.kind) {
-    case FormatKind::kF32:
-      std::memcpy(out.data(), codes, out.size_bytes());
-      return;
-    case FormatKind::kF16:
-      for (int64_t i = 0; i < encoding.cols; ++i) out[i] = HalfToFloat(Load16(codes + 2 * i));
-      return;
-    case FormatKind::kBF16:
-      for (int64_t i = 0; i < encoding.cols; ++i) out[i] = BFloat16ToFloat(Load16(codes + 2 * i));
-      return;
     case FormatKind::kInteger:
-      break;
+      return DecodeIntegerRow(encoding, layout, row, out);
+    case FormatKind::kOneBit:
+      return DecodeOneBitRow(encoding, row, out);
+    case FormatKind::kRemoved:
+      std::fill(out.begin(), out.end(), 0.0f);
+      return;
     default:
-      return DecodeBlocks(BlockTraitsOf(format.kind), codes, out);
-  }
-  const int64_t group_size = format.GroupSize(encoding.cols);
-  for (int64_t group = 0; group < layout.groups; ++group) {
-    const GroupHeader header = ReadGroup(encoding, layout, row, group);
-    const int64_t end = std::min((group + 1) * group_size, encoding.cols);
-    for (int64_t i = group * group_size; i < end; ++i) {
-      out[i] = static_cast<float>(LoadCode(codes, i, format.bits) - header.zero) * header.scale;
-    }
+      return DecodeBlocks(
+          BlockTraitsOf(format.kind), encoding.bytes.data() + row * layout.code_row_bytes, out);
   }
 }
 
@@ -145,26 +205,27 @@ void UnpackIntegerRow(const Encoding& encoding,
                       std::span<float> scales,
                       std::span<float> minimums) {
   const Format& format = encoding.format;
-  CHECK(!format.IsFloat()) << format.Name();
+  CHECK(format.HasLevels()) << format.Name();
   const EncodingLayout layout(format, encoding.rows, encoding.cols);
   CheckEncoding(encoding, layout, row);
   CHECK_EQ(static_cast<int64_t>(levels.size()), encoding.cols);
   CHECK_EQ(static_cast<int64_t>(scales.size()), layout.groups);
   CHECK_EQ(static_cast<int64_t>(minimums.size()), format.HasMinimums() ? layout.groups : 0);
-  const uint8_t* codes = encoding.bytes.data() + row * layout.code_row_bytes;
   if (format.IsBlock()) {
+    const uint8_t* codes = encoding.bytes.data() + row * layout.code_row_bytes;
     UnpackBlocks(BlockTraitsOf(format.kind), codes, levels, scales, minimums);
     return;
   }
-  const int64_t group_size = format.GroupSize(encoding.cols);
+  std::vector<int> zeros(layout.groups);
   for (int64_t group = 0; group < layout.groups; ++group) {
     const GroupHeader header = ReadGroup(encoding, layout, row, group);
     scales[group] = header.scale;
-    const int64_t end = std::min((group + 1) * group_size, encoding.cols);
-    for (int64_t i = group * group_size; i < end; ++i) {
-      levels[i] = static_cast<int16_t>(LoadCode(codes, i, format.bits) - header.zero);
-    }
+    zeros[group] = header.zero;
   }
+  if (format.IsSparse()) std::fill(levels.begin(), levels.end(), int16_t{0});
+  ForEachCode(encoding, layout, row, [&](int64_t i, int code, int64_t group) {
+    levels[i] = static_cast<int16_t>(code - zeros[group]);
+  });
 }
 
 }  // namespace bitbudget

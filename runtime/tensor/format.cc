@@ -3,13 +3,17 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "runtime/tensor/block_format.h"
+#include "runtime/tensor/sparse_layout.h"
 
 namespace bitbudget {
 namespace {
@@ -48,6 +52,9 @@ constexpr Format kSupported[] = {
     Integer(2, 32, true),
     Integer(2, 64, true),
     Integer(2, 128, true),
+    {FormatKind::kOneBit, 1, 0, false},
+    {FormatKind::kOneBit, 1, 0, false, /*layer_norm=*/true},
+    {FormatKind::kRemoved, 0, 0, false},
     BlockFormat(FormatKind::kQ4_0),
     BlockFormat(FormatKind::kQ4_1),
     BlockFormat(FormatKind::kQ5_0),
@@ -78,13 +85,13 @@ Wide BytesForBits(Wide bits) { return (bits + 7) / 8; }
 int64_t Format::BlockSize() const { return IsBlock() ? BlockTraitsOf(kind).block : 1; }
 
 int64_t Format::GroupSize(int64_t k) const {
-  if (IsFloat()) return 0;
   if (IsBlock()) return BlockTraitsOf(kind).group;
+  if (!IsInteger()) return 0;
   return group == 0 ? k : group;
 }
 
 int64_t Format::GroupsPerRow(int64_t k) const {
-  if (IsFloat() || k == 0) return 0;
+  if (!HasLevels() || k == 0) return 0;
   const int64_t size = GroupSize(k);
   return k / size + (k % size != 0);
 }
@@ -92,55 +99,112 @@ int64_t Format::GroupsPerRow(int64_t k) const {
 bool Format::HasMinimums() const { return IsBlock() && BlockTraitsOf(kind).minimum; }
 
 std::string Format::Name() const {
+  std::string name;
   switch (kind) {
     case FormatKind::kF32:
-      return "f32";
+      name = "f32";
+      break;
     case FormatKind::kF16:
-      return "f16";
+      name = "f16";
+      break;
     case FormatKind::kBF16:
-      return "bf16";
+      name = "bf16";
+      break;
+    case FormatKind::kInteger:
+      name = absl::StrCat("int", bits, zero_point ? "z" : "");
+      if (group != 0) absl::StrAppend(&name, "-g", group);
+      break;
+    case FormatKind::kOneBit:
+      name = layer_norm ? "onebit-ln" : "onebit";
+      break;
+    case FormatKind::kRemoved:
+      name = "removed";
+      break;
     default:
+      name = BlockTraitsOf(kind).name;
       break;
   }
-  if (IsBlock()) return BlockTraitsOf(kind).name;
-  std::string name = absl::StrCat("int", bits, zero_point ? "z" : "");
-  if (group != 0) absl::StrAppend(&name, "-g", group);
+  switch (sparsity.kind) {
+    case SparsityKind::kDense:
+      break;
+    case SparsityKind::k2of4:
+      name += "+2:4";
+      break;
+    case SparsityKind::kShare:
+      absl::StrAppend(&name, "+s", sparsity.permille / 10);
+      if (sparsity.permille % 10 != 0) absl::StrAppend(&name, ".", sparsity.permille % 10);
+      break;
+  }
   return name;
 }
 
 std::span<const Format> SupportedFormats() { return kSupported; }
 
 bool IsSupported(const Format& format) {
-  return std::find(std::begin(kSupported), std::end(kSupported), format) != std::end(kSupported);
+  const Sparsity& sparsity = format.sparsity;
+  const bool share = sparsity.kind == SparsityKind::kShare;
+  if (share ? sparsity.permille < 1 || sparsity.permille > 999 : sparsity.permille != 0) {
+    return false;
+  }
+  if (format.IsSparse() && !format.IsFloat() && !format.IsInteger()) return false;
+  return std::find(std::begin(kSupported), std::end(kSupported), format.Dense()) !=
+         std::end(kSupported);
 }
 
 absl::StatusOr<Format> ParseFormat(absl::string_view name) {
-  for (const Format& format : kSupported) {
-    if (format.Name() == name) return format;
+  const size_t plus = std::min(name.find('+'), name.size());
+  for (Format format : kSupported) {
+    if (format.Name() != name.substr(0, plus)) continue;
+    const absl::string_view suffix = name.substr(plus);
+    if (suffix == "+2:4") {
+      format.sparsity.kind = SparsityKind::k2of4;
+    } else if (double percent; absl::StartsWith(suffix, "+s") &&
+                               absl::SimpleAtod(suffix.substr(2), &percent) && percent > 0 &&
+                               percent < 100) {
+      format.sparsity = {SparsityKind::kShare, static_cast<int>(std::lround(percent * 10))};
+    }
+    // Only exact names: every other spelling of a number has another name.
+    if (IsSupported(format) && format.Name() == name) return format;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown format \"",
-                   absl::CEscape(name),
-                   "\"; supported: ",
-                   absl::StrJoin(kSupported, " ", [](std::string* out, const Format& format) {
-                     absl::StrAppend(out, format.Name());
-                   })));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "unknown format \"",
+      absl::CEscape(name),
+      "\"; supported: ",
+      absl::StrJoin(
+          kSupported,
+          " ",
+          [](std::string* out, const Format& format) { absl::StrAppend(out, format.Name()); }),
+      "; float and integer formats also with +2:4 or +s and a share of zeros in per cent (+s50, "
+      "+s37.5)"));
 }
 
 int64_t SizeBits(const Format& format, int64_t n, int64_t k) {
   CHECK(IsSupported(format)) << "no size is defined for " << format.Name();
   CHECK(n >= 0 && k >= 0) << "[" << n << ", " << k << "]";
   CHECK(Fits(format, k)) << "rows of " << k << " inputs are not whole blocks of " << format.Name();
-  Wide row_bytes = format.IsBlock()
-                       ? Wide{k / format.BlockSize()} * BlockTraitsOf(format.kind).bytes
-                       : BytesForBits(Wide{k} * format.bits);
+  if (format.kind == FormatKind::kRemoved || n == 0 || k == 0) return 0;
+  constexpr int64_t kMaxBytes = std::numeric_limits<int64_t>::max() / 8;
+  Wide row_bytes = 0;     // of every row
+  Wide matrix_bytes = 0;  // beside them
+  if (format.IsSparse()) {
+    // A sparse weight takes at least a thousandth of two bits, so more weights exceed every limit.
+    CHECK(Wide{n} * k < Wide{1} << 80)
+        << "[" << n << ", " << k << "] in " << format.Name() << " exceeds 2^63 bits";
+    const SparseLayout::Planes planes = SparseLayout::PlanesOf(format, n, k);
+    matrix_bytes = planes.mask + planes.directory + planes.codes;
+  } else if (format.IsBlock()) {
+    row_bytes = Wide{k / format.BlockSize()} * BlockTraitsOf(format.kind).bytes;
+  } else {
+    row_bytes = BytesForBits(Wide{k} * format.bits);
+  }
+  if (format.kind == FormatKind::kOneBit) matrix_bytes = (Wide{n} + k) * 2;
   const int64_t groups = format.IsInteger() ? format.GroupsPerRow(k) : 0;
   row_bytes += Wide{groups} * 2;
   if (format.zero_point) row_bytes += BytesForBits(Wide{groups} * format.bits);
-  constexpr int64_t kMaxBytes = std::numeric_limits<int64_t>::max() / 8;
-  CHECK(row_bytes == 0 || n <= kMaxBytes / row_bytes)
+  CHECK(matrix_bytes <= kMaxBytes &&
+        (row_bytes == 0 || n <= (kMaxBytes - matrix_bytes) / row_bytes))
       << "[" << n << ", " << k << "] in " << format.Name() << " exceeds 2^63 bits";
-  return static_cast<int64_t>(row_bytes * n * 8);
+  return static_cast<int64_t>((row_bytes * n + matrix_bytes) * 8);
 }
 
 }  // namespace bitbudget

@@ -81,6 +81,8 @@ struct Format {
   bool IsFloat() const { return kind < FormatKind::kInteger; }
   bool IsInteger() const { return kind == FormatKind::kInteger; }
   bool IsBlock() const { return kind >= FormatKind::kQ4_0; }
+  // Weights are integer levels times scales (less minimums).
+  bool HasLevels() const { return IsInteger() || IsBlock(); }
   bool IsSparse() const { return sparsity.kind != SparsityKind::kDense; }
 
   // The same without sparsity.
@@ -95,11 +97,11 @@ struct Format {
 
   // Inputs that share a scale in a row of k: of an integer format the group, or k for one group per
   // row (the last group of a row may hold fewer); of a block format the group of its type. 0 for
-  // float formats.
+  // formats without levels.
   int64_t GroupSize(int64_t k) const;
 
-  // Scales per row of k inputs, ceil(k / GroupSize(k)), so 1 for one group per row. 0 for float
-  // formats and for k == 0.
+  // Scales per row of k inputs, ceil(k / GroupSize(k)), so 1 for one group per row. 0 for formats
+  // without levels and for k == 0.
   int64_t GroupsPerRow(int64_t k) const;
 
   // Whether groups have a minimum beside their scale: a weight is level * scale - minimum.
@@ -131,8 +133,8 @@ absl::StatusOr<Format> ParseFormat(absl::string_view name);
 // Whether rows of k inputs can be stored: whole blocks. True for all but block formats.
 inline bool Fits(const Format& format, int64_t k) { return k % format.BlockSize() == 0; }
 
-// The exact size of a [n, k] matrix in this format, in bits: codes, scales, zero points and padding
-// of rows to whole bytes. Always a multiple of 8. The only source of sizes in bitbudget: it equals
+// The exact size of a [n, k] matrix in this format, in bits: codes, masks, scales, zero points and
+// padding to whole bytes. Always a multiple of 8. The only source of sizes in bitbudget: it equals
 // what an encoder produces and what a plan promises. Intermediate values never overflow. REQUIRES:
 // a supported format, n >= 0, k >= 0, Fits(format, k), and a result below 2^63 bits (one exbibyte).
 int64_t SizeBits(const Format& format, int64_t n, int64_t k);

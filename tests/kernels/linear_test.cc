@@ -161,6 +161,7 @@ TEST(Linear, F32IsWithinTheRoundingBoundOfTheReference) {
 
 TEST(Linear, F32OfAnEncodingIsTheProductWithItsDecodedValues) {
   for (const Format& format : SupportedFormats()) {
+    if (format.kind == FormatKind::kRemoved || format.layer_norm) continue;  // below
     const int64_t n = 21, k = format.IsBlock() ? 512 : 77, m = 4;
     const Encoding encoding = Encode(RandomFloats(n * k, 1), n, k, format);
     std::vector<float> decoded(n * k);
@@ -172,7 +173,7 @@ TEST(Linear, F32OfAnEncodingIsTheProductWithItsDecodedValues) {
 
 TEST(Linear, Int16EqualsItsDefinitionBitForBit) {
   for (const Format& format : SupportedFormats()) {
-    if (format.IsFloat()) continue;
+    if (!format.HasLevels()) continue;
     for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{
              {1, 1}, {3, 31}, {16, 64}, {17, 129}, {50, 300}, {5, 2049}, {35, 256}, {6, 1536}}) {
       if (!Fits(format, k)) continue;
@@ -189,7 +190,7 @@ TEST(Linear, Int16EqualsItsDefinitionBitForBit) {
 
 TEST(Linear, Int8EqualsItsDefinitionBitForBit) {
   for (const Format& format : SupportedFormats()) {
-    if (format.IsFloat()) continue;
+    if (!format.HasLevels()) continue;
     for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{{1, 1},
                                                                        {3, 31},
                                                                        {16, 64},
@@ -264,7 +265,7 @@ void ExpectWithinActivationRounding(const Encoding& encoding,
 
 TEST(Linear, IsWithinTheActivationRoundingOfTheReference) {
   for (const Format& format : SupportedFormats()) {
-    if (format.IsFloat()) continue;
+    if (!format.HasLevels()) continue;
     const int64_t n = 33, k = format.IsBlock() ? 1024 : 1000;
     SCOPED_TRACE(format.Name());
     const Encoding encoding = Encode(RandomFloats(n * k, 3), n, k, format);

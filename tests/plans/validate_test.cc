@@ -135,7 +135,7 @@ const Mutation kMutations[] = {
      "components[1]: shape"},
     {"shape", [](Plan& p) { p.mutable_components(1)->set_cols(128); },
      "components[1].size_bytes: 2176, but int4-g64 [64, 128] takes 4352"},
-    {"format", [](Plan& p) { p.mutable_components(1)->set_format("int3-g64"); },
+    {"format", [](Plan& p) { p.mutable_components(1)->set_format("int5-g64"); },
      "components[1].format: "},
     {"size", [](Plan& p) { p.mutable_components(1)->set_size_bytes(2177); },
      "components[1].size_bytes: 2177, but int4-g64 [64, 64] takes 2176"},

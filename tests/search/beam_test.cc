@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "search/widths.h"
@@ -104,30 +105,58 @@ TEST(BeamTest, ABeamAsWideAsItGetsFindsTheBestSubset) {
   }
 }
 
-TEST(BeamTest, WidthOneIsGreedy) {
-  for (uint64_t seed = 0; seed < 30; ++seed) {
-    const Toy toy = TwoFormats(seed, 9, 3, 5);
-    SyntheticEvaluator evaluator(toy);
-    const SearchSummary summary = RunBeam(Options(1, MeritKind::kDppl, true), toy, evaluator);
-    Selection selection(9, 1);
-    std::vector<UnitId> expected;
-    for (int depth = 0; depth < 5; ++depth) {
-      UnitId best = -1;
-      double best_loss = 1e300;
-      for (UnitId u = 0; u < 9; ++u) {
-        if (selection[u] == 0) continue;
-        Selection next = selection;
-        next[u] = 0;
-        if (toy.loss(next) < best_loss) {
-          best_loss = toy.loss(next);
-          best = u;
-        }
+// The paper's algorithm as it stands, on the loss itself.
+std::vector<UnitId> PlainBeam(const Toy& toy, int width, int depth) {
+  struct Plain {
+    std::vector<UnitId> order;
+    double loss = 0;
+  };
+  std::vector<Plain> beam(1);
+  for (int d = 0; d < depth; ++d) {
+    std::vector<Plain> next;
+    std::set<std::set<UnitId>> seen;
+    for (const Plain& state : beam) {
+      for (UnitId u = 0; u < toy.problem.size(); ++u) {
+        if (std::count(state.order.begin(), state.order.end(), u) > 0) continue;
+        Plain expansion = state;
+        expansion.order.push_back(u);
+        if (!seen.insert({expansion.order.begin(), expansion.order.end()}).second) continue;
+        Selection selection(toy.problem.size(), 1);
+        for (const UnitId low : expansion.order) selection[low] = 0;
+        expansion.loss = toy.loss(selection);
+        next.push_back(expansion);
       }
-      selection[best] = 0;
-      expected.push_back(best);
     }
-    EXPECT_EQ(OrderOf(summary), expected) << "seed " << seed;
-    EXPECT_EQ(summary.assignment, toy.problem.ToAssignment(selection));
+    std::stable_sort(
+        next.begin(), next.end(), [](const Plain& a, const Plain& b) { return a.loss < b.loss; });
+    if (static_cast<int>(next.size()) > width) next.resize(width);
+    beam = next;
+  }
+  return beam[0].order;
+}
+
+TEST(BeamTest, IsTheBeamOfThePaper) {
+  for (uint64_t seed = 0; seed < 25; ++seed) {
+    for (const int width : {1, 2, 3, 5}) {
+      const Toy toy = TwoFormats(seed, 9, 3, 5);
+      SyntheticEvaluator evaluator(toy);
+      const SearchSummary summary = RunBeam(Options(width, MeritKind::kDppl, true), toy, evaluator);
+      const std::vector<UnitId> order = PlainBeam(toy, width, 5);
+      EXPECT_EQ(OrderOf(summary), order) << "seed " << seed << ", width " << width;
+      Selection selection(9, 1);
+      for (const UnitId u : order) selection[u] = 0;
+      EXPECT_EQ(summary.assignment, toy.problem.ToAssignment(selection));
+    }
+  }
+}
+
+TEST(BeamTest, ScreensInTheContextOfItsState) {
+  // Eight units are all tried, and with four probes screening is exact.
+  for (uint64_t seed = 0; seed < 25; ++seed) {
+    const Toy toy = TwoFormats(seed, 8, 2, 5);
+    SyntheticEvaluator evaluator(toy);
+    const SearchSummary summary = RunBeam(Options(1, MeritKind::kDppl, false), toy, evaluator);
+    EXPECT_EQ(OrderOf(summary), PlainBeam(toy, 1, 5)) << "seed " << seed;
   }
 }
 
@@ -247,10 +276,40 @@ TEST(BeamTest, OptionsAndOrdersNameWhatIsWrong) {
   }
 }
 
-TEST(WidthsTest, TwoFormatsAreTheWidthsHoweverCloseTheyAre) {
-  Toy toy = MakeToy(1, 4, 2, 0, 0.5);  // int4-g128 and int4z-g32
-  const std::vector<std::vector<Format>> expected = {
-      {toy.problem.ladders[0][0].format, toy.problem.ladders[0][1].format}};
+TEST(MeritTest, FdtGoesByItsPercentileAndThenByItsTieBreakers) {
+  // fdt, sdt, nll, kl of four probes.
+  const auto evaluation = [](std::vector<int> fdt, int sdt, double nll, double kl) {
+    Evaluation probes;
+    for (const int f : fdt) probes.push_back({100, f, sdt, nll, kl});
+    return probes;
+  };
+  const std::vector<Evaluation> better_and_better = {
+      evaluation({50, 50, 50, 50}, 1, 1, 1),
+      evaluation({0, 0, 60, 60}, 9, 9, 9),    // the 75th percentile
+      evaluation({0, 10, 60, 60}, 10, 9, 9),  // the mean
+      evaluation({0, 10, 60, 60}, 9, 9, 9),   // SDT
+      evaluation({0, 10, 60, 60}, 9, 9, 8),   // KL
+  };
+  for (size_t i = 1; i < better_and_better.size(); ++i) {
+    EXPECT_GT(MeritOf(MeritKind::kFdt, better_and_better[i]),
+              MeritOf(MeritKind::kFdt, better_and_better[i - 1]))
+        << i;
+  }
+  for (const MeritKind kind : {MeritKind::kDppl, MeritKind::kPpl}) {
+    EXPECT_EQ(MeritOf(kind, better_and_better[1]), MeritOf(kind, better_and_better[4]));
+    EXPECT_EQ(MeritOf(kind, better_and_better[1])[0], -0.09);
+    EXPECT_GT(MeritOf(kind, better_and_better[0]), MeritOf(kind, better_and_better[1]));
+  }
+  const Merit broken = MeritOf(MeritKind::kDppl, evaluation({0}, 1, std::nan(""), 1));
+  EXPECT_LT(broken, MeritOf(MeritKind::kDppl, better_and_better[1]));
+}
+
+TEST(WidthsTest, TwoFormatsAreTheWidthsWhateverTheyAre) {
+  Toy toy = MakeToy(1, 4, 2, 0, 0.5);
+  Format pruned = kFormatBF16;
+  pruned.sparsity = {SparsityKind::kShare, 700};
+  for (auto& ladder : toy.problem.ladders) ladder[1].format = pruned;  // larger, and worse
+  const std::vector<std::vector<Format>> expected = {{toy.problem.ladders[0][0].format, pruned}};
   EXPECT_EQ(WidthChains(toy.problem), expected);
 }
 

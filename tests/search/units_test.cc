@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "search/additive.h"
+#include "search/beam.h"
 #include "search/greedy.h"
 #include "search/ordered.h"
 #include "search/uniform.h"
@@ -52,6 +53,9 @@ std::vector<std::pair<std::string, std::unique_ptr<SearchMethod>>> Methods() {
   methods.emplace_back("greedy", MakeGreedySearch(GreedyOptions(), objective));
   methods.emplace_back("additive", MakeAdditiveSearch());
   methods.emplace_back("layerwise", MakeOrderedSearch(ordered, objective));
+  BeamOptions beam;
+  beam.width = 2;
+  methods.emplace_back("beam", MakeBeamSearch(beam));
   methods.emplace_back("uniform", MakeUniformSearch(objective));
   return methods;
 }

@@ -27,10 +27,11 @@ TEST(FormatTest, TheNamesOfAllSupportedFormats) {
                 "int8-g128", "int8z",     "int8z-g32", "int8z-g64", "int8z-g128", "int4-g32",
                 "int4-g64",  "int4-g128", "int4z-g32", "int4z-g64", "int4z-g128", "int3-g32",
                 "int3-g64",  "int3-g128", "int3z-g32", "int3z-g64", "int3z-g128", "int2-g32",
-                "int2-g64",  "int2-g128", "int2z-g32", "int2z-g64", "int2z-g128", "q4_0",
-                "q4_1",      "q5_0",      "q5_1",      "q8_0",      "q2_k",       "q3_k",
-                "q4_k",      "q5_k",      "q6_k",      "iq4_nl",    "iq4_xs",     "tq1_0",
-                "tq2_0",     "q1_0",      "q2_0",      "mxfp4"}));
+                "int2-g64",  "int2-g128", "int2z-g32", "int2z-g64", "int2z-g128", "onebit",
+                "onebit-ln", "removed",   "q4_0",      "q4_1",      "q5_0",       "q5_1",
+                "q8_0",      "q2_k",      "q3_k",      "q4_k",      "q5_k",       "q6_k",
+                "iq4_nl",    "iq4_xs",    "tq1_0",     "tq2_0",     "q1_0",       "q2_0",
+                "mxfp4"}));
 }
 
 TEST(FormatTest, NamesRoundTripAndValuesAreDistinct) {

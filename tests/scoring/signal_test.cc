@@ -1,0 +1,236 @@
+#include "scoring/signal.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "runtime/eval/weight_encoder.h"
+#include "scoring/output_error.h"
+#include "tests/support/random_tokens.h"
+#include "tests/support/tiny_model.h"
+
+namespace bitbudget {
+namespace {
+
+using Sequences = std::vector<std::vector<int32_t>>;
+
+constexpr Format kInt4{FormatKind::kInteger, 4, 32, false};
+
+Sequences SomeSequences() {
+  Sequences sequences;
+  for (const int64_t length : {17, 1, 40}) {
+    sequences.push_back(RandomTokens(length, 64, 70 + static_cast<uint64_t>(length)));
+  }
+  return sequences;
+}
+
+struct Bench {
+  explicit Bench(bool tied = false) {
+    TinyModelOptions options;
+    options.tied = tied;
+    options.layers = 3;
+    options.vocab = 64;
+    options.dtype = kFormatBF16;
+    const TinyModel tiny(options);
+    auto loaded = Model::Load(tiny.path(), 1);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    model = *std::move(loaded);
+    transformer = std::make_unique<Transformer>(*model, 64);
+    encoder = MakeRtnEncoder();
+    weight_encoder = std::make_unique<StatsWeightEncoder>(*model, *encoder);
+    bank = std::make_unique<EncodingBank>(*model, *weight_encoder, BankOptions());
+  }
+
+  absl::StatusOr<SignalReport> Score(const Assignment& assignment,
+                                     const SignalOptions& options = SignalOptions(),
+                                     Progress* watched = nullptr) const {
+    Progress silent;
+    return ScoreSignal(*transformer,
+                       bank.get(),
+                       assignment,
+                       SomeSequences(),
+                       options,
+                       watched != nullptr ? watched : &silent);
+  }
+
+  Assignment Everywhere(const Format& format) const {
+    return Assignment(model->components().size(), format);
+  }
+
+  // The residual streams of all sequences ahead of `stage`, from a full pass.
+  std::vector<std::vector<float>> StreamsAhead(const Assignment& assignment, int stage) const {
+    const int64_t width = model->config().hidden_size;
+    AssignmentWeights weights = bank->Weights(assignment);
+    const auto lease = weights.Pin(0, NumStages(model->config()), 1);
+    EXPECT_TRUE(lease.ok()) << lease.status();
+    std::vector<std::vector<float>> streams;
+    TransformerWorkspace workspace;
+    for (const std::vector<int32_t>& sequence : SomeSequences()) {
+      const SequenceRows whole{static_cast<int64_t>(sequence.size()), nullptr};
+      std::vector<float>& x = streams.emplace_back(sequence.size() * width);
+      transformer->Embed(lease->set(), sequence, x.data());
+      for (int s = 1; s < stage; ++s) {
+        transformer->RunStage(s, lease->set(), {&whole, 1}, x.data(), &workspace);
+      }
+    }
+    return streams;
+  }
+
+  // ||x' - x|| / ||x|| of the streams ahead of a stage.
+  double Error(const std::vector<ComponentFormat>& changes, int stage) const {
+    const Assignment stored = bank->StoredAssignment();
+    const auto changed = StreamsAhead(WithDelta(stored, changes), stage);
+    const auto reference = StreamsAhead(stored, stage);
+    double error = 0, norm = 0;
+    for (size_t s = 0; s < reference.size(); ++s) {
+      for (size_t i = 0; i < reference[s].size(); ++i) {
+        const double x = reference[s][i];
+        error += (changed[s][i] - x) * (changed[s][i] - x);
+        norm += x * x;
+      }
+    }
+    return std::sqrt(error / norm);
+  }
+
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Transformer> transformer;
+  std::unique_ptr<Encoder> encoder;
+  std::unique_ptr<StatsWeightEncoder> weight_encoder;
+  std::unique_ptr<EncodingBank> bank;
+};
+
+TEST(SignalTest, ErrorsAreThoseOfWholePassesWithOneComponentOrOneBlockChanged) {
+  for (const bool tied : {false, true}) {
+    const Bench bench(tied);
+    const auto report = bench.Score(bench.Everywhere(kInt4));
+    ASSERT_TRUE(report.ok()) << report.status();
+    const int end = NumStages(bench.model->config()) - 1;
+    std::vector<std::vector<ComponentFormat>> blocks(3);
+    for (size_t c = 0; c < report->components.size(); ++c) {
+      const Component& component = bench.model->components()[c];
+      const ComponentFormat change = {static_cast<ComponentId>(c), kInt4};
+      const ComponentSignal& signal = report->components[c];
+      if (component.kind == ComponentKind::kHead) {
+        EXPECT_FALSE(signal.block_error.has_value() || signal.stream_error.has_value());
+        EXPECT_FALSE(signal.Growth().has_value());
+        continue;
+      }
+      const int behind = component.block < 0 ? 1 : 3 + 2 * component.block;
+      EXPECT_EQ(signal.block_error, bench.Error({change}, behind)) << component.name;
+      EXPECT_EQ(signal.stream_error, bench.Error({change}, end)) << component.name;
+      EXPECT_EQ(signal.Growth(), *signal.stream_error / signal.output_error);
+      if (component.block >= 0) blocks[component.block].push_back(change);
+    }
+    ASSERT_EQ(report->blocks.blocks.size(), 3u);
+    for (int block = 0; block < 3; ++block) {
+      EXPECT_EQ(report->blocks.blocks[block], bench.Error(blocks[block], end));
+    }
+    EXPECT_EQ(report->blocks.order, OrderByImportance(report->blocks.blocks, true));
+    EXPECT_EQ(report->blocks.scorer, "signal");
+  }
+}
+
+TEST(SignalTest, OutputsAreComparedOnTheReferencesInputs) {
+  const Bench bench;
+  const auto report = bench.Score(bench.Everywhere(kInt4));
+  ASSERT_TRUE(report.ok());
+  Progress progress;
+  AssignmentWeights reference = bench.bank->Reference();
+  const auto sample = InputSample::Create(
+      *bench.transformer, &reference, SomeSequences(), SignalOptions().max_rows, 1, &progress);
+  ASSERT_TRUE(sample.ok());
+  for (size_t c = 0; c < report->components.size(); ++c) {
+    const auto errors = OutputErrors(
+        *sample, static_cast<ComponentId>(c), {&kInt4, 1}, bench.bank.get(), 1, &progress);
+    ASSERT_TRUE(errors.ok());
+    const ComponentSignal& signal = report->components[c];
+    EXPECT_EQ(signal.output_error, std::sqrt((*errors)[0]));
+    EXPECT_EQ(signal.sqnr_db, -10 * std::log10((*errors)[0]));
+    // | ||Y'|| - ||Y|| | <= ||Y' - Y||, and rounding of the sums.
+    EXPECT_LE(std::abs(signal.gain - 1), signal.output_error * (1 + 1e-9));
+    EXPECT_GT(signal.output_error, 0);
+  }
+}
+
+TEST(SignalTest, TheStoredFormatsHaveNoError) {
+  const Bench bench;
+  const auto report = bench.Score(bench.bank->StoredAssignment());
+  ASSERT_TRUE(report.ok());
+  for (const ComponentSignal& signal : report->components) {
+    EXPECT_EQ(signal.sqnr_db, std::numeric_limits<double>::infinity());
+    EXPECT_EQ(signal.output_error, 0);
+    EXPECT_EQ(signal.gain, 1);
+    EXPECT_EQ(signal.stream_error.value_or(0), 0);
+    EXPECT_FALSE(signal.Growth().has_value());
+  }
+  EXPECT_EQ(report->blocks.blocks, std::vector<double>(3, 0.0));
+  EXPECT_EQ(report->blocks.order, (std::vector<int>{0, 1, 2}));
+}
+
+TEST(SignalTest, FewerBitsAndEveryThreadCount) {
+  const Bench bench;
+  const auto coarse = bench.Score(bench.Everywhere(kInt4));
+  const auto fine = bench.Score(bench.Everywhere({FormatKind::kInteger, 8, 32, false}));
+  ASSERT_TRUE(coarse.ok() && fine.ok());
+  for (size_t c = 0; c < coarse->components.size(); ++c) {
+    EXPECT_LT(coarse->components[c].sqnr_db + 15, fine->components[c].sqnr_db);  // 24 dB of bits
+  }
+  SignalOptions options;
+  options.threads = 4;
+  const auto threaded = bench.Score(bench.Everywhere(kInt4), options);
+  ASSERT_TRUE(threaded.ok());
+  for (size_t c = 0; c < coarse->components.size(); ++c) {
+    EXPECT_EQ(threaded->components[c].sqnr_db, coarse->components[c].sqnr_db);
+    EXPECT_EQ(threaded->components[c].gain, coarse->components[c].gain);
+    EXPECT_EQ(threaded->components[c].block_error, coarse->components[c].block_error);
+    EXPECT_EQ(threaded->components[c].stream_error, coarse->components[c].stream_error);
+  }
+  options.components = false;
+  const auto blocks = bench.Score(bench.Everywhere(kInt4), options);
+  ASSERT_TRUE(blocks.ok());
+  EXPECT_EQ(blocks->blocks.blocks, coarse->blocks.blocks);
+}
+
+TEST(SignalTest, KindsAreMeansOverTheirComponents) {
+  const Bench bench;
+  const auto report = bench.Score(bench.Everywhere(kInt4));
+  ASSERT_TRUE(report.ok());
+  const std::vector<KindSignal> kinds = SummarizeByKind(*report, *bench.model);
+  ASSERT_EQ(kinds.size(), 9u);
+  int64_t components = 0;
+  for (const KindSignal& kind : kinds) {
+    double sqnr = 0, stream = 0, growth = 1;
+    int64_t count = 0;
+    for (size_t c = 0; c < report->components.size(); ++c) {
+      if (bench.model->components()[c].kind != kind.kind) continue;
+      sqnr += report->components[c].sqnr_db;
+      stream += report->components[c].stream_error.value_or(0);
+      growth *= report->components[c].Growth().value_or(1);
+      ++count;
+    }
+    components += kind.components;
+    EXPECT_EQ(kind.components, count);
+    EXPECT_DOUBLE_EQ(kind.sqnr_db, sqnr / static_cast<double>(count));
+    EXPECT_EQ(kind.stream_error.has_value(), kind.kind != ComponentKind::kHead);
+    if (!kind.stream_error.has_value()) continue;
+    EXPECT_DOUBLE_EQ(*kind.stream_error, stream / static_cast<double>(count));
+    // A logarithm and back of three factors.
+    EXPECT_NEAR(*kind.growth, std::pow(growth, 1.0 / static_cast<double>(count)), 1e-12);
+  }
+  EXPECT_EQ(components, static_cast<int64_t>(report->components.size()));
+}
+
+TEST(SignalTest, StopsWhenItIsInterrupted) {
+  struct Stop : Progress {
+    bool Interrupted() const override { return true; }
+  } stop;
+  const Bench bench;
+  EXPECT_TRUE(
+      absl::IsCancelled(bench.Score(bench.Everywhere(kInt4), SignalOptions(), &stop).status()));
+}
+
+}  // namespace
+}  // namespace bitbudget
