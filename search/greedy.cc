@@ -40,7 +40,7 @@ enum class Stage { kLoss, kObjective };
 
 // Evaluations per unit that the start's surrogate measures: a better start is not worth more,
 // as everything is measured again in context.
-constexpr double kStartEvaluations = 0.25;
+constexpr double kStartEvaluations = 1.3;
 
 // One run of the search: the incumbent as ladder indices, and what is known about its neighbours.
 class Descent {
