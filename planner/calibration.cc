@@ -123,7 +123,12 @@ absl::Status MeasureBenchGrams(const Sequences& sequences, Workbench* bench, Pro
                                   grams));
   bench->encoder()->SetMoments(grams->moments());
   bench->encoder()->SetGrams(grams);
-  return absl::OkStatus();
+  if (!bench->TunesBlocks()) return absl::OkStatus();
+  return bench->tuning()->Calibrate(bench->transformer(),
+                                    bench->reference(),
+                                    sequences,
+                                    bench->options().threads,
+                                    progress);
 }
 
 void AddMoments(const InputMoments& moments, const Model& model, plans::Plan* plan) {

@@ -128,6 +128,20 @@ absl::Status FolderWriter::List() {
   }
   for (const auto& [name, tensor] : model_.tensors()) {
     const auto it = matrices.find(name);
+    if (const auto own = options_.vectors.find(name); own != options_.vectors.end()) {
+      const Format type = options_.float_type.value_or(tensor->view.format);
+      const std::vector<float>& values = own->second;
+      tensors_.push_back({name,
+                          SafetensorsType(type),
+                          tensor->shape,
+                          SizeBytes(type, 1, static_cast<int64_t>(values.size())),
+                          [&values, type, name = name]() -> absl::StatusOr<std::vector<uint8_t>> {
+                            std::vector<uint8_t> bytes;
+                            BB_RETURN_IF_ERROR(AppendFloats(values, type, name, &bytes));
+                            return bytes;
+                          }});
+      continue;
+    }
     if (it == matrices.end()) {
       const TensorView view = tensor->view;
       tensors_.push_back({name,

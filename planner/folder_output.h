@@ -2,8 +2,10 @@
 #define BITBUDGET_PLANNER_FOLDER_OUTPUT_H_
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "runtime/base/progress.h"
@@ -25,6 +27,9 @@ struct FolderOutputOptions {
   std::optional<Format> float_type;
   // JSON of config.json's quantization_config; for kCompressedTensors.
   std::string quantization_config;
+  // By name, what takes the place of a vector of the checkpoint: values as they are stored, in
+  // `float_type` or the type of the checkpoint's tensor.
+  std::map<std::string, std::vector<float>> vectors;
   // Shards are closed once they hold so much.
   int64_t shard_bytes = int64_t{4} << 30;
 };

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/calibration/encoders.h"
@@ -16,6 +17,8 @@ int64_t GramBytes(const Encoder& encoder, const WorkbenchOptions& options) {
 }
 
 }  // namespace
+
+bool Workbench::TunesBlocks() const { return absl::EndsWith(options_.encoder, kBlockTuning); }
 
 void WorkbenchOptions::SetMemory(const MemoryPlan& memory) {
   weights_bytes = memory.weights;
@@ -31,7 +34,8 @@ Workbench::Workbench(const Model& model,
       options_(options),
       encoder_(std::move(encoder)),
       weight_encoder_(model, *encoder_),
-      checked_encoder_(model, weight_encoder_),
+      tuning_(model, weight_encoder_),
+      checked_encoder_(model, tuning_),
       grams_(GramBytes(*encoder_, options), options.spill_directory),
       transformer_(model, context),
       bank_(model,

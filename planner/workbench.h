@@ -9,6 +9,7 @@
 #include "planner/checked_encoder.h"
 #include "planner/memory_plan.h"
 #include "plans/plan.pb.h"
+#include "runtime/calibration/block_tuning.h"
 #include "runtime/calibration/gram.h"
 #include "runtime/eval/bank.h"
 #include "runtime/eval/probes.h"
@@ -50,6 +51,9 @@ class Workbench {
   StatsWeightEncoder* encoder() { return &weight_encoder_; }
   // For those inputs, where Gram matrices are needed.
   GramStore* grams() { return &grams_; }
+  // Tunes whole blocks, once it is calibrated, which it is to be where TunesBlocks().
+  BlockTuningEncoder* tuning() { return &tuning_; }
+  bool TunesBlocks() const;
   // The encodings of components; once ExpectEncodings was called, those of the plan or none.
   const WeightEncoder& weight_encoder() const { return checked_encoder_; }
   void ExpectEncodings(const plans::Plan& plan) { checked_encoder_.Expect(plan); }
@@ -65,6 +69,7 @@ class Workbench {
   WorkbenchOptions options_;
   std::unique_ptr<Encoder> encoder_;
   StatsWeightEncoder weight_encoder_;
+  BlockTuningEncoder tuning_;
   CheckedWeightEncoder checked_encoder_;
   GramStore grams_;
   Transformer transformer_;

@@ -116,6 +116,7 @@ void AddShowCommand(CLI::App* app);
 void AddDiffCommand(CLI::App* app);
 void AddRunsCommand(CLI::App* app);
 void AddApplyCommand(CLI::App* app);
+void AddEqualizeCommand(CLI::App* app);
 void AddExportCommand(CLI::App* app);
 void AddFormatsCommand(CLI::App* app);
 void AddLintCommand(CLI::App* app);

@@ -67,6 +67,7 @@ int Main(int argc, char** argv) {
   AddShowCommand(&app);
   AddDiffCommand(&app);
   AddApplyCommand(&app);
+  AddEqualizeCommand(&app);
   AddExportCommand(&app);
   AddLintCommand(&app);
   AddFormatsCommand(&app);

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "runtime/base/float16.h"
+#include "runtime/tensor/sparse_layout.h"
 
 namespace bitbudget {
 namespace {
@@ -24,6 +25,26 @@ void WriteCode(int code, int64_t index, int bits, uint8_t* row) {
   for (int bit = 0; bit < bits; ++bit) {
     const int64_t at = index * bits + bit;
     row[at / 8] = static_cast<uint8_t>(row[at / 8] | (code >> bit & 1) << (at % 8));
+  }
+}
+
+int ZeroOf(const LevelGrid& grid) { return -static_cast<int>(grid.low); }
+
+// Scales and zero points of a row of an integer format.
+void WriteGrids(std::span<const LevelGrid> grids, int64_t row, Encoding* encoding) {
+  const Format& format = encoding->format;
+  const EncodingLayout layout(format, encoding->rows, encoding->cols);
+  uint8_t* const bytes = encoding->bytes.data();
+  for (int64_t g = 0; g < layout.groups; ++g) {
+    const uint16_t scale = FloatToHalf(grids[g].scale);
+    std::memcpy(
+        bytes + layout.scales_offset + 2 * (row * layout.groups + g), &scale, sizeof(scale));
+    if (format.zero_point) {
+      WriteCode(ZeroOf(grids[g]),
+                g,
+                format.bits,
+                bytes + layout.zeros_offset + row * layout.zero_row_bytes);
+    }
   }
 }
 
@@ -77,6 +98,12 @@ CodedRow CodedRow::Read(const Encoding& encoding, const FormatLevels& levels, in
     }
     return coded;
   }
+  if (format.IsSparse()) {
+    SparseReader reader(encoding);
+    reader.Read(row);
+    coded.kept.assign(encoding.cols, 0);
+    for (const int64_t column : reader.columns()) coded.kept[column] = 1;
+  }
   std::vector<float> scales(layout.groups);
   UnpackIntegerRow(encoding, row, coded.levels, scales);
   const uint8_t* const zeros =
@@ -111,17 +138,29 @@ void CodedRow::Write(const FormatLevels& levels_of, int64_t row, Encoding* encod
     }
     return;
   }
+  WriteGrids(grids, row, encoding);
   const int64_t group = format.GroupSize(encoding->cols);
-  for (int64_t g = 0; g < layout.groups; ++g) {
-    const int zero = -static_cast<int>(grids[g].low);
-    const uint16_t scale = FloatToHalf(grids[g].scale);
-    std::memcpy(
-        bytes + layout.scales_offset + 2 * (row * layout.groups + g), &scale, sizeof(scale));
-    if (format.zero_point) {
-      WriteCode(zero, g, format.bits, bytes + layout.zeros_offset + row * layout.zero_row_bytes);
-    }
-    for (int64_t i = g * group; i < std::min((g + 1) * group, encoding->cols); ++i) {
-      WriteCode(levels[i] + zero, i, format.bits, code_row);
+  for (int64_t i = 0; i < encoding->cols; ++i) {
+    WriteCode(levels[i] + ZeroOf(grids[i / group]), i, format.bits, code_row);
+  }
+}
+
+void WriteSparse(std::span<const CodedRow> rows, const Encoding& start, Encoding* encoding) {
+  const Format& format = encoding->format;
+  const int64_t group = format.GroupSize(encoding->cols);
+  const SparseLayout layout(format, encoding->rows, encoding->cols);
+  const bool by_row = format.sparsity.kind == SparsityKind::k2of4;
+  std::copy_n(start.bytes.begin(), layout.codes_offset, encoding->bytes.begin());
+  int64_t index = 0;
+  for (int64_t row = 0; row < encoding->rows; ++row) {
+    const CodedRow& coded = rows[row];
+    WriteGrids(coded.grids, row, encoding);
+    uint8_t* const codes =
+        encoding->bytes.data() + layout.codes_offset + (by_row ? row * layout.code_row_bytes : 0);
+    if (by_row) index = 0;
+    for (int64_t i = 0; i < encoding->cols; ++i) {
+      if (!coded.Keeps(i)) continue;
+      WriteCode(coded.levels[i] + ZeroOf(coded.grids[i / group]), index++, format.bits, codes);
     }
   }
 }

@@ -58,10 +58,14 @@ struct CodedRow {
   std::vector<int16_t> levels;      // by input
   std::vector<LevelGrid> grids;     // by group of Format::GroupSize inputs
   std::vector<BlockFields> blocks;  // block formats: what the grids follow from; codes are not kept
+  std::vector<uint8_t> kept;        // sparse formats: 1 for the inputs whose weights are stored
+
+  // Whether the weight of an input is stored; if not it has level 0, and keeps it.
+  bool Keeps(int64_t input) const { return kept.empty() || kept[input] != 0; }
 
   // What row `row` of an encoding holds.
   static CodedRow Read(const Encoding& encoding, const FormatLevels& levels, int64_t row);
-  // The inverse, into an encoding whose bytes of that row are 0.
+  // The inverse, into an encoding whose bytes of that row are 0. REQUIRES: not a sparse format.
   void Write(const FormatLevels& levels, int64_t row, Encoding* encoding) const;
 
   // The grids of the blocks from their fields, after a change.
@@ -70,6 +74,9 @@ struct CodedRow {
   // weights - values, of every input.
   void Errors(std::span<const float> weights, int64_t group, std::span<float> errors) const;
 };
+
+// The rows of a matrix in a sparse format, with the mask of `start`, into an encoding of zeros.
+void WriteSparse(std::span<const CodedRow> rows, const Encoding& start, Encoding* encoding);
 
 }  // namespace bitbudget
 

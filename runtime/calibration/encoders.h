@@ -9,7 +9,10 @@
 
 namespace bitbudget {
 
-// The encoder of that name, of all that plans may record: those of MakeEncoder and "gptq".
+// Ends the names of encoders whose encodings are then tuned block by block (block_tuning.h).
+inline constexpr absl::string_view kBlockTuning = "+block";
+
+// The encoder of that name, of all that plans may record, without the tuning of blocks.
 // kInvalidArgument names the unknown text and lists what there is.
 absl::StatusOr<std::unique_ptr<Encoder>> MakeAnyEncoder(absl::string_view name);
 

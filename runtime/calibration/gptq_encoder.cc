@@ -75,16 +75,18 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
                                        Encoding* encoding) const {
   const Format& format = encoding->format;
   const int64_t k = weights.cols;
-  BB_ASSIGN_OR_RETURN(const Encoding clip, clip_->Encode(weights, format, {}, threads));
+  BB_ASSIGN_OR_RETURN(const Encoding clip, clip_->Encode(weights, format, stats, threads));
   BB_ASSIGN_OR_RETURN(const Encoding imatrix, imatrix_->Encode(weights, format, stats, threads));
   const DampedGram gram = Damp(*stats.gram);
   const std::unique_ptr<Feedback> natural = MakeFeedback(gram, NaturalOrder(k));
   const std::unique_ptr<Feedback> by_energy = MakeFeedback(gram, ActivationOrder(gram));
-  const FormatLevels levels(format);
+  const FormatLevels levels(format.Dense());
   const RowRefiner refiner(gram, *natural, levels);
   const int64_t group = format.GroupSize(k);
   const int64_t unit = levels.traits() != nullptr ? levels.traits()->block : group;
   const bool chooses = Feedback::kBlock % unit == 0;
+
+  std::vector<CodedRow> sparse(format.IsSparse() ? weights.rows : 0);
 
   const auto encode = [&](int64_t first, int64_t rows) {
     RowBatch best;
@@ -119,13 +121,18 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
     refiner.Refine(&other);
     TakeBetter(other, *natural, group, &best, &best_errors);
     for (int64_t row = 0; row < rows; ++row) {
-      best.coded[row].Write(levels, first + row, encoding);
+      if (format.IsSparse()) {
+        sparse[first + row] = std::move(best.coded[row]);
+      } else {
+        best.coded[row].Write(levels, first + row, encoding);
+      }
     }
   };
   ParallelFor(threads, (weights.rows + kRowsAtOnce - 1) / kRowsAtOnce, [&](int64_t item, int) {
     const int64_t first = item * kRowsAtOnce;
     encode(first, std::min(kRowsAtOnce, weights.rows - first));
   });
+  if (format.IsSparse()) WriteSparse(sparse, imatrix, encoding);
   return absl::OkStatus();
 }
 

@@ -32,7 +32,11 @@ absl::Status ChooseGrids(const Encoder& chooser,
   const Format& format = levels.format();
   std::vector<float> unit(batch->rows() * width);
   for (int64_t row = 0; row < batch->rows(); ++row) {
-    std::copy_n(targets->Row(row) + begin - targets->begin, width, unit.data() + row * width);
+    const float* const target = targets->Row(row) + begin - targets->begin;
+    // A weight of 0 costs nothing on any grid: grids are fitted to the weights that are stored.
+    for (int64_t i = 0; i < width; ++i) {
+      unit[row * width + i] = batch->coded[row].Keeps(begin + i) ? target[i] : 0.0f;
+    }
   }
   InputStats stats;
   stats.moments = costs.subspan(begin, width);
@@ -103,7 +107,7 @@ absl::Status RunFeedback(const Feedback& feedback,
         for (int64_t position = first; position < end; ++position) {
           const int64_t input = feedback.order()[position];
           const LevelGrid& grid = coded.grids[input / group];
-          const int level = levels.Nearest(grid, target[position - begin]);
+          const int level = coded.Keeps(input) ? levels.Nearest(grid, target[position - begin]) : 0;
           coded.levels[input] = static_cast<int16_t>(level);
           const float error = weights[input] - grid.Value(level);
           errors[row * k + position] = error;

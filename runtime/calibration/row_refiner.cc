@@ -16,6 +16,9 @@ namespace {
 // Turns of levels and scales. docs/encoders.md has what each brings.
 constexpr int kRounds = 3;
 
+// Times that every input has its turn, unless nothing moves any more before.
+constexpr int kSweeps = 8;
+
 // Inputs whose levels are moved for all rows of the batch before the next ones': the rows of H that
 // this takes stay in the cache.
 constexpr int64_t kInputsAtOnce = 64;
@@ -72,25 +75,40 @@ void RowRefiner::MoveLevels(RowBatch* batch) const {
   batch->Errors(group_, &errors);
   std::vector<float> gradients;
   Gradients(errors, batch->rows(), &gradients);
-  for (int64_t begin = 0; begin < k; begin += kInputsAtOnce) {
-    const int64_t end = std::min(k, begin + kInputsAtOnce);
-    for (int64_t row = 0; row < batch->rows(); ++row) {
-      CodedRow& coded = batch->coded[row];
-      Eigen::Map<Eigen::ArrayXf> gradient(gradients.data() + row * k, k);
-      for (int64_t i = begin; i < end; ++i) {
-        const LevelGrid& grid = coded.grids[i / group_];
-        // The error as a function of this value alone is a parabola: its nearest level is the best.
-        const float curvature = gram_.Diagonal(i);
-        const float value = grid.Value(coded.levels[i]);
-        const int level = levels_.Nearest(grid, value + gradient[i] / curvature);
-        if (level == coded.levels[i]) continue;
-        const float move = grid.Value(level) - value;
-        if (!(move * (move * curvature - 2.0f * gradient[i]) < 0.0f)) continue;
-        coded.levels[i] = static_cast<int16_t>(level);
-        gradient -= move * Eigen::Map<const Eigen::ArrayXf>(gram_.Row(i).data(), k);
+  std::vector<bool> moving(batch->rows(), true);
+  for (int sweep = 0; sweep < kSweeps; ++sweep) {
+    std::vector<bool> moved(batch->rows(), false);
+    for (int64_t begin = 0; begin < k; begin += kInputsAtOnce) {
+      const int64_t end = std::min(k, begin + kInputsAtOnce);
+      for (int64_t row = 0; row < batch->rows(); ++row) {
+        if (!moving[row]) continue;
+        float* const gradient = gradients.data() + row * k;
+        if (MoveLevels(begin, end, gradient, &batch->coded[row])) moved[row] = true;
       }
     }
+    moving = std::move(moved);
   }
+}
+
+bool RowRefiner::MoveLevels(int64_t begin, int64_t end, float* gradients, CodedRow* coded) const {
+  const int64_t k = gram_.gram.size;
+  bool moved = false;
+  for (int64_t i = begin; i < end; ++i) {
+    if (!coded->Keeps(i)) continue;
+    const LevelGrid& grid = coded->grids[i / group_];
+    // The error as a function of this value alone is a parabola: its nearest level is the best.
+    const float curvature = gram_.Diagonal(i);
+    const float value = grid.Value(coded->levels[i]);
+    const int level = levels_.Nearest(grid, value + gradients[i] / curvature);
+    if (level == coded->levels[i]) continue;
+    const float move = grid.Value(level) - value;
+    if (!(move * (move * curvature - 2.0f * gradients[i]) < 0.0f)) continue;
+    coded->levels[i] = static_cast<int16_t>(level);
+    Eigen::Map<Eigen::ArrayXf>(gradients, k) -=
+        move * Eigen::Map<const Eigen::ArrayXf>(gram_.Row(i).data(), k);
+    moved = true;
+  }
+  return moved;
 }
 
 void RowRefiner::FitScales(RowBatch* batch) const {

@@ -24,8 +24,10 @@ class RowRefiner {
 
  private:
   // The levels of one input after the other, each the best with all others as they are, until
-  // every input had its turn. `gradients` are H d.
+  // nothing moves or every input had so many turns. `gradients` are H d of the row.
   void MoveLevels(RowBatch* batch) const;
+  // The same once for the inputs [begin, end) of one row; false if nothing moved.
+  bool MoveLevels(int64_t begin, int64_t end, float* gradients, CodedRow* coded) const;
   // The scales (and minimums of blocks) that are best for the levels, all of a row at once, kept
   // where rounding them to f16 leaves a gain.
   void FitScales(RowBatch* batch) const;

@@ -397,7 +397,7 @@ absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(absl::string_view name) {
 }
 
 absl::Status CheckEncoderName(absl::string_view name) {
-  constexpr absl::string_view kNames[] = {"rtn", "clip", "imatrix", "gptq", "lwc"};
+  constexpr absl::string_view kNames[] = {"rtn", "clip", "imatrix", "gptq", "lwc", "gptq+block", "lwc+block"};
   if (std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames)) {
     return absl::OkStatus();
   }

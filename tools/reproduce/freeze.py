@@ -27,11 +27,11 @@ def main():
     for short, name in TYPES.items():
         e = lab.evaluate([f"{name}={args.format}"], encoder=args.encoder)
         divergence[short] = e["kl_mean"] / weights[short]
-        summary = signal["types"][short]
-        growth[short] = summary["error_at_end"]
+        summary = signal["kinds"][short]
+        growth[short] = summary["stream_error"]
         rows.append([short, f"{weights[short]:,}", kl_text(e), f"{1e6 * divergence[short]:.3g}",
                      f"{summary['sqnr_db']:.1f}", f"{summary['gain']:.4f}",
-                     f"{summary['error_at_output']:.3g}", f"{summary['error_at_end']:.3g}"])
+                     f"{summary['output_error']:.3g}", f"{summary['stream_error']:.3g}"])
     print(f"All matrices of one type in {args.format} ({args.encoder}), the rest as stored:\n")
     table(["type", "weights", "KL, nats/token", "KL per million weights", "SQNR, dB", "gain",
            "relative error at its output", "at the end of the residual stream"], rows)

@@ -1,0 +1,271 @@
+#include "runtime/calibration/block_tuning.h"
+
+#include <ceres/ceres.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/base/parallel.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/calibration/integer_rows.h"
+#include "runtime/model/forward.h"
+
+namespace bitbudget {
+namespace {
+
+// A matrix of fixed levels, weight = scale * level, by the logarithms of how much its scales grow.
+class ScaledLevels {
+ public:
+  explicit ScaledLevels(const Encoding& encoding)
+      : group_(encoding.format.GroupSize(encoding.cols)),
+        groups_(encoding.format.GroupsPerRow(encoding.cols)),
+        decoded_(encoding.rows, encoding.cols) {
+    DecodeReference(encoding, {decoded_.data(), static_cast<size_t>(decoded_.size())});
+  }
+
+  int64_t size() const { return decoded_.rows() * groups_; }
+
+  Matrix<float> Weights(const double* logs) const {
+    Matrix<float> out = decoded_;
+    ForEachGroup([&](int64_t g, int64_t row, int64_t begin, int64_t count) {
+      out.row(row).segment(begin, count) *= static_cast<float>(std::exp(logs[g]));
+    });
+    return out;
+  }
+
+  // A scale's logarithm moves all weights of its group in proportion.
+  void Gradient(const Matrix<float>& weights,
+                const Matrix<float>& d_weights,
+                double unit,
+                double* gradient) const {
+    ForEachGroup([&](int64_t g, int64_t row, int64_t begin, int64_t count) {
+      gradient[g] =
+          unit *
+          static_cast<double>(
+              weights.row(row).segment(begin, count).dot(d_weights.row(row).segment(begin, count)));
+    });
+  }
+
+  // The encoding with these scales, rounded to f16, and the levels that it has. A group whose scale
+  // f16 cannot hold keeps it.
+  void Store(const double* logs, Encoding* encoding) const {
+    std::vector<IntegerGrid> grids(groups_);
+    std::vector<int16_t> levels(encoding->cols);
+    std::vector<float> scales(groups_);
+    std::vector<uint8_t> codes(encoding->cols);
+    for (int64_t row = 0; row < encoding->rows; ++row) {
+      ReadGrids(*encoding, row, grids);
+      UnpackIntegerRow(*encoding, row, levels, scales);
+      for (int64_t i = 0; i < encoding->cols; ++i) {
+        codes[i] = static_cast<uint8_t>(levels[i] + grids[i / group_].zero);
+      }
+      for (int64_t g = 0; g < groups_; ++g) {
+        const float scale =
+            RoundToHalf(static_cast<float>(grids[g].scale * std::exp(logs[row * groups_ + g])));
+        if (scale != 0.0f && std::isfinite(scale)) grids[g].scale = scale;
+      }
+      WriteIntegerRow(codes, grids, row, encoding);
+    }
+  }
+
+ private:
+  template <typename Body>
+  void ForEachGroup(const Body& body) const {
+    for (int64_t g = 0; g < size(); ++g) {
+      const int64_t begin = g % groups_ * group_;
+      body(g, g / groups_, begin, std::min(group_, decoded_.cols() - begin));
+    }
+  }
+
+  int64_t group_;
+  int64_t groups_;
+  Matrix<float> decoded_;
+};
+
+// The block's relative output error by the scales of all its matrices.
+class BlockProblem final : public ceres::FirstOrderFunction {
+ public:
+  BlockProblem(const DecoderBlock<float>& block,
+               const BlockParameters<float>& parameters,
+               const BlockInputs& inputs,
+               const Matrix<float>& target,
+               std::span<const ScaledLevels> levels,
+               int threads)
+      : block_(block),
+        inputs_(inputs),
+        target_(target),
+        levels_(levels),
+        threads_(threads),
+        norm_(target.cast<double>().squaredNorm()),
+        rounded_(parameters) {}
+
+  int NumParameters() const override {
+    int64_t count = 0;
+    for (const ScaledLevels& levels : levels_) count += levels.size();
+    return static_cast<int>(count);
+  }
+
+  double Error(const double* logs) const {
+    for (int i = 0; i < kBlockMatrices; ++i) {
+      rounded_.matrices[i] = levels_[i].Weights(logs);
+      logs += levels_[i].size();
+    }
+    block_.Forward(rounded_, inputs_.lengths, inputs_.x, threads_, &trace_);
+    return RelativeDistance(trace_.outputs, target_);
+  }
+
+  // In units of the first error that is asked for, for the solver's tolerances.
+  bool Evaluate(const double* logs, double* cost, double* gradient) const override {
+    const double error = Error(logs);
+    if (unit_ == 0) unit_ = error > 0 ? 1 / error : 1;
+    *cost = error * unit_;
+    if (!std::isfinite(*cost)) return false;
+    if (gradient == nullptr) return true;
+    const Matrix<float> d_outputs = (trace_.outputs - target_) * static_cast<float>(2 / norm_);
+    block_.Backward(
+        rounded_, inputs_.lengths, inputs_.x, trace_, d_outputs, threads_, &slopes_, nullptr);
+    for (int i = 0; i < kBlockMatrices; ++i) {
+      levels_[i].Gradient(rounded_.matrices[i], slopes_.matrices[i], unit_, gradient);
+      gradient += levels_[i].size();
+    }
+    return true;
+  }
+
+ private:
+  const DecoderBlock<float>& block_;
+  const BlockInputs& inputs_;
+  const Matrix<float>& target_;
+  std::span<const ScaledLevels> levels_;
+  int threads_;
+  double norm_;
+  // Workspaces: Evaluate is const for Ceres.
+  mutable double unit_ = 0;
+  mutable BlockParameters<float> rounded_;
+  mutable BlockTrace<float> trace_;
+  mutable BlockParameters<float> slopes_;
+};
+
+}  // namespace
+
+std::pair<double, double> TuneBlock(const ModelConfig& config,
+                                    int block,
+                                    const BlockParameters<float>& parameters,
+                                    const BlockInputs& inputs,
+                                    int iterations,
+                                    int threads,
+                                    BlockEncodings* encodings) {
+  int64_t longest = 0;
+  for (const int64_t length : inputs.lengths) longest = std::max(longest, length);
+  const DecoderBlock<float> decoder(config, block, longest);
+  BlockTrace<float> exact;
+  decoder.Forward(parameters, inputs.lengths, inputs.x, threads, &exact);
+
+  std::vector<ScaledLevels> levels(encodings->begin(), encodings->end());
+  auto owned =
+      std::make_unique<BlockProblem>(decoder, parameters, inputs, exact.outputs, levels, threads);
+  const BlockProblem* const error = owned.get();
+  const ceres::GradientProblem problem(owned.release());  // takes it
+  std::vector<double> logs(problem.NumParameters());
+  const double before = error->Error(logs.data());
+  if (!(before > 0) || !std::isfinite(before)) return {before, before};
+  ceres::GradientProblemSolver::Options options;
+  options.line_search_direction_type = ceres::LBFGS;
+  options.line_search_type = ceres::WOLFE;
+  options.max_num_iterations = iterations;
+  options.logging_type = ceres::SILENT;
+  ceres::GradientProblemSolver::Summary summary;
+  ceres::Solve(options, problem, logs.data(), &summary);
+
+  BlockEncodings tuned = *encodings;
+  const double* own = logs.data();
+  BlockParameters<float> stored = parameters;
+  for (int i = 0; i < kBlockMatrices; ++i) {
+    levels[i].Store(own, &tuned[i]);
+    own += levels[i].size();
+    Matrix<float>& matrix = stored.matrices[i];
+    DecodeReference(tuned[i], {matrix.data(), static_cast<size_t>(matrix.size())});
+  }
+  BlockTrace<float> trace;
+  decoder.Forward(stored, inputs.lengths, inputs.x, threads, &trace);
+  const double after = RelativeDistance(trace.outputs, exact.outputs);
+  if (!(after < before)) return {before, before};
+  *encodings = std::move(tuned);
+  return {before, after};
+}
+
+absl::Status BlockTuningEncoder::Calibrate(const Transformer& transformer,
+                                           WeightSource* weights,
+                                           std::span<const std::vector<int32_t>> sequences,
+                                           int threads,
+                                           Progress* progress) {
+  const ModelConfig& config = model_.config();
+  BlockInputs x;
+  int64_t rows = 0;
+  for (const std::vector<int32_t>& sequence : sequences) {
+    if (rows >= options_.max_tokens) break;
+    x.lengths.push_back(static_cast<int64_t>(sequence.size()));
+    rows += x.lengths.back();
+  }
+  x.x.resize(rows, config.hidden_size);
+  const int64_t count = static_cast<int64_t>(x.lengths.size());
+  std::vector<int64_t> first(1, 0);
+  for (const int64_t length : x.lengths) first.push_back(first.back() + length);
+  const int blocks = static_cast<int>(config.num_hidden_layers);
+  inputs_.assign(blocks, BlockInputs{x.lengths, x.x});
+  const auto body = [&](int stage, const WeightSet& set, int64_t i, ForwardScratch* scratch) {
+    const SequenceRows whole{x.lengths[i], nullptr};
+    float* const own = x.x.data() + first[i] * config.hidden_size;
+    if (stage == 0) {
+      transformer.Embed(set, sequences[i], own);
+    } else {
+      transformer.RunStage(stage, set, {&whole, 1}, own, &scratch->workspace);
+    }
+    const int block = stage / 2;  // that the stage's outputs go into, when it is even
+    if (stage % 2 == 0 && block < blocks) {
+      inputs_[block].x.middleRows(first[i], x.lengths[i]) = x.x.middleRows(first[i], x.lengths[i]);
+    }
+  };
+  StageRunner runner(threads);
+  return runner.Run(weights, 0, NumStages(config) - 1, count, progress, /*report=*/false, body);
+}
+
+absl::StatusOr<Encoding> BlockTuningEncoder::Encode(ComponentId id,
+                                                    const Format& format,
+                                                    int threads) const {
+  const int block = model_.component(id).block;
+  const bool tunable = block >= 0 && format.IsInteger() && !format.IsSparse() && !inputs_.empty();
+  if (!tunable) return encoder_.Encode(id, format, threads);
+  Tuned* tuned = nullptr;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_ptr<Tuned>& entry = tuned_[{block, format}];
+    if (entry == nullptr) entry = std::make_unique<Tuned>();
+    tuned = entry.get();
+  }
+  const std::lock_guard<std::mutex> lock(tuned->mutex);
+  if (!tuned->done) {
+    tuned->status = Tune(block, format, threads, &tuned->encodings);
+    tuned->done = true;
+  }
+  BB_RETURN_IF_ERROR(tuned->status);
+  return tuned->encodings[id - BlockComponentId(block, 0)];
+}
+
+absl::Status BlockTuningEncoder::Tune(int block,
+                                      const Format& format,
+                                      int threads,
+                                      BlockEncodings* out) const {
+  for (int i = 0; i < kBlockMatrices; ++i) {
+    BB_ASSIGN_OR_RETURN((*out)[i], encoder_.Encode(BlockComponentId(block, i), format, threads));
+  }
+  TuneBlock(model_.config(),
+            block,
+            ReadBlock<float>(model_, block),
+            inputs_[block],
+            options_.iterations,
+            threads,
+            out);
+  return absl::OkStatus();
+}
+
+}  // namespace bitbudget

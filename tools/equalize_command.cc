@@ -1,0 +1,127 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "planner/equalize_job.h"
+#include "runtime/base/status_macros.h"
+#include "tools/command.h"
+
+namespace bitbudget {
+namespace {
+
+struct EqualizeFlags {
+  ModelOption model;
+  ProbeFlags probes;
+  std::string format;
+  std::string out;
+  std::string dtype = "f32";
+  std::string activations;
+  int64_t probe_count = 16;
+  int iterations = 20;
+  bool json = false;
+};
+
+nlohmann::ordered_json Json(const EqualizeFlags& flags, const EqualizeReport& report) {
+  nlohmann::ordered_json blocks = nlohmann::ordered_json::array();
+  for (const BlockEqualization& block : report.blocks) {
+    blocks.push_back({{"error_before", block.error_before},
+                      {"error_after", block.error_after},
+                      {"held_error_before", block.held_error_before},
+                      {"held_error_after", block.held_error_after}});
+  }
+  return {{"out", flags.out},
+          {"format", flags.format},
+          {"tokens", report.tokens},
+          {"held_tokens", report.held_tokens},
+          {"blocks", blocks},
+          {"kl_folded", report.divergence},
+          {"kl_folded_max", report.largest_divergence}};
+}
+
+void Print(const EqualizeFlags& flags, const EqualizeReport& report) {
+  std::printf("relative output error of blocks in %s: on %lld tokens, and on %lld held aside\n",
+              flags.format.c_str(),
+              static_cast<long long>(report.tokens),
+              static_cast<long long>(report.held_tokens));
+  std::printf("block     before      after     before      after\n");
+  for (size_t b = 0; b < report.blocks.size(); ++b) {
+    const BlockEqualization& block = report.blocks[b];
+    std::printf("%5zu %10.3e %10.3e %10.3e %10.3e%s\n",
+                b,
+                block.error_before,
+                block.error_after,
+                block.held_error_before,
+                block.held_error_after,
+                block.held_error_after < block.held_error_before ? "" : "  unchanged");
+  }
+  std::printf(
+      "%s: its KL from the original is %.3g nats per token on held-out text, %.3g at most\n",
+      flags.out.c_str(),
+      report.divergence,
+      report.largest_divergence);
+}
+
+absl::Status RunEqualize(const EqualizeFlags& flags) {
+  EqualizeJobOptions options;
+  const absl::StatusOr<Format> format = ParseFormat(flags.format);
+  if (!format.ok()) return UsageError(format.status());
+  options.format = *format;
+  if (flags.dtype != "f32" && flags.dtype != "stored") {
+    return UsageError(absl::InvalidArgumentError(
+        absl::StrCat("--dtype is \"", flags.dtype, "\", must be f32 or stored")));
+  }
+  if (flags.dtype == "stored") options.float_type.reset();
+  BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, std::nullopt));
+  BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
+  options.out = flags.out;
+  options.probe_count = flags.probe_count;
+  options.iterations = flags.iterations;
+  options.threads = flags.model.Threads();
+  if (absl::Status status = options.Validate(); !status.ok()) return UsageError(status);
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  BB_ASSIGN_OR_RETURN(const EqualizeReport report,
+                      RunEqualizeJob(*model, options, ProcessProgress()));
+  if (flags.json) {
+    std::printf("%s\n", Json(flags, report).dump(2).c_str());
+  } else {
+    Print(flags, report);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddEqualizeCommand(CLI::App* app) {
+  CLI::App* command = app->add_subcommand(
+      "equalize",
+      "Write the same model with its channels evened out, so that it loses less in a format");
+  auto flags = std::make_shared<EqualizeFlags>();
+  flags->model.AddTo(command);
+  command->add_option("--format", flags->format, "What the blocks' matrices will be stored in")
+      ->required();
+  command->add_option("--out", flags->out, "A new folder: a Hugging Face checkpoint")->required();
+  command
+      ->add_option("--dtype",
+                   flags->dtype,
+                   "Of the folder's weights: f32, or stored: the checkpoint's own, which rounds "
+                   "once more")
+      ->capture_default_str();
+  command->add_option("--activations",
+                      flags->activations,
+                      "What the model will run with: token8 and token4 count in the error");
+  command->add_option("--probes", flags->probe_count, "Calibration sequences")
+      ->capture_default_str()
+      ->check(CLI::Range(4, 1 << 20));
+  command
+      ->add_option("--iterations",
+                   flags->iterations,
+                   "Steps by gradient after the search of scale ratios; 0: none")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 1 << 20));
+  flags->probes.AddTo(command);
+  command->add_flag("--json", flags->json, "Print the result as JSON");
+  SetBody(command, [flags] { return RunEqualize(*flags); });
+}
+
+}  // namespace bitbudget
