@@ -324,7 +324,9 @@ void AddPlanCommand(CLI::App* app) {
                                    FormatNames(SupportedFormats()),
                                    "; default: the target's, or ",
                                    FormatNames(DefaultFormats()),
-                                   ", and the stored format"));
+                                   " (3 and 2 bits for budgets below 4.5 and 3.5 bits per weight), "
+                                   "and the stored format. +2:4 or +s<per cent> on floats and "
+                                   "integers: sparse ones, +s* all shares and removal"));
   command
       ->add_option(
           "--pin", flags->pins, "REGEX=FORMAT: fix components whose name matches (repeatable)")
