@@ -71,8 +71,15 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
     BB_RETURN_IF_ERROR(
         CalibrateFromPlan(*options.plan, options.calibration, bench.get(), progress));
   } else {
+    ProbeOptions calibration = options.probes;
+    if (!options.calibration.empty() && options.calibration != options.probes.path) {
+      calibration.source = ProbeSource::kText;
+      calibration.path = options.calibration;
+    }
+    BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> calibrator,
+                        ProbeMaker::Create(model, calibration));
     Run alone;
-    BB_RETURN_IF_ERROR(CalibrateEncoder(*maker, bench.get(), &alone, progress, nullptr));
+    BB_RETURN_IF_ERROR(CalibrateEncoder(*calibrator, bench.get(), &alone, progress, nullptr));
   }
 
   BB_ASSIGN_OR_RETURN(const ProbeSet set,

@@ -14,8 +14,10 @@
 #include "absl/strings/match.h"
 #include "nlohmann/json.hpp"
 #include "planner/calibration.h"
+#include "planner/checked_encoder.h"
 #include "planner/plan_job.h"
 #include "planner/workbench.h"
+#include "plans/validate.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/model/gguf_checkpoint.h"
 #include "runtime/model/gguf_writer.h"
@@ -225,6 +227,52 @@ TEST_F(ApplyTest, CodesWeighedByInputsAreThoseThatWereMeasured) {
   bare.clear_input_moments();
   EXPECT_FALSE(Apply(*tiny_, bare, dir_.File("y.gguf")).ok());
   EXPECT_FALSE(std::filesystem::exists(dir_.File("y.gguf")));
+}
+
+TEST_F(ApplyTest, CodesThatLearnedFromTextAreMadeAgainOrRefused) {
+  for (const char* encoder : {"gptq", "auto"}) {
+    PlanOptions job = SmallJob("uniform", "400%");
+    job.constraints.formats = {*ParseFormat("q4_0")};
+    job.encoder = encoder;
+    Progress progress;
+    const auto plan = RunPlanJob(*tiny_, job, &progress);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_TRUE(ValidatePlan(*plan).ok()) << ValidatePlan(*plan);
+    EXPECT_EQ(plan->calibration().source(), "model");
+    EXPECT_GT(plan->calibration().tokens(), 0);
+    const std::string out = dir_.File(std::string(encoder) + ".gguf");
+    const absl::Status applied = Apply(*tiny_, *plan, out);
+    ASSERT_TRUE(applied.ok()) << applied;
+
+    // The file holds the bytes that were measured.
+    const auto files = OpenGgufFiles(out);
+    ASSERT_TRUE(files.ok()) << files.status();
+    const auto written = Load(out);
+    for (size_t c = 0; c < written->components().size(); ++c) {
+      const TensorView view = written->Weight(static_cast<ComponentId>(c));
+      Encoding encoding{view.format, view.rows, view.cols, {}};
+      for (int64_t row = 0; row < view.rows; ++row) {
+        const auto* bytes = reinterpret_cast<const uint8_t*>(view.RowData(row));
+        encoding.bytes.insert(encoding.bytes.end(), bytes, bytes + view.row_bytes());
+      }
+      EXPECT_EQ(EncodingSha256(encoding), plan->components(c).encoding_sha256())
+          << plan->components(c).name();
+    }
+
+    plans::Plan other = *plan;
+    other.mutable_components(1)->set_encoding_sha256(std::string(64, 'a'));
+    const absl::Status refused = Apply(*tiny_, other, dir_.File("y.gguf"));
+    EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+    EXPECT_NE(refused.message().find(other.components(1).name()), std::string::npos) << refused;
+    EXPECT_FALSE(std::filesystem::exists(dir_.File("y.gguf")));
+
+    // Calibrated on a text: apply asks for it, and takes no other.
+    other = *plan;
+    other.mutable_calibration()->set_source("prompts");
+    other.mutable_calibration()->set_fingerprint(std::string(64, 'b'));
+    const absl::Status missing = Apply(*tiny_, other, dir_.File("y.gguf"));
+    EXPECT_NE(missing.message().find("--calibration"), std::string::npos) << missing;
+  }
 }
 
 TEST_F(ApplyTest, SaysWhereTheFileComesFrom) {
