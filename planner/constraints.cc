@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <regex>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -12,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "planner/target_model.h"
 #include "runtime/base/status_macros.h"
 
@@ -83,14 +85,15 @@ absl::StatusOr<std::vector<ComponentId>> Matches(const Model& model,
 // Whether two formats give a row of k inputs the same layout and the same codes.
 bool SameLayout(const Format& a, const Format& b, int64_t k) {
   return a.kind == b.kind && a.bits == b.bits && a.zero_point == b.zero_point &&
-         a.GroupsPerRow(k) == 1 && b.GroupsPerRow(k) == 1;
+         a.sparsity == b.sparsity && a.GroupsPerRow(k) == 1 && b.GroupsPerRow(k) == 1;
 }
 
 // A user's list holds for every target that has its formats.
 absl::Status CheckFormats(const TargetProfile& target, const std::vector<Format>& formats) {
   const std::vector<Format> held = target.Formats();
   for (const Format& format : formats) {
-    if (std::find(held.begin(), held.end(), format) != held.end()) continue;
+    const Format listed = target.HoldsSparse() ? format.Dense() : format;
+    if (std::find(held.begin(), held.end(), listed) != held.end()) continue;
     return absl::InvalidArgumentError(
         absl::StrCat("--formats ",
                      format.Name(),
@@ -102,6 +105,17 @@ absl::Status CheckFormats(const TargetProfile& target, const std::vector<Format>
                      })));
   }
   return absl::OkStatus();
+}
+
+// The target's own formats without integers of fewer than four bits that the budget can do
+// without: those of b bits are for budgets below b + 1.5 bits per weight. Above that they cost runs
+// and win nothing (docs/formats.md, "Which formats a plan tries").
+std::vector<Format> DefaultFormats(const TargetProfile& target, double bits_per_weight) {
+  std::vector<Format> formats = target.DefaultFormats();
+  std::erase_if(formats, [&](const Format& format) {
+    return format.IsInteger() && format.bits < 4 && bits_per_weight >= format.bits + 1.5;
+  });
+  return formats;
 }
 
 struct UnitRules {
@@ -157,13 +171,8 @@ absl::StatusOr<std::optional<Format>> UnitPin(const TargetProfile& target,
 absl::StatusOr<std::vector<Choice>> UnitLadder(const TargetProfile& target,
                                                const TargetUnit& unit,
                                                const UnitRules& rules,
-                                               const std::vector<Format>& formats,
+                                               std::vector<Format> allowed,
                                                const Component& component) {
-  std::vector<Format> allowed = formats;
-  if (allowed.empty()) {
-    allowed = target.DefaultFormats();
-    allowed.push_back(rules.stored);
-  }
   if (rules.pinned.has_value()) allowed = {*rules.pinned};
   // What the target leaves alone, or has no kernel for, stays as it is.
   const bool left_alone = std::none_of(allowed.begin(), allowed.end(), [&](const Format& format) {
@@ -203,11 +212,25 @@ std::vector<Format> DefaultFormats() { return (*FindTarget("native"))->DefaultFo
 
 absl::StatusOr<std::vector<Format>> ParseFormatList(const std::string& text) {
   std::vector<Format> formats;
-  for (const absl::string_view name : absl::StrSplit(text, ',')) {
-    BB_ASSIGN_OR_RETURN(const Format format, ParseFormat(name));
+  const auto add = [&](const Format& format) {
     if (std::find(formats.begin(), formats.end(), format) == formats.end()) {
       formats.push_back(format);
     }
+  };
+  for (absl::string_view name : absl::StrSplit(text, ',')) {
+    const bool family = absl::ConsumeSuffix(&name, "+s*");
+    BB_ASSIGN_OR_RETURN(Format format, ParseFormat(name));
+    add(format);
+    if (!family) continue;
+    for (int permille = 25; permille < 1000; permille += 25) {
+      format.sparsity = {SparsityKind::kShare, permille};
+      if (!IsSupported(format)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(name, "+s*: only float and integer formats have sparse ones"));
+      }
+      add(format);
+    }
+    add({FormatKind::kRemoved, 0, 0, false});
   }
   return formats;
 }
@@ -266,6 +289,10 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
   const TargetProfile& target =
       constraints.target != nullptr ? *constraints.target : **FindTarget("native");
   BB_RETURN_IF_ERROR(CheckFormats(target, constraints.formats));
+  int64_t weights = 0;
+  for (const Component& component : model.components()) weights += component.rows * component.cols;
+  const std::vector<Format> defaults = DefaultFormats(
+      target, 8.0 * static_cast<double>(budget_bytes) / static_cast<double>(weights));
   const std::vector<TargetUnit> units = target.Units(ModelForTargets(model));
   if (units.size() != count) {
     for (const TargetUnit& unit : units) problem.units.push_back(unit.parts);
@@ -278,9 +305,14 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
     }
     BB_ASSIGN_OR_RETURN(rules.pinned, UnitPin(target, model, unit, pinned));
     rules.stored = model.Weight(unit.parts[0]).format;
+    std::vector<Format> allowed = constraints.formats;
+    if (allowed.empty()) {
+      allowed = defaults;
+      allowed.push_back(rules.stored);
+    }
     BB_ASSIGN_OR_RETURN(
         std::vector<Choice> ladder,
-        UnitLadder(target, unit, rules, constraints.formats, model.components()[unit.parts[0]]));
+        UnitLadder(target, unit, rules, std::move(allowed), model.components()[unit.parts[0]]));
     problem.ladders.push_back(std::move(ladder));
   }
   return problem;

@@ -19,8 +19,8 @@ struct Constraints {
   // Who shall run the plan; null: nobody in particular. Its formats, substitutes and joined
   // components hold from the start; a component that it leaves alone keeps its stored format.
   const TargetProfile* target = nullptr;
-  // Formats to choose from; empty: the target's or DefaultFormats(), and every component's stored
-  // format.
+  // Formats to choose from; empty: the target's or DefaultFormats(), of these the integers of 3 and
+  // 2 bits only for budgets below 4.5 and 3.5 bits per weight, and every component's stored format.
   std::vector<Format> formats;
   struct Pin {
     std::string regex;
@@ -37,7 +37,8 @@ struct Constraints {
 // The formats that a plan chooses from unless told otherwise.
 std::vector<Format> DefaultFormats();
 
-// "int8,int4-g64" as formats; "REGEX=FORMAT" and "REGEX=N" (split at the last '='). Errors name the
+// "int8,int4-g64" as formats, where "bf16+s*" is bf16, it with 2.5, 5, ..., 97.5 % of zeros, and
+// removed; "REGEX=FORMAT" and "REGEX=N" (split at the last '='). Errors name the
 // option's text.
 absl::StatusOr<std::vector<Format>> ParseFormatList(const std::string& text);
 absl::StatusOr<Constraints::Pin> ParsePin(const std::string& text);

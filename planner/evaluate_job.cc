@@ -47,8 +47,9 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
                       ProbeMaker::Create(model, options.probes));
   BB_RETURN_IF_ERROR(maker->CheckRole(ProbeRole::kHeldOut));
   WorkbenchOptions bench_options;
-  bench_options.encoder =
-      options.plan.has_value() ? options.plan->options().encoder() : options.encoder;
+  bench_options.encoder = options.encoder;
+  bench_options.pruning = options.pruning;
+  if (options.plan.has_value()) bench_options.SetEncoding(options.plan->options());
   bench_options.activations = options.activations;
   bench_options.threads = options.threads;
   bench_options.spill_directory = options.spill_directory;

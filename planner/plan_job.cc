@@ -178,6 +178,7 @@ class PlanJob {
     if (memory_ != nullptr) *memory_ = memory;
     WorkbenchOptions bench;
     bench.encoder = options_.encoder;
+    bench.pruning = options_.pruning;
     bench.activations = options_.activations;
     bench.threads = options_.threads;
     bench.spill_directory = options_.spill_directory;
@@ -207,6 +208,14 @@ class PlanJob {
 
   // Some assignment fits, but none of the kind that the method makes.
   absl::Status MethodInfeasible() const {
+    if (options_.zero_permille > 0) {
+      return InfeasibleError(absl::StrCat("--search ",
+                                          options_.search,
+                                          " finds no assignment with ",
+                                          options_.zero_permille / 10.0,
+                                          " % zeros: the allowed formats leave out fewer; allow "
+                                          "sparser ones with --formats, such as 'bf16+s*'"));
+    }
     std::string smallest_uniform;
     if (const std::vector<Format> shared = problem_.SharedFormats(); !shared.empty()) {
       smallest_uniform = absl::StrCat("; with one format for all, ",
@@ -235,11 +244,15 @@ class PlanJob {
     for (UnitId u = 0; u < problem_.size(); ++u) {
       const double weights = static_cast<double>(problem_.Weights(u));
       cost.emplace_back();
+      int sparsest = 0;
+      for (const Choice& choice : problem_.ladders[u]) {
+        sparsest = std::max(sparsest, ZeroPermille(choice.format));
+      }
       for (const Choice& choice : problem_.ladders[u]) {
         const double extra_bits =
             std::max(0.0, 8 * static_cast<double>(choice.bytes) / weights - choice.format.bits);
         const bool too_dense =
-            !problem_.Pinned(u) && ZeroPermille(choice.format) < problem_.zero_permille;
+            ZeroPermille(choice.format) < std::min(problem_.zero_permille, sparsest);
         cost.back().push_back(too_dense ? std::numeric_limits<double>::infinity()
                                         : weights * TypicalError(choice.format) *
                                               std::exp2(-2 * std::min(extra_bits, 1.0)));

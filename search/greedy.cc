@@ -38,9 +38,10 @@ using Moves = std::vector<const Move*>;  // by unit, at most one each
 // per probe. The loss uses every position, and what lowers it by a lot raises FDT as well.
 enum class Stage { kLoss, kObjective };
 
-// Evaluations per unit that the start's surrogate measures: a better start is not worth more,
-// as everything is measured again in context.
-constexpr double kStartEvaluations = 0.25;
+// Evaluations per unit that measuring the start takes, those of the additive method. A quarter of
+// one is enough above four bits; below, the descent does not make up for a bad start
+// (docs/search.md, "greedy").
+constexpr double kStartEvaluations = 1.3;
 
 // One run of the search: the incumbent as ladder indices, and what is known about its neighbours.
 class Descent {

@@ -18,8 +18,19 @@ class Native : public TargetProfile {
   std::vector<Format> Formats() const override {
     return {SupportedFormats().begin(), SupportedFormats().end()};
   }
+  bool HoldsSparse() const override { return true; }
   std::vector<Format> DefaultFormats() const override {
-    static constexpr const char* kNames[] = {"int4-g128",
+    static constexpr const char* kNames[] = {"int2-g128",
+                                             "int2z-g128",
+                                             "int2-g64",
+                                             "int2z-g64",
+                                             "int2z-g32",
+                                             "int3-g128",
+                                             "int3z-g128",
+                                             "int3-g64",
+                                             "int3z-g64",
+                                             "int3z-g32",
+                                             "int4-g128",
                                              "int4z-g128",
                                              "int4-g64",
                                              "int4z-g64",

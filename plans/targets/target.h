@@ -80,6 +80,9 @@ class TargetProfile {
   virtual std::vector<Format> Formats() const = 0;
   virtual std::vector<Format> DefaultFormats() const { return Formats(); }
 
+  // Whether it also holds the sparse forms of these.
+  virtual bool HoldsSparse() const { return false; }
+
   // Whether what it makes is one GGUF file.
   virtual bool WritesGguf() const { return false; }
 

@@ -72,6 +72,8 @@ TEST(Dispatch, MatrixProductsAndAttentionAreTheSameInEveryTier) {
                           "int3-g64",
                           "a8:int3-g64",
                           "a8:int2z-g32",
+                          "a8:int4-g32+s50",
+                          "onebit-ln",
                           "a8:int8",
                           "a8:int8z-g64",
                           "a8:int4-g32",

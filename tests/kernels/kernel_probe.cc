@@ -38,8 +38,16 @@ int Main() {
   const std::vector<float> weights = Values(n * k, 2);
   PackedActivations packed;
   std::vector<float> y(m * n);
-  for (const char* name :
-       {"f32", "bf16", "int8", "int8z-g64", "int4-g32", "int4z-g64", "int3-g64", "int2z-g32"}) {
+  for (const char* name : {"f32",
+                           "bf16",
+                           "int8",
+                           "int8z-g64",
+                           "int4-g32",
+                           "int4z-g64",
+                           "int3-g64",
+                           "int2z-g32",
+                           "int4-g32+s50",
+                           "onebit-ln"}) {
     const Encoding encoding =
         MakeRtnEncoder()->Encode(ViewOf(weights, n, k), ParseFormat(name).value()).value();
     const WeightPanels panels = PackWeights(encoding);

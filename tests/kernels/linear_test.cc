@@ -285,6 +285,10 @@ std::vector<WeightPanels> SomePanels(int64_t n, int64_t k) {
   for (const char* format : {"int8", "int8z-g64", "int4-g32", "int4z-g32", "int4z-g128"}) {
     out.push_back(PackWeightsInt8(Encode(weights, n, k, *ParseFormat(format))));
   }
+  for (const char* format : {"bf16+s50", "int4-g32+2:4", "int3z-g64+s70", "onebit", "onebit-ln"}) {
+    out.push_back(PackWeights(Encode(weights, n, k, *ParseFormat(format))));
+    out.push_back(PackWeightsInt8(Encode(weights, n, k, *ParseFormat(format))));
+  }
   for (const Format& format : SupportedFormats()) {
     if (!format.IsBlock() || !Fits(format, k)) continue;
     out.push_back(PackWeights(Encode(weights, n, k, format)));
@@ -369,6 +373,46 @@ TEST(Linear, ANonFiniteRowSpoilsOnlyItself) {
       } else {
         EXPECT_TRUE(SameBits(after[i], before[i]));
       }
+    }
+  }
+}
+
+TEST(Linear, ARemovedMatrixGivesZerosOfAnyInput) {
+  const int64_t n = 20, k = 70, m = 7;
+  std::vector<float> x = RandomFloats(m * k, 10);
+  x[5] = std::numeric_limits<float>::infinity();
+  const Encoding encoding = Encode(RandomFloats(n * k, 2), n, k, *ParseFormat("removed"));
+  for (const WeightPanels& w :
+       {PackWeights(encoding), PackWeightsInt8(encoding), PackWeightsF32(encoding)}) {
+    EXPECT_EQ(w.path, Path::kNone);
+    EXPECT_EQ(w.bytes(), 0);
+    const std::vector<float> y = Product(x, m, w, 2, /*extra=*/3);
+    for (int64_t i = 0; i < m * (n + 3); ++i) {
+      EXPECT_TRUE(SameBits(y[i], i % (n + 3) < n ? 0.0f : kUntouched)) << i;
+    }
+  }
+}
+
+// Layer norm in double of the products of the same matrix without it. The products are the same
+// bits; what is left is one rounding of the result and that of the sums, far below another.
+TEST(Linear, OneBitLayersWithALayerNormAreNormalised) {
+  const int64_t n = 50, k = 300, m = 9;
+  const std::vector<float> x = RandomFloats(m * k, 11);
+  const std::vector<float> weights = RandomFloats(n * k, 12);
+  const std::vector<float> plain =
+      Product(x, m, PackWeights(Encode(weights, n, k, *ParseFormat("onebit"))));
+  const std::vector<float> normed =
+      Product(x, m, PackWeights(Encode(weights, n, k, *ParseFormat("onebit-ln"))));
+  for (int64_t r = 0; r < m; ++r) {
+    double mean = 0;
+    double square = 0;
+    for (int64_t j = 0; j < n; ++j) {
+      mean += plain[r * n + j] / static_cast<double>(n);
+      square += static_cast<double>(plain[r * n + j]) * plain[r * n + j] / static_cast<double>(n);
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      const double expected = (plain[r * n + j] - mean) / std::sqrt(square - mean * mean + 1e-5);
+      EXPECT_NEAR(normed[r * n + j], expected, 2 * kUnit * std::abs(expected) + 1e-12);
     }
   }
 }

@@ -154,8 +154,17 @@ bool IsOneOf(const Format& format, std::span<const char* const> names) {
       names.begin(), names.end(), [&](const char* name) { return format.Name() == name; });
 }
 
+std::vector<Format> DenseAndSparseFormats() {
+  std::vector<Format> formats(SupportedFormats().begin(), SupportedFormats().end());
+  for (const char* name :
+       {"bf16+2:4", "f32+s90", "int8z+s50", "int4-g32+2:4", "int3z-g64+s37.5", "int2-g128+s99"}) {
+    formats.push_back(*ParseFormat(name));
+  }
+  return formats;
+}
+
 TEST(PackWeights, EveryFormatDecodesBackExactly) {
-  for (const Format& format : SupportedFormats()) {
+  for (const Format& format : DenseAndSparseFormats()) {
     for (const auto& [n, k] : std::vector<std::pair<int64_t, int64_t>>{{1, 1},
                                                                        {5, 31},
                                                                        {16, 64},
@@ -181,7 +190,7 @@ TEST(PackWeights, EveryFormatDecodesBackExactly) {
       ExpectShape(int8, n, k);
       if (!format.HasLevels()) {
         ExpectF32Panels(int8, decoded);
-      } else if (IsOneOf(format, kUint4Formats)) {
+      } else if (IsOneOf(format.Dense(), kUint4Formats)) {
         ExpectUint4Panels(int8, encoding);
       } else {
         ExpectInt16Panels(int8, encoding, Path::kInt8);

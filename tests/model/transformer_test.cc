@@ -210,7 +210,8 @@ TEST_P(TransformerVariants, ComputeWhatTheDefinitionSays) {
 TEST_P(TransformerVariants, RunEncodedWeightsAsTheirDecodedValues) {
   const auto model = LoadTiny(GetParam().options);
   const std::vector<int32_t> tokens = RandomTokens(30, model->config().vocab_size, 4);
-  const char* names[] = {"int8", "int4-g32", "int4z-g64", "bf16", "int8z-g128", "f16"};
+  const char* names[] = {
+      "int8", "int4-g32", "int3z-g64", "bf16", "int8z-g128", "f16", "int4-g32+s20", "bf16+2:4"};
   const auto encoder = MakeRtnEncoder();
   NaiveTransformer naive(*model);
   std::vector<std::unique_ptr<ComponentWeights>> int16, f32;
@@ -237,6 +238,50 @@ TEST_P(TransformerVariants, RunEncodedWeightsAsTheirDecodedValues) {
       f32_bound + RoundingBound(exact, naive.Run(tokens, NaiveArithmetic::kInt16), 1e-2);
   EXPECT_LE(MaxDifference(Widen(RunAlone(transformer, int16_set, tokens)), exact.logits),
             int16_bound);
+}
+
+// Block 1 is removed: nothing of it is computed, and what is left is what the definition gives with
+// zeros for its weights.
+TEST_P(TransformerVariants, ARemovedBlockCostsNothing) {
+  if (GetParam().options.layers < 2) return;
+  const auto model = LoadTiny(GetParam().options);
+  const std::vector<int32_t> tokens = RandomTokens(20, model->config().vocab_size, 7);
+  NaiveTransformer naive(*model);
+  const ReferenceWeights reference(*model, 1);
+  WeightSet weights = reference.set();
+  std::vector<std::unique_ptr<ComponentWeights>> removed;
+  for (size_t c = 0; c < model->components().size(); ++c) {
+    const ComponentId id = static_cast<ComponentId>(c);
+    if (model->component(id).block != 1) continue;
+    const auto encoding = MakeRtnEncoder()->Encode(model->Weight(id), *ParseFormat("removed"));
+    ASSERT_TRUE(encoding.ok()) << encoding.status();
+    naive.SetWeights(id, *encoding);
+    removed.push_back(std::make_unique<ComponentWeights>(*encoding, Activations::kInt16));
+    EXPECT_EQ(removed.back()->bytes(), 0);
+    weights.components[c] = removed.back().get();
+  }
+  ASSERT_EQ(removed.size(), 7u);
+  const bool biased = !model->block(1).o_bias.empty() || !model->block(1).down_bias.empty();
+  const Transformer transformer(*model, 20);
+  const NaivePass exact = naive.Run(tokens);
+  const double bound = RoundingBound(exact, naive.Run(tokens, NaiveArithmetic::kFloat), 1e-4);
+  const std::vector<float> whole = RunAlone(transformer, weights, tokens);
+  EXPECT_LE(MaxDifference(Widen(whole), exact.logits), bound);
+  for (const int64_t chunk : {1, 7}) {
+    EXPECT_EQ(RunTogether(transformer, weights, {{tokens, chunk}})[0], whole) << chunk;
+  }
+  if (biased) return;
+  TransformerWorkspace workspace;
+  workspace.observe_input = [](ComponentId, const float*, int64_t, int64_t) {
+    ADD_FAILURE() << "a product ran";
+  };
+  const std::vector<SequenceRows> rows = {{20, nullptr}};
+  std::vector<float> x(20 * model->config().hidden_size, 0.5f);
+  const std::vector<float> before = x;
+  for (const int stage : {3, 4}) {
+    transformer.RunStage(stage, weights, rows, x.data(), &workspace);
+  }
+  EXPECT_EQ(x, before);
 }
 
 TEST_P(TransformerVariants, AnyChunkingGivesTheSameBits) {

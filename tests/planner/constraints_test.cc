@@ -248,6 +248,55 @@ TEST(ParseFormatList, KeepsTheOrderAndDropsRepetitions) {
   }
 }
 
+TEST(ParseFormatList, KnowsFamiliesOfShares) {
+  const auto formats = ParseFormatList("int8,bf16+s*,int4-g32+2:4");
+  ASSERT_TRUE(formats.ok()) << formats.status();
+  ASSERT_EQ(formats->size(), 1u + 1 + 39 + 1 + 1);
+  EXPECT_EQ((*formats)[0], F("int8"));
+  EXPECT_EQ((*formats)[1], F("bf16"));
+  EXPECT_EQ((*formats)[2], F("bf16+s2.5"));
+  EXPECT_EQ((*formats)[40], F("bf16+s97.5"));
+  EXPECT_EQ((*formats)[41], F("removed"));
+  EXPECT_EQ((*formats)[42], F("int4-g32+2:4"));
+  ExpectError(ParseFormatList("q4_k+s*").status(), kInvalid, {"q4_k+s*", "only float and integer"});
+  ExpectError(ParseFormatList("+s*").status(), kInvalid, {"unknown format"});
+}
+
+TEST(BuildProblem, OffersFewBitsOnlyToBudgetsThatCanUseThem) {
+  const LoadedModel model;
+  int64_t weights = 0;
+  for (const Component& component : (*model).components()) {
+    weights += component.rows * component.cols;
+  }
+  const auto at = [&](int64_t tenths_of_bits) {
+    const auto problem = BuildProblem(*model, {}, weights * tenths_of_bits / 80);
+    EXPECT_TRUE(problem.ok()) << problem.status();
+    return Ladder(*problem, "layers.0.mlp.down_proj");
+  };
+  EXPECT_EQ(at(45).count("int3-g128"), 0u);
+  EXPECT_EQ(at(44).count("int3-g128"), 1u);
+  EXPECT_EQ(at(35).count("int2-g128"), 0u);
+  EXPECT_EQ(at(34).count("int2-g128"), 1u);
+  EXPECT_EQ(at(34).count("int8"), 1u);
+}
+
+TEST(BuildProblem, SparseFormatsAreStepsOfOneLadderWithBits) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.formats =
+      *ParseFormatList("bf16,int8,int4-g32,int4-g32+s50,int8+s60,int8+s70,removed");
+  const SearchProblem problem = Build(*model, constraints);
+  // int8 has one group per row in both shares, and they are not the same layout.
+  EXPECT_EQ(Ladder(problem, "layers.0.mlp.down_proj"),
+            (std::set<std::string>{
+                "bf16", "int8", "int4-g32", "int4-g32+s50", "int8+s60", "int8+s70", "removed"}));
+  EXPECT_EQ(problem.ladders[1].front().format, F("removed"));
+  EXPECT_EQ(problem.ladders[1].front().bytes, 0);
+  constraints.target = Target("mlx");
+  constraints.formats = *ParseFormatList("int4-g32+s50");
+  ExpectError(BuildProblem(*model, constraints, kMuch).status(), kInvalid, {"int4-g32+s50", "mlx"});
+}
+
 TEST(ParsePin, SplitsAtTheLastEqualsSign) {
   const auto pin = ParsePin("(?=down)=int4-g64");
   ASSERT_TRUE(pin.ok()) << pin.status();

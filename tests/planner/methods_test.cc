@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
@@ -18,6 +19,7 @@
 #include "plans/render.h"
 #include "plans/validate.h"
 #include "runtime/eval/perplexity.h"
+#include "search/typical_error.h"
 #include "tests/planner/planner_test_util.h"
 #include "tests/support/expect_error.h"
 
@@ -114,6 +116,127 @@ TEST(BeamJobTest, TheOrderByPplNeedsText) {
               {"--order ppl", "natural text", "the model", "--text"});
   options.beam_width = 0;
   ExpectError(options.Validate(), kInvalid, {"--beam-width is 0"});
+}
+
+PlanOptions SparseJob(const std::string& search, int zero_permille) {
+  PlanOptions options = SmallJob(search, "100%");
+  options.constraints.formats = *ParseFormatList("bf16,bf16+s30,bf16+s60,bf16+s90,removed");
+  options.zero_permille = zero_permille;
+  return options;
+}
+
+// Thousandths of the weights outside embedding and head that a plan leaves out.
+double ZeroPermilleOf(const plans::Plan& plan, bool embeddings = false) {
+  double zeros = 0, weights = 0;
+  for (const plans::Component& c : plan.components()) {
+    if (c.block() < 0 && !embeddings) continue;
+    const double count = static_cast<double>(c.rows() * c.cols());
+    zeros += count * ZeroPermille(*ParseFormat(c.format()));
+    weights += count;
+  }
+  return zeros / weights;
+}
+
+TEST(SparseJobTest, ATargetOfZerosIsMetAndThePlanSaysWhatItTook) {
+  const LoadedModel model;
+  for (const char* search : {"sparsify", "uniform"}) {
+    for (const int target : {300, 450, 750}) {
+      SCOPED_TRACE(absl::StrCat(search, " ", target));
+      const PlanOptions options = SparseJob(search, target);
+      const plans::Plan plan = MustPlan(*model, options);
+      EXPECT_TRUE(plan.complete());
+      EXPECT_GE(ZeroPermilleOf(plan), target);
+      EXPECT_EQ(plan.options().method().zero_permille(), target);
+      EXPECT_EQ(plan.budget().bytes(),
+                std::max(PlanSizeBytes(plan), plan.held_out().uniform_size_bytes()));
+      for (const plans::Component& c : plan.components()) {
+        if (c.block() < 0) {
+          EXPECT_EQ(c.format(), "bf16") << c.name();
+        }
+      }
+      const bool sparsify = std::string(search) == "sparsify";
+      EXPECT_EQ(absl::StrContains(RenderPlan(plan), "without the retraining"), sparsify);
+      EXPECT_EQ(absl::StrContains(plan.search().note(), "retraining"), sparsify);
+      if (sparsify && !plan.held_out().uniform_emitted()) {
+        EXPECT_EQ(TraceEnd(plan), Formats(plan));
+      }
+    }
+  }
+}
+
+TEST(SparseJobTest, ABudgetIsMetAndEmbeddingsTakePartWhenAsked) {
+  const LoadedModel model;
+  PlanOptions options = SparseJob("sparsify", 0);
+  options.budget = *ParseBudget("60%");
+  const plans::Plan pinned = MustPlan(*model, options);
+  EXPECT_LE(PlanSizeBytes(pinned), pinned.budget().bytes());
+  for (const int c : {0, pinned.components_size() - 1}) {
+    EXPECT_EQ(pinned.components(c).format(), "bf16");
+  }
+  options.zero_permille = 900;
+  options.prunes_embeddings = true;
+  const plans::Plan all = MustPlan(*model, options);
+  EXPECT_TRUE(all.options().method().prunes_embeddings());
+  EXPECT_GE(ZeroPermilleOf(all, /*embeddings=*/true), 900);
+}
+
+TEST(SparseJobTest, TheSamePlanForAnyThreadsAndAfterInterruptions) {
+  const LoadedModel model;
+  PlanOptions options = SparseJob("sparsify", 600);
+  const std::string expected = SerializePlan(MustPlan(*model, options));
+  options.threads = 3;
+  EXPECT_EQ(SerializePlan(MustPlan(*model, options)), expected);
+  options.run_dir = model.files.path() + "/run";
+  int incomplete = 0;
+  for (const int64_t updates : {15, 45}) {
+    CountingProgress progress(updates);
+    const absl::StatusOr<plans::Plan> plan = RunPlanJob(*model, options, &progress);
+    if (!plan.ok()) {
+      EXPECT_TRUE(absl::IsCancelled(plan.status())) << plan.status();
+      continue;
+    }
+    EXPECT_FALSE(plan->complete());
+    EXPECT_TRUE(ValidatePlan(*plan).ok()) << ValidatePlan(*plan);
+    EXPECT_GE(ZeroPermilleOf(*plan), 600);  // measured or not, it keeps to the target
+    ++incomplete;
+  }
+  EXPECT_GT(incomplete, 0);
+  EXPECT_EQ(SerializePlan(MustPlan(*model, options)), expected);
+}
+
+TEST(SparseJobTest, RefusesWhatItCannotDo) {
+  const LoadedModel model;
+  Progress progress;
+  PlanOptions options = SparseJob("sparsify", 500);
+  options.constraints.formats = *ParseFormatList("bf16,int4-g32,removed");
+  ExpectError(RunPlanJob(*model, options, &progress).status(),
+              kInvalid,
+              {"differ in sparsity only", "int4-g32"});
+  ExpectError(SparseJob("greedy", 500).Validate(), kInvalid, {"--sparsity", "greedy"});
+  ExpectError(SparseJob("sparsify", 1001).Validate(), kInvalid, {"--sparsity is 100.1 %"});
+  // No format leaves out so much.
+  options = SparseJob("sparsify", 950);
+  options.constraints.formats = *ParseFormatList("bf16,bf16+s30,bf16+s90");
+  const absl::Status status = RunPlanJob(*model, options, &progress).status();
+  ExpectError(status, kInvalid, {"--search sparsify", "95", "zeros"});
+  EXPECT_TRUE(IsInfeasible(status));
+}
+
+// Blocks are removed as a whole, which is the pruning that Layer-Wise Quantization compares with.
+TEST(LayerwiseJobTest, RemovesWholeBlocks) {
+  const LoadedModel model;
+  PlanOptions options = SmallJob("layerwise", "80%");
+  options.constraints.formats = *ParseFormatList("bf16,removed");
+  options.constraints.pins = {*ParsePin("embed|head=bf16")};
+  const plans::Plan plan = MustPlan(*model, options);
+  std::map<int, std::set<std::string>> blocks;
+  for (const plans::Component& c : plan.components()) blocks[c.block()].insert(c.format());
+  std::set<std::string> used;
+  for (const auto& [block, formats] : blocks) {
+    EXPECT_EQ(formats.size(), 1u) << block;
+    if (block >= 0) used.insert(*formats.begin());
+  }
+  EXPECT_EQ(used, (std::set<std::string>{"bf16", "removed"}));
 }
 
 // What the order by PPL ranks by is the perplexity that text is measured by elsewhere, but for the
