@@ -79,8 +79,16 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
                                        const ApplyOptions& options,
                                        Progress* progress) {
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(plan, model));
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    if (!assignment[c].layer_norm) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(model.component(static_cast<ComponentId>(c)).name,
+                     " in ",
+                     assignment[c].Name(),
+                     ": its outputs are normalised, which no file of weights can say"));
+  }
   WorkbenchOptions bench_options;
-  bench_options.encoder = plan.options().encoder();
+  bench_options.SetEncoding(plan.options());
   bench_options.threads = options.threads;
   BB_ASSIGN_OR_RETURN(
       const std::unique_ptr<Workbench> bench,

@@ -124,11 +124,8 @@ absl::Status MeasureBenchGrams(const Sequences& sequences, Workbench* bench, Pro
   bench->encoder()->SetMoments(grams->moments());
   bench->encoder()->SetGrams(grams);
   if (!bench->TunesBlocks()) return absl::OkStatus();
-  return bench->tuning()->Calibrate(bench->transformer(),
-                                    bench->reference(),
-                                    sequences,
-                                    bench->options().threads,
-                                    progress);
+  return bench->tuning()->Calibrate(
+      bench->transformer(), bench->reference(), sequences, bench->options().threads, progress);
 }
 
 void AddMoments(const InputMoments& moments, const Model& model, plans::Plan* plan) {
@@ -163,7 +160,7 @@ absl::StatusOr<InputMoments> MomentsOfPlan(const plans::Plan& plan, const Model&
 
 absl::Status CalibrateEncoder(
     const ProbeMaker& maker, Workbench* bench, Run* run, Progress* progress, plans::Plan* plan) {
-  const StatsNeed needs = bench->encoder()->encoder().needs();
+  const StatsNeed needs = bench->encoder()->needs();
   if (needs == StatsNeed::kNothing) return absl::OkStatus();
   if (needs == StatsNeed::kMoments) {
     BB_ASSIGN_OR_RETURN(InputMoments moments, RememberedMoments(maker, bench, run, progress));
@@ -191,7 +188,7 @@ absl::Status CalibrateFromPlan(const plans::Plan& plan,
                                const std::string& text,
                                Workbench* bench,
                                Progress* progress) {
-  const StatsNeed needs = bench->encoder()->encoder().needs();
+  const StatsNeed needs = bench->encoder()->needs();
   if (needs == StatsNeed::kNothing) return absl::OkStatus();
   if (needs == StatsNeed::kMoments) {
     BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(plan, bench->model()));

@@ -47,8 +47,9 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
                       ProbeMaker::Create(model, options.probes));
   BB_RETURN_IF_ERROR(maker->CheckRole(ProbeRole::kHeldOut));
   WorkbenchOptions bench_options;
-  bench_options.encoder =
-      options.plan.has_value() ? options.plan->options().encoder() : options.encoder;
+  bench_options.encoder = options.encoder;
+  bench_options.pruning = options.pruning;
+  if (options.plan.has_value()) bench_options.SetEncoding(options.plan->options());
   bench_options.activations = options.activations;
   bench_options.threads = options.threads;
   bench_options.spill_directory = options.spill_directory;
@@ -70,8 +71,15 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
     BB_RETURN_IF_ERROR(
         CalibrateFromPlan(*options.plan, options.calibration, bench.get(), progress));
   } else {
+    ProbeOptions calibration = options.probes;
+    if (!options.calibration.empty() && options.calibration != options.probes.path) {
+      calibration.source = ProbeSource::kText;
+      calibration.path = options.calibration;
+    }
+    BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> calibrator,
+                        ProbeMaker::Create(model, calibration));
     Run alone;
-    BB_RETURN_IF_ERROR(CalibrateEncoder(*maker, bench.get(), &alone, progress, nullptr));
+    BB_RETURN_IF_ERROR(CalibrateEncoder(*calibrator, bench.get(), &alone, progress, nullptr));
   }
 
   BB_ASSIGN_OR_RETURN(const ProbeSet set,

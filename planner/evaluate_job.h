@@ -16,6 +16,7 @@
 #include "runtime/eval/reference.h"
 #include "runtime/model/model.h"
 #include "runtime/model/weights.h"
+#include "runtime/tensor/pruning.h"
 
 namespace bitbudget {
 
@@ -31,8 +32,9 @@ struct EvaluateOptions {
 
   ProbeOptions probes;
   int64_t probe_count = 128;
-  std::string encoder = "clip";  // a plan names its own
-  std::string calibration;       // the text that an encoder learns from, where it needs it
+  std::string encoder = "clip";           // a plan names its own
+  Pruning pruning = Pruning::kMagnitude;  // so does it of this
+  std::string calibration;  // the text that the encoder learns from; empty: that of probes
   Activations activations = Activations::kInt16;
   int threads = 1;
   int64_t memory_bytes = DefaultMemoryLimit();

@@ -178,6 +178,7 @@ class PlanJob {
     if (memory_ != nullptr) *memory_ = memory;
     WorkbenchOptions bench;
     bench.encoder = options_.encoder;
+    bench.pruning = options_.pruning;
     bench.activations = options_.activations;
     bench.threads = options_.threads;
     bench.spill_directory = options_.spill_directory;

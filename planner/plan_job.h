@@ -16,6 +16,7 @@
 #include "runtime/eval/probes.h"
 #include "runtime/model/model.h"
 #include "runtime/model/weights.h"
+#include "runtime/tensor/pruning.h"
 #include "search/merit.h"
 
 namespace bitbudget {
@@ -44,6 +45,7 @@ struct PlanOptions {
   bool exhaustive = false;
   Statistic objective = Statistic::kFdtMean;
   std::string encoder = "clip";
+  Pruning pruning = Pruning::kMagnitude;  // of sparse formats
   Activations activations = Activations::kInt16;
 
   ProbeOptions probes;

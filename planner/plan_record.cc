@@ -44,6 +44,7 @@ void DescribeJob(const Model& model,
   recorded.set_exhaustive(options.exhaustive);
   recorded.set_objective(StatisticName(options.objective));
   recorded.set_encoder(options.encoder);
+  if (options.pruning == Pruning::kWanda) recorded.set_pruning(PruningName(options.pruning));
   recorded.set_activations(ActivationsName(options.activations));
   recorded.set_seed(options.probes.seed);
   if (options.constraints.target != nullptr) {
@@ -136,15 +137,18 @@ absl::Status RecordEncodings(const Assignment& assignment, EncodingBank* bank, p
 
 std::vector<IdentityField> RunIdentity(const plans::Plan& plan) {
   const plans::Options& options = plan.options();
-  return {{"evaluation version", absl::StrCat(BITBUDGET_VERSION, "/", kEvaluationVersion)},
-          {"model fingerprint", plan.model().fingerprint()},
-          {"encoder", options.encoder()},
-          {"activations", options.activations()},
-          {"probe source", options.probe_source()},
-          {"probe text", options.probe_fingerprint()},
-          {"prefix length", absl::StrCat(options.prefix_tokens())},
-          {"completion length", absl::StrCat(options.completion_tokens())},
-          {"seed", absl::StrCat(options.seed())}};
+  std::vector<IdentityField> identity = {
+      {"evaluation version", absl::StrCat(BITBUDGET_VERSION, "/", kEvaluationVersion)},
+      {"model fingerprint", plan.model().fingerprint()},
+      {"encoder", options.encoder()},
+      {"activations", options.activations()},
+      {"probe source", options.probe_source()},
+      {"probe text", options.probe_fingerprint()},
+      {"prefix length", absl::StrCat(options.prefix_tokens())},
+      {"completion length", absl::StrCat(options.completion_tokens())},
+      {"seed", absl::StrCat(options.seed())}};
+  if (!options.pruning().empty()) identity.push_back({"pruning", options.pruning()});
+  return identity;
 }
 
 std::string JobText(const plans::Plan& plan, const PlanOptions& asked) {

@@ -26,6 +26,11 @@ void WorkbenchOptions::SetMemory(const MemoryPlan& memory) {
   logits_bytes = memory.logits;
 }
 
+void WorkbenchOptions::SetEncoding(const plans::Options& options) {
+  encoder = options.encoder();
+  pruning = options.pruning().empty() ? Pruning::kMagnitude : *ParsePruning(options.pruning());
+}
+
 Workbench::Workbench(const Model& model,
                      const WorkbenchOptions& options,
                      std::unique_ptr<Encoder> encoder,
@@ -43,7 +48,9 @@ Workbench::Workbench(const Model& model,
             {options.activations,
              options.weights_bytes - GramBytes(*encoder_, options),
              options.spill_directory}),
-      reference_(bank_.Reference()) {}
+      reference_(bank_.Reference()) {
+  weight_encoder_.SetPruning(options.pruning);
+}
 
 absl::StatusOr<std::unique_ptr<Workbench>> Workbench::Create(const Model& model,
                                                              const WorkbenchOptions& options,

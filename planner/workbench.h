@@ -17,11 +17,13 @@
 #include "runtime/model/transformer.h"
 #include "runtime/model/weights.h"
 #include "runtime/tensor/encoder.h"
+#include "runtime/tensor/pruning.h"
 
 namespace bitbudget {
 
 struct WorkbenchOptions {
   std::string encoder = "clip";
+  Pruning pruning = Pruning::kMagnitude;  // of sparse formats
   Activations activations = Activations::kInt16;
   int threads = 1;
   // Of memory_plan.h, in bytes.
@@ -32,6 +34,8 @@ struct WorkbenchOptions {
   std::string spill_directory = "/tmp";
 
   void SetMemory(const MemoryPlan& memory);
+  // How a plan had its codes chosen. REQUIRES: a valid plan.
+  void SetEncoding(const plans::Options& options);
 };
 
 // A loaded model with everything that running it in any assignment takes. Not thread-safe.

@@ -216,6 +216,8 @@ std::string RenderPlan(const plans::Plan& plan) {
                    o.objective(),
                    ", encoder ",
                    o.encoder(),
+                   o.pruning().empty() ? "" : ", pruning by ",
+                   o.pruning(),
                    ", activations ",
                    o.activations(),
                    o.target().empty() ? "" : ", for ",

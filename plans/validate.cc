@@ -19,6 +19,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/tensor/encoder.h"
 #include "runtime/tensor/format.h"
+#include "runtime/tensor/pruning.h"
 
 namespace bitbudget {
 namespace {
@@ -116,6 +117,41 @@ absl::Status CheckSize(const plans::Component& c,
              expected);
 }
 
+// A source of probes and the SHA-256 of its file.
+absl::Status CheckSource(const std::string& source,
+                         const std::string& fingerprint,
+                         const std::string& path) {
+  if (source != "model" && source != "text" && source != "prompts") {
+    return Bad(path + "source", "'", source, "' is none of model, text, prompts");
+  }
+  if ((source != "model" || !fingerprint.empty()) && !IsFingerprint(fingerprint)) {
+    return Bad(
+        path + "fingerprint", "'", fingerprint, "' is not a SHA-256 in 64 lower-case hex digits");
+  }
+  return absl::OkStatus();
+}
+
+// What an encoder learned from, where it learns from more than moments.
+absl::Status CheckCalibration(const plans::Plan& plan) {
+  const std::string& encoder = plan.options().encoder();
+  const bool learns = encoder != "rtn" && encoder != "clip" && encoder != "imatrix";
+  if (!plan.has_calibration()) {
+    if (!learns) return absl::OkStatus();
+    return Bad("calibration", "missing, but encoder ", encoder, " learns from text");
+  }
+  const plans::Calibration& calibration = plan.calibration();
+  BB_RETURN_IF_ERROR(CheckSource(calibration.source(), calibration.fingerprint(), "calibration."));
+  if (calibration.sequences() < 1) return Bad("calibration.sequences", "0");
+  if (calibration.tokens() < calibration.sequences()) {
+    return Bad("calibration.tokens",
+               calibration.tokens(),
+               ", fewer than the ",
+               calibration.sequences(),
+               " sequences");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckOptions(const plans::Options& options) {
   if (options.search().empty()) return Bad("options.search", "empty");
   if (options.objective().empty()) return Bad("options.objective", "empty");
@@ -123,23 +159,16 @@ absl::Status CheckOptions(const plans::Options& options) {
   if (const absl::Status encoder = CheckEncoderName(options.encoder()); !encoder.ok()) {
     return Bad("options.encoder", encoder.message());
   }
+  if (!options.pruning().empty()) {
+    if (const auto pruning = ParsePruning(options.pruning()); !pruning.ok()) {
+      return Bad("options.pruning", pruning.status().message());
+    }
+  }
   for (int i = 0; i < options.formats_size(); ++i) {
     BB_RETURN_IF_ERROR(
         CheckFormat(options.formats(i), absl::StrCat("options.formats[", i, "]")).status());
   }
-  const std::string& source = options.probe_source();
-  if (source != "model" && source != "text" && source != "prompts") {
-    return Bad("options.probe_source", "'", source, "' is none of model, text, prompts");
-  }
-  const bool needs_fingerprint = source != "model";
-  if ((needs_fingerprint || !options.probe_fingerprint().empty()) &&
-      !IsFingerprint(options.probe_fingerprint())) {
-    return Bad("options.probe_fingerprint",
-               "'",
-               options.probe_fingerprint(),
-               "' is not a SHA-256 in 64 lower-case hex digits");
-  }
-  return absl::OkStatus();
+  return CheckSource(options.probe_source(), options.probe_fingerprint(), "options.probe_");
 }
 
 // (block, position in block) in execution order; the embedding is block -1, the head after all.
@@ -169,6 +198,12 @@ absl::Status CheckComponent(const plans::Component& c, const std::string& path) 
     if (format.IsInteger()) return Bad(path + ".encoder", "empty, but the format is ", c.format());
   } else if (const absl::Status encoder = CheckEncoderName(c.encoder()); !encoder.ok()) {
     return Bad(path + ".encoder", encoder.message());
+  }
+  if (!c.encoding_sha256().empty() && !IsFingerprint(c.encoding_sha256())) {
+    return Bad(path + ".encoding_sha256",
+               "'",
+               c.encoding_sha256(),
+               "' is not a SHA-256 in 64 lower-case hex digits");
   }
   std::set<Format> measured;
   for (int i = 0; i < c.evidence_size(); ++i) {
@@ -305,6 +340,7 @@ absl::Status ValidatePlan(const plans::Plan& plan) {
   BB_RETURN_IF_ERROR(CheckValues(plan, ""));
   if (plan.tool_version().empty()) return Bad("tool_version", "empty");
   BB_RETURN_IF_ERROR(CheckOptions(plan.options()));
+  BB_RETURN_IF_ERROR(CheckCalibration(plan));
   BB_RETURN_IF_ERROR(CheckComponents(plan));
   BB_RETURN_IF_ERROR(CheckModel(plan));
   BB_RETURN_IF_ERROR(CheckTarget(plan));

@@ -34,7 +34,7 @@ absl::Status RunApply(const ApplyFlags& flags) {
   options.compressed = flags.weights == "compressed-tensors";
   if (!flags.dtype.empty()) {
     const absl::StatusOr<Format> type = ParseFormat(flags.dtype);
-    if (!type.ok() || !type->IsFloat()) {
+    if (!type.ok() || !type->IsFloat() || type->IsSparse()) {
       return UsageError(absl::InvalidArgumentError(
           absl::StrCat("--dtype is \"", flags.dtype, "\", must be f32, f16 or bf16")));
     }

@@ -73,6 +73,8 @@ def measure(args, method, budget):
         planned.write_text(out)
     if not evaluation.exists():
         text = ["--text", args.eval_text] if args.eval_text else []
+        if args.plan_text:
+            text += ["--calibration", args.plan_text]
         _, out, _ = run([args.bitbudget, "eval", args.model, "--plan", str(plan), "--probes",
                          str(args.eval_probes), "--json"] + text + common)
         evaluation.write_text(out)

@@ -8,6 +8,7 @@
 #include "plans/plan_io.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/tensor/encoder.h"
+#include "runtime/tensor/pruning.h"
 #include "tools/command.h"
 
 namespace bitbudget {
@@ -22,6 +23,7 @@ struct EvalFlags {
   std::string uniform;
   std::vector<std::string> pins;
   std::string encoder = "clip";
+  std::string pruning = "magnitude";
   std::string activations;
   int64_t probe_count = EvaluateOptions().probe_count;
   bool fdt_only = false;
@@ -38,6 +40,7 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
   }
   BB_RETURN_IF_ERROR(CheckEncoderName(flags.encoder));
   options.encoder = flags.encoder;
+  BB_ASSIGN_OR_RETURN(options.pruning, ParsePruning(flags.pruning));
   options.calibration = flags.calibration.empty() ? flags.probes.text : flags.calibration;
   BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
   options.probe_count = flags.probe_count;
@@ -194,6 +197,11 @@ void AddEvalCommand(CLI::App* app) {
       ->add_option("--encoder",
                    flags->encoder,
                    "Encoder, unless a plan names it: rtn, clip, imatrix, gptq, lwc or auto")
+      ->capture_default_str();
+  command
+      ->add_option("--pruning",
+                   flags->pruning,
+                   "What sparse formats leave out, unless a plan says so: magnitude or wanda")
       ->capture_default_str();
   command->add_option("--activations",
                       flags->activations,

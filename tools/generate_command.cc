@@ -56,7 +56,7 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   WorkbenchOptions options;
   BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
   options.threads = flags.model.Threads();
-  if (plan.has_value()) options.encoder = plan->options().encoder();
+  if (plan.has_value()) options.SetEncoding(plan->options());
   int64_t context = static_cast<int64_t>(prompt.size()) + flags.count - 1;
   if (plan.has_value()) context = std::max(context, CalibrationContext(*plan));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,

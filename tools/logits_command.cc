@@ -59,7 +59,7 @@ absl::Status RunLogits(const LogitsFlags& flags) {
   WorkbenchOptions options;
   BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
   options.threads = flags.model.Threads();
-  if (plan.has_value()) options.encoder = plan->options().encoder();
+  if (plan.has_value()) options.SetEncoding(plan->options());
   const int64_t rows = static_cast<int64_t>(tokens.size());
   const int64_t context = plan.has_value() ? std::max(rows, CalibrationContext(*plan)) : rows;
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,

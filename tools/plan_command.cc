@@ -21,6 +21,7 @@
 #include "plans/render.h"
 #include "plans/validate.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/tensor/pruning.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/progress_bar.h"
@@ -49,6 +50,7 @@ struct PlanFlags {
   bool prune_embeddings = false;
   std::string objective = "fdt";
   std::string encoder = "clip";
+  std::string pruning = "magnitude";
   std::string activations = "int16";
   int64_t search_probes = PlanOptions().search_probes;
   int64_t held_out_probes = PlanOptions().held_out_probes;
@@ -114,6 +116,7 @@ absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   options.exhaustive = flags.exhaustive;
   BB_ASSIGN_OR_RETURN(options.objective, ParseStatistic(flags.objective));
   options.encoder = flags.encoder;
+  BB_ASSIGN_OR_RETURN(options.pruning, ParsePruning(flags.pruning));
   BB_ASSIGN_OR_RETURN(options.activations, ParseActivations(flags.activations));
   BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
   options.search_probes = flags.search_probes;
@@ -343,6 +346,12 @@ void AddPlanCommand(CLI::App* app) {
                    flags->encoder,
                    "clip (error-minimising), imatrix (the same, errors weighed by calibration "
                    "inputs), gptq (error feedback over calibration inputs) or rtn")
+      ->capture_default_str();
+  command
+      ->add_option("--pruning",
+                   flags->pruning,
+                   "What sparse formats leave out: the weights of the smallest magnitude, or wanda "
+                   "(magnitude times the norm of the input on calibration text)")
       ->capture_default_str();
   command
       ->add_option("--activations",

@@ -11,6 +11,7 @@ absl::StatusOr<std::unique_ptr<Encoder>> MakeAnyEncoder(absl::string_view name) 
   BB_RETURN_IF_ERROR(CheckEncoderName(name));
   name = absl::StripSuffix(name, kBlockTuning);
   if (name == "gptq") return MakeGptqEncoder();
+  if (name == "auto") return MakeAutoEncoder();
   if (name == "lwc") return MakeLwcEncoder();
   return MakeEncoder(name);
 }

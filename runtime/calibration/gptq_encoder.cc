@@ -1,6 +1,9 @@
 #include "runtime/calibration/gptq_encoder.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -9,6 +12,7 @@
 #include "runtime/calibration/coded_rows.h"
 #include "runtime/calibration/feedback.h"
 #include "runtime/calibration/gptq_rows.h"
+#include "runtime/calibration/lwc.h"
 #include "runtime/calibration/row_refiner.h"
 
 namespace bitbudget {
@@ -24,9 +28,13 @@ constexpr double kGain = 1e-4;
 
 class GptqEncoder final : public Encoder {
  public:
-  GptqEncoder() : clip_(MakeClipEncoder()), imatrix_(MakeImatrixEncoder()) {}
+  // `learned`: whether the grids of "lwc" are tried, too.
+  explicit GptqEncoder(bool learned)
+      : clip_(MakeClipEncoder()),
+        imatrix_(MakeImatrixEncoder()),
+        learned_(learned ? MakeLwcEncoder() : nullptr) {}
 
-  absl::string_view name() const override { return "gptq"; }
+  absl::string_view name() const override { return learned_ != nullptr ? "auto" : "gptq"; }
   StatsNeed needs() const override { return StatsNeed::kGram; }
 
  protected:
@@ -50,24 +58,38 @@ class GptqEncoder final : public Encoder {
  private:
   std::unique_ptr<Encoder> clip_;
   std::unique_ptr<Encoder> imatrix_;
+  std::unique_ptr<Encoder> learned_;
 };
 
-// Takes the rows of `other` that have a smaller error.
-void TakeBetter(const RowBatch& other,
-                const Feedback& feedback,
-                int64_t group,
-                RowBatch* best,
-                std::vector<double>* best_errors) {
-  std::vector<float> errors;
-  other.Errors(group, &errors);
-  std::vector<double> found(other.rows());
-  feedback.OutputErrors(errors, found);
-  for (int64_t row = 0; row < other.rows(); ++row) {
-    if (!(found[row] < (1 - kGain) * (*best_errors)[row])) continue;
-    (*best_errors)[row] = found[row];
-    best->coded[row] = other.coded[row];
+// The encodings of a few rows with the smallest errors d H d^T that were offered.
+class BestRows {
+ public:
+  BestRows(const Feedback& feedback, int64_t group, int64_t rows)
+      : feedback_(feedback),
+        group_(group),
+        coded_(rows),
+        errors_(rows, std::numeric_limits<double>::infinity()) {}
+
+  void Offer(const RowBatch& batch) {
+    std::vector<float> errors;
+    batch.Errors(group_, &errors);
+    std::vector<double> found(batch.rows());
+    feedback_.OutputErrors(errors, found);
+    for (int64_t row = 0; row < batch.rows(); ++row) {
+      if (!(found[row] < (1 - kGain) * errors_[row])) continue;
+      errors_[row] = found[row];
+      coded_[row] = batch.coded[row];
+    }
   }
-}
+
+  const std::vector<CodedRow>& coded() const { return coded_; }
+
+ private:
+  const Feedback& feedback_;
+  int64_t group_;
+  std::vector<CodedRow> coded_;
+  std::vector<double> errors_;
+};
 
 absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
                                        const InputStats& stats,
@@ -76,55 +98,57 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
   const Format& format = encoding->format;
   const int64_t k = weights.cols;
   BB_ASSIGN_OR_RETURN(const Encoding clip, clip_->Encode(weights, format, stats, threads));
-  BB_ASSIGN_OR_RETURN(const Encoding imatrix, imatrix_->Encode(weights, format, stats, threads));
+  // Those whose grids are worth feedback.
+  std::vector<Encoding> starts;
+  BB_ASSIGN_OR_RETURN(starts.emplace_back(), imatrix_->Encode(weights, format, stats, threads));
+  if (learned_ != nullptr && format.IsInteger() && !format.IsSparse()) {
+    BB_ASSIGN_OR_RETURN(starts.emplace_back(), learned_->Encode(weights, format, stats, threads));
+  }
   const DampedGram gram = Damp(*stats.gram);
   const std::unique_ptr<Feedback> natural = MakeFeedback(gram, NaturalOrder(k));
   const std::unique_ptr<Feedback> by_energy = MakeFeedback(gram, ActivationOrder(gram));
+  CHECK(natural != nullptr) << "a damped Gram matrix has no factor";
   const FormatLevels levels(format.Dense());
   const RowRefiner refiner(gram, *natural, levels);
   const int64_t group = format.GroupSize(k);
   const int64_t unit = levels.traits() != nullptr ? levels.traits()->block : group;
-  const bool chooses = Feedback::kBlock % unit == 0;
-
+  const Encoder* const chooser = Feedback::kBlock % unit == 0 ? imatrix_.get() : nullptr;
   std::vector<CodedRow> sparse(format.IsSparse() ? weights.rows : 0);
 
   const auto encode = [&](int64_t first, int64_t rows) {
-    RowBatch best;
-    best.cols = k;
-    best.weights.resize(rows * k);
+    RowBatch batch;
+    batch.cols = k;
+    batch.weights.resize(rows * k);
     for (int64_t row = 0; row < rows; ++row) {
-      weights.ReadRow(first + row, std::span(best.weights).subspan(row * k, k));
-      best.coded.push_back(CodedRow::Read(imatrix, levels, first + row));
+      weights.ReadRow(first + row, std::span(batch.weights).subspan(row * k, k));
     }
-    std::vector<float> errors;
-    std::vector<double> best_errors(rows);
-    best.Errors(group, &errors);
-    natural->OutputErrors(errors, best_errors);
-    const RowBatch start = best;
-    RowBatch other = best;
-    for (int64_t row = 0; row < rows; ++row) {
-      other.coded[row] = CodedRow::Read(clip, levels, first + row);
-    }
-    TakeBetter(other, *natural, group, &best, &best_errors);
-    // A grid beyond f16 is one that the starts did not need: they are taken then.
-    other = start;
-    if (RunFeedback(*natural, levels, chooses ? imatrix_.get() : nullptr, &other).ok()) {
-      TakeBetter(other, *natural, group, &best, &best_errors);
-    }
-    if (by_energy != nullptr) {
-      other = start;
-      if (RunFeedback(*by_energy, levels, nullptr, &other).ok()) {
-        TakeBetter(other, *natural, group, &best, &best_errors);
+    const auto read = [&](const Encoding& start) {
+      batch.coded.clear();
+      for (int64_t row = 0; row < rows; ++row) {
+        batch.coded.push_back(CodedRow::Read(start, levels, first + row));
       }
+    };
+    BestRows best(*natural, group, rows);
+    read(clip);
+    best.Offer(batch);
+    for (const Encoding& start : starts) {
+      read(start);
+      best.Offer(batch);
+      // A grid beyond f16, which only the chooser can meet, is one that the starts do not need.
+      if (RunFeedback(*natural, levels, &start == &starts.front() ? chooser : nullptr, &batch).ok())
+        best.Offer(batch);
+      if (by_energy == nullptr) continue;
+      read(start);
+      if (RunFeedback(*by_energy, levels, nullptr, &batch).ok()) best.Offer(batch);
     }
-    other = best;
-    refiner.Refine(&other);
-    TakeBetter(other, *natural, group, &best, &best_errors);
+    batch.coded = best.coded();
+    refiner.Refine(&batch);
+    best.Offer(batch);
     for (int64_t row = 0; row < rows; ++row) {
       if (format.IsSparse()) {
-        sparse[first + row] = std::move(best.coded[row]);
+        sparse[first + row] = best.coded()[row];
       } else {
-        best.coded[row].Write(levels, first + row, encoding);
+        best.coded()[row].Write(levels, first + row, encoding);
       }
     }
   };
@@ -132,12 +156,13 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
     const int64_t first = item * kRowsAtOnce;
     encode(first, std::min(kRowsAtOnce, weights.rows - first));
   });
-  if (format.IsSparse()) WriteSparse(sparse, imatrix, encoding);
+  if (format.IsSparse()) WriteSparse(sparse, clip, encoding);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-std::unique_ptr<Encoder> MakeGptqEncoder() { return std::make_unique<GptqEncoder>(); }
+std::unique_ptr<Encoder> MakeGptqEncoder() { return std::make_unique<GptqEncoder>(false); }
+std::unique_ptr<Encoder> MakeAutoEncoder() { return std::make_unique<GptqEncoder>(true); }
 
 }  // namespace bitbudget

@@ -17,6 +17,10 @@ namespace bitbudget {
 // formulas and what it costs. Integer and block formats; needs a Gram matrix.
 std::unique_ptr<Encoder> MakeGptqEncoder();
 
+// The best encoder that there is, whatever it costs: GPTQ that has the grids that "lwc" learned
+// among its candidates, for dense integer formats; for others GPTQ.
+std::unique_ptr<Encoder> MakeAutoEncoder();
+
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_CALIBRATION_GPTQ_ENCODER_H_

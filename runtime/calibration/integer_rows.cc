@@ -58,16 +58,6 @@ void ReadGrids(const Encoding& encoding, int64_t row, std::span<IntegerGrid> gri
   }
 }
 
-void CopyIntegerRow(const Encoding& from, int64_t row, Encoding* to) {
-  const RowPlanes planes(from, row);
-  const auto copy = [&](int64_t begin, int64_t count) {
-    std::copy_n(from.bytes.begin() + begin, count, to->bytes.begin() + begin);
-  };
-  copy(planes.codes, planes.layout.code_row_bytes);
-  copy(planes.scales, planes.layout.groups * 2);
-  copy(planes.zeros, planes.layout.zero_row_bytes);
-}
-
 void WriteIntegerRow(std::span<const uint8_t> codes,
                      std::span<const IntegerGrid> grids,
                      int64_t row,

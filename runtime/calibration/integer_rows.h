@@ -15,9 +15,6 @@ namespace bitbudget {
 // The grids of a row, one per group.
 void ReadGrids(const Encoding& encoding, int64_t row, std::span<IntegerGrid> grids);
 
-// The same row of an encoding of the same matrix in the same format.
-void CopyIntegerRow(const Encoding& from, int64_t row, Encoding* to);
-
 // Sets a row to these codes in [0, 2^bits) on these grids, whose scales are f16 values.
 void WriteIntegerRow(std::span<const uint8_t> codes,
                      std::span<const IntegerGrid> grids,

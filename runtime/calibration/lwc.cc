@@ -13,8 +13,12 @@
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/calibration/clipping.h"
+#include "runtime/calibration/coded_rows.h"
+#include "runtime/calibration/feedback.h"
+#include "runtime/calibration/gptq_rows.h"
 #include "runtime/calibration/grid_descent.h"
 #include "runtime/calibration/integer_rows.h"
+#include "runtime/calibration/row_refiner.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/panels.h"
 
@@ -24,17 +28,26 @@ namespace {
 // Rows that are learned as one problem, by one sum of their relative errors: enough to multiply by
 // the Gram matrix at full speed. Each keeps the best of its own.
 constexpr int64_t kRowsPerProblem = 12;
-constexpr double kDamping = 0.01;  // of the mean diagonal, as in GPTQ
+// What every matrix of a Gram matrix shares: the matrix itself, and what gives the errors of codes
+// to those that come after them.
+struct LearningTools {
+  LearningTools(const Gram& from, const Format& format)
+      : damped(Damp(from)),
+        panels(PackWeightsF32(ViewOf(damped.gram.values, from.size, from.size))),
+        descent(damped.gram.values, from.size, format),
+        natural(MakeFeedback(damped, NaturalOrder(from.size))),
+        by_energy(MakeFeedback(damped, ActivationOrder(damped))),
+        levels(format),
+        refiner(damped, *natural, levels) {}
 
-std::vector<float> Damped(const Gram& gram) {
-  std::vector<float> damped = gram.values;
-  double trace = 0;
-  for (int64_t i = 0; i < gram.size; ++i) trace += gram.Row(i)[i];
-  const double mean = trace / static_cast<double>(gram.size);
-  const float damping = mean > 0 ? static_cast<float>(kDamping * mean) : 1.0f;
-  for (int64_t i = 0; i < gram.size; ++i) damped[i * gram.size + i] += damping;
-  return damped;
-}
+  DampedGram damped;
+  WeightPanels panels;
+  GridDescent descent;
+  std::unique_ptr<Feedback> natural;
+  std::unique_ptr<Feedback> by_energy;
+  FormatLevels levels;
+  RowRefiner refiner;
+};
 
 // e H for some rows e, and e H e^T of each.
 class GramProduct {
@@ -209,21 +222,16 @@ class LwcEncoder final : public Encoder {
       BB_ASSIGN_OR_RETURN(Encoding start, encoder->Encode(weights, format, stats, threads));
       starts.push_back(std::move(start));
     }
-    *encoding = starts.back();
-    if (!learned) return absl::OkStatus();
-    const std::vector<float> damped = Damped(*stats.gram);
-    const WeightPanels gram = PackWeightsF32(ViewOf(damped, weights.cols, weights.cols));
-    const GridDescent descent(damped, weights.cols, format);
+    if (!learned) {
+      *encoding = std::move(starts.back());
+      return absl::OkStatus();
+    }
+    const LearningTools tools(*stats.gram, format);
     const int64_t problems = (weights.rows + kRowsPerProblem - 1) / kRowsPerProblem;
     ParallelFor(threads, problems, [&](int64_t problem, int) {
       const int64_t first = problem * kRowsPerProblem;
-      LearnRows(weights,
-                first,
-                std::min(kRowsPerProblem, weights.rows - first),
-                starts,
-                gram,
-                descent,
-                encoding);
+      LearnRows(
+          weights, first, std::min(kRowsPerProblem, weights.rows - first), starts, tools, encoding);
     });
     return absl::OkStatus();
   }
@@ -245,8 +253,7 @@ class LwcEncoder final : public Encoder {
                  int64_t first,
                  int64_t rows,
                  const std::vector<Encoding>& starts,
-                 const WeightPanels& gram,
-                 const GridDescent& descent,
+                 const LearningTools& tools,
                  Encoding* encoding) const {
     const Format& format = encoding->format;
     const int64_t cols = view.cols;
@@ -255,13 +262,17 @@ class LwcEncoder final : public Encoder {
     for (int64_t row = 0; row < rows; ++row) {
       view.ReadRow(first + row, std::span(weights).subspan(row * cols, cols));
     }
-    auto owned = std::make_unique<RowsProblem>(weights, rows, format, gram);
+    auto owned = std::make_unique<RowsProblem>(weights, rows, format, tools.panels);
     RowsProblem* const rows_problem = owned.get();
     const ceres::GradientProblem problem(owned.release());  // takes it
 
     // The best start of every row.
     std::vector<double> errors(rows, std::numeric_limits<double>::infinity());
     std::vector<IntegerGrid> grids(rows * groups);
+    RowBatch best{cols, weights, {}};
+    for (int64_t row = 0; row < rows; ++row) {
+      best.coded.push_back(CodedRow::Read(starts.back(), tools.levels, first + row));
+    }
     for (const Encoding& start : starts) {
       std::vector<float> decoded(rows * cols);
       for (int64_t row = 0; row < rows; ++row) {
@@ -271,7 +282,7 @@ class LwcEncoder final : public Encoder {
       for (int64_t row = 0; row < rows; ++row) {
         if (!(own[row] < errors[row])) continue;
         errors[row] = own[row];
-        CopyIntegerRow(start, first + row, encoding);
+        best.coded[row] = CodedRow::Read(start, tools.levels, first + row);
         ReadGrids(start, first + row, std::span(grids).subspan(row * groups, groups));
       }
     }
@@ -288,16 +299,52 @@ class LwcEncoder final : public Encoder {
     ceres::GradientProblemSolver::Summary summary;
     ceres::Solve(options, problem, parameters.data(), &summary);
 
-    // The grids that it found, one group after the other; the row is written if they are better.
+    // The grids that it found, one group after the other.
+    Encoding learned{format, rows, cols, std::vector<uint8_t>(SizeBytes(format, rows, cols))};
     GridDescent::Workspace workspace;
+    RowBatch other = best;
     for (int64_t row = 0; row < rows; ++row) {
       if (!std::isfinite(errors[row])) continue;  // beyond float: the start stays
       const std::span<IntegerGrid> own = std::span(grids).subspan(row * groups, groups);
       const std::span<const float> values = std::span(weights).subspan(row * cols, cols);
-      const std::vector<IntegerGrid>& best = rows_problem->BestGrids(row);
-      std::copy(best.begin(), best.end(), own.begin());
-      const double error = descent.Improve(values, options_.sweeps, own, &workspace);
-      if (error < errors[row]) WriteRoundedRow(values, own, first + row, encoding);
+      const std::vector<IntegerGrid>& seen = rows_problem->BestGrids(row);
+      std::copy(seen.begin(), seen.end(), own.begin());
+      tools.descent.Improve(values, options_.sweeps, own, &workspace);
+      WriteRoundedRow(values, own, row, &learned);
+      other.coded[row] = CodedRow::Read(learned, tools.levels, row);
+    }
+    TakeBetter(other, tools, &best);
+
+    // Codes that make up for each other's errors on these grids.
+    if (options_.feedback) {
+      other = best;
+      if (tools.by_energy != nullptr &&
+          RunFeedback(*tools.by_energy, tools.levels, nullptr, &other).ok()) {
+        TakeBetter(other, tools, &best);
+      }
+      other = best;
+      tools.refiner.Refine(&other);
+      TakeBetter(other, tools, &best);
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      best.coded[row].Write(tools.levels, first + row, encoding);
+    }
+  }
+
+  // Rows of `other` that have a smaller error take the place of those of `best`.
+  static void TakeBetter(const RowBatch& other, const LearningTools& tools, RowBatch* best) {
+    const int64_t group = tools.levels.format().GroupSize(best->cols);
+    const auto errors_of = [&](const RowBatch& batch) {
+      std::vector<float> errors;
+      batch.Errors(group, &errors);
+      std::vector<double> out(batch.rows());
+      tools.natural->OutputErrors(errors, out);
+      return out;
+    };
+    const std::vector<double> theirs = errors_of(other);
+    const std::vector<double> own = errors_of(*best);
+    for (int64_t row = 0; row < best->rows(); ++row) {
+      if (theirs[row] < own[row]) best->coded[row] = other.coded[row];
     }
   }
 

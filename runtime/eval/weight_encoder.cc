@@ -54,10 +54,16 @@ StatsWeightEncoder::StatsWeightEncoder(const Model& model, const Encoder& encode
   ones_.assign(widest, 1.0f);
 }
 
+StatsNeed StatsWeightEncoder::needs() const {
+  const bool moments = pruning_ == Pruning::kWanda && encoder_.needs() == StatsNeed::kNothing;
+  return moments ? StatsNeed::kMoments : encoder_.needs();
+}
+
 absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
                                                     const Format& format,
                                                     int threads) const {
   InputStats stats;
+  stats.pruning = pruning_;
   const bool multiplied = sources_[id] >= 0;
   const bool gram = encoder_.needs() == StatsNeed::kGram;
   Gram storage;
@@ -69,7 +75,7 @@ absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
       stats.gram = &storage;
     }
   }
-  if (encoder_.needs() != StatsNeed::kNothing) {
+  if (needs() != StatsNeed::kNothing) {
     if (const auto found = moments_.find(sources_[id]); found != moments_.end()) {
       stats.moments = found->second;
     } else if (!multiplied) {

@@ -57,6 +57,12 @@ class StatsWeightEncoder : public WeightEncoder {
   // "clip", for which all columns are alike.
   void SetGrams(const GramSource* grams) { grams_ = grams; }
 
+  // How sparse formats choose what they leave out. kWanda needs moments, whatever the encoder.
+  void SetPruning(Pruning pruning) { pruning_ = pruning; }
+
+  // What it is to be told of inputs.
+  StatsNeed needs() const;
+
   absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
 
  private:
@@ -65,6 +71,7 @@ class StatsWeightEncoder : public WeightEncoder {
   const std::unique_ptr<Encoder> clip_ = MakeClipEncoder();
   const GramSource* grams_ = nullptr;
   InputMoments moments_;
+  Pruning pruning_ = Pruning::kMagnitude;
   std::vector<ComponentId> sources_;
   std::vector<float> ones_;  // as many as the widest component has inputs
 };

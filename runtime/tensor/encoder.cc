@@ -393,11 +393,14 @@ absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(absl::string_view name) {
   if (name == "rtn") return MakeRtnEncoder();
   if (name == "clip") return MakeClipEncoder();
   if (name == "imatrix") return MakeImatrixEncoder();
-  return CheckEncoderName(name);
+  BB_RETURN_IF_ERROR(CheckEncoderName(name));
+  return absl::InvalidArgumentError(
+      absl::StrCat("encoder ", name, " learns from Gram matrices; rtn, clip and imatrix do not"));
 }
 
 absl::Status CheckEncoderName(absl::string_view name) {
-  constexpr absl::string_view kNames[] = {"rtn", "clip", "imatrix", "gptq", "lwc", "gptq+block", "lwc+block"};
+  constexpr absl::string_view kNames[] = {
+      "rtn", "clip", "imatrix", "gptq", "lwc", "auto", "gptq+block", "lwc+block", "auto+block"};
   if (std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames)) {
     return absl::OkStatus();
   }

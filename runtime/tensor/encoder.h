@@ -104,8 +104,8 @@ std::unique_ptr<Encoder> MakeClipEncoder();
 // uncorrelated. A group whose moments are all 0 is encoded as by "clip".
 std::unique_ptr<Encoder> MakeImatrixEncoder();
 
-// The encoder of matrices of that name: "rtn", "clip" or "imatrix"; kInvalidArgument names the
-// unknown text and lists what there is.
+// The encoder of matrices of that name: "rtn", "clip" or "imatrix"; kInvalidArgument names any
+// other text. runtime/calibration/encoders.h has them all.
 absl::StatusOr<std::unique_ptr<Encoder>> MakeEncoder(absl::string_view name);
 
 // kInvalidArgument, listing what there is, unless plans may record this encoder.

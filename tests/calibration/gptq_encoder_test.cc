@@ -136,7 +136,8 @@ TEST(GptqEncoderTest, PrunedWeightsAreZerosThatTheOthersMakeUpFor) {
       for (const int64_t column : reader.columns()) values[column] = 0;
       EXPECT_EQ(values, std::vector<float>(300)) << name << ", row " << row;
     }
-    EXPECT_LT(Sum(problem.Errors(gptq)), 0.7 * Sum(problem.Errors(clip))) << name;
+    // Of a hundredth of the weights there is little that can be made up for.
+    EXPECT_LT(Sum(problem.Errors(gptq)), 0.85 * Sum(problem.Errors(clip))) << name;
   }
 }
 

@@ -14,8 +14,10 @@
 #include "absl/strings/match.h"
 #include "nlohmann/json.hpp"
 #include "planner/calibration.h"
+#include "planner/checked_encoder.h"
 #include "planner/plan_job.h"
 #include "planner/workbench.h"
+#include "plans/validate.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/model/gguf_checkpoint.h"
 #include "runtime/model/gguf_writer.h"
@@ -227,6 +229,52 @@ TEST_F(ApplyTest, CodesWeighedByInputsAreThoseThatWereMeasured) {
   EXPECT_FALSE(std::filesystem::exists(dir_.File("y.gguf")));
 }
 
+TEST_F(ApplyTest, CodesThatLearnedFromTextAreMadeAgainOrRefused) {
+  for (const char* encoder : {"gptq", "auto"}) {
+    PlanOptions job = SmallJob("uniform", "400%");
+    job.constraints.formats = {*ParseFormat("q4_0")};
+    job.encoder = encoder;
+    Progress progress;
+    const auto plan = RunPlanJob(*tiny_, job, &progress);
+    ASSERT_TRUE(plan.ok()) << plan.status();
+    EXPECT_TRUE(ValidatePlan(*plan).ok()) << ValidatePlan(*plan);
+    EXPECT_EQ(plan->calibration().source(), "model");
+    EXPECT_GT(plan->calibration().tokens(), 0);
+    const std::string out = dir_.File(std::string(encoder) + ".gguf");
+    const absl::Status applied = Apply(*tiny_, *plan, out);
+    ASSERT_TRUE(applied.ok()) << applied;
+
+    // The file holds the bytes that were measured.
+    const auto files = OpenGgufFiles(out);
+    ASSERT_TRUE(files.ok()) << files.status();
+    const auto written = Load(out);
+    for (size_t c = 0; c < written->components().size(); ++c) {
+      const TensorView view = written->Weight(static_cast<ComponentId>(c));
+      Encoding encoding{view.format, view.rows, view.cols, {}};
+      for (int64_t row = 0; row < view.rows; ++row) {
+        const auto* bytes = reinterpret_cast<const uint8_t*>(view.RowData(row));
+        encoding.bytes.insert(encoding.bytes.end(), bytes, bytes + view.row_bytes());
+      }
+      EXPECT_EQ(EncodingSha256(encoding), plan->components(c).encoding_sha256())
+          << plan->components(c).name();
+    }
+
+    plans::Plan other = *plan;
+    other.mutable_components(1)->set_encoding_sha256(std::string(64, 'a'));
+    const absl::Status refused = Apply(*tiny_, other, dir_.File("y.gguf"));
+    EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+    EXPECT_NE(refused.message().find(other.components(1).name()), std::string::npos) << refused;
+    EXPECT_FALSE(std::filesystem::exists(dir_.File("y.gguf")));
+
+    // Calibrated on a text: apply asks for it, and takes no other.
+    other = *plan;
+    other.mutable_calibration()->set_source("prompts");
+    other.mutable_calibration()->set_fingerprint(std::string(64, 'b'));
+    const absl::Status missing = Apply(*tiny_, other, dir_.File("y.gguf"));
+    EXPECT_NE(missing.message().find("--calibration"), std::string::npos) << missing;
+  }
+}
+
 TEST_F(ApplyTest, SaysWhereTheFileComesFrom) {
   const plans::Plan plan = PlanOf(*tiny_, "q4_0");
   ASSERT_TRUE(Apply(*tiny_, plan, dir_.File("x.gguf")).ok());
@@ -328,6 +376,44 @@ TEST_F(ApplyTest, AFolderOfDecodedWeightsIsTheModelThatWasPlanned) {
   for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
     EXPECT_EQ(entry.path().filename().string(), "out");
   }
+}
+
+// Pruned by what calibration inputs say, which the plan holds, and decoded to zeros.
+TEST_F(ApplyTest, SparseWeightsAreThoseThatWerePlanned) {
+  PlanOptions options = SmallJob("uniform", "400%");
+  options.constraints.formats = {*ParseFormat("int4-g32+s50")};
+  options.pruning = Pruning::kWanda;
+  Progress progress;
+  const auto plan = RunPlanJob(*tiny_, options, &progress);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(plan->options().pruning(), "wanda");
+  EXPECT_GT(plan->input_moments_size(), 0);
+  ApplyOptions apply;
+  apply.float_type = kFormatF32;
+  ASSERT_TRUE(Apply(*tiny_, *plan, dir_.File("wanda"), apply).ok());
+  const auto written = Load(dir_.File("wanda"));
+  ASSERT_NE(written, nullptr);
+  int64_t zeros = 0;
+  const TensorView view = written->Weight(1);
+  std::vector<float> row(view.cols);
+  for (int64_t r = 0; r < view.rows; ++r) {
+    view.ReadRow(r, row);
+    zeros += std::count(row.begin(), row.end(), 0.0f);
+  }
+  EXPECT_GE(zeros, view.size() / 2);
+  plans::Plan by_magnitude = *plan;
+  by_magnitude.mutable_options()->clear_pruning();
+  ASSERT_TRUE(Apply(*tiny_, by_magnitude, dir_.File("magnitude"), apply).ok());
+  const auto other = Load(dir_.File("magnitude"));
+  ASSERT_NE(other, nullptr);
+  EXPECT_NE(Logits(*written, Stored(*written)), Logits(*other, Stored(*other)));
+}
+
+TEST_F(ApplyTest, RefusesLayersThatNormaliseTheirOutputs) {
+  ExpectError(Apply(*tiny_, PlanOf(*tiny_, "onebit-ln"), dir_.File("out")),
+              absl::StatusCode::kInvalidArgument,
+              {"model.embed_tokens in onebit-ln", "no file of weights can say"});
+  EXPECT_FALSE(std::filesystem::exists(dir_.File("out")));
 }
 
 TEST_F(ApplyTest, AnInterruptedFolderLeavesNothing) {

@@ -343,7 +343,7 @@ TEST(RunPlanJob, RefusesOptionsByName) {
       kInvalid,
       {"--search 'genetic'", "greedy, additive, layerwise, uniform, random, beam, sparsify"});
   ExpectError(refusal([](PlanOptions& o) { o.scorer = "mid"; }), kInvalid, {"--scorer 'mid'"});
-  ExpectError(refusal([](PlanOptions& o) { o.encoder = "gptq"; }), kInvalid, {"gptq"});
+  ExpectError(refusal([](PlanOptions& o) { o.encoder = "awq"; }), kInvalid, {"awq"});
   ExpectError(refusal([](PlanOptions& o) { o.search_probes = 1; }), kInvalid, {"at least 2"});
   ExpectError(refusal([](PlanOptions& o) { o.held_out_probes = 0; }), kInvalid, {"not 4 and 0"});
   ExpectError(refusal([](PlanOptions& o) { o.threads = 0; }), kInvalid, {"--threads is 0"});

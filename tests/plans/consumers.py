@@ -330,6 +330,7 @@ def read_native(text, components, architecture):
 # target -> (readers that all must agree, formats to mix, joins, kinds that are kept)
 MODULE_FORMATS = ['int4-g32', 'int4-g64', 'int4-g128', 'int8', 'int8-g32', 'int8-g64', 'bf16']
 ZERO_POINTS = ['int4z-g32', 'int4z-g64', 'int4z-g128']
+FEW_BITS = ['int3-g32', 'int3z-g64', 'int2-g128', 'int2z-g32']
 TARGETS = {
     'llama.cpp': ([lambda *a: read_llama_cpp(*a, last_wins=False),
                    lambda *a: read_llama_cpp(*a, last_wins=True)],
@@ -337,12 +338,14 @@ TARGETS = {
                    'q2_0', 'q1_0', 'mxfp4', 'bf16', 'f16'], False, ()),
     'ik_llama': ([read_ik_llama],
                  ['q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_xs', 'q8_0', 'bf16'], False, ()),
-    'autoround': ([read_autoround], MODULE_FORMATS + ZERO_POINTS, True, ('embed', 'head')),
+    'autoround': ([read_autoround], MODULE_FORMATS + ZERO_POINTS + FEW_BITS, True, ('embed', 'head')),
     'gptqmodel': ([read_gptqmodel], MODULE_FORMATS, True, ('embed', 'head')),
     'compressed-tensors': ([read_compressed_tensors], MODULE_FORMATS + ZERO_POINTS, True,
                            ('embed', 'head')),
-    'mlx': ([read_mlx], ['int4z-g32', 'int4z-g64', 'int4z-g128', 'int8z-g64', 'bf16'], False, ()),
+    'mlx': ([read_mlx], ZERO_POINTS + ['int3z-g32', 'int3z-g128', 'int2z-g64', 'int8z-g64', 'bf16'], False,
+            ()),
     'modelopt': ([read_modelopt], MODULE_FORMATS, True, ('embed', 'head')),
     'torchao': ([read_torchao], MODULE_FORMATS + ZERO_POINTS + ['int8z'], False, ('embed',)),
-    'native': ([read_native], MODULE_FORMATS + ZERO_POINTS, False, ()),
+    'native': ([read_native], MODULE_FORMATS + ZERO_POINTS + FEW_BITS + [
+        'onebit', 'onebit-ln', 'removed', 'bf16+s37.5', 'int4-g32+2:4', 'int8+s99'], False, ()),
 }

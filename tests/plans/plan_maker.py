@@ -21,7 +21,28 @@ def parse_integer(name):
     return int(width.rstrip('z')), int(group) if group else None, width.endswith('z')
 
 
+def sparse_bytes(sparsity, bits, rows, cols):
+    """Mask, directory and codes (docs/formats.md, "Sparse formats")."""
+    up = lambda value: -(-value // 8)
+    if sparsity == '2:4':
+        kept = cols // 4 * 2 + min(cols % 4, 2)
+        return rows * (up(-(-cols // 4) * 4) + up(kept * bits))
+    permille = round(float(sparsity[1:]) * 10)
+    kept = rows * cols - (rows * cols * permille + 500) // 1000
+    columns = up(rows * cols.bit_length()) + up(kept * (cols - 1).bit_length())
+    return min(rows * up(cols), columns) + 8 * ((rows - 1) // 64) + up(kept * bits)
+
+
 def size_bytes(name, rows, cols):
+    if name == 'removed':
+        return 0
+    if name.startswith('onebit'):
+        return rows * -(-cols // 8) + 2 * (rows + cols)
+    if '+' in name:
+        dense, sparsity = name.split('+')
+        bits = 8 * FLOAT_BYTES[dense] if dense in FLOAT_BYTES else parse_integer(dense)[0]
+        codes = rows * -(-cols * bits // 8)
+        return size_bytes(dense, rows, cols) - codes + sparse_bytes(sparsity, bits, rows, cols)
     if name in FLOAT_BYTES:
         return rows * cols * FLOAT_BYTES[name]
     if name in BLOCKS:

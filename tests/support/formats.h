@@ -18,11 +18,11 @@ inline std::vector<Format> FormatsFor(int64_t k) {
   return formats;
 }
 
-// Any of them, but three times out of four one of at least four bits, so that a model of many
+// Any of them, but mostly one of at least four bits, so that a model of many
 // matrices keeps some of its sense.
 inline Format RandomFormatFor(int64_t k, Random* random) {
   const std::vector<Format> formats = FormatsFor(k);
-  const int least = random->Below(4) == 0 ? 0 : 4;
+  const int least = random->Below(16) == 0 ? 0 : 4;
   for (;;) {
     const Format& format = formats[random->Below(formats.size())];
     if (format.bits >= least) return format;

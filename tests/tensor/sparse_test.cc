@@ -281,6 +281,16 @@ TEST(SparseEncoderTest, WandaComparesWeightsTimesInputNormsWithinARow) {
             "pruning by wanda needs the moments of the inputs, from calibration text");
 }
 
+TEST(SparseEncoderTest, EmptyMatricesEncode) {
+  for (const Format& format : SparseFormats()) {
+    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{0, 7}, {7, 0}, {0, 0}}) {
+      const Encoding encoding = MustEncode(*MakeClipEncoder(), ViewOf({}, rows, cols), format);
+      EXPECT_TRUE(encoding.bytes.empty());
+      EXPECT_TRUE(Decode(encoding).empty());
+    }
+  }
+}
+
 TEST(SparseEncoderTest, UnusualMatricesEncode) {
   const auto encoder = MakeClipEncoder();
   for (const Format& format : SparseFormats()) {

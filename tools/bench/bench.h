@@ -48,6 +48,9 @@ absl::Status RunDecodeBench(const BenchOptions& options, const BenchSink& sink);
 // Candidates of a search beside a full pass.
 absl::Status RunSearchBench(const BenchOptions& options, const BenchSink& sink);
 
+// Encoders on a generated matrix, beside "clip": weights per second.
+absl::Status RunEncodeBench(const BenchOptions& options, const BenchSink& sink);
+
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_TOOLS_BENCH_BENCH_H_

@@ -138,8 +138,11 @@ int Main(int argc, char** argv) {
   CLI::App* decode =
       add("decode", "A model one token at a time beside a plain read of it", RunDecodeBench);
   CLI::App* search = add("search", "Candidates of a search beside a full pass", RunSearchBench);
-  for (CLI::App* command : {kernels, linear}) AddShapeFlags(command, &flags);
-  for (CLI::App* command : {kernels, linear, prefill, decode}) AddCaseFlags(command, &flags);
+  CLI::App* encode =
+      add("encode", "Encoders on a generated matrix, in weights per second", RunEncodeBench);
+  for (CLI::App* command : {kernels, linear, encode}) AddShapeFlags(command, &flags);
+  for (CLI::App* command : {kernels, linear, prefill, decode, encode})
+    AddCaseFlags(command, &flags);
   for (CLI::App* command : {prefill, decode, search}) {
     const char* without = command == search ? "tools/demo/models/novel-1m" : "a generated one";
     command

@@ -21,7 +21,7 @@ struct BenchResult {
   std::optional<double> gmac_per_s;
   std::optional<double> tokens_per_s;
   std::optional<double> gb_per_s;  // 1e9 bytes of weights
-  std::optional<double> per_s;     // candidates
+  std::optional<double> per_s;     // candidates, weights
   std::string baseline;            // what `ratio` is to
   double ratio = 1;                // speed of the path / speed of the baseline, median over rounds
   double spread = 0;               // relative median absolute deviation of the path's times

@@ -75,8 +75,8 @@ class Lab:
         for pin in pins:
             command += ["--pin", pin]
         command += self._text(self.args.eval_text or self.args.text)
-        if self.args.eval_text and self.args.text and encoder in ("imatrix", "gptq", "lwc", "auto"):
-            command += ["--calibration-text", self.args.text]
+        if self.args.text:
+            command += ["--calibration", self.args.text]
         return self.json(*command, model=model)
 
     def score(self, *options, model=None):
@@ -102,7 +102,8 @@ class Lab:
         return json.loads(out)["formats"][name]["size_bits"]
 
     def evaluate_plan(self, path):
-        return self.json("eval", "--plan", path, "--probes", self.args.probes,
+        calibration = ["--calibration", self.args.text] if self.args.text else []
+        return self.json("eval", "--plan", path, "--probes", self.args.probes, *calibration,
                          *self._text(self.args.eval_text or self.args.text))
 
     def equalize(self, name, activations):
