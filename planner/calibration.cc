@@ -12,6 +12,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/calibration/gram.h"
 #include "runtime/calibration/input_moments.h"
+#include "runtime/model/generate.h"
 #include "runtime/tensor/encoder.h"
 
 namespace bitbudget {
@@ -82,8 +83,9 @@ int64_t TokensOf(const Sequences& sequences) {
   return tokens;
 }
 
-// What Gram matrices are measured on: of text the whole windows of the calibration role, else its
-// prompts; as many as the widest matrix asks for.
+// What Gram matrices are measured on: prompts of the calibration role with the model's greedy
+// completions, as what will be measured is, and of text as many whole windows; as many as the
+// widest matrix asks for.
 absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
                                         Workbench* bench,
                                         Progress* progress) {
@@ -92,13 +94,22 @@ absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
     widest = std::max(widest, component.cols);
   }
   const int64_t wanted = kGramTokensPerInput * widest;
-  const auto count = [&](int64_t tokens) {
-    return std::clamp<int64_t>((wanted + tokens - 1) / tokens, 1, kGramProbes);
-  };
-  Sequences sequences = maker.TextWindows(ProbeRole::kCalibration, count(maker.context()));
-  if (sequences.empty()) {
-    BB_ASSIGN_OR_RETURN(sequences,
-                        CalibrationPrompts(maker, count(maker.prefix_tokens()), bench, progress));
+  const int64_t each = maker.context();
+  const int64_t count = std::clamp<int64_t>((wanted + each - 1) / each, 1, kGramProbes);
+  BB_ASSIGN_OR_RETURN(Sequences sequences, CalibrationPrompts(maker, count, bench, progress));
+  GenerateOptions generate;
+  generate.max_tokens = maker.completion_tokens();
+  generate.threads = bench->options().threads;
+  generate.max_kv_bytes = bench->options().states_bytes;
+  BB_ASSIGN_OR_RETURN(
+      const std::vector<Generation> completions,
+      Generate(bench->transformer(), bench->reference(), sequences, generate, progress));
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    const std::vector<int32_t>& tokens = completions[i].tokens;
+    sequences[i].insert(sequences[i].end(), tokens.begin(), tokens.end());
+  }
+  for (std::vector<int32_t>& window : maker.TextWindows(ProbeRole::kCalibration, count)) {
+    sequences.push_back(std::move(window));
   }
   const int64_t tokens = TokensOf(sequences);
   progress->Message(absl::StrCat(

@@ -107,13 +107,13 @@ absl::Status CheckFormats(const TargetProfile& target, const std::vector<Format>
   return absl::OkStatus();
 }
 
-// The target's own formats without integers of fewer than four bits that the budget can do
+// The target's own formats without codes of fewer than four bits that the budget can do
 // without: those of b bits are for budgets below b + 1.5 bits per weight. Above that they cost runs
 // and win nothing (docs/formats.md, "Which formats a plan tries").
 std::vector<Format> DefaultFormats(const TargetProfile& target, double bits_per_weight) {
   std::vector<Format> formats = target.DefaultFormats();
   std::erase_if(formats, [&](const Format& format) {
-    return format.IsInteger() && format.bits < 4 && bits_per_weight >= format.bits + 1.5;
+    return !format.IsBlock() && format.bits < 4 && bits_per_weight >= format.bits + 1.5;
   });
   return formats;
 }

@@ -20,7 +20,8 @@ class Native : public TargetProfile {
   }
   bool HoldsSparse() const override { return true; }
   std::vector<Format> DefaultFormats() const override {
-    static constexpr const char* kNames[] = {"int2-g128",
+    static constexpr const char* kNames[] = {"onebit",
+                                             "int2-g128",
                                              "int2z-g128",
                                              "int2-g64",
                                              "int2z-g64",

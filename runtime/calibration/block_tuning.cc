@@ -1,13 +1,12 @@
 #include "runtime/calibration/block_tuning.h"
 
-#include <ceres/ceres.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/calibration/integer_rows.h"
+#include "runtime/calibration/minimize.h"
 #include "runtime/model/forward.h"
 
 namespace bitbudget {
@@ -83,7 +82,7 @@ class ScaledLevels {
 };
 
 // The block's relative output error by the scales of all its matrices.
-class BlockProblem final : public ceres::FirstOrderFunction {
+class BlockProblem final : public Objective {
  public:
   BlockProblem(const DecoderBlock<float>& block,
                const BlockParameters<float>& parameters,
@@ -99,13 +98,13 @@ class BlockProblem final : public ceres::FirstOrderFunction {
         norm_(target.cast<double>().squaredNorm()),
         rounded_(parameters) {}
 
-  int NumParameters() const override {
+  int64_t size() const override {
     int64_t count = 0;
     for (const ScaledLevels& levels : levels_) count += levels.size();
-    return static_cast<int>(count);
+    return count;
   }
 
-  double Error(const double* logs) const {
+  double Error(const double* logs) {
     for (int i = 0; i < kBlockMatrices; ++i) {
       rounded_.matrices[i] = levels_[i].Weights(logs);
       logs += levels_[i].size();
@@ -115,7 +114,7 @@ class BlockProblem final : public ceres::FirstOrderFunction {
   }
 
   // In units of the first error that is asked for, for the solver's tolerances.
-  bool Evaluate(const double* logs, double* cost, double* gradient) const override {
+  bool Evaluate(const double* logs, double* cost, double* gradient) override {
     const double error = Error(logs);
     if (unit_ == 0) unit_ = error > 0 ? 1 / error : 1;
     *cost = error * unit_;
@@ -138,11 +137,10 @@ class BlockProblem final : public ceres::FirstOrderFunction {
   std::span<const ScaledLevels> levels_;
   int threads_;
   double norm_;
-  // Workspaces: Evaluate is const for Ceres.
-  mutable double unit_ = 0;
-  mutable BlockParameters<float> rounded_;
-  mutable BlockTrace<float> trace_;
-  mutable BlockParameters<float> slopes_;
+  double unit_ = 0;
+  BlockParameters<float> rounded_;
+  BlockTrace<float> trace_;
+  BlockParameters<float> slopes_;
 };
 
 }  // namespace
@@ -161,20 +159,11 @@ std::pair<double, double> TuneBlock(const ModelConfig& config,
   decoder.Forward(parameters, inputs.lengths, inputs.x, threads, &exact);
 
   std::vector<ScaledLevels> levels(encodings->begin(), encodings->end());
-  auto owned =
-      std::make_unique<BlockProblem>(decoder, parameters, inputs, exact.outputs, levels, threads);
-  const BlockProblem* const error = owned.get();
-  const ceres::GradientProblem problem(owned.release());  // takes it
-  std::vector<double> logs(problem.NumParameters());
-  const double before = error->Error(logs.data());
+  BlockProblem problem(decoder, parameters, inputs, exact.outputs, levels, threads);
+  std::vector<double> logs(problem.size());
+  const double before = problem.Error(logs.data());
   if (!(before > 0) || !std::isfinite(before)) return {before, before};
-  ceres::GradientProblemSolver::Options options;
-  options.line_search_direction_type = ceres::LBFGS;
-  options.line_search_type = ceres::WOLFE;
-  options.max_num_iterations = iterations;
-  options.logging_type = ceres::SILENT;
-  ceres::GradientProblemSolver::Summary summary;
-  ceres::Solve(options, problem, logs.data(), &summary);
+  Minimize(&problem, iterations, &logs);
 
   BlockEncodings tuned = *encodings;
   const double* own = logs.data();

@@ -1,7 +1,5 @@
 #include "runtime/calibration/equalize.h"
 
-#include <ceres/ceres.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,6 +10,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/calibration/clipping.h"
 #include "runtime/calibration/integer_rows.h"
+#include "runtime/calibration/minimize.h"
 #include "runtime/tensor/tensor_view.h"
 
 namespace bitbudget {
@@ -295,32 +294,29 @@ std::vector<float> ScalesOfRatio(const Ranges& ranges, double ratio) {
   return scales;
 }
 
-// The clipped error as Ceres sees it. Keeps the best scales of all that were asked for.
-class ScaleProblem final : public ceres::FirstOrderFunction {
+// The clipped error by the logarithms of scales. Keeps the best scales of all that were asked for.
+class ScaleProblem final : public Objective {
  public:
-  struct Best {
-    double error = 0;
-    std::vector<double> logs;  // empty: none is below the start's error
-  };
-
   ScaleProblem(const BlockBench& bench,
                const ScaleParameters& parameters,
-               std::span<const ClippedMatrix> clipped,
-               Best* best)
-      : bench_(bench), parameters_(parameters), clipped_(clipped), best_(best) {}
+               std::span<const ClippedMatrix> clipped)
+      : bench_(bench), parameters_(parameters), clipped_(clipped) {}
 
-  int NumParameters() const override { return parameters_.size(); }
+  int64_t size() const override { return parameters_.size(); }
 
-  bool Evaluate(const double* logs, double* cost, double* gradient) const override {
+  // Empty where none is better than the first.
+  const std::vector<double>& best_logs() const { return best_logs_; }
+
+  bool Evaluate(const double* logs, double* cost, double* gradient) override {
     ScaleGradient slopes;
     const double error = bench_.ClippedError(
         parameters_.Scales(logs), clipped_, gradient == nullptr ? nullptr : &slopes);
     // In units of the start, so that the solver's tolerances mean something.
-    if (unit_ == 0) unit_ = best_->error = error;
+    if (unit_ == 0) unit_ = best_error_ = error;
     if (unit_ == 0) return false;  // nothing to gain
-    if (error < best_->error) {
-      best_->error = error;
-      best_->logs.assign(logs, logs + parameters_.size());
+    if (error < best_error_) {
+      best_error_ = error;
+      best_logs_.assign(logs, logs + parameters_.size());
     }
     *cost = error / unit_;
     if (gradient == nullptr) return std::isfinite(*cost);
@@ -333,8 +329,9 @@ class ScaleProblem final : public ceres::FirstOrderFunction {
   const BlockBench& bench_;
   const ScaleParameters& parameters_;
   std::span<const ClippedMatrix> clipped_;
-  Best* best_;
-  mutable double unit_ = 0;
+  double unit_ = 0;
+  double best_error_ = 0;
+  std::vector<double> best_logs_;
 };
 
 // The middle of every channel's values, over all tokens.
@@ -426,20 +423,11 @@ absl::StatusOr<BlockEqualization> EqualizeBlock(const ModelConfig& config,
       clipped.emplace_back(matrix, encoding);
     }
     const ScaleParameters layout(config, options.token_bits > 0 && HasQueryKeyScales(config));
-    ScaleProblem::Best seen;
-    const ceres::GradientProblem problem(
-        std::make_unique<ScaleProblem>(bench, layout, clipped, &seen).release());
+    ScaleProblem problem(bench, layout, clipped);
     std::vector<double> logs = layout.Logs(best);
-    ceres::GradientProblemSolver::Options solver;
-    solver.line_search_direction_type = ceres::LBFGS;
-    solver.line_search_type = ceres::WOLFE;
-    solver.max_num_iterations = options.iterations;
-    solver.max_num_line_search_step_size_iterations = 8;
-    solver.logging_type = ceres::SILENT;
-    ceres::GradientProblemSolver::Summary summary;
-    ceres::Solve(solver, problem, logs.data(), &summary);
-    if (!seen.logs.empty()) {
-      BlockScales learned = layout.Scales(seen.logs.data());
+    Minimize(&problem, options.iterations, &logs);
+    if (!problem.best_logs().empty()) {
+      BlockScales learned = layout.Scales(problem.best_logs().data());
       learned.value_shift = best.value_shift;
       BB_RETURN_IF_ERROR(try_scales(learned));
     }

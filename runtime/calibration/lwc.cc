@@ -1,7 +1,5 @@
 #include "runtime/calibration/lwc.h"
 
-#include <ceres/ceres.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -18,6 +16,7 @@
 #include "runtime/calibration/gptq_rows.h"
 #include "runtime/calibration/grid_descent.h"
 #include "runtime/calibration/integer_rows.h"
+#include "runtime/calibration/minimize.h"
 #include "runtime/calibration/row_refiner.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/panels.h"
@@ -76,7 +75,7 @@ class GramProduct {
 };
 
 // A few rows of a matrix as a problem of its logits, [row][group][high, low (zero point only)].
-class RowsProblem final : public ceres::FirstOrderFunction {
+class RowsProblem final : public Objective {
  public:
   RowsProblem(std::span<const float> weights,
               int64_t rows,
@@ -127,12 +126,10 @@ class RowsProblem final : public ceres::FirstOrderFunction {
   // The best grids of a row that were seen since, if they are better than its start.
   const std::vector<IntegerGrid>& BestGrids(int64_t row) const { return best_[row].grids; }
 
-  int NumParameters() const override {
-    return static_cast<int>(rows_ * groups_ * logits_per_group_);
-  }
+  int64_t size() const override { return rows_ * groups_ * logits_per_group_; }
 
   // The sum of the rows' errors relative to those that they started with.
-  bool Evaluate(const double* parameters, double* cost, double* gradient) const override {
+  bool Evaluate(const double* parameters, double* cost, double* gradient) override {
     for (size_t i = 0; i < clippings_.size(); ++i) {
       grids_[i] = clippings_[i].GridOf(LogitsAt(parameters, i));
       RoundingErrors(Part(weights_, i), grids_[i].grid, format_, Part(std::span(errors_), i));
@@ -190,16 +187,15 @@ class RowsProblem final : public ceres::FirstOrderFunction {
   Format format_;
   int64_t group_;
   int64_t groups_;
-  size_t logits_per_group_;
+  int64_t logits_per_group_;
   std::vector<GroupClipping> clippings_;
   std::vector<double> signs_;
   std::vector<double> units_;
-  // Workspaces, and what was seen: Evaluate is const for Ceres.
-  mutable GramProduct product_;
-  mutable std::vector<GroupClipping::Grid> grids_;
-  mutable std::vector<float> errors_;
-  mutable std::vector<float> gradient_;
-  mutable std::vector<Best> best_;
+  GramProduct product_;
+  std::vector<GroupClipping::Grid> grids_;
+  std::vector<float> errors_;
+  std::vector<float> gradient_;
+  std::vector<Best> best_;
 };
 
 class LwcEncoder final : public Encoder {
@@ -262,9 +258,7 @@ class LwcEncoder final : public Encoder {
     for (int64_t row = 0; row < rows; ++row) {
       view.ReadRow(first + row, std::span(weights).subspan(row * cols, cols));
     }
-    auto owned = std::make_unique<RowsProblem>(weights, rows, format, tools.panels);
-    RowsProblem* const rows_problem = owned.get();
-    const ceres::GradientProblem problem(owned.release());  // takes it
+    RowsProblem problem(weights, rows, format, tools.panels);
 
     // The best start of every row.
     std::vector<double> errors(rows, std::numeric_limits<double>::infinity());
@@ -278,7 +272,7 @@ class LwcEncoder final : public Encoder {
       for (int64_t row = 0; row < rows; ++row) {
         DecodeReferenceRow(start, first + row, std::span(decoded).subspan(row * cols, cols));
       }
-      const std::vector<double> own = rows_problem->ErrorsOf(decoded);
+      const std::vector<double> own = problem.ErrorsOf(decoded);
       for (int64_t row = 0; row < rows; ++row) {
         if (!(own[row] < errors[row])) continue;
         errors[row] = own[row];
@@ -287,17 +281,8 @@ class LwcEncoder final : public Encoder {
       }
     }
 
-    std::vector<double> parameters = rows_problem->Start(grids, errors);
-    // Gradients that pass straight through rounding are not those of the function, so that a search
-    // along a line may fail early: what it saw until then counts.
-    ceres::GradientProblemSolver::Options options;
-    options.line_search_direction_type = ceres::LBFGS;
-    options.line_search_type = ceres::WOLFE;
-    options.max_num_iterations = options_.iterations;
-    options.max_num_line_search_step_size_iterations = 8;
-    options.logging_type = ceres::SILENT;
-    ceres::GradientProblemSolver::Summary summary;
-    ceres::Solve(options, problem, parameters.data(), &summary);
+    std::vector<double> parameters = problem.Start(grids, errors);
+    Minimize(&problem, options_.iterations, &parameters);
 
     // The grids that it found, one group after the other.
     Encoding learned{format, rows, cols, std::vector<uint8_t>(SizeBytes(format, rows, cols))};
@@ -307,7 +292,7 @@ class LwcEncoder final : public Encoder {
       if (!std::isfinite(errors[row])) continue;  // beyond float: the start stays
       const std::span<IntegerGrid> own = std::span(grids).subspan(row * groups, groups);
       const std::span<const float> values = std::span(weights).subspan(row * cols, cols);
-      const std::vector<IntegerGrid>& seen = rows_problem->BestGrids(row);
+      const std::vector<IntegerGrid>& seen = problem.BestGrids(row);
       std::copy(seen.begin(), seen.end(), own.begin());
       tools.descent.Improve(values, options_.sweeps, own, &workspace);
       WriteRoundedRow(values, own, row, &learned);

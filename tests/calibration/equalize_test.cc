@@ -21,6 +21,7 @@
 #include "tests/support/random_tokens.h"
 #include "tests/support/reference_weights.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/variants.h"
 
 namespace bitbudget {
 namespace {
@@ -84,20 +85,10 @@ std::vector<double> LogitsOf(const Model& model, const std::vector<int32_t>& tok
   return {logits.begin(), logits.end()};
 }
 
-struct Variant {
-  std::string name;
-  TinyModelOptions options;
-};
-
-void PrintTo(const Variant& variant, std::ostream* out) { *out << variant.name; }
-
 std::vector<Variant> Variants() {
   std::vector<Variant> variants;
-  const auto add = [&](const char* name, auto change) {
-    TinyModelOptions options;
-    options.seed = 40 + variants.size();
-    change(options);
-    variants.push_back({name, options});
+  const auto add = [&](const char* name, const auto& change) {
+    AddVariant(name, 40, change, &variants);
   };
   add("llama", [](auto& o) { o.kv_heads = 4; });
   add("grouped_queries", [](auto& o) { o.kv_heads = 1; });
