@@ -1,6 +1,5 @@
 #include "planner/methods.h"
 
-#include <algorithm>
 #include <numeric>
 #include <string>
 #include <vector>

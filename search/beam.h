@@ -29,7 +29,7 @@ struct BeamOptions {
 //   are tried that had the highest merit alone, at depth 1, which always runs all. Their expansions
 //   are screened (SearchRun::Screen), and the best three of every state run on all probes.
 // The trace is the order: one step for every unit that went low, from everything in the high
-// format, and so says what any number of low units gives, beyond the budget or not.
+// format, and so says what any smaller number of low units gives.
 // With MeritKind::kPpl, candidates are ranked on SearchContext::text, which must not be null, and
 // the trace and the result are measured by the context's evaluator.
 // REQUIRES: options.Validate() is OK.
