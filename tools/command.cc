@@ -122,10 +122,11 @@ absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text) {
 }
 
 void AddCalibrationOption(CLI::App* app, std::string* path) {
-  app->add_option("--calibration",
-                  *path,
-                  "The text that the encoder learns from, if it does: of a plan the one that it was "
-                  "calibrated on (its --text or --prompts); default: --text");
+  app->add_option(
+      "--calibration",
+      *path,
+      "The text that the encoder learns from, if it does: of a plan the one that it was "
+      "calibrated on (its --text or --prompts); default: --text");
 }
 
 absl::Status CheckOut(const std::string& path) {

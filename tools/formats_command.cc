@@ -35,8 +35,7 @@ absl::Status RunFormats(const FormatsFlags& flags) {
   for (const Format& format : *formats) {
     if (!Fits(format, flags.cols)) {
       json["formats"][format.Name()] = nullptr;
-      table.AddRow(
-          {format.Name(), "-", absl::StrCat("blocks of ", format.BlockSize())});
+      table.AddRow({format.Name(), "-", absl::StrCat("blocks of ", format.BlockSize())});
       continue;
     }
     const int64_t bits = SizeBits(format, flags.rows, flags.cols);

@@ -16,31 +16,11 @@
 namespace bitbudget::internal {
 namespace {
 
-constexpr const char* kFormats[] = {"bf16",
-                                    "f16",
-                                    "f32",
-                                    "int2-g128",
-                                    "int2-g32",
-                                    "int2-g64",
-                                    "int3-g128",
-                                    "int3-g32",
-                                    "int3-g64",
-                                    "int2z-g128",
-                                    "int2z-g32",
-                                    "int2z-g64",
-                                    "int3z-g128",
-                                    "int3z-g32",
-                                    "int3z-g64",
-                                    "int4-g32",
-                                    "int4-g64",
-                                    "int4-g128",
-                                    "int4z-g32",
-                                    "int4z-g64",
-                                    "int4z-g128",
-                                    "int8",
-                                    "int8-g32",
-                                    "int8-g64",
-                                    "int8-g128"};
+constexpr const char* kFormats[] = {
+    "bf16",      "f16",      "f32",        "int2-g128", "int2-g32",  "int2-g64",   "int3-g128",
+    "int3-g32",  "int3-g64", "int2z-g128", "int2z-g32", "int2z-g64", "int3z-g128", "int3z-g32",
+    "int3z-g64", "int4-g32", "int4-g64",   "int4-g128", "int4z-g32", "int4z-g64",  "int4z-g128",
+    "int8",      "int8-g32", "int8-g64",   "int8-g128"};
 
 // What a value of layer_config says; text: what is wrong with it.
 absl::Status ReadValue(const Json& value, Reading* reading) {

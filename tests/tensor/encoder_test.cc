@@ -82,8 +82,8 @@ TEST(MakeEncoderTest, NamesRoundTripAndOthersAreRefused) {
     const auto encoder = MakeEncoder(name);
     ASSERT_FALSE(encoder.ok());
     EXPECT_EQ(encoder.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_NE(std::string(encoder.status().message()).find("known: rtn clip imatrix"),
-              std::string::npos);
+    EXPECT_NE(std::string(encoder.status().message()).find("rtn"), std::string::npos);
+    EXPECT_NE(std::string(encoder.status().message()).find("imatrix"), std::string::npos);
   }
 }
 

@@ -31,9 +31,11 @@ const char* PathName(Path path) {
     case Path::kInt8:
       return "I8";
     case Path::kUint4:
+      return "U";
+    case Path::kNone:
       break;
   }
-  return "U";
+  return "-";
 }
 
 std::vector<float> RandomValues(int64_t size, uint64_t seed) {

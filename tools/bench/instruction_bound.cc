@@ -69,6 +69,8 @@ std::optional<InstructionBound> BoundOf(Path path) {
     case Path::kInt8:
       return wide ? Make("vpdpwssd zmm", 32, DpwssdZmm)
                   : Make("vpmaddwd+vpaddd ymm", 16, MaddwdYmm);
+    case Path::kNone:  // no instruction
+      return std::nullopt;
     case Path::kUint4:
       break;
   }

@@ -93,8 +93,9 @@ class Lab:
         return json.loads(path.read_text()), path
 
     def apply(self, plan, out, *options):
-        self._run(["apply", "--plan", str(plan), "--out", str(out)] + list(options)
-                  + self._text(self.args.text), self.args.model)
+        calibration = ["--calibration", self.args.text] if self.args.text else []
+        self._run(["apply", "--plan", str(plan), "--out", str(out)] + list(options) + calibration,
+                  self.args.model)
 
     def size_bits(self, name, rows, cols):
         out = subprocess.run([self.args.bitbudget, "formats", "--formats", name, "--rows", str(rows),
