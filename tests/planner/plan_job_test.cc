@@ -190,7 +190,7 @@ TEST(RunPlanJob, AnImpossibleBudgetIsRefusedBeforeAnyWork) {
   const LoadedModel model;
   for (const char* search : kMethods) {
     CountingProgress progress;
-    const auto plan = RunPlanJob(*model, SmallJob(search, "2bpw"), &progress);
+    const auto plan = RunPlanJob(*model, SmallJob(search, "0.5bpw"), &progress);
     ExpectError(plan.status(), kInvalid, {"smallest possible size is"});
     EXPECT_TRUE(IsInfeasible(plan.status()));
     EXPECT_EQ(progress.begins(), 0);
