@@ -8,7 +8,7 @@ import json
 import os
 import struct
 
-from command_case import VOCABULARY, CommandTest, main, read_bytes
+from command_case import PROBES, VOCABULARY, CommandTest, main, read_bytes
 
 # Every option of every subcommand; --help must name them all and no others.
 OPTIONS = {
@@ -17,19 +17,25 @@ OPTIONS = {
         '--formats', '--pin', '--min-bits', '--encoder', '--activations', '--probes',
         '--held-out-probes', '--text', '--prompts', '--prefix', '--completion', '--seed',
         '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json', '--target',
-        '--budget-for', '--context', '--kv'
+        '--budget-for', '--context', '--kv', '--beam-width', '--order', '--prune-embeddings',
+        '--pruning', '--sparsity'
     },
     'export': {'--to', '--out'},
     'lint': {'--to', '--plan', '--json'},
+    'equalize': {
+        '--threads', '--format', '--out', '--dtype', '--activations', '--probes', '--iterations',
+        '--text', '--prompts', '--prefix', '--completion', '--seed', '--json'
+    },
     'formats': {'--formats', '--rows', '--cols', '--json'},
     'eval': {
         '--threads', '--plan', '--uniform', '--pin', '--encoder', '--activations', '--probes', '--text',
         '--prompts', '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--fdt-only',
-        '--json'
+        '--json',
+        '--calibration', '--pruning'
     },
     'score': {
         '--threads', '--scorer', '--probes', '--text', '--prompts', '--prefix', '--completion',
-        '--seed', '--memory', '--spill-dir', '--json'
+        '--seed', '--memory', '--spill-dir', '--json', '--format', '--encoder'
     },
     'show': {'--json'},
     'runs': set(),
@@ -37,10 +43,11 @@ OPTIONS = {
     'diff': set(),
     'generate': {
         '--threads', '--plan', '--prompt', '--tokens', '-n', '--sample', '--seed',
-        '--activations', '--json'
+        '--activations', '--json', '--calibration'
     },
     'tokenize': {'--file', '--json', '--special'},
-    'logits': {'--threads', '--plan', '--tokens', '--out', '--activations'},
+    'logits': {'--threads', '--plan', '--tokens', '--out', '--activations', '--calibration'
+    },
 }
 
 
@@ -95,6 +102,16 @@ class FormsTest(CommandTest):
         self.assertEqual(
             self.succeed('generate', self.model, '--tokens', '1,370,954', '-n', 7).stdout,
             ','.join(map(str, ids['tokens'])) + '\n')
+
+    def test_equalize(self):
+        out = self.file('folded')
+        report = self.json('equalize', self.model, '--format', 'int2z-g64', '--out', out,
+                           '--text', self.text_file(), '--probes', 4, '--iterations', 1,
+                           '--prefix', 16, '--completion', 8)
+        self.assertLess(report['kl_folded'], 1e-9)  # the same model, but for the rounding of floats
+        self.assertEqual(len(report['blocks']), 4)
+        self.json('eval', out, '--uniform', 'int8', *PROBES, '--probes', 2)
+        self.refuse(3, ['folded'], 'equalize', self.model, '--format', 'int2z-g64', '--out', out)
 
     def test_sampling_is_seeded(self):
         def sample(seed):
