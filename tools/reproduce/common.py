@@ -87,7 +87,7 @@ class Lab:
         path = self.args.work / f"{self.name}-{name}.plan.json"
         if not path.exists():
             self._run(["plan", "--out", str(path), "--probes", str(self.args.search_probes),
-                       "--run-dir", str(self.args.work / f"{self.name}.run")]
+                       "--run-dir", str(path) + ".run"]
                       + [str(option) for option in options] + self._text(self.args.text),
                       model or self.args.model)
         return json.loads(path.read_text()), path
