@@ -13,7 +13,7 @@ namespace bitbudget {
 
 inline constexpr uint32_t kPlanFormatVersion = 1;
 
-// Larger files are refused unread. The plan of a 100-block model with its whole search trace takes
+// Larger files are refused unread. The plan of a 100-layer model with its whole search trace takes
 // about 1 MiB; a hostile file can make protobuf allocate some 75 times its size.
 inline constexpr int64_t kMaxPlanFileBytes = int64_t{64} << 20;
 

@@ -23,9 +23,9 @@ using internal::MetricsColumn;
 using internal::MetricsTable;
 using internal::ProbesLine;
 
-constexpr std::array<const char*, 7> kBlockKinds = {"q", "k", "v", "o", "gate", "up", "down"};
+constexpr std::array<const char*, 7> kLayerKinds = {"q", "k", "v", "o", "gate", "up", "down"};
 
-// "int4z-g64" as "4zg64": a hundred blocks times seven formats have to fit beside each other.
+// "int4z-g64" as "4zg64": a hundred layers times seven formats have to fit beside each other.
 std::string ShortFormat(const std::string& format) {
   return absl::StrReplaceAll(format, {{"int", ""}, {"-", ""}});
 }
@@ -103,7 +103,7 @@ std::string HeldOutSection(const plans::Plan& plan) {
   return text;
 }
 
-std::string BlockTable(const plans::Plan& plan) {
+std::string LayerTable(const plans::Plan& plan) {
   TextTable table({Align::kLeft,
                    Align::kLeft,
                    Align::kLeft,
@@ -113,9 +113,9 @@ std::string BlockTable(const plans::Plan& plan) {
                    Align::kLeft,
                    Align::kLeft,
                    Align::kRight});
-  constexpr size_t kBytesColumn = 1 + kBlockKinds.size();
-  std::vector<std::string> header = {"block"};
-  header.insert(header.end(), kBlockKinds.begin(), kBlockKinds.end());
+  constexpr size_t kBytesColumn = 1 + kLayerKinds.size();
+  std::vector<std::string> header = {"layer"};
+  header.insert(header.end(), kLayerKinds.begin(), kLayerKinds.end());
   header.insert(header.end(), {"bytes", "bits/weight"});
   table.AddRow(std::move(header));
 
@@ -134,17 +134,17 @@ std::string BlockTable(const plans::Plan& plan) {
     const plans::Component& c = plan.components(i);
     bytes += c.size_bytes();
     weights += c.rows() * c.cols();
-    if (c.block() < 0) {
+    if (c.layer() < 0) {
       row = {absl::StrCat(c.kind(), " ", ShortFormat(c.format()))};
     } else {
       row.resize(kBytesColumn);
-      row[0] = absl::StrCat(c.block());
-      const auto kind = std::find(kBlockKinds.begin(), kBlockKinds.end(), c.kind());
-      if (kind != kBlockKinds.end())
-        row[1 + (kind - kBlockKinds.begin())] = ShortFormat(c.format());
+      row[0] = absl::StrCat(c.layer());
+      const auto kind = std::find(kLayerKinds.begin(), kLayerKinds.end(), c.kind());
+      if (kind != kLayerKinds.end())
+        row[1 + (kind - kLayerKinds.begin())] = ShortFormat(c.format());
     }
     const bool last = i + 1 == plan.components_size();
-    if (last || c.block() < 0 || plan.components(i + 1).block() != c.block()) finish_row();
+    if (last || c.layer() < 0 || plan.components(i + 1).layer() != c.layer()) finish_row();
   }
   row = {"norms, biases"};
   bytes = plan.model().fixed_bytes();
@@ -232,7 +232,7 @@ std::string RenderPlan(const plans::Plan& plan) {
       &text, "written by", absl::StrCat("bitbudget ", plan.tool_version(), ", seed ", o.seed()));
   AddWarnings(&text, plan, "");
   return absl::StrCat(
-      text, "\n", HeldOutSection(plan), "\n", BlockTable(plan), "\n", FormatLegend(plan));
+      text, "\n", HeldOutSection(plan), "\n", LayerTable(plan), "\n", FormatLegend(plan));
 }
 
 }  // namespace bitbudget

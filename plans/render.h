@@ -9,7 +9,7 @@
 namespace bitbudget {
 
 // A plan for people: what was asked, what it costs, the held-out metrics beside those of the best
-// uniform assignment, and one line per block with the format of every component. Formats are
+// uniform assignment, and one line per layer with the format of every component. Formats are
 // shortened ("4zg64" is int4z-g64) and spelled out below the table. REQUIRES: a valid plan.
 std::string RenderPlan(const plans::Plan& plan);
 

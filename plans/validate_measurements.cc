@@ -132,7 +132,7 @@ absl::Status CheckSearch(const plans::Plan& plan, const NameSet& names) {
 }
 
 // `uniform` for every component, or what the plan's target takes instead where rows have no whole
-// blocks of it.
+// layers of it.
 std::vector<Format> UniformFormats(const plans::Plan& plan, const Format& uniform) {
   std::vector<Format> formats(plan.components_size(), uniform);
   if (plan.options().target().empty()) return formats;

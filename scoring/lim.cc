@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/forward.h"
+#include "runtime/model/decoder/forward.h"
 
 namespace bitbudget {
 namespace {
@@ -26,24 +26,24 @@ double Cosine(const float* a, const float* b, int64_t n) {
 
 }  // namespace
 
-absl::StatusOr<BlockScores> ScoreLim(const Transformer& transformer,
+absl::StatusOr<LayerScores> ScoreLim(const Transformer& transformer,
                                      WeightSource* weights,
                                      std::span<const std::vector<int32_t>> sequences,
                                      int threads,
                                      Progress* progress) {
   const ModelConfig& config = transformer.model().config();
   const int64_t width = config.hidden_size;
-  const size_t blocks = static_cast<size_t>(config.num_hidden_layers);
+  const size_t layers = static_cast<size_t>(config.num_hidden_layers);
   // Sums over sequences are in their order, so they do not depend on threads.
   struct Sequence {
-    AlignedBuffer<float> x, block_input, half_input;
-    std::vector<double> block, attention, mlp;
+    AlignedBuffer<float> x, layer_input, half_input;
+    std::vector<double> layer, attention, mlp;
   };
   std::vector<Sequence> sums(sequences.size());
   for (size_t s = 0; s < sequences.size(); ++s) {
     const int64_t size = static_cast<int64_t>(sequences[s].size()) * width;
     sums[s].x.Resize(size);
-    sums[s].block_input.Resize(size);
+    sums[s].layer_input.Resize(size);
     sums[s].half_input.Resize(size);
   }
   const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
@@ -55,7 +55,7 @@ absl::StatusOr<BlockScores> ScoreLim(const Transformer& transformer,
       return;
     }
     const bool attention = stage % 2 == 1;
-    AlignedBuffer<float>& before = attention ? sequence.block_input : sequence.half_input;
+    AlignedBuffer<float>& before = attention ? sequence.layer_input : sequence.half_input;
     std::copy_n(x.data(), x.size(), before.data());
     const SequenceRows whole{rows, nullptr};
     transformer.RunStage(stage, set, {&whole, 1}, x.data(), &scratch->workspace);
@@ -67,7 +67,7 @@ absl::StatusOr<BlockScores> ScoreLim(const Transformer& transformer,
       return sum;
     };
     (attention ? sequence.attention : sequence.mlp).push_back(cosines(before));
-    if (!attention) sequence.block.push_back(cosines(sequence.block_input));
+    if (!attention) sequence.layer.push_back(cosines(sequence.layer_input));
   };
   const int stages = NumStages(config) - 1;  // without the head
   const int64_t items = static_cast<int64_t>(sequences.size());
@@ -76,25 +76,25 @@ absl::StatusOr<BlockScores> ScoreLim(const Transformer& transformer,
   BB_RETURN_IF_ERROR(runner.Run(weights, 0, stages, items, progress, /*report=*/true, body));
   progress->End();
 
-  BlockScores scores;
+  LayerScores scores;
   scores.scorer = "lim";
-  scores.blocks.resize(blocks);
-  scores.attention.resize(blocks);
-  scores.mlp.resize(blocks);
+  scores.layers.resize(layers);
+  scores.attention.resize(layers);
+  scores.mlp.resize(layers);
   double tokens = 0;
   for (const auto& sequence : sequences) tokens += static_cast<double>(sequence.size());
-  for (size_t block = 0; block < blocks; ++block) {
+  for (size_t layer = 0; layer < layers; ++layer) {
     for (const Sequence& sum : sums) {
-      scores.blocks[block] -= sum.block[block] / tokens;
-      scores.attention[block] -= sum.attention[block] / tokens;
-      scores.mlp[block] -= sum.mlp[block] / tokens;
+      scores.layers[layer] -= sum.layer[layer] / tokens;
+      scores.attention[layer] -= sum.attention[layer] / tokens;
+      scores.mlp[layer] -= sum.mlp[layer] / tokens;
     }
-    if (!std::isfinite(scores.blocks[block])) {
+    if (!std::isfinite(scores.layers[layer])) {
       return absl::InternalError(
-          absl::StrCat("the residual stream is not finite after block ", block));
+          absl::StrCat("the residual stream is not finite after layer ", layer));
     }
   }
-  scores.order = OrderByImportance(scores.blocks, /*larger_is_important=*/true);
+  scores.order = OrderByImportance(scores.layers, /*larger_is_important=*/true);
   return scores;
 }
 

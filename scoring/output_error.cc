@@ -10,9 +10,9 @@
 #include "absl/status/status.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/eval/input_sources.h"
 #include "runtime/kernels/linear.h"
-#include "runtime/model/forward.h"
+#include "runtime/model/decoder/forward.h"
+#include "runtime/quantize/input_sources.h"
 
 namespace bitbudget {
 namespace {

@@ -10,7 +10,7 @@
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/bank.h"
-#include "runtime/model/transformer.h"
+#include "runtime/model/decoder/transformer.h"
 
 namespace bitbudget {
 

@@ -9,7 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/forward.h"
+#include "runtime/model/decoder/forward.h"
 #include "scoring/output_error.h"
 
 namespace bitbudget {
@@ -63,25 +63,25 @@ class Propagation {
   }
 
   absl::StatusOr<SignalReport> Run() {
-    const int blocks = static_cast<int>(model_.config().num_hidden_layers);
+    const int layers = static_cast<int>(model_.config().num_hidden_layers);
     const int64_t passes = options_.components ? static_cast<int64_t>(assignment_.size()) : 0;
     if (options_.components) BB_RETURN_IF_ERROR(MeasureOutputs());
-    progress_.Begin("signal propagation", passes + blocks);
-    // Ahead of the block, behind it, and behind all of them, in the reference.
+    progress_.Begin("signal propagation", passes + layers);
+    // Ahead of the layer, behind it, and behind all of them, in the reference.
     Streams before(sequences_.size());
     BB_RETURN_IF_ERROR(Advance(stored_, 0, 1, &before));
     final_ = Copy(before);
-    BB_RETURN_IF_ERROR(Advance(stored_, 1, 1 + 2 * blocks, &final_));
+    BB_RETURN_IF_ERROR(Advance(stored_, 1, 1 + 2 * layers, &final_));
     if (options_.components) BB_RETURN_IF_ERROR(Outside(before));
-    report_.blocks.scorer = "signal";
-    for (int block = 0; block < blocks; ++block) {
+    report_.layers.scorer = "signal";
+    for (int layer = 0; layer < layers; ++layer) {
       Streams after = Copy(before);
-      BB_RETURN_IF_ERROR(Advance(stored_, 1 + 2 * block, 3 + 2 * block, &after));
-      BB_RETURN_IF_ERROR(Block(block, before, after));
+      BB_RETURN_IF_ERROR(Advance(stored_, 1 + 2 * layer, 3 + 2 * layer, &after));
+      BB_RETURN_IF_ERROR(Layer(layer, before, after));
       before = std::move(after);
     }
     progress_.End();
-    report_.blocks.order = OrderByImportance(report_.blocks.blocks, /*larger_is_important=*/true);
+    report_.layers.order = OrderByImportance(report_.layers.layers, /*larger_is_important=*/true);
     return std::move(report_);
   }
 
@@ -134,38 +134,38 @@ class Propagation {
   }
 
   struct Errors {
-    double block = 0;
+    double layer = 0;
     double stream = 0;
   };
   // The errors of an assignment that differs from the reference from stage `from` on, behind which
-  // its block ends at stage `block_end`. `x` is the reference's stream ahead of `from`, `after`
-  // that behind the block.
+  // its layer ends at stage `layer_end`. `x` is the reference's stream ahead of `from`, `after`
+  // that behind the layer.
   absl::StatusOr<Errors> Propagate(std::span<const ComponentFormat> changes,
                                    int from,
-                                   int block_end,
+                                   int layer_end,
                                    Streams x,
                                    const Streams& after) {
     BB_RETURN_IF_ERROR(bank_.Prepare(changes, options_.threads, &progress_));
     const Assignment changed = WithDelta(stored_, changes);
     const int end = NumStages(model_.config()) - 1;
-    BB_RETURN_IF_ERROR(Advance(changed, from, block_end, &x));
+    BB_RETURN_IF_ERROR(Advance(changed, from, layer_end, &x));
     Errors errors;
-    errors.block = RelativeDistance(x, after);
-    // What comes after the block is the reference's, but for a tied embedding's head.
-    if (block_end < end) BB_RETURN_IF_ERROR(Advance(changed, block_end, end, &x));
+    errors.layer = RelativeDistance(x, after);
+    // What comes after the layer is the reference's, but for a tied embedding's head.
+    if (layer_end < end) BB_RETURN_IF_ERROR(Advance(changed, layer_end, end, &x));
     errors.stream = RelativeDistance(x, final_);
     progress_.Update(++passes_);
     return errors;
   }
 
   absl::Status Keep(ComponentId id, const Errors& errors) {
-    report_.components[id].block_error = errors.block;
+    report_.components[id].layer_error = errors.layer;
     report_.components[id].stream_error = errors.stream;
     return CheckFinite(errors, model_.component(id).name);
   }
 
   static absl::Status CheckFinite(const Errors& errors, absl::string_view what) {
-    if (std::isfinite(errors.block) && std::isfinite(errors.stream)) return absl::OkStatus();
+    if (std::isfinite(errors.layer) && std::isfinite(errors.stream)) return absl::OkStatus();
     return absl::InternalError(
         absl::StrCat("the residual stream is not finite with a format for ", what));
   }
@@ -185,8 +185,8 @@ class Propagation {
     return absl::OkStatus();
   }
 
-  absl::Status Block(int block, const Streams& before, const Streams& after) {
-    const int end = 3 + 2 * block;
+  absl::Status Layer(int layer, const Streams& before, const Streams& after) {
+    const int end = 3 + 2 * layer;
     Streams halfway;  // ahead of the MLP
     if (options_.components) {
       halfway = Copy(before);
@@ -205,8 +205,8 @@ class Propagation {
       }
     }
     BB_ASSIGN_OR_RETURN(const Errors errors, Propagate(all, end - 2, end, Copy(before), after));
-    report_.blocks.blocks.push_back(errors.stream);
-    return CheckFinite(errors, absl::StrCat("block ", block));
+    report_.layers.layers.push_back(errors.stream);
+    return CheckFinite(errors, absl::StrCat("layer ", layer));
   }
 
   const Transformer& transformer_;
@@ -261,7 +261,7 @@ std::vector<KindSignal> SummarizeByKind(const SignalReport& report, const Model&
   for (int k = 0; k <= static_cast<int>(ComponentKind::kHead); ++k) {
     KindSignal summary;
     summary.kind = static_cast<ComponentKind>(k);
-    Mean sqnr, gain, output, block, stream, log_growth;
+    Mean sqnr, gain, output, layer, stream, log_growth;
     for (size_t c = 0; c < report.components.size(); ++c) {
       if (model.component(static_cast<ComponentId>(c)).kind != summary.kind) continue;
       const ComponentSignal& signal = report.components[c];
@@ -269,7 +269,7 @@ std::vector<KindSignal> SummarizeByKind(const SignalReport& report, const Model&
       sqnr.Add(signal.sqnr_db);
       gain.Add(signal.gain);
       output.Add(signal.output_error);
-      block.Add(signal.block_error);
+      layer.Add(signal.layer_error);
       stream.Add(signal.stream_error);
       if (const std::optional<double> growth = signal.Growth(); growth.value_or(0) > 0) {
         log_growth.Add(std::log(*growth));
@@ -279,7 +279,7 @@ std::vector<KindSignal> SummarizeByKind(const SignalReport& report, const Model&
     summary.sqnr_db = *sqnr.Get();
     summary.gain = *gain.Get();
     summary.output_error = *output.Get();
-    summary.block_error = block.Get();
+    summary.layer_error = layer.Get();
     summary.stream_error = stream.Get();
     if (log_growth.Get().has_value()) summary.growth = std::exp(*log_growth.Get());
     kinds.push_back(summary);

@@ -10,7 +10,7 @@
 #include "runtime/base/progress.h"
 #include "runtime/eval/assignment.h"
 #include "runtime/eval/bank.h"
-#include "runtime/model/transformer.h"
+#include "runtime/model/decoder/transformer.h"
 #include "scoring/scores.h"
 
 namespace bitbudget {
@@ -25,9 +25,9 @@ struct ComponentSignal {
   double sqnr_db = 0;
   double gain = 1;
   double output_error = 0;
-  // Of the residual stream behind the component's block (of the embedding: behind itself), and of
+  // Of the residual stream behind the component's layer (of the embedding: behind itself), and of
   // the final one, ahead of the last norm. Absent for a head: nothing comes after it.
-  std::optional<double> block_error;
+  std::optional<double> layer_error;
   std::optional<double> stream_error;
 
   // stream_error / output_error: what the rest of the model makes of the error; absent without one.
@@ -37,21 +37,21 @@ struct ComponentSignal {
 struct SignalReport {
   Assignment assignment;
   std::vector<ComponentSignal> components;  // in component order
-  // The relative error of the final residual stream with all components of a block in their
+  // The relative error of the final residual stream with all components of a layer in their
   // formats: larger means more important. A sum over its components would miss that their errors
   // interfere.
-  BlockScores blocks;
+  LayerScores layers;
 };
 
 struct SignalOptions {
   int threads = 1;
   // Positions whose outputs sqnr_db, gain and output_error are taken of.
   int64_t max_rows = 256;
-  // False: blocks only, which is all that an order of blocks needs.
+  // False: layers only, which is all that an order of layers needs.
   bool components = true;
 };
 
-// Propagates the errors of `assignment`, one component (and one block) at a time with all others
+// Propagates the errors of `assignment`, one component (and one layer) at a time with all others
 // as in the reference, one pass from its stage on for each. Deterministic for any number of
 // threads. Errors: a component cannot be encoded, kCancelled on interruption, kInternal when the
 // residual stream is not finite, or those of the weights.
@@ -71,7 +71,7 @@ struct KindSignal {
   double sqnr_db = 0;
   double gain = 0;
   double output_error = 0;
-  std::optional<double> block_error, stream_error, growth;
+  std::optional<double> layer_error, stream_error, growth;
 };
 std::vector<KindSignal> SummarizeByKind(const SignalReport& report, const Model& model);
 

@@ -112,30 +112,30 @@ double ZScoreDistribution(std::span<const TensorView> weights, int threads) {
   return Share(above, pooled);
 }
 
-BlockScores ScoreZd(const Model& model, int threads) {
+LayerScores ScoreZd(const Model& model, int threads) {
   const std::vector<Component>& components = model.components();
   const int count = static_cast<int>(components.size());
-  int blocks = 0;
-  for (const Component& component : components) blocks = std::max(blocks, component.block + 1);
+  int layers = 0;
+  for (const Component& component : components) layers = std::max(layers, component.layer + 1);
 
-  std::vector<Moments> own(count), pooled(blocks);
+  std::vector<Moments> own(count), pooled(layers);
   for (int c = 0; c < count; ++c) {
     own[c] = MomentsOf(model.Weight(c), threads);
-    const int b = components[c].block;
+    const int b = components[c].layer;
     if (b >= 0) pooled[b] = Merge(pooled[b], own[c]);
   }
-  BlockScores scores;
+  LayerScores scores;
   scores.scorer = "zd";
   scores.components.resize(count);
-  std::vector<int64_t> above(blocks, 0);
+  std::vector<int64_t> above(layers, 0);
   for (int c = 0; c < count; ++c) {
-    const int b = components[c].block;
+    const int b = components[c].layer;
     const Counts counts = CountAbove(model.Weight(c), own[c], b >= 0 ? pooled[b] : own[c], threads);
     scores.components[c] = Share(counts.first, own[c]);
     if (b >= 0) above[b] += counts.second;
   }
-  for (int b = 0; b < blocks; ++b) scores.blocks.push_back(Share(above[b], pooled[b]));
-  scores.order = OrderByImportance(scores.blocks, /*larger_is_important=*/false);
+  for (int b = 0; b < layers; ++b) scores.layers.push_back(Share(above[b], pooled[b]));
+  scores.order = OrderByImportance(scores.layers, /*larger_is_important=*/false);
   return scores;
 }
 

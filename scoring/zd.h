@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "runtime/model/model.h"
+#include "runtime/model/decoder/model.h"
 #include "runtime/tensor/tensor_view.h"
 #include "scoring/scores.h"
 
@@ -19,8 +19,8 @@ namespace bitbudget {
 // read row by row, twice, and may be memory-mapped.
 double ZScoreDistribution(std::span<const TensorView> weights, int threads);
 
-// ZD of every block (all its matrices pooled) and of every component by itself. scorer: "zd".
-BlockScores ScoreZd(const Model& model, int threads);
+// ZD of every layer (all its matrices pooled) and of every component by itself. scorer: "zd".
+LayerScores ScoreZd(const Model& model, int threads);
 
 }  // namespace bitbudget
 

@@ -11,14 +11,14 @@
 namespace bitbudget {
 namespace {
 
-int BlockOf(const SearchProblem& problem, UnitId u) {
-  return problem.components[problem.Parts(u)[0]].block;
+int LayerOf(const SearchProblem& problem, UnitId u) {
+  return problem.components[problem.Parts(u)[0]].layer;
 }
 
-// Raises `blocks` (lists of units, most important first) through the widths; empty when the lowest
+// Raises `layers` (lists of units, most important first) through the widths; empty when the lowest
 // does not fit.
 Selection Raise(const SearchProblem& problem,
-                const std::vector<std::vector<UnitId>>& blocks,
+                const std::vector<std::vector<UnitId>>& layers,
                 const std::vector<Format>& widths) {
   Selection selection = Everywhere(problem, widths[0]);
   int64_t left = problem.budget_bytes - problem.TotalBytes(selection);
@@ -35,21 +35,21 @@ Selection Raise(const SearchProblem& problem,
     left -= bytes;
     return true;
   };
-  // Half a block is of no use beside removed blocks, so there blocks are raised as a whole where
+  // Half a layer is of no use beside removed layers, so there layers are raised as a whole where
   // they fit.
   const bool removes = widths[0].kind == FormatKind::kRemoved;
   for (size_t w = 1; w < widths.size(); ++w) {
-    bool whole_blocks = true;
-    for (const std::vector<UnitId>& block : blocks) {
+    bool whole_layers = true;
+    for (const std::vector<UnitId>& layer : layers) {
       if (removes && w == 1) {
-        if (!raise(block, widths[w])) whole_blocks = false;
+        if (!raise(layer, widths[w])) whole_layers = false;
         continue;
       }
-      whole_blocks = whole_blocks && raise(block, widths[w]);
-      if (whole_blocks) continue;
-      for (const UnitId& c : block) raise({&c, 1}, widths[w]);
+      whole_layers = whole_layers && raise(layer, widths[w]);
+      if (whole_layers) continue;
+      for (const UnitId& c : layer) raise({&c, 1}, widths[w]);
     }
-    if (!whole_blocks) break;
+    if (!whole_layers) break;
   }
   return selection;
 }
@@ -71,7 +71,7 @@ class OrderedSearch : public SearchMethod {
                        options_.widths[0].Name(),
                        "); give two or more, or none to have them chosen"));
     }
-    BB_ASSIGN_OR_RETURN(const std::vector<std::vector<UnitId>> blocks, Blocks(problem));
+    BB_ASSIGN_OR_RETURN(const std::vector<std::vector<UnitId>> layers, Layers(problem));
     if (!run.Feasible()) return run.Finish(absl::OkStatus());
     std::vector<std::vector<Format>> chains;
     if (options_.widths.empty()) {
@@ -81,11 +81,11 @@ class OrderedSearch : public SearchMethod {
     }
     std::vector<UnitId> outside;  // embedding and head
     for (int c = 0; c < problem.size(); ++c) {
-      if (BlockOf(problem, c) < 0) outside.push_back(c);
+      if (LayerOf(problem, c) < 0) outside.push_back(c);
     }
-    std::vector<std::vector<UnitId>> first, last = blocks;
+    std::vector<std::vector<UnitId>> first, last = layers;
     for (const UnitId c : outside) first.push_back({c});
-    first.insert(first.end(), blocks.begin(), blocks.end());
+    first.insert(first.end(), layers.begin(), layers.end());
     for (const UnitId c : outside) last.push_back({c});
 
     std::vector<Selection> candidates;
@@ -101,33 +101,33 @@ class OrderedSearch : public SearchMethod {
   }
 
  private:
-  // The units of every block in the order of importance.
-  absl::StatusOr<std::vector<std::vector<UnitId>>> Blocks(const SearchProblem& problem) const {
+  // The units of every layer in the order of importance.
+  absl::StatusOr<std::vector<std::vector<UnitId>>> Layers(const SearchProblem& problem) const {
     int count = 0;
     for (const Component& component : problem.components) {
-      count = std::max(count, component.block + 1);
+      count = std::max(count, component.layer + 1);
     }
-    std::vector<int> sorted = options_.block_order;
+    std::vector<int> sorted = options_.layer_order;
     std::sort(sorted.begin(), sorted.end());
     bool complete = static_cast<int>(sorted.size()) == count;
     for (int b = 0; complete && b < count; ++b) complete = sorted[b] == b;
     if (!complete) {
       return absl::InvalidArgumentError(absl::StrCat(options_.name,
-                                                     " search: the block order has ",
+                                                     " search: the layer order has ",
                                                      sorted.size(),
                                                      " entries; it must name each of ",
                                                      "the model's ",
                                                      count,
-                                                     " blocks once"));
+                                                     " layers once"));
     }
-    std::vector<std::vector<UnitId>> blocks;
-    for (const int b : options_.block_order) {
-      std::vector<UnitId>& block = blocks.emplace_back();
+    std::vector<std::vector<UnitId>> layers;
+    for (const int b : options_.layer_order) {
+      std::vector<UnitId>& layer = layers.emplace_back();
       for (int c = 0; c < problem.size(); ++c) {
-        if (BlockOf(problem, c) == b) block.push_back(c);
+        if (LayerOf(problem, c) == b) layer.push_back(c);
       }
     }
-    return blocks;
+    return layers;
   }
 
   const OrderedOptions options_;

@@ -24,9 +24,9 @@ std::vector<ComponentFormat> SearchProblem::Changes(UnitId u, int choice) const 
 
 int64_t SearchProblem::BytesIn(UnitId u, const Format& format) const {
   int64_t bytes = 0;
-  const int64_t block = format.BlockSize();
+  const int64_t layer = format.BlockSize();
   for (const ComponentId c : Parts(u)) {
-    const int64_t cols = (components[c].cols + block - 1) / block * block;
+    const int64_t cols = (components[c].cols + layer - 1) / layer * layer;
     bytes += SizeBytes(format, components[c].rows, cols);
   }
   return bytes;
@@ -38,12 +38,12 @@ int64_t SearchProblem::Weights(UnitId u) const {
   return weights;
 }
 
-double SearchProblem::ZeroPermilleOf(const Selection& selection) const {
+double SearchProblem::SparsityPermilleOf(const Selection& selection) const {
   int64_t zeros = 0;  // thousandths of weights
   int64_t weights = 0;
   for (UnitId u = 0; u < size(); ++u) {
     if (Pinned(u)) continue;
-    zeros += Weights(u) * ZeroPermille(ladders[u][selection[u]].format);
+    zeros += Weights(u) * SparsityPermille(ladders[u][selection[u]].format);
     weights += Weights(u);
   }
   return weights > 0 ? static_cast<double>(zeros) / static_cast<double>(weights) : 0;

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "runtime/eval/assignment.h"
-#include "runtime/model/components.h"
+#include "runtime/model/decoder/components.h"
 
 namespace bitbudget {
 
@@ -37,8 +37,8 @@ struct SearchProblem {
   int64_t fixed_bytes = 0;   // norms and biases, in every candidate
   int64_t budget_bytes = 0;  // hard limit for the whole model
   // Of a thousand weights of the units that are not pinned, at least so many must be zeros of the
-  // format (ZeroPermille). Not every method can see to that; those that cannot say so.
-  int zero_permille = 0;
+  // format (SparsityPermille). Not every method can see to that; those that cannot say so.
+  int sparsity_permille = 0;
 
   // The number of units.
   int size() const { return static_cast<int>(ladders.size()); }
@@ -60,7 +60,7 @@ struct SearchProblem {
   int64_t Weights(UnitId u) const;
 
   // What is left out of a thousand weights of the units that are not pinned; 0 when all are.
-  double ZeroPermilleOf(const Selection& selection) const;
+  double SparsityPermilleOf(const Selection& selection) const;
 
   // The size of the whole model. Formats outside a unit's ladder (the reference's) count with
   // SizeBytes.
@@ -68,7 +68,8 @@ struct SearchProblem {
   int64_t TotalBytes(const Selection& selection) const;
   bool Fits(const Assignment& assignment) const { return TotalBytes(assignment) <= budget_bytes; }
   bool Fits(const Selection& selection) const {
-    return TotalBytes(selection) <= budget_bytes && ZeroPermilleOf(selection) >= zero_permille;
+    return TotalBytes(selection) <= budget_bytes &&
+           SparsityPermilleOf(selection) >= sparsity_permille;
   }
 
   // The size with every unit on its smallest choice.

@@ -45,9 +45,9 @@ struct SearchSummary {
   Evaluation evaluation;  // of `assignment` on the search probes
   int64_t size_bytes = 0;
   int64_t candidates = 0;  // evaluated
-  // Decoder work in rows x blocks (CandidateEvaluator::CostOf): of everything that was run, and of
+  // Decoder work in rows x layers (CandidateEvaluator::CostOf): of everything that was run, and of
   // a naive search that runs every candidate that was considered, here also those that were only
-  // predicted, on every probe through all blocks.
+  // predicted, on every probe through all layers.
   double computed = 0;
   double naive = 0;
   int64_t rounds = 0;

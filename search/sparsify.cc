@@ -102,7 +102,7 @@ class Sparsification {
           if (!base.has_value()) base = format.Dense();
           if (*base != format.Dense()) return Mixed(u, *base, format);
         }
-        rungs_[u].push_back({ZeroPermille(format), static_cast<int>(i)});
+        rungs_[u].push_back({SparsityPermille(format), static_cast<int>(i)});
       }
       // Choices come by increasing bytes.
       std::stable_sort(rungs_[u].begin(), rungs_[u].end(), [](const Rung& a, const Rung& b) {
@@ -176,14 +176,14 @@ class Sparsification {
         curve.Add(rungs_[u][r].permille, MeritOf(MeritKind::kFdt, evaluation));
       }
     }
-    const std::vector<UnitId> raised = Fill(curves, problem_.ZeroPermilleOf(current_) + added);
+    const std::vector<UnitId> raised = Fill(curves, problem_.SparsityPermilleOf(current_) + added);
     std::vector<ComponentFormat> changes;
     for (const UnitId u : raised) {
       const std::vector<ComponentFormat> own = problem_.Changes(u, current_[u]);
       changes.insert(changes.end(), own.begin(), own.end());
     }
     BB_RETURN_IF_ERROR(run_.Commit(changes));
-    run_.Record(absl::StrFormat("%.1f%% zeros", problem_.ZeroPermilleOf(current_) / 10),
+    run_.Record(absl::StrFormat("%.1f%% zeros", problem_.SparsityPermilleOf(current_) / 10),
                 std::move(changes),
                 current_,
                 incumbent());
@@ -209,7 +209,7 @@ class Sparsification {
     };
     for (UnitId u = 0; u < problem_.size(); ++u) push_next(u);
     const Selection before = current_;
-    while (!steps.empty() && problem_.ZeroPermilleOf(current_) < target_permille &&
+    while (!steps.empty() && problem_.SparsityPermilleOf(current_) < target_permille &&
            !problem_.Fits(current_)) {
       const UnitId u = steps.top().unit;
       steps.pop();

@@ -26,9 +26,10 @@ struct SparsifyOptions {
 //   tie-breakers) of every step of the ladder. From the incumbent's value down, the steps of
 //   highest merit are taken until the round's points are reached (max-min water-filling, up to one
 //   step), and all units together are the next incumbent.
-// The last round ends as soon as the budget and the problem's zero_permille are met. The reference
-// is the unmodified model in every round; the paper leaves open whether a later round compares with
-// its own start. It retrains between rounds, this does not, and the result's note says so.
+// The last round ends as soon as the budget and the problem's sparsity_permille are met. The
+// reference is the unmodified model in every round; the paper leaves open whether a later round
+// compares with its own start. It retrains between rounds, this does not, and the result's note
+// says so.
 //
 // The formats of a ladder may differ in sparsity only; kInvalidArgument names two that do not.
 // REQUIRES: options.Validate() is OK.

@@ -29,7 +29,7 @@ double CodeError(const Format& format) {
 
 }  // namespace
 
-int ZeroPermille(const Format& format) {
+int SparsityPermille(const Format& format) {
   if (format.kind == FormatKind::kRemoved) return 1000;
   switch (format.sparsity.kind) {
     case SparsityKind::kDense:

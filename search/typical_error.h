@@ -6,7 +6,7 @@
 namespace bitbudget {
 
 // How many of a thousand weights a format leaves out: 1000 of a removed matrix, 500 of 2:4.
-int ZeroPermille(const Format& format);
+int SparsityPermille(const Format& format);
 
 // The relative squared error ||W' - W||^2 / ||W||^2 that a format makes of normally distributed
 // weights, roughly: what is known of a format before anything is measured. It orders formats of

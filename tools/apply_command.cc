@@ -3,7 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "planner/apply_job.h"
+#include "planner/jobs/apply_job.h"
 #include "plans/plan_io.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"

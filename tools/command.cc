@@ -6,7 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "planner/calibration.h"
+#include "planner/runs/calibration.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
@@ -146,7 +146,7 @@ absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
 
 absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan>& plan,
                                                  const std::string& calibration,
-                                                 Workbench* bench) {
+                                                 Workspace* bench) {
   if (!plan.has_value()) return bench->bank()->Reference();
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(*plan, bench->model()));
   BB_RETURN_IF_ERROR(CalibrateFromPlan(*plan, calibration, bench, ProcessProgress()));

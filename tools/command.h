@@ -10,12 +10,12 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "planner/evaluate_job.h"
-#include "planner/workbench.h"
+#include "planner/jobs/evaluate_job.h"
+#include "planner/workspace/workspace.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/probes.h"
-#include "runtime/model/model.h"
+#include "runtime/model/decoder/model.h"
 
 namespace bitbudget {
 
@@ -86,7 +86,7 @@ absl::StatusOr<Activations> ChooseActivations(const std::string& flag,
 // `calibration`: of CalibrateFromPlan.
 absl::StatusOr<AssignmentWeights> PlannedWeights(const std::optional<plans::Plan>& plan,
                                                  const std::string& calibration,
-                                                 Workbench* bench);
+                                                 Workspace* bench);
 
 // Metrics as the fields that `eval --json` documents.
 nlohmann::ordered_json MetricsJson(const plans::Metrics& metrics);

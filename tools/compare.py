@@ -4,7 +4,7 @@
 Plans a model with every method at every budget (probes from --plan-text, or from the model itself),
 measures every plan with `bitbudget eval` on --eval-text (or on the model's own held-out probes), and
 prints, per budget: size, FDT, KL and perplexity with 95 % intervals, the work of the search (rows x
-blocks computed, in millions, and as a share of what a naive search would compute), and greedy's paired
+layers computed, in millions, and as a share of what a naive search would compute), and greedy's paired
 differences to each rival. The evaluation probes are used for nothing else. What was run is kept in
 --work and shared by all plans, so an interrupted run goes on where it stopped.
 """
@@ -129,7 +129,7 @@ def as_json(args, budget, rows):
 
 def table(args, budget, rows):
     print(f"\n**{pathlib.Path(args.model).name}, {budget}, encoder {args.encoder}**\n")
-    print("| method | bits/weight | FDT mean | KL, nats/token | perplexity | work, M rows x blocks | "
+    print("| method | bits/weight | FDT mean | KL, nats/token | perplexity | work, M rows x layers | "
           "greedy's FDT minus this | greedy's KL minus this |")
     print("|---|---|---|---|---|---|---|---|")
     greedy = rows.get("greedy")

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "planner/equalize_job.h"
+#include "planner/jobs/equalize_job.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 
@@ -23,37 +23,37 @@ struct EqualizeFlags {
 };
 
 nlohmann::ordered_json Json(const EqualizeFlags& flags, const EqualizeReport& report) {
-  nlohmann::ordered_json blocks = nlohmann::ordered_json::array();
-  for (const BlockEqualization& block : report.blocks) {
-    blocks.push_back({{"error_before", block.error_before},
-                      {"error_after", block.error_after},
-                      {"held_error_before", block.held_error_before},
-                      {"held_error_after", block.held_error_after}});
+  nlohmann::ordered_json layers = nlohmann::ordered_json::array();
+  for (const LayerEqualization& layer : report.layers) {
+    layers.push_back({{"error_before", layer.error_before},
+                      {"error_after", layer.error_after},
+                      {"held_error_before", layer.held_error_before},
+                      {"held_error_after", layer.held_error_after}});
   }
   return {{"out", flags.out},
           {"format", flags.format},
           {"tokens", report.tokens},
           {"held_tokens", report.held_tokens},
-          {"blocks", blocks},
+          {"layers", layers},
           {"kl_folded", report.divergence},
           {"kl_folded_max", report.largest_divergence}};
 }
 
 void Print(const EqualizeFlags& flags, const EqualizeReport& report) {
-  std::printf("relative output error of blocks in %s: on %lld tokens, and on %lld held aside\n",
+  std::printf("relative output error of layers in %s: on %lld tokens, and on %lld held aside\n",
               flags.format.c_str(),
               static_cast<long long>(report.tokens),
               static_cast<long long>(report.held_tokens));
-  std::printf("block     before      after     before      after\n");
-  for (size_t b = 0; b < report.blocks.size(); ++b) {
-    const BlockEqualization& block = report.blocks[b];
+  std::printf("layer     before      after     before      after\n");
+  for (size_t b = 0; b < report.layers.size(); ++b) {
+    const LayerEqualization& layer = report.layers[b];
     std::printf("%5zu %10.3e %10.3e %10.3e %10.3e%s\n",
                 b,
-                block.error_before,
-                block.error_after,
-                block.held_error_before,
-                block.held_error_after,
-                block.held_error_after < block.held_error_before ? "" : "  unchanged");
+                layer.error_before,
+                layer.error_after,
+                layer.held_error_before,
+                layer.held_error_after,
+                layer.held_error_after < layer.held_error_before ? "" : "  unchanged");
   }
   std::printf(
       "%s: its KL from the original is %.3g nats per token on held-out text, %.3g at most\n",
@@ -98,7 +98,7 @@ void AddEqualizeCommand(CLI::App* app) {
       "Write the same model with its channels evened out, so that it loses less in a format");
   auto flags = std::make_shared<EqualizeFlags>();
   flags->model.AddTo(command);
-  command->add_option("--format", flags->format, "What the blocks' matrices will be stored in")
+  command->add_option("--format", flags->format, "What the layers' matrices will be stored in")
       ->required();
   command->add_option("--out", flags->out, "A new folder: a Hugging Face checkpoint")->required();
   command

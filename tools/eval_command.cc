@@ -4,11 +4,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "planner/evaluate_job.h"
+#include "planner/jobs/evaluate_job.h"
 #include "plans/plan_io.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/tensor/encoder.h"
-#include "runtime/tensor/pruning.h"
+#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/pruning.h"
 #include "tools/command.h"
 
 namespace bitbudget {

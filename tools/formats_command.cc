@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "planner/constraints.h"
+#include "planner/jobs/constraints.h"
 #include "plans/text_table.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"

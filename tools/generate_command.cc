@@ -7,11 +7,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "planner/calibration.h"
-#include "planner/workbench.h"
+#include "planner/runs/calibration.h"
+#include "planner/workspace/workspace.h"
 #include "plans/plan_io.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/generate.h"
+#include "runtime/model/decoder/generate.h"
 #include "tools/command.h"
 
 namespace bitbudget {
@@ -53,14 +53,14 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptTokens(flags, *model));
-  WorkbenchOptions options;
+  WorkspaceOptions options;
   BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
   options.threads = flags.model.Threads();
-  if (plan.has_value()) options.SetEncoding(plan->options());
+  if (plan.has_value()) BB_RETURN_IF_ERROR(options.SetEncoding(plan->options()));
   int64_t context = static_cast<int64_t>(prompt.size()) + flags.count - 1;
   if (plan.has_value()) context = std::max(context, CalibrationContext(*plan));
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
-                      Workbench::Create(*model, options, context));
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> bench,
+                      Workspace::Create(*model, options, context));
   BB_ASSIGN_OR_RETURN(AssignmentWeights weights,
                       PlannedWeights(plan, flags.calibration, bench.get()));
   GenerateOptions generate;

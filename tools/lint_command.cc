@@ -6,7 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "planner/target_model.h"
+#include "planner/jobs/target_model.h"
 #include "plans/plan_io.h"
 #include "plans/targets/lint.h"
 #include "runtime/base/mapped_file.h"
@@ -17,7 +17,7 @@
 namespace bitbudget {
 namespace {
 
-// Far more than any consumer's configuration of a model of a thousand blocks.
+// Far more than any consumer's configuration of a model of a thousand layers.
 constexpr int64_t kMaxFileBytes = int64_t{16} << 20;
 
 struct LintFlags {

@@ -5,12 +5,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "planner/calibration.h"
-#include "planner/workbench.h"
+#include "planner/runs/calibration.h"
+#include "planner/workspace/workspace.h"
 #include "plans/plan_io.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/forward.h"
+#include "runtime/model/decoder/forward.h"
 #include "tools/command.h"
 
 namespace bitbudget {
@@ -56,14 +56,14 @@ absl::Status RunLogits(const LogitsFlags& flags) {
           "--tokens: token ", token, " is outside the vocabulary of ", config.vocab_size));
     }
   }
-  WorkbenchOptions options;
+  WorkspaceOptions options;
   BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
   options.threads = flags.model.Threads();
-  if (plan.has_value()) options.SetEncoding(plan->options());
+  if (plan.has_value()) BB_RETURN_IF_ERROR(options.SetEncoding(plan->options()));
   const int64_t rows = static_cast<int64_t>(tokens.size());
   const int64_t context = plan.has_value() ? std::max(rows, CalibrationContext(*plan)) : rows;
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
-                      Workbench::Create(*model, options, context));
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> bench,
+                      Workspace::Create(*model, options, context));
   BB_ASSIGN_OR_RETURN(AssignmentWeights weights,
                       PlannedWeights(plan, flags.calibration, bench.get()));
   const Transformer& transformer = bench->transformer();

@@ -15,13 +15,13 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "planner/communicator.h"
-#include "planner/plan_job.h"
+#include "planner/jobs/plan_job.h"
+#include "planner/runs/communicator.h"
 #include "plans/plan_io.h"
 #include "plans/render.h"
 #include "plans/validate.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/tensor/pruning.h"
+#include "runtime/quantize/pruning.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 #include "tools/progress_bar.h"
@@ -83,7 +83,7 @@ absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   if (flags.sparsity.empty()) {
     BB_ASSIGN_OR_RETURN(options.budget, ParseBudget(flags.budget));
   } else {
-    BB_ASSIGN_OR_RETURN(options.zero_permille, ParseSparsity(flags.sparsity));
+    BB_ASSIGN_OR_RETURN(options.sparsity_permille, ParseSparsity(flags.sparsity));
     BB_ASSIGN_OR_RETURN(options.budget, ParseBudget("100%"));
     options.budget.text = absl::StrCat(flags.sparsity, " zeros");
   }
@@ -288,7 +288,7 @@ void AddPlanCommand(CLI::App* app) {
                    flags->search,
                    "greedy, additive, layerwise, uniform, random, beam or sparsify")
       ->capture_default_str();
-  command->add_option("--scorer", flags->scorer, "Block order of layerwise: lim, zd or signal")
+  command->add_option("--scorer", flags->scorer, "Layer order of layerwise: lim, zd or signal")
       ->capture_default_str();
   command->add_option("--beam-width", flags->beam_width, "States that beam keeps; 1 is greedy")
       ->check(CLI::Range(1, 1 << 20))

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "planner/run_report.h"
+#include "planner/runs/run_report.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 

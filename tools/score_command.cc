@@ -6,9 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "planner/calibration.h"
-#include "planner/run.h"
-#include "planner/workbench.h"
+#include "planner/runs/calibration.h"
+#include "planner/runs/run.h"
+#include "planner/workspace/workspace.h"
 #include "plans/text_table.h"
 #include "runtime/base/status_macros.h"
 #include "scoring/lim.h"
@@ -33,7 +33,7 @@ struct ScoreFlags {
 // What scores on calibration text need.
 struct Calibration {
   std::unique_ptr<ProbeMaker> maker;
-  std::unique_ptr<Workbench> bench;
+  std::unique_ptr<Workspace> bench;
   std::vector<std::vector<int32_t>> sequences;
 };
 
@@ -41,7 +41,7 @@ absl::StatusOr<Calibration> MakeCalibration(const ScoreFlags& flags, const Model
   Calibration calibration;
   BB_ASSIGN_OR_RETURN(const ProbeOptions options, flags.probes.Options());
   BB_ASSIGN_OR_RETURN(calibration.maker, ProbeMaker::Create(model, options));
-  WorkbenchOptions bench_options;
+  WorkspaceOptions bench_options;
   bench_options.encoder = flags.encoder;
   bench_options.threads = flags.model.Threads();
   bench_options.spill_directory = flags.memory.spill_directory;
@@ -55,7 +55,7 @@ absl::StatusOr<Calibration> MakeCalibration(const ScoreFlags& flags, const Model
   ProcessProgress()->Message(memory.Describe());
   bench_options.SetMemory(memory);
   BB_ASSIGN_OR_RETURN(calibration.bench,
-                      Workbench::Create(model, bench_options, calibration.maker->context()));
+                      Workspace::Create(model, bench_options, calibration.maker->context()));
   BB_ASSIGN_OR_RETURN(calibration.sequences,
                       calibration.maker->Prompts(ProbeRole::kCalibration,
                                                  flags.probe_count,
@@ -67,7 +67,7 @@ absl::StatusOr<Calibration> MakeCalibration(const ScoreFlags& flags, const Model
   return calibration;
 }
 
-absl::StatusOr<BlockScores> ScoreBlocks(const ScoreFlags& flags, const Model& model) {
+absl::StatusOr<LayerScores> ScoreLayers(const ScoreFlags& flags, const Model& model) {
   if (flags.scorer == "zd") return ScoreZd(model, flags.model.Threads());
   BB_ASSIGN_OR_RETURN(const Calibration calibration, MakeCalibration(flags, model));
   return ScoreLim(calibration.bench->transformer(),
@@ -106,15 +106,15 @@ nlohmann::ordered_json SignalJson(const SignalReport& report,
                                   const Model& model) {
   nlohmann::ordered_json json = {{"scorer", "signal"},
                                  {"format", format.Name()},
-                                 {"blocks", report.blocks.blocks},
-                                 {"order", report.blocks.order}};
+                                 {"layers", report.layers.layers},
+                                 {"order", report.layers.order}};
   nlohmann::ordered_json& kinds = json["kinds"];
   for (const KindSignal& kind : SummarizeByKind(report, model)) {
     kinds[ComponentKindName(kind.kind)] = {{"components", kind.components},
                                            {"sqnr_db", Number(kind.sqnr_db)},
                                            {"gain", kind.gain},
                                            {"output_error", kind.output_error},
-                                           {"block_error", Number(kind.block_error)},
+                                           {"layer_error", Number(kind.layer_error)},
                                            {"stream_error", Number(kind.stream_error)},
                                            {"growth", Number(kind.growth)}};
   }
@@ -124,7 +124,7 @@ nlohmann::ordered_json SignalJson(const SignalReport& report,
     components[model.components()[c].name] = {{"sqnr_db", Number(signal.sqnr_db)},
                                               {"gain", signal.gain},
                                               {"output_error", signal.output_error},
-                                              {"block_error", Number(signal.block_error)},
+                                              {"layer_error", Number(signal.layer_error)},
                                               {"stream_error", Number(signal.stream_error)},
                                               {"growth", Number(signal.Growth())}};
   }
@@ -139,41 +139,41 @@ void PrintSignal(const SignalReport& report, const Format& format, const Model& 
   using Align = TextTable::Align;
   std::printf(
       "signal propagation of %s: one component alone, relative errors of norms\n"
-      "  output: of its own outputs (SQNR and gain as well), block: of the residual stream behind\n"
-      "  its block, final: of the final stream, growth: final / output (geometric mean)\n\n",
+      "  output: of its own outputs (SQNR and gain as well), layer: of the residual stream behind\n"
+      "  its layer, final: of the final stream, growth: final / output (geometric mean)\n\n",
       format.Name().c_str());
   TextTable kinds({Align::kLeft, Align::kRight});
-  kinds.AddRow({"type", "components", "SQNR, dB", "gain", "output", "block", "final", "growth"});
+  kinds.AddRow({"type", "components", "SQNR, dB", "gain", "output", "layer", "final", "growth"});
   for (const KindSignal& kind : SummarizeByKind(report, model)) {
     kinds.AddRow({ComponentKindName(kind.kind),
                   absl::StrCat(kind.components),
                   Cell(kind.sqnr_db, 2),
                   Cell(kind.gain, 4),
                   Cell(kind.output_error, 5),
-                  Cell(kind.block_error, 5),
+                  Cell(kind.layer_error, 5),
                   Cell(kind.stream_error, 5),
                   Cell(kind.growth, 3)});
   }
   std::printf("%s\n", kinds.ToString(/*indent=*/2).c_str());
 
-  // Components come block by block, in the same order in every one of them.
-  TextTable blocks({Align::kLeft, Align::kRight});
-  std::vector<std::vector<std::string>> rows(report.blocks.blocks.size());
-  std::vector<std::string> header = {"block", "as a whole"};
+  // Components come layer by layer, in the same order in every one of them.
+  TextTable layers({Align::kLeft, Align::kRight});
+  std::vector<std::vector<std::string>> rows(report.layers.layers.size());
+  std::vector<std::string> header = {"layer", "as a whole"};
   for (size_t c = 0; c < report.components.size(); ++c) {
     const Component& component = model.components()[c];
-    if (component.block < 0) continue;
-    if (component.block == 0) header.push_back(ComponentKindName(component.kind));
-    rows[component.block].push_back(Cell(report.components[c].stream_error, 5));
+    if (component.layer < 0) continue;
+    if (component.layer == 0) header.push_back(ComponentKindName(component.kind));
+    rows[component.layer].push_back(Cell(report.components[c].stream_error, 5));
   }
-  blocks.AddRow(header);
-  for (const int block : report.blocks.order) {
-    std::vector<std::string> row = {absl::StrCat(block), Cell(report.blocks.blocks[block], 5)};
-    row.insert(row.end(), rows[block].begin(), rows[block].end());
-    blocks.AddRow(std::move(row));
+  layers.AddRow(header);
+  for (const int layer : report.layers.order) {
+    std::vector<std::string> row = {absl::StrCat(layer), Cell(report.layers.layers[layer], 5)};
+    row.insert(row.end(), rows[layer].begin(), rows[layer].end());
+    layers.AddRow(std::move(row));
   }
-  std::printf("error of the final stream, blocks from the most to the least important:\n\n%s",
-              blocks.ToString(/*indent=*/2).c_str());
+  std::printf("error of the final stream, layers from the most to the least important:\n\n%s",
+              layers.ToString(/*indent=*/2).c_str());
 }
 
 absl::Status RunSignal(const ScoreFlags& flags) {
@@ -196,10 +196,10 @@ absl::Status RunScore(const ScoreFlags& flags) {
         absl::StrCat("--scorer '", flags.scorer, "' is unknown; known are: lim, zd, signal")));
   }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
-  BB_ASSIGN_OR_RETURN(const BlockScores scores, ScoreBlocks(flags, *model));
+  BB_ASSIGN_OR_RETURN(const LayerScores scores, ScoreLayers(flags, *model));
   if (flags.json) {
     nlohmann::ordered_json json = {
-        {"scorer", scores.scorer}, {"blocks", scores.blocks}, {"order", scores.order}};
+        {"scorer", scores.scorer}, {"layers", scores.layers}, {"order", scores.order}};
     if (!scores.attention.empty()) json["attention"] = scores.attention;
     if (!scores.mlp.empty()) json["mlp"] = scores.mlp;
     if (!scores.components.empty()) {
@@ -211,15 +211,15 @@ absl::Status RunScore(const ScoreFlags& flags) {
     std::printf("%s\n", json.dump(2).c_str());
     return absl::OkStatus();
   }
-  std::printf("%s, blocks from the most to the least important:\n", scores.scorer.c_str());
-  for (const int block : scores.order) std::printf("  %4d  %.6f\n", block, scores.blocks[block]);
+  std::printf("%s, layers from the most to the least important:\n", scores.scorer.c_str());
+  for (const int layer : scores.order) std::printf("  %4d  %.6f\n", layer, scores.layers[layer]);
   return absl::OkStatus();
 }
 
 }  // namespace
 
 void AddScoreCommand(CLI::App* app) {
-  CLI::App* command = app->add_subcommand("score", "Rank the decoder blocks by importance");
+  CLI::App* command = app->add_subcommand("score", "Rank the decoder layers by importance");
   auto flags = std::make_shared<ScoreFlags>();
   flags->model.AddTo(command);
   command

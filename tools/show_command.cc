@@ -33,7 +33,7 @@ absl::Status RunDiff(const std::string& a_path, const std::string& b_path) {
 
 void AddShowCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("show", "Show a plan as a table of blocks and components");
+      app->add_subcommand("show", "Show a plan as a table of layers and components");
   auto path = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   command->add_option("PLAN", *path, "Plan file")->required();

@@ -7,7 +7,7 @@
 #include "absl/strings/str_join.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/tokenizer.h"
+#include "runtime/model/tokenizer/tokenizer.h"
 #include "tools/command.h"
 
 namespace bitbudget {

@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
-#include "plans/targets/block_rules.h"
+#include "plans/targets/layer_rules.h"
 #include "plans/targets/modules.h"
 #include "plans/targets/regex.h"
 #include "runtime/base/status_macros.h"
@@ -88,7 +88,7 @@ std::string TensorName(const TargetComponent& c, bool joined) {
   if (c.kind == "head") return "output.weight";
   const bool attention = c.kind == "q" || c.kind == "k" || c.kind == "v";
   const std::string name = joined ? (attention ? "attn_qkv" : "ffn_up") : names->at(c.kind);
-  return absl::StrCat("blk.", c.block, ".", name, ".weight");
+  return absl::StrCat("blk.", c.layer, ".", name, ".weight");
 }
 
 }  // namespace
@@ -125,7 +125,7 @@ std::vector<TargetUnit> GgufProfile::Units(const TargetModel& model) const {
   std::map<std::string, size_t> known;  // unit by tensor name
   for (size_t i = 0; i < model.components.size(); ++i) {
     const TargetComponent& c = model.components[i];
-    const bool joined = phi3 && c.block >= 0 && c.kind != "o" && c.kind != "down";
+    const bool joined = phi3 && c.layer >= 0 && c.kind != "o" && c.kind != "down";
     const std::string name = TensorName(c, joined);
     const auto [at, added] = known.insert({name, units.size()});
     if (added) {
@@ -173,22 +173,22 @@ absl::StatusOr<std::vector<std::pair<std::string, std::string>>> GgufProfile::Ru
   const std::vector<TargetUnit> units = Units(model);
   BB_ASSIGN_OR_RETURN(const std::vector<Format> formats, UnitFormats(*this, units, plan));
   std::vector<std::pair<std::string, std::string>> rules;
-  std::vector<BlockEntry> entries;
+  std::vector<LayerEntry> entries;
   for (size_t u = 0; u < units.size(); ++u) {
     const std::string& name = units[u].names[0];
-    const int block = model.components[units[u].parts[0]].block;
-    if (block < 0) {
+    const int layer = model.components[units[u].parts[0]].layer;
+    if (layer < 0) {
       rules.emplace_back(absl::StrCat("^", EscapeRegex(name), "$"), formats[u].Name());
       continue;
     }
-    const std::string before = absl::StrCat("blk.", block, ".");
+    const std::string before = absl::StrCat("blk.", layer, ".");
     const std::string suffix(absl::StripSuffix(name.substr(before.size()), ".weight"));
-    entries.push_back({block, suffix, formats[u].Name()});
+    entries.push_back({layer, suffix, formats[u].Name()});
   }
-  for (const BlockRule& rule : CompactRules(entries)) {
+  for (const LayerRule& rule : CompactRules(entries)) {
     rules.emplace_back(
         absl::StrCat(
-            "^blk\\.", NumbersRegex(rule.blocks), "\\.", Alternatives(rule.suffixes), "\\.weight$"),
+            "^blk\\.", NumbersRegex(rule.layers), "\\.", Alternatives(rule.suffixes), "\\.weight$"),
         rule.value);
   }
   return rules;

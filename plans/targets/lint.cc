@@ -12,7 +12,7 @@
 namespace bitbudget {
 namespace {
 
-// One wrong rule can concern every block.
+// One wrong rule can concern every layer.
 constexpr int kLinesShown = 20;
 
 absl::Status CheckSameModel(const TargetModel& model, const plans::Plan& plan) {

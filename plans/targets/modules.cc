@@ -13,7 +13,7 @@
 namespace bitbudget::internal {
 namespace {
 
-// Which matrix of a block a component belongs to when some are joined: 0 none, 1 q k v, 2 gate up.
+// Which matrix of a layer a component belongs to when some are joined: 0 none, 1 q k v, 2 gate up.
 int JoinOf(const TargetComponent& c) {
   if (c.kind == "q" || c.kind == "k" || c.kind == "v") return 1;
   return c.kind == "gate" || c.kind == "up" ? 2 : 0;
@@ -44,7 +44,7 @@ std::vector<TargetUnit> ModuleProfile::Units(const TargetModel& model) const {
     if (join != 0 && (stored_joined || rules_.loader_joins) && !units.empty()) {
       TargetUnit& last = units.back();
       const TargetComponent& first = model.components[last.parts[0]];
-      if (first.block == c.block && JoinOf(first) == join) {
+      if (first.layer == c.layer && JoinOf(first) == join) {
         last.parts.push_back(static_cast<int>(i));
         last.rows += c.rows;
         if (stored_joined) {
@@ -156,34 +156,34 @@ std::vector<PatternRule> PatternRules(const std::vector<TargetUnit>& units,
                                       const std::vector<std::string>& values) {
   CHECK_EQ(units.size(), values.size());
   std::vector<PatternRule> rules;
-  // Names are PREFIX.BLOCK.SUFFIX; what stands before the number is the same in all blocks.
+  // Names are PREFIX.LAYER.SUFFIX; what stands before the number is the same in all layers.
   std::string before;
-  std::vector<BlockEntry> entries;
+  std::vector<LayerEntry> entries;
   for (size_t u = 0; u < units.size(); ++u) {
     if (values[u].empty()) continue;
     std::vector<std::string> names = units[u].names;
     if (!units[u].fused_name.empty()) names.push_back(units[u].fused_name);
-    const int block = model.components[units[u].parts[0]].block;
-    const std::string number = absl::StrCat(".", block, ".");
+    const int layer = model.components[units[u].parts[0]].layer;
+    const std::string number = absl::StrCat(".", layer, ".");
     for (const std::string& name : names) {
-      const size_t at = block < 0 ? std::string::npos : name.find(number);
-      const bool in_block = at != std::string::npos &&
+      const size_t at = layer < 0 ? std::string::npos : name.find(number);
+      const bool in_layer = at != std::string::npos &&
                             (entries.empty() || absl::string_view(name).substr(0, at) == before);
-      if (!in_block) {
+      if (!in_layer) {
         rules.push_back({absl::StrCat("^", EscapeRegex(name), "$"), values[u]});
         continue;
       }
       before = name.substr(0, at);
-      entries.push_back({block, name.substr(at + number.size()), values[u]});
+      entries.push_back({layer, name.substr(at + number.size()), values[u]});
     }
   }
-  for (const BlockRule& rule : CompactRules(entries)) {
+  for (const LayerRule& rule : CompactRules(entries)) {
     std::vector<std::string> suffixes;
     for (const std::string& suffix : rule.suffixes) suffixes.push_back(EscapeRegex(suffix));
     rules.push_back({absl::StrCat("^",
                                   EscapeRegex(before),
                                   "\\.",
-                                  NumbersRegex(rule.blocks),
+                                  NumbersRegex(rule.layers),
                                   "\\.",
                                   Alternatives(suffixes),
                                   "$"),

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "plans/targets/block_rules.h"
+#include "plans/targets/layer_rules.h"
 #include "plans/targets/target.h"
 
 // What the targets have in common that name Hugging Face modules and quantize to integers with one

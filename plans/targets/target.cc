@@ -11,7 +11,7 @@ TargetModel ModelOfPlan(const plans::Plan& plan) {
   TargetModel model;
   model.architecture = plan.model().architecture();
   for (const plans::Component& c : plan.components()) {
-    model.components.push_back({c.name(), c.kind(), c.block(), c.rows(), c.cols()});
+    model.components.push_back({c.name(), c.kind(), c.layer(), c.rows(), c.cols()});
   }
   return model;
 }

@@ -19,7 +19,7 @@ namespace bitbudget {
 struct TargetComponent {
   std::string name;  // Hugging Face module name
   std::string kind;  // embed, q, k, v, o, gate, up, down, head
-  int block = -1;
+  int layer = -1;
   int64_t rows = 0;
   int64_t cols = 0;
 };

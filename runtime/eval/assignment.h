@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/model/components.h"
+#include "runtime/model/decoder/components.h"
 #include "runtime/tensor/format.h"
 
 namespace bitbudget {

@@ -12,11 +12,11 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/base/progress.h"
+#include "runtime/base/spill_file.h"
 #include "runtime/eval/assignment.h"
-#include "runtime/eval/spill_file.h"
-#include "runtime/eval/weight_encoder.h"
-#include "runtime/model/weights.h"
-#include "runtime/tensor/encoder.h"
+#include "runtime/model/decoder/weights.h"
+#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/weight_encoder.h"
 
 namespace bitbudget {
 

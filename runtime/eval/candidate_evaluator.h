@@ -47,10 +47,10 @@ class CandidateEvaluator {
   // returned.
   virtual absl::Status Commit(std::span<const ComponentFormat> delta) = 0;
 
-  // The work of Evaluate(delta, range) in rows x blocks of the decoder (embedding and head not
+  // The work of Evaluate(delta, range) in rows x layers of the decoder (embedding and head not
   // counted) from the first stage that `delta` changes on. It is a fact of the model and the
   // probes, whatever was cached, stored or spread over machines. An attention or MLP stage counts
-  // half a block; nullopt: all stages, what SetIncumbent runs.
+  // half a layer; nullopt: all stages, what SetIncumbent runs.
   virtual double CostOf(std::optional<std::span<const ComponentFormat>> delta,
                         ProbeRange range) const = 0;
 };

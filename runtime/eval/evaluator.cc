@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/table.h"
-#include "runtime/model/generate.h"
+#include "runtime/model/decoder/generate.h"
 
 namespace bitbudget {
 

@@ -11,7 +11,7 @@
 #include "runtime/eval/bounded_argmax.h"
 #include "runtime/eval/candidate_evaluator.h"
 #include "runtime/eval/reference.h"
-#include "runtime/model/forward.h"
+#include "runtime/model/decoder/forward.h"
 
 namespace bitbudget {
 

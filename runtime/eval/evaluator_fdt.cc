@@ -7,7 +7,7 @@
 
 #include "runtime/base/status_macros.h"
 #include "runtime/eval/evaluator.h"
-#include "runtime/model/generate.h"
+#include "runtime/model/decoder/generate.h"
 
 namespace bitbudget {
 namespace {
@@ -77,7 +77,7 @@ class Evaluator::FdtPass {
   // the one after them.
   int64_t TakeProbes(int64_t next, int64_t end) {
     const ModelConfig& config = transformer_.model().config();
-    // Blocks ahead of the first stage have no keys and values here.
+    // Layers ahead of the first stage have no keys and values here.
     const int first_layer = std::max(start_ - 1, 0) / 2;
     int64_t room = evaluator_.options_.max_cache_bytes;
     for (const AlignedBuffer<float>& stream : evaluator_.cache_) {

@@ -5,7 +5,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/eval/reference.h"
 #include "runtime/kernels/table.h"
-#include "runtime/model/forward.h"
+#include "runtime/model/decoder/forward.h"
 
 namespace bitbudget {
 

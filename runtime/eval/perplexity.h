@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/metrics.h"
-#include "runtime/model/transformer.h"
+#include "runtime/model/decoder/transformer.h"
 
 namespace bitbudget {
 

@@ -16,7 +16,7 @@
 #include "runtime/base/random.h"
 #include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/generate.h"
+#include "runtime/model/decoder/generate.h"
 
 namespace bitbudget {
 namespace {

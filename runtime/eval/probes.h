@@ -8,8 +8,8 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/base/progress.h"
-#include "runtime/model/generate.h"
-#include "runtime/model/transformer.h"
+#include "runtime/model/decoder/generate.h"
+#include "runtime/model/decoder/transformer.h"
 
 namespace bitbudget {
 

@@ -7,7 +7,7 @@
 
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/table.h"
-#include "runtime/model/generate.h"
+#include "runtime/model/decoder/generate.h"
 
 namespace bitbudget {
 absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(

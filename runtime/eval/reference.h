@@ -9,9 +9,9 @@
 #include "absl/status/statusor.h"
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/progress.h"
-#include "runtime/model/forward.h"
-#include "runtime/model/generate.h"
-#include "runtime/model/transformer.h"
+#include "runtime/model/decoder/forward.h"
+#include "runtime/model/decoder/generate.h"
+#include "runtime/model/decoder/transformer.h"
 
 namespace bitbudget {
 

@@ -10,7 +10,7 @@
 #include "runtime/base/random.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/table.h"
-#include "runtime/model/generate.h"
+#include "runtime/model/decoder/generate.h"
 
 namespace bitbudget {
 namespace {

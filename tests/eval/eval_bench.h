@@ -15,7 +15,7 @@
 #include "runtime/eval/bank.h"
 #include "runtime/eval/evaluator.h"
 #include "runtime/eval/reference.h"
-#include "runtime/model/generate.h"
+#include "runtime/model/decoder/generate.h"
 #include "tests/support/formats.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/reference_weights.h"
@@ -79,7 +79,7 @@ struct EvalBench {
   std::unique_ptr<ReferenceRun> reference;
 };
 
-// Three blocks and 14 probes, which make several batches.
+// Three layers and 14 probes, which make several batches.
 inline EvalBench TinyBench(bool tied) {
   TinyModelOptions options;
   options.layers = 3;

@@ -188,7 +188,7 @@ TEST(Evaluator, TheReferenceDoesNotDependOnThreadsOrOnKeptLogits) {
   }
 }
 
-TEST(Evaluator, CountsTheRowsOfTheBlocksThatItRuns) {
+TEST(Evaluator, CountsTheRowsOfTheLayersThatItRuns) {
   EvalBench bench = TinyBench(false);
   const int64_t rows = bench.reference->total_rows();
   int64_t expected_rows = 0;
@@ -199,7 +199,7 @@ TEST(Evaluator, CountsTheRowsOfTheBlocksThatItRuns) {
 
   const Format int8 = *ParseFormat("int8");
   // Components: 0 embedding, 1 + 7b + (q k v o gate up down), 22 head. Stages 1 .. 6 are run, the
-  // halves of three blocks.
+  // halves of three layers.
   const std::vector<ComponentFormat> embedding = {{0, int8}};
   const std::vector<ComponentFormat> gate_of_0 = {{5, int8}};
   const std::vector<ComponentFormat> q_of_1 = {{8, int8}};

@@ -13,7 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/random.h"
 #include "runtime/base/sha256.h"
-#include "runtime/model/generate.h"
+#include "runtime/model/decoder/generate.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/reference_weights.h"
 #include "tests/support/tiny_model.h"

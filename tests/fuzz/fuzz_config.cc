@@ -6,8 +6,8 @@
 #include <cstdlib>
 
 #include "absl/strings/string_view.h"
-#include "runtime/model/components.h"
-#include "runtime/model/config.h"
+#include "runtime/model/architecture/config.h"
+#include "runtime/model/decoder/components.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto config = bitbudget::ParseConfig(

@@ -11,10 +11,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "runtime/model/gguf.h"
-#include "runtime/model/gguf_config.h"
-#include "runtime/model/gguf_tokenizer.h"
-#include "runtime/model/tokenizer.h"
+#include "runtime/model/architecture/gguf_config.h"
+#include "runtime/model/checkpoint/gguf.h"
+#include "runtime/model/tokenizer/gguf_tokenizer.h"
+#include "runtime/model/tokenizer/tokenizer.h"
 
 namespace {
 

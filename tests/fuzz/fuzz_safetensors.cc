@@ -7,7 +7,7 @@
 #include <span>
 
 #include "absl/strings/string_view.h"
-#include "runtime/model/safetensors.h"
+#include "runtime/model/checkpoint/safetensors.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span bytes(reinterpret_cast<const std::byte*>(data), size);

@@ -9,9 +9,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "runtime/model/gguf_tokenizer.h"
-#include "runtime/model/tokenizer.h"
-#include "runtime/model/tokenizer_json.h"
+#include "runtime/model/tokenizer/gguf_tokenizer.h"
+#include "runtime/model/tokenizer/tokenizer.h"
+#include "runtime/model/tokenizer/tokenizer_json.h"
 
 namespace {
 

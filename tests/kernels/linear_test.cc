@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/tensor/encoder.h"
+#include "runtime/quantize/encoder.h"
 #include "tests/kernels/kernel_test_util.h"
 #include "tests/kernels/reference.h"
 

@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/tensor/encoder.h"
+#include "runtime/quantize/encoder.h"
 
 namespace bitbudget {
 namespace {

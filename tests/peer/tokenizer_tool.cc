@@ -15,9 +15,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_join.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/gguf_tokenizer.h"
-#include "runtime/model/gguf_writer.h"
-#include "runtime/model/tokenizer.h"
+#include "runtime/model/checkpoint/gguf_writer.h"
+#include "runtime/model/tokenizer/gguf_tokenizer.h"
+#include "runtime/model/tokenizer/tokenizer.h"
 
 namespace bitbudget {
 namespace {

@@ -10,9 +10,9 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "planner/plan_job.h"
+#include "planner/jobs/plan_job.h"
 #include "runtime/base/progress.h"
-#include "runtime/model/model.h"
+#include "runtime/model/decoder/model.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
 

@@ -25,9 +25,9 @@ def run(*args):
                           check=False)
 
 
-def components_of(architecture, blocks, tied):
+def components_of(architecture, layers, tied):
     del architecture  # names inside bitbudget do not depend on it
-    return plan_maker.component_list(blocks, tied)
+    return plan_maker.component_list(layers, tied)
 
 
 class ExportTest(unittest.TestCase):
@@ -84,10 +84,10 @@ def add_round_trips():
               ('Qwen3ForCausalLM', 40, True), ('LlamaForCausalLM', 40, False),
               ('Phi3ForCausalLM', 12, False)]
     for target, (_, choices, joins, kept) in consumers.TARGETS.items():
-        for architecture, blocks, tied in models:
+        for architecture, layers, tied in models:
             def test(self, target=target, choices=choices, joins=joins, kept=kept,
-                     architecture=architecture, blocks=blocks, tied=tied):
-                components = components_of(architecture, blocks, tied)
+                     architecture=architecture, layers=layers, tied=tied):
+                components = components_of(architecture, layers, tied)
                 joined = joins or (architecture.startswith('Phi3') and target != 'native')
                 for seed in range(2):
                     formats = plan_maker.mixed_formats(components, choices, joined, kept, seed)
@@ -96,25 +96,25 @@ def add_round_trips():
                     self.assert_read_as(target, 'out.json', components, formats, architecture)
             head = 'tied' if tied else 'untied'
             name = target.replace('.', '_').replace('-', '_')
-            setattr(ExportTest, f'test_{name}_{architecture}_{blocks}_blocks_{head}', test)
+            setattr(ExportTest, f'test_{name}_{architecture}_{layers}_layers_{head}', test)
 
 
 class RuleTest(ExportTest):
     """What is particular about single targets."""
 
-    def uniform(self, target_format, blocks=12, tied=True, kept=(), architecture='LlamaForCausalLM'):
-        components = components_of(architecture, blocks, tied)
+    def uniform(self, target_format, layers=12, tied=True, kept=(), architecture='LlamaForCausalLM'):
+        components = components_of(architecture, layers, tied)
         formats = ['bf16' if kind in kept else target_format for _, kind, *_ in components]
         return components, formats, self.plan(components, formats, architecture)
 
     def test_rules_are_compact(self):
-        _, _, plan = self.uniform('q4_k', blocks=40, tied=False)
+        _, _, plan = self.uniform('q4_k', layers=40, tied=False)
         self.export(plan, 'llama.cpp')
         self.assertEqual(self.read('out.json').split(), [
             r'^token_embd\.weight$=q4_k', r'^output\.weight$=q4_k',
             r'^blk\.([0-9]|[1-3][0-9])\.(attn_q|attn_k|attn_v|attn_output|ffn_gate|ffn_up|ffn_down)'
             r'\.weight$=q4_k'])
-        _, _, plan = self.uniform('int4-g64', blocks=40, tied=False, kept=('embed', 'head'))
+        _, _, plan = self.uniform('int4-g64', layers=40, tied=False, kept=('embed', 'head'))
         for target in ('gptqmodel', 'compressed-tensors'):
             self.export(plan, target)
             self.assertLess(len(self.read('out.json')), 1500)
@@ -141,7 +141,7 @@ class RuleTest(ExportTest):
         kept = ['bf16'] + base[1:]
         q, v = 'model.layers.0.self_attn.q_proj', 'model.layers.0.self_attn.v_proj'
         split = list(kept)
-        split[3] = 'int8'  # v of block 0
+        split[3] = 'int8'  # v of layer 0
         f16 = list(kept)
         f16[4] = 'f16'  # not the stored type
         refusals = [
@@ -199,9 +199,9 @@ class RuleTest(ExportTest):
         self.assertEqual(gets['blk.0.attn_output.weight'], 'q4_K')
         self.assertEqual(gets['blk.0.attn_q.weight'], 'q5_0')
 
-    def misread(self, target, text, parts, formats, blocks=12, tied=True, kept=(), seen=True):
+    def misread(self, target, text, parts, formats, layers=12, tied=True, kept=(), seen=True):
         """The linter finds it, and so does the other reading."""
-        components = components_of('LlamaForCausalLM', blocks, tied)
+        components = components_of('LlamaForCausalLM', layers, tied)
         meant = ['bf16' if kind in kept else formats for _, kind, *_ in components]
         plan = self.plan(components, meant)
         file = self.write('file', text if isinstance(text, str) else json.dumps(text))
@@ -228,7 +228,7 @@ class RuleTest(ExportTest):
             components_of('', 12, True), ['q4_k'] * 85))
         self.assertEqual(whole.returncode, 0, whole.stdout)
         for text, parts in [
-                # A bare number finds blocks 10 and 11 too.
+                # A bare number finds layers 10 and 11 too.
                 (r'^blk\.1=q6_k' '\n' + good, ['blk.10.attn_q.weight', 'gets q6_K', 'meant: q4_k',
                                               'last rule']),
                 # Capitals are lowered: no digit becomes a digit.
@@ -293,7 +293,7 @@ class RuleTest(ExportTest):
                 # vLLM asks for qkv_proj, which the shard's own rule does not match.
                 (self.gptq({r'^model\.layers\.0\.self_attn\.(q|k|v)_proj$': eight, **everything}),
                  ['qkv_proj', 'loaded together']),
-                # Without $ a rule for block 1 takes 10 and 11 too.
+                # Without $ a rule for layer 1 takes 10 and 11 too.
                 (self.gptq({r'model\.layers\.1': eight, **everything}), ['model.layers.10']),
                 # A later skip goes first when quantizing, not when loading.
                 (self.gptq({**everything, r'-:.*layers\.0\.mlp\.down_proj': {}}),
@@ -341,7 +341,7 @@ class RuleTest(ExportTest):
 
     def test_traps_of_mlx(self):
         components = components_of('', 2, True)
-        _, _, plan = self.uniform('int4z-g64', blocks=2)
+        _, _, plan = self.uniform('int4z-g64', layers=2)
         self.export(plan, 'mlx')
         config = json.loads(self.read('out.json'))
 
@@ -358,9 +358,9 @@ class RuleTest(ExportTest):
                 (changed(lambda q: q.update(group_size=512)),
                  ['default group size 512 does not divide']),
         ]:
-            self.misread('mlx', text, parts, 'int4z-g64', blocks=2)
+            self.misread('mlx', text, parts, 'int4z-g64', layers=2)
         self.misread('mlx', changed(lambda q: q[up].update(bits=7)), ['MLX has no 7 bits'],
-                     'int4z-g64', blocks=2, seen=False)
+                     'int4z-g64', layers=2, seen=False)
         self.assertEqual(len(components), 15)
 
     def test_traps_of_modelopt(self):
@@ -398,7 +398,7 @@ class RuleTest(ExportTest):
                      kept=('embed',), seen=False)
 
     def test_lint_without_a_plan_says_what_is_wrong_whatever_was_meant(self):
-        components, formats, plan = self.uniform('q4_k', blocks=2)
+        components, formats, plan = self.uniform('q4_k', layers=2)
         self.export(plan, 'llama.cpp')
         self.assert_read_as('llama.cpp', 'out.json', components, formats, 'LlamaForCausalLM')
         result = run('lint', self.path('out.json'), '--to', 'llama.cpp', plan)
@@ -406,7 +406,7 @@ class RuleTest(ExportTest):
         self.assertIn('q4_K', result.stdout)
 
     def test_files_that_are_none(self):
-        _, _, plan = self.uniform('int4z-g64', blocks=2)
+        _, _, plan = self.uniform('int4z-g64', layers=2)
         deep = '{"a":' * 5000 + '1' + '}' * 5000
         for target in consumers.TARGETS:
             for text in ('', '[', '{}', '[]', deep, '\0\xff', '{"quantization": 3}'):

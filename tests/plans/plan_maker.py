@@ -3,7 +3,7 @@
 import random
 
 FLOAT_BYTES = {'f32': 4, 'f16': 2, 'bf16': 2}
-# ggml type -> (weights per block, bytes per block)
+# ggml type -> (weights per layer, bytes per layer)
 BLOCKS = {
     'q4_0': (32, 18), 'q4_1': (32, 20), 'q5_0': (32, 22), 'q5_1': (32, 24), 'q8_0': (32, 34),
     'q2_k': (256, 84), 'q3_k': (256, 110), 'q4_k': (256, 144), 'q5_k': (256, 176),
@@ -46,18 +46,18 @@ def size_bytes(name, rows, cols):
     if name in FLOAT_BYTES:
         return rows * cols * FLOAT_BYTES[name]
     if name in BLOCKS:
-        block, size = BLOCKS[name]
-        assert cols % block == 0, (name, cols)
-        return rows * cols // block * size
+        layer, size = BLOCKS[name]
+        assert cols % layer == 0, (name, cols)
+        return rows * cols // layer * size
     bits, group, zero = parse_integer(name)
     groups = -(-cols // group) if group else 1
     return rows * (-(-cols * bits // 8) + 2 * groups + (-(-groups * bits // 8) if zero else 0))
 
 
-def component_list(blocks, tied, hidden=HIDDEN, ffn=FFN):
-    """(name, kind, block, rows, cols) in execution order."""
+def component_list(layers, tied, hidden=HIDDEN, ffn=FFN):
+    """(name, kind, layer, rows, cols) in execution order."""
     components = [('model.embed_tokens', 'embed', -1, VOCABULARY, hidden)]
-    for b in range(blocks):
+    for b in range(layers):
         at = f'model.layers.{b}.'
         components += [
             (at + 'self_attn.q_proj', 'q', b, HEADS, hidden),
@@ -76,8 +76,8 @@ def component_list(blocks, tied, hidden=HIDDEN, ffn=FFN):
 def make_plan(components, formats, architecture='LlamaForCausalLM', stored='bf16'):
     """A plan dictionary; `formats` has one name per component."""
     entries = []
-    for (name, kind, block, rows, cols), chosen in zip(components, formats):
-        entries.append({'name': name, 'kind': kind, 'block': block, 'rows': str(rows),
+    for (name, kind, layer, rows, cols), chosen in zip(components, formats):
+        entries.append({'name': name, 'kind': kind, 'layer': layer, 'rows': str(rows),
                         'cols': str(cols), 'format': chosen,
                         'encoder': '' if chosen == stored else 'clip',
                         'size_bytes': str(size_bytes(chosen, rows, cols))})
@@ -98,13 +98,13 @@ def make_plan(components, formats, architecture='LlamaForCausalLM', stored='bf16
     }
 
 
-def unit_of(kind, block, joins):
+def unit_of(kind, layer, joins):
     """Components with equal keys share a format."""
     if joins and kind in ('q', 'k', 'v'):
-        return ('qkv', block)
+        return ('qkv', layer)
     if joins and kind in ('gate', 'up'):
-        return ('gate_up', block)
-    return (kind, block)
+        return ('gate_up', layer)
+    return (kind, layer)
 
 
 def mixed_formats(components, choices, joins, kept_kinds, seed):
@@ -112,8 +112,8 @@ def mixed_formats(components, choices, joins, kept_kinds, seed):
     rng = random.Random(seed)
     chosen = {}
     formats = []
-    for _, kind, block, _, _ in components:
-        key = unit_of(kind, block, joins)
+    for _, kind, layer, _, _ in components:
+        key = unit_of(kind, layer, joins)
         if key not in chosen:
             chosen[key] = 'bf16' if kind in kept_kinds else rng.choice(choices)
         formats.append(chosen[key])

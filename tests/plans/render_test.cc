@@ -35,9 +35,9 @@ TEST(RenderPlanTest, MatchesTheGoldenText) {
   ExpectGolden(RenderPlan(SmallPlan(2)), "golden_plan.txt");
 }
 
-TEST(RenderPlanTest, OneLinePerBlockAndNoLongLines) {
-  for (const int blocks : {1, 32, 100}) {
-    const plans::Plan plan = SmallPlan(blocks);
+TEST(RenderPlanTest, OneLinePerLayerAndNoLongLines) {
+  for (const int layers : {1, 32, 100}) {
+    const plans::Plan plan = SmallPlan(layers);
     const std::string text = RenderPlan(plan);
     int rows = 0;
     for (const absl::string_view line : absl::StrSplit(text, '\n')) {
@@ -45,7 +45,7 @@ TEST(RenderPlanTest, OneLinePerBlockAndNoLongLines) {
       EXPECT_FALSE(absl::EndsWith(line, " ")) << line;
       rows += absl::StrContains(line, " bf16 ") && !absl::StrContains(line, "%");
     }
-    EXPECT_EQ(rows, blocks);
+    EXPECT_EQ(rows, layers);
   }
 }
 

@@ -20,14 +20,14 @@ void SetFormat(plans::Component* c, const std::string& format) {
 void AddComponent(plans::Plan* plan,
                   const std::string& name,
                   const std::string& kind,
-                  int block,
+                  int layer,
                   int64_t rows,
                   int64_t cols,
                   const std::string& format) {
   plans::Component* c = plan->add_components();
   c->set_name(name);
   c->set_kind(kind);
-  c->set_block(block);
+  c->set_layer(layer);
   c->set_rows(rows);
   c->set_cols(cols);
   SetFormat(c, format);
@@ -52,11 +52,11 @@ void SetMetrics(plans::Metrics* m, double fdt, double kl) {
   m->set_top1_agreement(1 - kl);
 }
 
-plans::Plan Model(int blocks) {
+plans::Plan Model(int layers) {
   plans::Plan plan;
   plan.set_format_version(kPlanFormatVersion);
   AddComponent(&plan, "model.embed_tokens", "embed", -1, 96, 64, "int8-g64");
-  for (int b = 0; b < blocks; ++b) {
+  for (int b = 0; b < layers; ++b) {
     const std::string at = absl::StrCat("model.layers.", b, ".");
     const std::string attention = b % 2 == 0 ? "int4-g64" : "int4z-g32";
     AddComponent(&plan, at + "self_attn.q_proj", "q", b, 64, 64, attention);
@@ -69,7 +69,7 @@ plans::Plan Model(int blocks) {
   }
   AddComponent(&plan, "lm_head", "head", -1, 96, 64, "int8");
 
-  const int64_t fixed = 64 * (2 * blocks + 1);  // norms
+  const int64_t fixed = 64 * (2 * layers + 1);  // norms
   int64_t weights = fixed;
   for (const plans::Component& c : plan.components()) weights += c.rows() * c.cols();
   plans::ModelInfo* model = plan.mutable_model();
@@ -105,8 +105,8 @@ plans::Plan Model(int blocks) {
 
 }  // namespace
 
-plans::Plan SmallPlan(int blocks) {
-  plans::Plan plan = Model(blocks);
+plans::Plan SmallPlan(int layers) {
+  plans::Plan plan = Model(layers);
   plans::Component* q = plan.mutable_components(1);
   for (const char* format : {"int4-g64", "int8"}) {
     plans::FormatEvidence* evidence = q->add_evidence();
@@ -148,8 +148,8 @@ plans::Plan SmallPlan(int blocks) {
   return plan;
 }
 
-plans::Plan OtherSmallPlan(int blocks) {
-  plans::Plan plan = Model(blocks);
+plans::Plan OtherSmallPlan(int layers) {
+  plans::Plan plan = Model(layers);
   for (plans::Component& c : *plan.mutable_components()) {
     if (c.kind() == "v") SetFormat(&c, "int4-g64");
     if (c.kind() == "head") c.set_encoder("rtn");

@@ -5,12 +5,12 @@
 
 namespace bitbudget {
 
-// A valid plan of a llama with `blocks` blocks, hidden size 64, every field set to something that
+// A valid plan of a llama with `layers` layers, hidden size 64, every field set to something that
 // a search could have produced. The same for the same argument.
-plans::Plan SmallPlan(int blocks);
+plans::Plan SmallPlan(int layers);
 
 // The same model and probes with other decisions and a smaller budget.
-plans::Plan OtherSmallPlan(int blocks);
+plans::Plan OtherSmallPlan(int layers);
 
 }  // namespace bitbudget
 

@@ -17,14 +17,14 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 
 Format F(const std::string& name) { return *ParseFormat(name); }
 
-TargetModel SmallModel(const std::string& architecture, int blocks, bool tied) {
+TargetModel SmallModel(const std::string& architecture, int layers, bool tied) {
   TargetModel model;
   model.architecture = architecture;
-  const auto add = [&](const std::string& name, const char* kind, int block, int rows, int cols) {
-    model.components.push_back({name, kind, block, rows, cols});
+  const auto add = [&](const std::string& name, const char* kind, int layer, int rows, int cols) {
+    model.components.push_back({name, kind, layer, rows, cols});
   };
   add("model.embed_tokens", "embed", -1, 512, 256);
-  for (int b = 0; b < blocks; ++b) {
+  for (int b = 0; b < layers; ++b) {
     const std::string at = absl::StrCat("model.layers.", b, ".");
     add(at + "self_attn.q_proj", "q", b, 256, 256);
     add(at + "self_attn.k_proj", "k", b, 128, 256);
@@ -199,7 +199,7 @@ TEST(UnitFormats, RefusesAPlanThatNeedsASubstitute) {
   plans::Component* c = plan.add_components();
   c->set_name("model.embed_tokens");
   c->set_kind("embed");
-  c->set_block(-1);
+  c->set_layer(-1);
   c->set_rows(8);
   c->set_cols(96);
   c->set_format("q4_k");

@@ -114,8 +114,8 @@ const Mutation kMutations[] = {
     {"search", [](Plan& p) { p.mutable_options()->clear_search(); }, "options.search: empty"},
     {"objective", [](Plan& p) { p.mutable_options()->clear_objective(); },
      "options.objective: empty"},
-    {"encoder_option", [](Plan& p) { p.mutable_options()->set_encoder("awq"); },
-     "options.encoder: "},
+    {"encoder_option", [](Plan& p) { p.mutable_options()->set_encoder(""); },
+     "options.encoder: empty"},
     {"format_option", [](Plan& p) { p.mutable_options()->set_formats(1, "int5"); },
      "options.formats[1]: "},
     {"probe_source", [](Plan& p) { p.mutable_options()->set_probe_source("web"); },
@@ -130,12 +130,12 @@ const Mutation kMutations[] = {
      "components[2].name: model.layers.0.self_attn.q_proj appears twice"},
     {"kind", [](Plan& p) { p.mutable_components(2)->set_kind("expert"); },
      "components[2].kind: 'expert'"},
-    {"block_of_embedding", [](Plan& p) { p.mutable_components(0)->set_block(0); },
-     "components[0].block: 0"},
-    {"block_negative", [](Plan& p) { p.mutable_components(1)->set_block(-1); },
-     "components[1].block: -1"},
-    {"block_very_negative", [](Plan& p) { p.mutable_components(0)->set_block(-2); },
-     "components[0].block: -2"},
+    {"layer_of_embedding", [](Plan& p) { p.mutable_components(0)->set_layer(0); },
+     "components[0].layer: 0"},
+    {"layer_negative", [](Plan& p) { p.mutable_components(1)->set_layer(-1); },
+     "components[1].layer: -1"},
+    {"layer_very_negative", [](Plan& p) { p.mutable_components(0)->set_layer(-2); },
+     "components[0].layer: -2"},
     {"order", [](Plan& p) { p.mutable_components()->SwapElements(1, 2); },
      "components[2]: model.layers.0.self_attn.q_proj is out of execution order"},
     {"head_first", [](Plan& p) { p.mutable_components()->SwapElements(0, 15); },
@@ -151,12 +151,8 @@ const Mutation kMutations[] = {
      "components[1].size_bytes: 2176, but int4-g64 [64, 128] takes 4352"},
     {"format", [](Plan& p) { p.mutable_components(1)->set_format("int5-g64"); },
      "components[1].format: "},
-    {"pruning", [](Plan& p) { p.mutable_options()->set_pruning("random"); },
-     "options.pruning: unknown pruning 'random'"},
     {"size", [](Plan& p) { p.mutable_components(1)->set_size_bytes(2177); },
      "components[1].size_bytes: 2177, but int4-g64 [64, 64] takes 2176"},
-    {"encoder", [](Plan& p) { p.mutable_components(1)->set_encoder("magic"); },
-     "components[1].encoder: "},
     {"encoder_missing", [](Plan& p) { p.mutable_components(1)->clear_encoder(); },
      "components[1].encoder: empty, but the format is int4-g64"},
     {"evidence_format",
@@ -247,9 +243,9 @@ INSTANTIATE_TEST_SUITE_P(All, RefusalTest, testing::ValuesIn(kMutations), [](con
 });
 
 TEST(ValidateTest, AcceptsGoodPlansOfManySizes) {
-  for (const int blocks : {1, 2, 3, 32, 100}) {
-    EXPECT_TRUE(ValidatePlan(SmallPlan(blocks)).ok()) << ValidatePlan(SmallPlan(blocks));
-    EXPECT_TRUE(ValidatePlan(OtherSmallPlan(blocks)).ok()) << ValidatePlan(OtherSmallPlan(blocks));
+  for (const int layers : {1, 2, 3, 32, 100}) {
+    EXPECT_TRUE(ValidatePlan(SmallPlan(layers)).ok()) << ValidatePlan(SmallPlan(layers));
+    EXPECT_TRUE(ValidatePlan(OtherSmallPlan(layers)).ok()) << ValidatePlan(OtherSmallPlan(layers));
   }
 }
 

@@ -33,7 +33,7 @@ struct Bench {
     weights = std::make_unique<ReferenceWeights>(*model, 1);
   }
 
-  absl::StatusOr<BlockScores> Lim(const Sequences& sequences, int threads = 1) const {
+  absl::StatusOr<LayerScores> Lim(const Sequences& sequences, int threads = 1) const {
     Progress progress;
     return ScoreLim(*transformer, weights.get(), sequences, threads, &progress);
   }
@@ -43,7 +43,7 @@ struct Bench {
   std::unique_ptr<ReferenceWeights> weights;
 };
 
-TinyModelOptions FourBlocks() {
+TinyModelOptions FourLayers() {
   TinyModelOptions options;
   options.layers = 4;
   return options;
@@ -63,9 +63,9 @@ void Zero(const std::string& name, TestCheckpoint* checkpoint) {
   bytes.assign(bytes.size(), '\0');
 }
 
-TEST(Lim, IsTheNegatedMeanCosineAcrossEveryBlockAndHalf) {
-  TestCheckpoint checkpoint = MakeTinyCheckpoint(FourBlocks());
-  Zero("model.layers.0.mlp.down_proj.weight", &checkpoint);  // or the first block leads anyway
+TEST(Lim, IsTheNegatedMeanCosineAcrossEveryLayerAndHalf) {
+  TestCheckpoint checkpoint = MakeTinyCheckpoint(FourLayers());
+  Zero("model.layers.0.mlp.down_proj.weight", &checkpoint);  // or the first layer leads anyway
   const Bench bench(checkpoint);
   const Sequences sequences = SomeSequences();
   const auto lim = bench.Lim(sequences);
@@ -75,7 +75,7 @@ TEST(Lim, IsTheNegatedMeanCosineAcrossEveryBlockAndHalf) {
 
   const size_t width = 32;
   const NaiveTransformer naive(*bench.model);
-  std::vector<double> blocks(4), attention(4), mlp(4);
+  std::vector<double> layers(4), attention(4), mlp(4);
   double positions = 0;
   // A cosine moves by at most 2 |d| / |x| when x does by d; d from how far the definition moves
   // when it is rounded to float on the way (four times that, as in transformer_test).
@@ -100,7 +100,7 @@ TEST(Lim, IsTheNegatedMeanCosineAcrossEveryBlockAndHalf) {
         return dot / (norm(a) * norm(b));
       };
       for (size_t b = 0; b < 4; ++b) {
-        blocks[b] -= cosine(2 * b, 2 * b + 2);
+        layers[b] -= cosine(2 * b, 2 * b + 2);
         attention[b] -= cosine(2 * b, 2 * b + 1);
         mlp[b] -= cosine(2 * b + 1, 2 * b + 2);
       }
@@ -112,20 +112,20 @@ TEST(Lim, IsTheNegatedMeanCosineAcrossEveryBlockAndHalf) {
   }
   EXPECT_LT(bound, 1e-4);
   for (size_t b = 0; b < 4; ++b) {
-    EXPECT_NEAR(lim->blocks[b], blocks[b] / positions, bound);
+    EXPECT_NEAR(lim->layers[b], layers[b] / positions, bound);
     EXPECT_NEAR(lim->attention[b], attention[b] / positions, bound);
     EXPECT_NEAR(lim->mlp[b], mlp[b] / positions, bound);
   }
 
   // Most important first: the largest change of the input.
   std::vector<int> order = {0, 1, 2, 3};
-  std::sort(order.begin(), order.end(), [&](int a, int b) { return blocks[a] > blocks[b]; });
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return layers[a] > layers[b]; });
   EXPECT_EQ(lim->order, order);
   EXPECT_NE(order[0], 0);
 }
 
-TEST(Lim, BlocksThatDoNothingTieAndComeLastInTheirOrder) {
-  TestCheckpoint checkpoint = MakeTinyCheckpoint(FourBlocks());
+TEST(Lim, LayersThatDoNothingTieAndComeLastInTheirOrder) {
+  TestCheckpoint checkpoint = MakeTinyCheckpoint(FourLayers());
   for (const int b : {1, 2}) {
     Zero(absl::StrCat("model.layers.", b, ".self_attn.o_proj.weight"), &checkpoint);
     Zero(absl::StrCat("model.layers.", b, ".mlp.down_proj.weight"), &checkpoint);
@@ -135,40 +135,40 @@ TEST(Lim, BlocksThatDoNothingTieAndComeLastInTheirOrder) {
   const auto lim = bench.Lim(SomeSequences());
   ASSERT_TRUE(lim.ok()) << lim.status();
   // The stream is bitwise unchanged; its cosine with itself is 1 up to three roundings of double.
-  EXPECT_NEAR(lim->blocks[1], -1, 1e-14);
-  EXPECT_EQ(lim->blocks[2], lim->blocks[1]);
-  EXPECT_EQ(lim->attention[1], lim->blocks[1]);
-  EXPECT_EQ(lim->mlp[1], lim->blocks[1]);
+  EXPECT_NEAR(lim->layers[1], -1, 1e-14);
+  EXPECT_EQ(lim->layers[2], lim->layers[1]);
+  EXPECT_EQ(lim->attention[1], lim->layers[1]);
+  EXPECT_EQ(lim->mlp[1], lim->layers[1]);
   EXPECT_NEAR(lim->mlp[3], -1, 1e-14);
-  EXPECT_EQ(lim->blocks[3], lim->attention[3]);
+  EXPECT_EQ(lim->layers[3], lim->attention[3]);
   EXPECT_EQ(lim->order[2], 1);
   EXPECT_EQ(lim->order[3], 2);
 }
 
 TEST(Lim, AZeroStreamCountsAsCosineZero) {
-  TestCheckpoint checkpoint = MakeTinyCheckpoint(FourBlocks());
+  TestCheckpoint checkpoint = MakeTinyCheckpoint(FourLayers());
   // A first token of zeros stays zero: there are no biases.
   std::string& embedding = checkpoint.Tensor("model.embed_tokens.weight").bytes;
   std::fill_n(embedding.begin() + 5 * 32 * 4, 32 * 4, '\0');
   const Bench bench(checkpoint);
   const auto zero = bench.Lim({{5}});
   ASSERT_TRUE(zero.ok()) << zero.status();
-  EXPECT_EQ(zero->blocks, std::vector<double>(4, 0.0));
+  EXPECT_EQ(zero->layers, std::vector<double>(4, 0.0));
   EXPECT_EQ(zero->order, (std::vector<int>{0, 1, 2, 3}));
   const auto one = bench.Lim({{6}});
   const auto both = bench.Lim({{5}, {6}});
   ASSERT_TRUE(one.ok() && both.ok());
-  for (int b = 0; b < 4; ++b) EXPECT_EQ(both->blocks[b], one->blocks[b] / 2);
+  for (int b = 0; b < 4; ++b) EXPECT_EQ(both->layers[b], one->layers[b] / 2);
 }
 
 TEST(Lim, DoesNotDependOnThreads) {
-  const Bench bench(MakeTinyCheckpoint(FourBlocks()));
+  const Bench bench(MakeTinyCheckpoint(FourLayers()));
   const auto one = bench.Lim(SomeSequences(), 1);
   ASSERT_TRUE(one.ok()) << one.status();
   for (const int threads : {2, 4, 9}) {
     const auto more = bench.Lim(SomeSequences(), threads);
     ASSERT_TRUE(more.ok()) << more.status();
-    EXPECT_EQ(more->blocks, one->blocks);
+    EXPECT_EQ(more->layers, one->layers);
     EXPECT_EQ(more->attention, one->attention);
     EXPECT_EQ(more->mlp, one->mlp);
     EXPECT_EQ(more->order, one->order);
@@ -176,11 +176,11 @@ TEST(Lim, DoesNotDependOnThreads) {
 }
 
 TEST(Lim, ReportsAStreamThatIsNotFinite) {
-  TinyModelOptions options = FourBlocks();
+  TinyModelOptions options = FourLayers();
   options.weight_scale = 1e30;
   const Bench bench(MakeTinyCheckpoint(options));
   ExpectError(
-      bench.Lim({{3, 4}}).status(), absl::StatusCode::kInternal, {"not finite", "after block 0"});
+      bench.Lim({{3, 4}}).status(), absl::StatusCode::kInternal, {"not finite", "after layer 0"});
 }
 
 TEST(Lim, CanBeInterrupted) {
@@ -189,7 +189,7 @@ TEST(Lim, CanBeInterrupted) {
     bool Interrupted() const override { return --calls_left < 0; }
     mutable std::atomic<int> calls_left = 0;
   } stop;
-  const Bench bench(MakeTinyCheckpoint(FourBlocks()));
+  const Bench bench(MakeTinyCheckpoint(FourLayers()));
   for (const int calls : {0, 3}) {
     stop.calls_left = calls;
     EXPECT_EQ(ScoreLim(*bench.transformer, bench.weights.get(), SomeSequences(), 2, &stop)

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "runtime/eval/weight_encoder.h"
+#include "runtime/quantize/weight_encoder.h"
 #include "scoring/output_error.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/tiny_model.h"
@@ -102,34 +102,34 @@ struct Bench {
   std::unique_ptr<EncodingBank> bank;
 };
 
-TEST(SignalTest, ErrorsAreThoseOfWholePassesWithOneComponentOrOneBlockChanged) {
+TEST(SignalTest, ErrorsAreThoseOfWholePassesWithOneComponentOrOneLayerChanged) {
   for (const bool tied : {false, true}) {
     const Bench bench(tied);
     const auto report = bench.Score(bench.Everywhere(kInt4));
     ASSERT_TRUE(report.ok()) << report.status();
     const int end = NumStages(bench.model->config()) - 1;
-    std::vector<std::vector<ComponentFormat>> blocks(3);
+    std::vector<std::vector<ComponentFormat>> layers(3);
     for (size_t c = 0; c < report->components.size(); ++c) {
       const Component& component = bench.model->components()[c];
       const ComponentFormat change = {static_cast<ComponentId>(c), kInt4};
       const ComponentSignal& signal = report->components[c];
       if (component.kind == ComponentKind::kHead) {
-        EXPECT_FALSE(signal.block_error.has_value() || signal.stream_error.has_value());
+        EXPECT_FALSE(signal.layer_error.has_value() || signal.stream_error.has_value());
         EXPECT_FALSE(signal.Growth().has_value());
         continue;
       }
-      const int behind = component.block < 0 ? 1 : 3 + 2 * component.block;
-      EXPECT_EQ(signal.block_error, bench.Error({change}, behind)) << component.name;
+      const int behind = component.layer < 0 ? 1 : 3 + 2 * component.layer;
+      EXPECT_EQ(signal.layer_error, bench.Error({change}, behind)) << component.name;
       EXPECT_EQ(signal.stream_error, bench.Error({change}, end)) << component.name;
       EXPECT_EQ(signal.Growth(), *signal.stream_error / signal.output_error);
-      if (component.block >= 0) blocks[component.block].push_back(change);
+      if (component.layer >= 0) layers[component.layer].push_back(change);
     }
-    ASSERT_EQ(report->blocks.blocks.size(), 3u);
-    for (int block = 0; block < 3; ++block) {
-      EXPECT_EQ(report->blocks.blocks[block], bench.Error(blocks[block], end));
+    ASSERT_EQ(report->layers.layers.size(), 3u);
+    for (int layer = 0; layer < 3; ++block) {
+      EXPECT_EQ(report->layers.layers[layer], bench.Error(layers[layer], end));
     }
-    EXPECT_EQ(report->blocks.order, OrderByImportance(report->blocks.blocks, true));
-    EXPECT_EQ(report->blocks.scorer, "signal");
+    EXPECT_EQ(report->layers.order, OrderByImportance(report->layers.layers, true));
+    EXPECT_EQ(report->layers.scorer, "signal");
   }
 }
 
@@ -166,8 +166,8 @@ TEST(SignalTest, TheStoredFormatsHaveNoError) {
     EXPECT_EQ(signal.stream_error.value_or(0), 0);
     EXPECT_FALSE(signal.Growth().has_value());
   }
-  EXPECT_EQ(report->blocks.blocks, std::vector<double>(3, 0.0));
-  EXPECT_EQ(report->blocks.order, (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(report->layers.layers, std::vector<double>(3, 0.0));
+  EXPECT_EQ(report->layers.order, (std::vector<int>{0, 1, 2}));
 }
 
 TEST(SignalTest, FewerBitsAndEveryThreadCount) {
@@ -185,13 +185,13 @@ TEST(SignalTest, FewerBitsAndEveryThreadCount) {
   for (size_t c = 0; c < coarse->components.size(); ++c) {
     EXPECT_EQ(threaded->components[c].sqnr_db, coarse->components[c].sqnr_db);
     EXPECT_EQ(threaded->components[c].gain, coarse->components[c].gain);
-    EXPECT_EQ(threaded->components[c].block_error, coarse->components[c].block_error);
+    EXPECT_EQ(threaded->components[c].layer_error, coarse->components[c].layer_error);
     EXPECT_EQ(threaded->components[c].stream_error, coarse->components[c].stream_error);
   }
   options.components = false;
-  const auto blocks = bench.Score(bench.Everywhere(kInt4), options);
-  ASSERT_TRUE(blocks.ok());
-  EXPECT_EQ(blocks->blocks.blocks, coarse->blocks.blocks);
+  const auto layers = bench.Score(bench.Everywhere(kInt4), options);
+  ASSERT_TRUE(layers.ok());
+  EXPECT_EQ(layers->layers.layers, coarse->layers.layers);
 }
 
 TEST(SignalTest, KindsAreMeansOverTheirComponents) {

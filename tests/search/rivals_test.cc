@@ -40,10 +40,10 @@ double LossOf(const Toy& toy, const Assignment& assignment) {
   return toy.loss(selection);
 }
 
-// `blocks` blocks of two equal components, an embedding in front and a head behind, all of
+// `layers` layers of two equal components, an embedding in front and a head behind, all of
 // `weights` weights, four formats, `bits_per_weight` on average.
-Toy EqualBlocks(int blocks, double bits_per_weight) {
-  Toy toy = MakeToy(1, 2 * blocks + 2, 4, 0, 0.5);
+Toy EqualLayers(int layers, double bits_per_weight) {
+  Toy toy = MakeToy(1, 2 * layers + 2, 4, 0, 0.5);
   SearchProblem& problem = toy.problem;
   const int n = problem.size();
   problem.fixed_bytes = 0;
@@ -51,7 +51,7 @@ Toy EqualBlocks(int blocks, double bits_per_weight) {
     Component& component = problem.components[c];
     component.rows = 32;
     component.cols = 128;
-    component.block = c == 0 || c == n - 1 ? -1 : (c - 1) / 2;
+    component.layer = c == 0 || c == n - 1 ? -1 : (c - 1) / 2;
     for (Choice& choice : problem.ladders[c]) choice.bytes = SizeBytes(choice.format, 32, 128);
   }
   problem.budget_bytes = static_cast<int64_t>(bits_per_weight * 32 * 128 * n / 8);
@@ -59,7 +59,7 @@ Toy EqualBlocks(int blocks, double bits_per_weight) {
 }
 
 TEST(UniformSearchTest, FindsTheBestFormatThatFits) {
-  const Toy toy = EqualBlocks(3, 9);
+  const Toy toy = EqualLayers(3, 9);
   SyntheticEvaluator evaluator(toy);
   const SearchSummary summary =
       RunMethod(*MakeUniformSearch(Objective(Statistic::kKlMean)), toy, evaluator);
@@ -71,7 +71,7 @@ TEST(UniformSearchTest, FindsTheBestFormatThatFits) {
 }
 
 TEST(UniformSearchTest, PinnedComponentsStay) {
-  Toy toy = EqualBlocks(3, 9);
+  Toy toy = EqualLayers(3, 9);
   toy.problem.ladders[7] = {toy.problem.ladders[7][3]};
   toy.loss.error[7] = {toy.loss.error[7][3]};
   SyntheticEvaluator evaluator(toy);
@@ -86,7 +86,7 @@ TEST(UniformSearchTest, PinnedComponentsStay) {
 }
 
 TEST(UniformSearchTest, WithoutACommonFormatThatFitsItIsInfeasible) {
-  Toy toy = EqualBlocks(3, 4.5);
+  Toy toy = EqualLayers(3, 4.5);
   toy.problem.ladders[0].erase(toy.problem.ladders[0].begin());  // no int4 for the embedding
   toy.loss.error[0].erase(toy.loss.error[0].begin());
   SyntheticEvaluator evaluator(toy);
@@ -96,17 +96,17 @@ TEST(UniformSearchTest, WithoutACommonFormatThatFitsItIsInfeasible) {
   EXPECT_EQ(summary.candidates, 0);
 }
 
-TEST(OrderedSearchTest, RaisesBlocksInOrderOfImportance) {
-  const Toy toy = EqualBlocks(4, 6);
+TEST(OrderedSearchTest, RaisesLayersInOrderOfImportance) {
+  const Toy toy = EqualLayers(4, 6);
   SyntheticEvaluator evaluator(toy);
   OrderedOptions options;
   options.name = "layerwise";
-  options.block_order = {2, 0, 3, 1};
+  options.layer_order = {2, 0, 3, 1};
   options.widths = {kInt4, kInt8};
   const SearchSummary summary =
       RunMethod(*MakeOrderedSearch(options, Objective(Statistic::kKlMean)), toy, evaluator);
   EXPECT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
-  EXPECT_EQ(summary.candidates, 2);  // embedding and head before or after the blocks
+  EXPECT_EQ(summary.candidates, 2);  // embedding and head before or after the layers
   EXPECT_TRUE(toy.problem.Fits(summary.assignment));
   // 10 components of 512 * 4.125 bytes, 30720 bytes in all: four or five reach int8.
   auto raised = [&](std::initializer_list<int> components) {
@@ -119,14 +119,14 @@ TEST(OrderedSearchTest, RaisesBlocksInOrderOfImportance) {
   EXPECT_EQ(summary.assignment, LossOf(toy, first) < LossOf(toy, last) ? first : last);
 }
 
-TEST(OrderedSearchTest, FillsTheBlockThatDoesNotFitByComponents) {
-  Toy toy = EqualBlocks(4, 6);
+TEST(OrderedSearchTest, FillsTheLayerThatDoesNotFitByComponents) {
+  Toy toy = EqualLayers(4, 6);
   const int64_t step = toy.problem.ladders[0][2].bytes - toy.problem.ladders[0][0].bytes;
   toy.problem.budget_bytes = toy.problem.SmallestBytes() + 3 * step;
   SyntheticEvaluator evaluator(toy);
   OrderedOptions options;
   options.name = "random";
-  options.block_order = {3, 2, 1, 0};
+  options.layer_order = {3, 2, 1, 0};
   options.widths = {kInt4, kInt8};
   const SearchSummary summary =
       RunMethod(*MakeOrderedSearch(options, Objective(Statistic::kKlMean)), toy, evaluator);
@@ -135,11 +135,11 @@ TEST(OrderedSearchTest, FillsTheBlockThatDoesNotFitByComponents) {
 }
 
 TEST(OrderedSearchTest, ThirdWidthStartsFromTheTopAgain) {
-  const Toy toy = EqualBlocks(2, 12);
+  const Toy toy = EqualLayers(2, 12);
   SyntheticEvaluator evaluator(toy);
   OrderedOptions options;
   options.name = "layerwise";
-  options.block_order = {1, 0};
+  options.layer_order = {1, 0};
   options.widths = {kInt4, kInt8, kFormatBF16};
   const SearchSummary summary =
       RunMethod(*MakeOrderedSearch(options, Objective(Statistic::kKlMean)), toy, evaluator);
@@ -151,9 +151,9 @@ TEST(OrderedSearchTest, ThirdWidthStartsFromTheTopAgain) {
 TEST(OrderedSearchTest, ChoosesWidthsAndNotScales) {
   OrderedOptions options;
   options.name = "layerwise";
-  options.block_order = {0, 1, 2, 3};
+  options.layer_order = {0, 1, 2, 3};
   for (const double bits : {4.25, 4.7, 6.0}) {
-    Toy toy = EqualBlocks(4, bits);
+    Toy toy = EqualLayers(4, bits);
     for (auto& choices : toy.loss.error) {  // every larger format is better
       const double share[] = {1, 0.9, 0.1, 0.01};
       for (size_t i = 0; i < choices.size(); ++i) {
@@ -178,7 +178,7 @@ TEST(OrderedSearchTest, ChoosesWidthsAndNotScales) {
 }
 
 TEST(OrderedSearchTest, RefusesAnIncompleteOrderAndASingleWidth) {
-  const Toy toy = EqualBlocks(3, 6);
+  const Toy toy = EqualLayers(3, 6);
   SyntheticEvaluator evaluator(toy);
   SearchContext context;
   context.problem = &toy.problem;
@@ -188,12 +188,12 @@ TEST(OrderedSearchTest, RefusesAnIncompleteOrderAndASingleWidth) {
   options.name = "layerwise";
   for (const std::vector<int>& order :
        {std::vector<int>{0, 1}, std::vector<int>{0, 1, 1}, std::vector<int>{0, 1, 2, 3}}) {
-    options.block_order = order;
+    options.layer_order = order;
     EXPECT_EQ(
         MakeOrderedSearch(options, Objective(Statistic::kKlMean))->Run(context).status().code(),
         absl::StatusCode::kInvalidArgument);
   }
-  options.block_order = {0, 1, 2};
+  options.layer_order = {0, 1, 2};
   options.widths = {kInt4};
   EXPECT_EQ(MakeOrderedSearch(options, Objective(Statistic::kKlMean))->Run(context).status().code(),
             absl::StatusCode::kInvalidArgument);
@@ -317,11 +317,11 @@ TEST(AdditiveSearchTest, IsOptimalWhenDivergencesAddUp) {
 }
 
 TEST(RivalsTest, EveryMethodIsInfeasibleBelowTheSmallestSizeAndEvaluatesNothing) {
-  Toy toy = EqualBlocks(3, 6);
+  Toy toy = EqualLayers(3, 6);
   toy.problem.budget_bytes = toy.problem.SmallestBytes() - 1;
   OrderedOptions options;
   options.name = "layerwise";
-  options.block_order = {0, 1, 2};
+  options.layer_order = {0, 1, 2};
   const Objective objective(Statistic::kKlMean);
   std::vector<std::unique_ptr<SearchMethod>> methods;
   methods.push_back(MakeUniformSearch(objective));
@@ -337,7 +337,7 @@ TEST(RivalsTest, EveryMethodIsInfeasibleBelowTheSmallestSizeAndEvaluatesNothing)
 }
 
 TEST(RivalsTest, AnInterruptionReturnsTheBestSoFar) {
-  const Toy toy = EqualBlocks(3, 9);
+  const Toy toy = EqualLayers(3, 9);
   const Objective objective(Statistic::kKlMean);
   for (int64_t after = 0; after < 3; ++after) {
     SyntheticEvaluator evaluator(toy, {.cancel_after = after});
@@ -356,7 +356,7 @@ TEST(RivalsTest, AnInterruptionReturnsTheBestSoFar) {
 }
 
 TEST(RivalsTest, ReportsSayWhatHappened) {
-  const Toy toy = EqualBlocks(3, 9);
+  const Toy toy = EqualLayers(3, 9);
   SyntheticEvaluator evaluator(toy);
   const SearchSummary summary =
       RunMethod(*MakeUniformSearch(Objective(Statistic::kKlMean)), toy, evaluator);

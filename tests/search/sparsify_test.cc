@@ -38,7 +38,7 @@ Toy SparseToy(uint64_t seed, int units, const std::vector<int>& permille, int di
   for (int u = 0; u < units; ++u) {
     Component component;
     component.kind = ComponentKind::kQ;
-    component.block = u / 2;
+    component.layer = u / 2;
     component.rows = 8 + static_cast<int64_t>(random.Below(56));
     component.cols = 128;
     component.name = "toy." + std::to_string(u);
@@ -111,14 +111,14 @@ TEST(SparsifyTest, ARoundWhoseStepsAreAllMeasuredIsTheMaxMinOptimum) {
   for (uint64_t seed = 0; seed < 60; ++seed) {
     // One round of 30 points probes what is next to 15, 45 and 100 points: the whole ladder.
     Toy toy = SparseToy(seed, 6, {0, 150, 400, 1000}, seed % 2 == 0 ? 0 : 3);
-    toy.problem.zero_permille = 300;
+    toy.problem.sparsity_permille = 300;
     SyntheticEvaluator evaluator(toy, {.noise = 0.3});
     SparsifyOptions options;
     options.round_permille = {300};
     const SearchSummary summary = Sparsified(toy, evaluator, options);
     ASSERT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
     const Selection found = SelectionOf(toy, summary.assignment);
-    EXPECT_GE(toy.problem.ZeroPermilleOf(found), 300);
+    EXPECT_GE(toy.problem.SparsityPermilleOf(found), 300);
     Merit best;
     best.fill(-1e300);
     ForEveryFitting(toy.problem, [&](const Selection& selection) {
@@ -135,7 +135,7 @@ TEST(SparsifyTest, ARoundWhoseStepsAreAllMeasuredIsTheMaxMinOptimum) {
 TEST(SparsifyTest, EveryRoundAddsItsPointsUpToOneStepAndTheLastIsCutToTheTarget) {
   for (const int target : {50, 200, 330, 600, 750, 870, 1000}) {
     Toy toy = SparseToy(5, 8, Steps(25));
-    toy.problem.zero_permille = target;
+    toy.problem.sparsity_permille = target;
     SyntheticEvaluator evaluator(toy);
     const SearchSummary summary = Sparsified(toy, evaluator);
     ASSERT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
@@ -151,10 +151,10 @@ TEST(SparsifyTest, EveryRoundAddsItsPointsUpToOneStepAndTheLastIsCutToTheTarget)
     double before = 0;
     for (size_t i = 1; i < summary.trace.size(); ++i) {
       for (const ComponentFormat& change : summary.trace[i].changes) {
-        EXPECT_GT(ZeroPermille(change.format), ZeroPermille(assignment[change.component]));
+        EXPECT_GT(SparsityPermille(change.format), SparsityPermille(assignment[change.component]));
         assignment[change.component] = change.format;
       }
-      const double zeros = toy.problem.ZeroPermilleOf(SelectionOf(toy, assignment));
+      const double zeros = toy.problem.SparsityPermilleOf(SelectionOf(toy, assignment));
       const double wanted =
           std::min<double>(before + rounds[std::min(i - 1, rounds.size() - 1)], target);
       EXPECT_GE(zeros, wanted);
@@ -186,7 +186,7 @@ TEST(SparsifyTest, LosesLessThanTheSameShareEverywhere) {
   double ratio = 0;
   for (uint64_t seed = 0; seed < 30; ++seed) {
     Toy toy = SparseToy(seed, 10, Steps(25));
-    toy.problem.zero_permille = 600;
+    toy.problem.sparsity_permille = 600;
     SyntheticEvaluator evaluator(toy);
     const SearchSummary summary = Sparsified(toy, evaluator);
     const Selection uniform = toy.problem.Uniform(Sparse(600));
@@ -207,7 +207,7 @@ TEST(SparsifyTest, LaterRoundsMeasureInTheContextOfEarlierOnes) {
     toy.loss.error[u][0].assign(4, 0);
     toy.loss.error[u][0][u < 2 ? 0 : u] = alone[u];
   }
-  toy.problem.zero_permille = 500;
+  toy.problem.sparsity_permille = 500;
   SyntheticEvaluator evaluator(toy);
   SparsifyOptions options;
   options.round_permille = {250};
@@ -224,13 +224,13 @@ TEST(SparsifyTest, PinnedUnitsStayAndDoNotCount) {
   Toy toy = SparseToy(2, 6, Steps(25));
   toy.problem.ladders[3] = {toy.problem.ladders[3].back()};
   toy.loss.error[3] = {toy.loss.error[3].back()};
-  toy.problem.zero_permille = 500;
+  toy.problem.sparsity_permille = 500;
   SyntheticEvaluator evaluator(toy);
   const SearchSummary summary = Sparsified(toy, evaluator);
   EXPECT_EQ(summary.assignment[3], kFormatBF16);
   int64_t zeros = 0, weights = 0;
   for (const UnitId u : {0, 1, 2, 4, 5}) {
-    zeros += toy.problem.Weights(u) * ZeroPermille(summary.assignment[u]);
+    zeros += toy.problem.Weights(u) * SparsityPermille(summary.assignment[u]);
     weights += toy.problem.Weights(u);
   }
   EXPECT_GE(zeros, 500 * weights);
@@ -249,7 +249,7 @@ TEST(SparsifyTest, RefusesLaddersThatDifferInMoreThanSparsity) {
 
 TEST(SparsifyTest, AnUnreachableTargetIsInfeasibleAndRunsNothing) {
   Toy toy = SparseToy(2, 3, {0, 250, 500});
-  toy.problem.zero_permille = 501;
+  toy.problem.sparsity_permille = 501;
   SyntheticEvaluator evaluator(toy);
   const SearchSummary summary = Sparsified(toy, evaluator);
   EXPECT_EQ(summary.outcome, SearchOutcome::kInfeasible);
@@ -258,7 +258,7 @@ TEST(SparsifyTest, AnUnreachableTargetIsInfeasibleAndRunsNothing) {
 
 TEST(SparsifyTest, AnInterruptionHasNoResultBeforeTheTarget) {
   Toy toy = SparseToy(2, 3, Steps(25));
-  toy.problem.zero_permille = 600;
+  toy.problem.sparsity_permille = 600;
   SyntheticEvaluator evaluator(toy, {.cancel_after = 20});
   const SearchSummary summary = Sparsified(toy, evaluator);
   EXPECT_EQ(summary.outcome, SearchOutcome::kInterrupted);
@@ -276,7 +276,7 @@ TEST(SparsifyTest, OptionsNameWhatIsWrong) {
 
 TEST(UniformSearchTest, WithATargetOfZerosTakesNothingDenser) {
   Toy toy = SparseToy(3, 5, Steps(100));
-  toy.problem.zero_permille = 550;
+  toy.problem.sparsity_permille = 550;
   SyntheticEvaluator evaluator(toy);
   const absl::StatusOr<SearchSummary> summary =
       TryRun(*MakeUniformSearch(Objective(Statistic::kKlMean)), toy, evaluator);

@@ -41,7 +41,7 @@ TEST(TypicalErrorTest, ZerosAreTheEnergyOfTheSmallestNormalWeights) {
     // The spread of the sample: its quantile at a share s has a relative standard error of about
     // sqrt(s (1 - s) / n) / (t f(t)), at most 0.4 % here, and the energy goes with its third power.
     EXPECT_NEAR(TypicalError(format), Energy(pruned) / energy, 0.02 * TypicalError(format));
-    EXPECT_EQ(ZeroPermille(format), permille);
+    EXPECT_EQ(SparsityPermille(format), permille);
   }
 }
 
@@ -58,7 +58,7 @@ TEST(TypicalErrorTest, TwoOfFourKeepsTheLargestTwoOfEveryFour) {
   Format format = kFormatF32;
   format.sparsity = {SparsityKind::k2of4, 0};
   EXPECT_NEAR(TypicalError(format), pruned / Energy(weights), 0.01 * TypicalError(format));
-  EXPECT_EQ(ZeroPermille(format), 500);
+  EXPECT_EQ(SparsityPermille(format), 500);
 }
 
 TEST(TypicalErrorTest, OrdersFormatsOfAllKinds) {
@@ -79,7 +79,7 @@ TEST(TypicalErrorTest, OrdersFormatsOfAllKinds) {
     EXPECT_LT(TypicalError(worse_and_worse[i - 1]), TypicalError(worse_and_worse[i])) << i;
   }
   EXPECT_EQ(TypicalError({FormatKind::kRemoved, 0, 0, false}), 1);
-  EXPECT_EQ(ZeroPermille({FormatKind::kRemoved, 0, 0, false}), 1000);
+  EXPECT_EQ(SparsityPermille({FormatKind::kRemoved, 0, 0, false}), 1000);
   Format both = {FormatKind::kInteger, 2, 64, false};
   both.sparsity = half.sparsity;
   EXPECT_GT(TypicalError(both), TypicalError(half));

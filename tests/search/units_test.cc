@@ -48,7 +48,7 @@ std::vector<std::pair<std::string, std::unique_ptr<SearchMethod>>> Methods() {
   const Objective objective(Statistic::kKlMean);
   OrderedOptions ordered;
   ordered.name = "layerwise";
-  ordered.block_order = {2, 0, 3, 1};
+  ordered.layer_order = {2, 0, 3, 1};
   std::vector<std::pair<std::string, std::unique_ptr<SearchMethod>>> methods;
   methods.emplace_back("greedy", MakeGreedySearch(GreedyOptions(), objective));
   methods.emplace_back("additive", MakeAdditiveSearch());

@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/tensor/input_stats.h"
+#include "runtime/quantize/input_stats.h"
 #include "tests/support/matrices.h"
 
 namespace bitbudget {

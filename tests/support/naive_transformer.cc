@@ -163,7 +163,7 @@ class Pass {
   }
 
   void Attention(int b, std::vector<Row>* x) {
-    const BlockVectors& vectors = model_.block(b);
+    const LayerVectors& vectors = model_.layer(b);
     const std::string name = absl::StrCat("model.layers.", b, ".self_attn.");
     const int64_t dim = config_.head_dim;
     const int64_t heads_per_kv = config_.num_attention_heads / config_.num_key_value_heads;
@@ -215,7 +215,7 @@ class Pass {
   }
 
   void Mlp(int b, std::vector<Row>* x) {
-    const BlockVectors& vectors = model_.block(b);
+    const LayerVectors& vectors = model_.layer(b);
     const std::string name = absl::StrCat("model.layers.", b, ".mlp.");
     for (Row& row : *x) {
       const Row normed = Norm(row, vectors.mlp_norm);

@@ -5,14 +5,14 @@
 #include <span>
 #include <vector>
 
-#include "runtime/model/model.h"
+#include "runtime/model/decoder/model.h"
 #include "runtime/tensor/encoding.h"
 
 namespace bitbudget {
 
 // What a pass over one sequence gives, in double.
 struct NaivePass {
-  // The residual stream [position][hidden] after the embedding and after every half of a block: one
+  // The residual stream [position][hidden] after the embedding and after every half of a layer: one
   // entry ahead of each stage 1 .. 2L + 1 (components.h), so streams[s] goes into stage s + 1.
   std::vector<std::vector<double>> streams;
   std::vector<double> logits;  // [position][vocab]

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "runtime/model/weights.h"
+#include "runtime/model/decoder/weights.h"
 
 namespace bitbudget {
 

@@ -73,7 +73,7 @@ inline Toy MakeToy(uint64_t seed, int components, int choices, int dimensions, d
   for (int c = 0; c < components; ++c) {
     Component component;
     component.kind = ComponentKind::kQ;
-    component.block = c / 2;
+    component.layer = c / 2;
     component.rows = 8 + static_cast<int64_t>(random.Below(56));
     component.cols = 128;
     component.name = "toy." + std::to_string(c);
@@ -206,7 +206,7 @@ class SyntheticEvaluator : public CandidateEvaluator {
     return absl::OkStatus();
   }
 
-  // One row per probe and one block.
+  // One row per probe and one layer.
   double CostOf(std::optional<std::span<const ComponentFormat>>, ProbeRange range) const override {
     return static_cast<double>(range.count);
   }

@@ -10,8 +10,8 @@
 #include "absl/strings/str_format.h"
 #include "runtime/base/float16.h"
 #include "runtime/base/random.h"
-#include "runtime/model/components.h"
-#include "runtime/model/safetensors.h"
+#include "runtime/model/checkpoint/safetensors.h"
+#include "runtime/model/decoder/components.h"
 
 namespace bitbudget {
 namespace {
@@ -197,12 +197,12 @@ TestCheckpoint MakeTinyCheckpoint(const TinyModelOptions& options) {
   constexpr double kBiasDeviation = 0.1;
   const double norm_mean = 1.0 - config->norm_weight_offset;
   for (int64_t b = 0; b < options.layers; ++b) {
-    const std::string block = absl::StrCat("model.layers.", b, ".");
+    const std::string layer = absl::StrCat("model.layers.", b, ".");
     const auto add_norm = [&](const char* name, int64_t size) {
-      generator.Add(block + name + ".weight", {size}, norm_mean, kNormDeviation);
+      generator.Add(layer + name + ".weight", {size}, norm_mean, kNormDeviation);
     };
     const auto add_bias = [&](const char* name, int64_t size) {
-      generator.Add(block + name + ".bias", {size}, 0.0, kBiasDeviation);
+      generator.Add(layer + name + ".bias", {size}, 0.0, kBiasDeviation);
     };
     add_norm("input_layernorm", options.hidden);
     add_norm("post_attention_layernorm", options.hidden);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "nlohmann/json.hpp"
-#include "runtime/model/config.h"
+#include "runtime/model/architecture/config.h"
 #include "runtime/tensor/tensor_view.h"
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temp_dir.h"

@@ -10,7 +10,7 @@
 #include <limits>
 #include <vector>
 
-#include "runtime/tensor/encoder.h"
+#include "runtime/quantize/encoder.h"
 #include "tests/support/matrices.h"
 
 namespace bitbudget {

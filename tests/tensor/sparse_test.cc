@@ -12,8 +12,8 @@
 
 #include "runtime/base/float16.h"
 #include "runtime/base/random.h"
-#include "runtime/tensor/encoder.h"
-#include "runtime/tensor/pruning.h"
+#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/pruning.h"
 #include "runtime/tensor/sparse_layout.h"
 #include "tests/support/matrices.h"
 

@@ -194,16 +194,16 @@ class MeasureTest(CommandTest):
         zd = self.json('score', self.model, '--scorer', 'zd')
         by_text = self.json('score', self.model, '--scorer', 'lim', '--text', self.text_file(),
                             '--probes', 4, *PROBES)
-        fields = {'scorer', 'blocks', 'order'}
+        fields = {'scorer', 'layers', 'order'}
         self.assertEqual(set(lim), fields | {'attention', 'mlp'})
         self.assertEqual(set(zd), fields | {'components'})
-        self.assertNotEqual(lim['blocks'], by_text['blocks'])
+        self.assertNotEqual(lim['layers'], by_text['layers'])
         for report, most_important_first in ((lim, lambda s: -s), (by_text, lambda s: -s),
                                              (zd, lambda s: s)):
-            self.assertEqual(len(report['blocks']), 4)
+            self.assertEqual(len(report['layers']), 4)
             self.assertEqual(
                 report['order'],
-                sorted(range(4), key=lambda b: (most_important_first(report['blocks'][b]), b)))
+                sorted(range(4), key=lambda b: (most_important_first(report['layers'][b]), b)))
         self.assertEqual((lim['scorer'], zd['scorer']), ('lim', 'zd'))
         self.assertIn('most', self.succeed('score', self.model, '--scorer', 'zd').stdout)
 

@@ -41,7 +41,7 @@ class TargetTest(CommandTest):
             units = {}
             for c in plan['components']:
                 unit = {'q': 'qkv', 'k': 'qkv', 'v': 'qkv', 'up': 'gate'}.get(c['kind'], c['kind'])
-                units.setdefault((c['block'], unit), set()).add(c['format'])
+                units.setdefault((c['layer'], unit), set()).add(c['format'])
                 if c['kind'] == 'embed':
                     self.assertEqual((c['format'], c['encoder']), ('bf16', ''))
             self.assertTrue(all(len(formats) == 1 for formats in units.values()), units)

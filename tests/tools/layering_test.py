@@ -14,15 +14,21 @@ import re
 import sys
 import tempfile
 
-# Folder -> the project folders to its left that it may include.
+# Folder -> the project folders to its left that it may include. A folder stands for what is below
+# it as far as that has no line of its own.
 LAYERS = {}
-_chain = ['runtime/base', 'runtime/tensor', 'runtime/kernels', 'runtime/model', 'runtime/eval',
-          'runtime/calibration', 'scoring', 'search']
+_chain = ['runtime/base', 'runtime/tensor', 'runtime/kernels', 'runtime/model/checkpoint',
+          'runtime/model/tokenizer', 'runtime/model/architecture', 'runtime/model/decoder',
+          'runtime/quantize', 'runtime/eval', 'scoring', 'search']
 for _i, _layer in enumerate(_chain):
     LAYERS[_layer] = set(_chain[:_i])
-LAYERS['plans'] = {'runtime/base', 'runtime/tensor'}
-LAYERS['planner'] = set(_chain) | {'plans'}
-LAYERS['tools'] = LAYERS['planner'] | {'planner'}
+LAYERS['plans/targets'] = {'runtime/base', 'runtime/tensor', 'plans'}
+LAYERS['plans'] = {'runtime/base', 'runtime/tensor', 'plans/targets'}
+LAYERS['planner/workspace'] = set(_chain) | {'plans', 'plans/targets'}
+LAYERS['planner/runs'] = LAYERS['planner/workspace'] | {'planner/workspace'}
+LAYERS['planner/output'] = LAYERS['planner/workspace'] | {'planner/workspace'}
+LAYERS['planner/jobs'] = LAYERS['planner/runs'] | {'planner/runs', 'planner/output'}
+LAYERS['tools'] = LAYERS['planner/jobs'] | {'planner/jobs'}
 LAYERS['tests'] = None  # may include anything
 
 # First part of a third-party include -> the folders that may use it. Abseil, glog and OpenMP are
@@ -32,17 +38,18 @@ THIRD_PARTY = {
     'glog': None,
     'omp.h': None,
     'openssl': {'runtime/base'},
-    'Eigen': {'runtime/tensor', 'runtime/calibration', 'scoring'},
+    'nlohmann': {'runtime/base', 'runtime/model/checkpoint', 'runtime/model/tokenizer',
+                 'runtime/model/architecture', 'plans/targets', 'planner/output', 'tools'},
+    'pcre2.h': {'runtime/base', 'plans/targets'},
+    'utf8proc.h': {'runtime/base'},
+    'sqlite3.h': {'runtime/base'},
     'immintrin.h': {'runtime/kernels'},
     'cpuid.h': {'runtime/kernels'},
-    'nlohmann': {'runtime/model', 'plans', 'tools'},
-    'sentencepiece_processor.h': {'runtime/model'},
-    'pcre2.h': {'runtime/model', 'plans'},
-    'utf8proc.h': {'runtime/model'},
-    'ceres': {'runtime/calibration', 'scoring', 'search'},
-    'google': {'plans', 'planner', 'tools'},  # protobuf
-    'sqlite3.h': {'planner'},
-    'mpi.h': {'planner'},
+    'sentencepiece_processor.h': {'runtime/model/tokenizer'},
+    'Eigen': {'runtime/quantize', 'scoring'},
+    'ceres': {'runtime/quantize', 'search'},
+    'google': {'plans', 'planner/jobs', 'planner/output', 'planner/runs', 'tools'},  # protobuf
+    'mpi.h': {'planner/runs'},
     'CLI': {'tools'},
     'gflags': {'tools'},  # glog's switches
     'benchmark': {'tools'},
@@ -55,8 +62,9 @@ SOURCES = ('.h', '.cc', '.inc')
 
 
 def layer_of(path):
-    """The folder of the table that holds `path`, or None."""
-    return next((layer for layer in LAYERS if path.startswith(layer + '/')), None)
+    """The innermost folder of the table that holds `path`, or None."""
+    holders = [layer for layer in LAYERS if path.startswith(layer + '/')]
+    return max(holders, key=len, default=None)
 
 
 def check_include(layer, quote, target):
@@ -130,20 +138,27 @@ def self_check():
         'runtime/kernels/a.cc': '#include <immintrin.h>\n#include "runtime/tensor/a.h"\n',
         'search/a.cc': '#include <sys/mman.h>\n#include <vector>\n#include "scoring/a.h"\n',
         'plans/a.cc': '#include <google/protobuf/message.h>\n#include "plans/plan.pb.h"\n',
-        'tools/a.cc': '#include "planner/a.h"\n#include "CLI/CLI.hpp"\n#include "absl/a.h"\n',
-        'tests/model/a.cc': '#include <gtest/gtest.h>\n#include "planner/a.h"\n',
+        'tools/a.cc': '#include "planner/jobs/a.h"\n#include "CLI/CLI.hpp"\n#include "absl/a.h"\n',
+        'planner/jobs/a.cc': '#include "planner/output/a.h"\n#include "planner/runs/a.h"\n',
+        'runtime/model/decoder/a.cc': '#include "runtime/model/checkpoint/a.h"\n',
+        'tests/model/a.cc': '#include <gtest/gtest.h>\n#include "planner/jobs/a.h"\n',
     }
     wrong = {
         'runtime/base/b.cc': '#include "runtime/tensor/b.h"\n',
         'runtime/tensor/b.cc': '#include "plans/plan.pb.h"\n',
-        'runtime/model/b.cc': '  #  include "runtime/eval/b.h"\n',
+        'runtime/model/decoder/b.cc': '  #  include "runtime/eval/b.h"\n',
+        'runtime/model/checkpoint/b.cc': '#include "runtime/model/tokenizer/b.h"\n',
+        'runtime/quantize/b.cc': '#include "runtime/eval/b.h"\n',
         'scoring/b.cc': '#include "search/b.h"\n',
         'search/b.cc': '#include "plans/validate.h"\n',
         'search/c.cc': '#include <google/protobuf/message.h>\n',
-        'plans/b.cc': '#include "runtime/model/b.h"\n',
+        'plans/b.cc': '#include "runtime/model/decoder/b.h"\n',
         'plans/c.cc': '#include "search/b.h"\n',
-        'planner/b.cc': '#include "tools/b.h"\n',
-        'planner/c.cc': '#include <CLI/CLI.hpp>\n',
+        'planner/jobs/b.cc': '#include "tools/b.h"\n',
+        'planner/jobs/c.cc': '#include <CLI/CLI.hpp>\n',
+        'planner/runs/b.cc': '#include "planner/jobs/b.h"\n',
+        'planner/output/b.cc': '#include "planner/runs/b.h"\n',
+        'planner/b.cc': '\n',
         'runtime/kernels/b.cc': '#include <boost/any.hpp>\n',
         'runtime/eval/b.cc': '#include "b.h"\n',
         'tools/b.cc': '#include "tests/support/b.h"\n',

@@ -13,7 +13,7 @@
 namespace bitbudget {
 namespace {
 
-// A product that is right, ready to be spoilt. Sizes that leave part panels, blocks and groups.
+// A product that is right, ready to be spoilt. Sizes that leave part panels, layers and groups.
 struct Product {
   Product(const std::string& format, Activations activations, int64_t m = 7, int64_t n = 37)
       : m(m), encoding(*RandomWeights(format, n, kInputs)), x(RandomValues(m * kInputs, 5)) {

@@ -39,7 +39,7 @@ absl::Status RunKernelsBench(const BenchOptions& options, const BenchSink& sink)
 absl::Status RunLinearBench(const BenchOptions& options, const BenchSink& sink);
 
 // A whole model reads a prompt, beside what PackActivations and Linear reach at 240 rows on the
-// matrices of one of its blocks.
+// matrices of one of its layers.
 absl::Status RunPrefillBench(const BenchOptions& options, const BenchSink& sink);
 
 // A whole model, and its matrices alone, one row at a time, beside a plain read of the weights.

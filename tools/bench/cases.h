@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "runtime/kernels/panels.h"
-#include "runtime/model/weights.h"
+#include "runtime/model/decoder/weights.h"
 #include "runtime/tensor/encoding.h"
 
 namespace bitbudget {

@@ -154,7 +154,7 @@ int Main(int argc, char** argv) {
     command
         ->add_option("--layers",
                      flags.options.layers,
-                     "Blocks of the model that is generated without --model")
+                     "Layers of the model that is generated without --model")
         ->capture_default_str()
         ->check(CLI::Range(1, 1000));
   }

@@ -84,16 +84,16 @@ absl::Status Prefill(const BenchOptions& options,
   const std::vector<int32_t> prompt = RandomPrompt(model, options.tokens);
   BB_RETURN_IF_ERROR(runnable->Check(prompt));
   std::vector<float> logits(static_cast<size_t>(model.config().vocab_size));
-  // `linear` on the matrices of one block.
-  std::vector<ComponentId> block;
-  double block_macs = 0;
+  // `linear` on the matrices of one layer.
+  std::vector<ComponentId> layer;
+  double layer_macs = 0;
   double macs = 0;
   for (const ComponentId id : runnable->matrices()) {
     const bool head = id == model.head();
     macs += Macs(runnable->panels(id)) * static_cast<double>(head ? 1 : options.tokens);
-    if (model.component(id).block != 0) continue;
-    block.push_back(id);
-    block_macs += Macs(runnable->panels(id)) * kLinearRows;
+    if (model.component(id).layer != 0) continue;
+    layer.push_back(id);
+    layer_macs += Macs(runnable->panels(id)) * kLinearRows;
   }
   const int64_t widest = std::max(model.config().intermediate_size, model.config().q_size());
   const std::vector<float> x = RandomValues(kLinearRows * widest, /*seed=*/2);
@@ -103,7 +103,7 @@ absl::Status Prefill(const BenchOptions& options,
   for (const int threads : ThreadCounts(options)) {
     std::vector<std::function<void()>> contestants = {
         [&] { runnable->Run(prompt, 0, threads, logits.data()); }};
-    for (const ComponentId id : block) {
+    for (const ComponentId id : layer) {
       contestants.push_back([&, id] {
         const WeightPanels& w = runnable->panels(id);
         PackActivations(w.packing(), x.data(), w.k, kLinearRows, w.k, &packed);
@@ -114,7 +114,7 @@ absl::Status Prefill(const BenchOptions& options,
       contestants.push_back([&] { runnable->Run(prompt, 0, /*threads=*/1, logits.data()); });
     }
     const std::vector<Timing> timings = Interleave(contestants, Rounds(options, threads));
-    const Timing linear = Sum(std::span(timings).subspan(1, block.size()));
+    const Timing linear = Sum(std::span(timings).subspan(1, layer.size()));
 
     BenchResult result = MakeResult("prefill", *runnable, what);
     result.m = options.tokens;
@@ -123,7 +123,7 @@ absl::Status Prefill(const BenchOptions& options,
     result.tokens_per_s = static_cast<double>(options.tokens) / Median(timings[0]);
     result.spread = RelativeSpread(timings[0]);
     result.baseline = absl::StrCat("linear, m=", kLinearRows);
-    result.ratio = SpeedRatio(timings[0], linear) * macs / block_macs;
+    result.ratio = SpeedRatio(timings[0], linear) * macs / layer_macs;
     result.target = 0.8;
     sink(result);
     if (threads == 1) continue;
@@ -136,8 +136,8 @@ absl::Status Prefill(const BenchOptions& options,
 }
 
 template <typename T>
-void AddBlock(const AlignedBuffer<T>& buffer, std::vector<std::span<const std::byte>>* blocks) {
-  if (buffer.size() > 0) blocks->push_back(std::as_bytes(buffer.span()));
+void AddBlock(const AlignedBuffer<T>& buffer, std::vector<std::span<const std::byte>>* layers) {
+  if (buffer.size() > 0) layers->push_back(std::as_bytes(buffer.span()));
 }
 
 absl::Status Decode(const BenchOptions& options,
@@ -148,17 +148,17 @@ absl::Status Decode(const BenchOptions& options,
   const std::vector<int32_t> prompt = RandomPrompt(model, kDecodeContext + 1);
   BB_RETURN_IF_ERROR(runnable->Check(prompt));  // leaves the keys and values of the prompt
   std::vector<float> logits(static_cast<size_t>(model.config().vocab_size));
-  std::vector<std::span<const std::byte>> blocks;
+  std::vector<std::span<const std::byte>> layers;
   double bytes = 0;
   double macs = 0;
   int64_t widest = 0;
   for (const ComponentId id : runnable->matrices()) {
     const WeightPanels& w = runnable->panels(id);
-    AddBlock(w.f32, &blocks);
-    AddBlock(w.i16, &blocks);
-    AddBlock(w.u4, &blocks);
-    AddBlock(w.scales, &blocks);
-    AddBlock(w.zeros, &blocks);
+    AddBlock(w.f32, &layers);
+    AddBlock(w.i16, &layers);
+    AddBlock(w.u4, &layers);
+    AddBlock(w.scales, &layers);
+    AddBlock(w.zeros, &layers);
     bytes += static_cast<double>(w.bytes());
     macs += Macs(w);
     widest = std::max({widest, w.n, w.k});
@@ -178,7 +178,7 @@ absl::Status Decode(const BenchOptions& options,
             Linear(packed, w, y.data(), w.n, threads);
           }
         },
-        [&] { sum = ReadMemory(blocks, threads); }};
+        [&] { sum = ReadMemory(layers, threads); }};
     const std::vector<Timing> timings = Interleave(contestants, Rounds(options, threads));
 
     BenchResult result = MakeResult("decode", *runnable, what);

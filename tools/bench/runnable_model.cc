@@ -11,7 +11,7 @@
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/linear.h"
-#include "runtime/tensor/encoder.h"
+#include "runtime/quantize/encoder.h"
 #include "tools/bench/product_check.h"
 
 namespace bitbudget {
@@ -113,7 +113,7 @@ absl::Status RunnableModel::Check(std::span<const int32_t> tokens) {
     std::vector<ComponentId> users = {first};
     if (component.kind == ComponentKind::kQ) users = {first, first + 1, first + 2};
     if (component.kind == ComponentKind::kGate) users = {first, first + 1};
-    const bool checked = first == model_.head() || component.block == 0 || component.block == last;
+    const bool checked = first == model_.head() || component.layer == 0 || component.layer == last;
     for (const ComponentId id : users) {
       if (checked && status.ok()) status = check_product(id, input, rows);
     }

@@ -9,10 +9,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "runtime/model/forward.h"
-#include "runtime/model/model.h"
-#include "runtime/model/transformer.h"
-#include "runtime/model/weights.h"
+#include "runtime/model/decoder/forward.h"
+#include "runtime/model/decoder/model.h"
+#include "runtime/model/decoder/transformer.h"
+#include "runtime/model/decoder/weights.h"
 #include "tools/bench/bench.h"
 
 namespace bitbudget {
@@ -36,7 +36,7 @@ class RunnableModel {
   // REQUIRES: 0 <= position <= positions run so far.
   void Run(std::span<const int32_t> tokens, int64_t position, int threads, float* logits);
 
-  // Checks that the products of the first and of the last block and the head, with the inputs that
+  // Checks that the products of the first and of the last layer and the head, with the inputs that
   // they have when `tokens` run, are right (CheckProduct), and that the logits after `tokens` at
   // once are those after all but the last one and then that one alone, bit by bit.
   absl::Status Check(std::span<const int32_t> tokens);

@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "planner/measure.h"
-#include "planner/workbench.h"
+#include "planner/runs/measure.h"
+#include "planner/workspace/workspace.h"
 #include "runtime/base/progress.h"
 #include "runtime/base/status_macros.h"
 #include "tools/bench/bench.h"
@@ -54,10 +54,10 @@ absl::Status RunSearchBench(const BenchOptions& options, const BenchSink& sink) 
   const std::string folder = options.model.empty() ? BITBUDGET_BENCH_MODEL : options.model;
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::Load(folder, threads));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker, ProbeMaker::Create(*model, {}));
-  WorkbenchOptions bench_options;
+  WorkspaceOptions bench_options;
   bench_options.threads = threads;
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workbench> bench,
-                      Workbench::Create(*model, bench_options, maker->context()));
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> bench,
+                      Workspace::Create(*model, bench_options, maker->context()));
   BB_ASSIGN_OR_RETURN(
       const ProbeSet set,
       MakeProbeSet(*maker, ProbeRole::kSearch, options.probes, bench.get(), &progress));

@@ -39,13 +39,13 @@ def bitbudget(*args):
 def moments_of(plan):
     """{GGUF tensor: moments} of a plan whose encoder weighs columns."""
     shown = json.loads(bitbudget('show', plan, '--json'))
-    kinds = {c['name']: (c['kind'], c['block']) for c in shown['components']}
+    kinds = {c['name']: (c['kind'], c['layer']) for c in shown['components']}
     tensors = {}
     for entry in shown['input_moments']:
         values = np.frombuffer(base64.b64decode(entry['squares']), '<f4')
-        kind, block = kinds[entry['component']]
+        kind, layer = kinds[entry['component']]
         names = ['token_embd'] if kind == 'embed' else ['output'] if kind == 'head' else [
-            f'blk.{block}.{name}' for name in SHARES[kind]]
+            f'blk.{layer}.{name}' for name in SHARES[kind]]
         tensors.update({f'{name}.weight': values for name in names})
     return tensors
 

@@ -124,12 +124,12 @@ class Lab:
         inner = c["intermediate_size"]
         one = {"q": width * heads * head, "k": width * kv, "v": width * kv, "o": width * heads * head,
                "gate": width * inner, "up": width * inner, "down": width * inner}
-        return {name: count * self.blocks() for name, count in one.items()}
+        return {name: count * self.layers() for name, count in one.items()}
 
     def config(self):
         return json.loads((pathlib.Path(self.args.model) / "config.json").read_text())
 
-    def blocks(self):
+    def layers(self):
         return self.config()["num_hidden_layers"]
 
     def stored_format(self):

@@ -59,7 +59,7 @@ def sparsity(lab, args):
         for name, e in (("guided by FDT", guided), ("uniform", uniform)):
             rows.append([f"{share} %", name, f"{e['bits_per_weight']:.2f}", fdt_text(e), kl_text(e),
                          f"{quality(e):.1f}"])
-    table(["zeros in the blocks", "", "bits per weight", "FDT", "KL, nats/token", "perplexity"], rows)
+    table(["zeros in the layers", "", "bits per weight", "FDT", "KL, nats/token", "perplexity"], rows)
     verdict(lab, all(fdt and kl for fdt, kl in wins),
             f"Guided has the higher FDT {sum(w[0] for w in wins)} and the lower KL {sum(w[1] for w in wins)} "
             "times of 2.")

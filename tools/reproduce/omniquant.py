@@ -2,7 +2,7 @@
 """The claims of OmniQuant (arXiv 2308.13137) on a model of yours.
 
 Learnable weight clipping (LWC) and equivalent transformations (LET) are ahead of round-to-nearest
-and of GPTQ at 2 to 4 bits of weights, and at 4 bits of weights and activations. All blocks are in
+and of GPTQ at 2 to 4 bits of weights, and at 4 bits of weights and activations. All layers are in
 the format, in groups of 64; embedding and head stay as stored, as in the paper. LET is a folder
 that `bitbudget equalize` writes. GPTQ is ours, with its refinement of scales and codes; it is
 stronger than the paper's.

@@ -55,12 +55,12 @@ def bound(lab, args):
 
 
 def untrained(lab, args):
-    print("Without training, all blocks in one bit and in two (held-out):\n")
+    print("Without training, all layers in one bit and in two (held-out):\n")
     rows = []
     for name in ("onebit", "int2-g64"):
         e = lab.evaluate([rf"layers\.={name}"])
         rows.append([name, f"{e['bits_per_weight']:.3f}", fdt_text(e), kl_text(e), f"{e['top1_agreement']:.1%}"])
-    table(["blocks", "bits per weight, all", "FDT", "KL, nats/token", "top-1 agreement"], rows)
+    table(["layers", "bits per weight, all", "FDT", "KL, nats/token", "top-1 agreement"], rows)
 
 
 def main():

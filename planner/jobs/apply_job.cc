@@ -1,0 +1,128 @@
+#include "planner/jobs/apply_job.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "planner/output/folder_output.h"
+#include "planner/output/gguf_output.h"
+#include "planner/runs/calibration.h"
+#include "planner/workspace/workspace.h"
+#include "plans/plan_io.h"
+#include "plans/targets/target.h"
+#include "runtime/base/sha256.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/quantize/encoder.h"
+
+namespace bitbudget {
+namespace {
+
+// What a reader of the file wants to know of where it comes from.
+GgufOutput::Provenance ProvenanceOf(const plans::Plan& plan, double bits_per_weight) {
+  Sha256 hash;
+  hash.Update(SerializePlan(plan));
+  const plans::Options& options = plan.options();
+  GgufOutput::Provenance provenance = {
+      {"quantize.plan.tool", absl::StrCat("bitbudget ", plan.tool_version())},
+      {"quantize.plan.sha256", hash.Finish()},
+      {"quantize.plan.model", plan.model().fingerprint()},
+      {"quantize.plan.budget", plan.budget().requested()},
+      {"quantize.plan.bits_per_weight",
+       absl::StrCat(bits_per_weight,
+                    " (bytes of all weights x 8 / number of weights: norms, biases, embedding and "
+                    "head included, tied weights once)")},
+      {"quantize.plan.search",
+       absl::StrCat(options.search(),
+                    " by ",
+                    options.objective(),
+                    ", encoder ",
+                    options.encoder(),
+                    ", ",
+                    options.search_probes(),
+                    " probes from ",
+                    options.probe_source(),
+                    ", seed ",
+                    options.seed())}};
+  if (plan.has_held_out()) {
+    const plans::HeldOut& held_out = plan.held_out();
+    const plans::Metrics& metrics =
+        held_out.uniform_emitted() ? held_out.uniform() : held_out.plan();
+    provenance.emplace_back("quantize.plan.held_out",
+                            absl::StrCat("KL ",
+                                         metrics.kl_mean(),
+                                         " nats per token, top-1 agreement ",
+                                         metrics.top1_agreement(),
+                                         ", mean first divergent token ",
+                                         metrics.fdt_mean()));
+  }
+  return provenance;
+}
+
+int64_t FolderBytes(const std::string& folder) {
+  int64_t bytes = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    bytes += static_cast<int64_t>(entry.file_size(error));
+  }
+  return bytes;
+}
+
+}  // namespace
+
+absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
+                                       const plans::Plan& plan,
+                                       const ApplyOptions& options,
+                                       Progress* progress) {
+  BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(plan, model));
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    if (!assignment[c].layer_norm) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(model.component(static_cast<ComponentId>(c)).name,
+                     " in ",
+                     assignment[c].Name(),
+                     ": its outputs are normalised, which no file of weights can say"));
+  }
+  WorkspaceOptions workspace_options;
+  BB_RETURN_IF_ERROR(workspace_options.SetEncoding(plan.options()));
+  workspace_options.threads = options.threads;
+  BB_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Workspace> workspace,
+      Workspace::Create(model, workspace_options, std::max<int64_t>(1, CalibrationContext(plan))));
+  BB_RETURN_IF_ERROR(CalibrateFromPlan(plan, options.calibration, workspace.get(), progress));
+  const WeightEncoder& weights = workspace->weight_encoder();
+  ApplySummary summary;
+  summary.weight_bytes = AssignmentBytes(assignment, model);
+  summary.bits_per_weight = BitsPerWeight(summary.weight_bytes, model);
+
+  if (absl::EndsWith(options.out, ".gguf")) {
+    if (options.compressed || options.float_type.has_value()) {
+      return absl::InvalidArgumentError(
+          "--weights and --dtype are for folders; a GGUF file holds the plan's formats");
+    }
+    BB_ASSIGN_OR_RETURN(
+        const GgufOutput output,
+        GgufOutput::Create(model, assignment, ProvenanceOf(plan, summary.bits_per_weight)));
+    BB_RETURN_IF_ERROR(output.Write(options.out, weights, options.threads, progress));
+    summary.file_bytes = output.FileBytes();
+    return summary;
+  }
+  FolderOutputOptions folder;
+  folder.float_type = options.float_type;
+  if (options.compressed) {
+    folder.weights = FolderOutputOptions::Weights::kCompressedTensors;
+    BB_ASSIGN_OR_RETURN(const TargetProfile* target, FindTarget("compressed-tensors"));
+    BB_ASSIGN_OR_RETURN(const Export config, target->ExportPlan(plan, "config.json"));
+    folder.quantization_config = config.files.front().contents;
+  }
+  BB_RETURN_IF_ERROR(
+      WriteModelFolder(model, assignment, weights, folder, options.out, options.threads, progress));
+  summary.file_bytes = FolderBytes(options.out);
+  return summary;
+}
+
+}  // namespace bitbudget

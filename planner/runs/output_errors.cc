@@ -1,0 +1,101 @@
+#include "planner/runs/output_errors.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "planner/runs/packing.h"
+#include "runtime/base/status_macros.h"
+#include "scoring/output_error.h"
+
+namespace bitbudget {
+namespace {
+
+// Calibration for stage 0: the sample's outputs, rows x outputs of a component, average the error
+// of many more weights than one, so that a few hundred rows give it to a few per cent.
+constexpr int64_t kErrorProbes = 16;
+constexpr int64_t kErrorRows = 256;
+
+absl::StatusOr<InputSample> MakeInputSample(const ProbeMaker& maker,
+                                            Workspace* workspace,
+                                            Progress* progress) {
+  BB_ASSIGN_OR_RETURN(const auto sequences,
+                      CalibrationPrompts(maker, kErrorProbes, workspace, progress));
+  return InputSample::Create(workspace->transformer(),
+                             workspace->reference(),
+                             sequences,
+                             kErrorRows,
+                             workspace->options().threads,
+                             progress);
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const ProbeMaker& maker,
+                                                                     int64_t count,
+                                                                     Workspace* workspace,
+                                                                     Progress* progress) {
+  return maker.Prompts(ProbeRole::kCalibration,
+                       count,
+                       workspace->transformer(),
+                       workspace->reference(),
+                       workspace->options().threads,
+                       progress,
+                       workspace->options().states_bytes);
+}
+
+absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
+                                              const ProbeMaker& maker,
+                                              Workspace* workspace,
+                                              Run* run,
+                                              Progress* progress) {
+  std::optional<InputSample> sample;  // made when a component's errors are not stored
+  CostTable table;
+  const int count = static_cast<int>(problem.components.size());
+  for (ComponentId c = 0; c < count; ++c) {
+    std::vector<Format> formats;
+    std::string key = absl::StrCat("output errors/", kErrorProbes, "/", kErrorRows, "/", c);
+    for (const Choice& choice : problem.ladders[problem.UnitOf(c)]) {
+      formats.push_back(choice.format);
+      absl::StrAppend(&key, "/", choice.format.Name());
+    }
+    BB_ASSIGN_OR_RETURN(
+        const std::string packed, run->Remember(key, [&]() -> absl::StatusOr<std::string> {
+          if (!sample.has_value()) {
+            BB_ASSIGN_OR_RETURN(sample, MakeInputSample(maker, workspace, progress));
+            progress->Begin("output errors", count);
+          }
+          BB_ASSIGN_OR_RETURN(
+              const std::vector<double> errors,
+              OutputErrors(
+                  *sample, c, formats, workspace->bank(), workspace->options().threads, progress));
+          progress->Update(c + 1);
+          Packer packer;
+          packer.Numbers(errors);
+          return packer.Take();
+        }));
+    Unpacker unpacker(packed);
+    table.push_back(unpacker.Numbers<double>());
+    if (!unpacker.Done() || table.back().size() != formats.size()) {
+      return absl::DataLossError(
+          "the run store's output errors are damaged; use another --run-dir");
+    }
+  }
+  if (sample.has_value()) progress->End();
+  return table;
+}
+
+CostTable SumOverUnits(const SearchProblem& problem, const CostTable& errors) {
+  CostTable sums;
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    std::vector<double>& sum = sums.emplace_back(problem.ladders[u].size(), 0.0);
+    for (const ComponentId c : problem.Parts(u)) {
+      for (size_t i = 0; i < sum.size(); ++i) sum[i] += errors[c][i];
+    }
+  }
+  return sums;
+}
+
+}  // namespace bitbudget

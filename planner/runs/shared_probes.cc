@@ -1,0 +1,204 @@
+#include "planner/runs/shared_probes.h"
+
+#include <glog/logging.h>
+
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "planner/runs/packing.h"
+#include "runtime/base/sha256.h"
+#include "runtime/base/status_macros.h"
+
+namespace bitbudget {
+namespace {
+
+// Stands for what is no assignment in the store.
+constexpr char kNoiseFloor[] = "noise floor";
+
+using Prompts = std::vector<std::vector<int32_t>>;
+
+std::string PackPrompts(const Prompts& prompts) {
+  Packer packer;
+  packer.Number<int64_t>(static_cast<int64_t>(prompts.size()));
+  for (const std::vector<int32_t>& prompt : prompts) packer.Numbers(prompt);
+  return packer.Take();
+}
+
+absl::StatusOr<Prompts> UnpackPrompts(const std::string& bytes) {
+  Unpacker unpacker(bytes);
+  Prompts prompts;
+  for (int64_t left = unpacker.Number<int64_t>(); left > 0 && !unpacker.Done(); --left) {
+    prompts.push_back(unpacker.Numbers<int32_t>());
+  }
+  if (!unpacker.Done() || prompts.empty()) {
+    return absl::DataLossError("the run store's prompts are damaged; use another --run-dir");
+  }
+  return prompts;
+}
+
+std::string PackCompletions(std::span<const Generation> completions) {
+  Packer packer;
+  for (const Generation& completion : completions) {
+    packer.Numbers(completion.tokens);
+    packer.Numbers(completion.margins);
+    packer.Numbers(completion.likely);
+  }
+  return packer.Take();
+}
+
+std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {
+  std::vector<Generation> completions;
+  for (const Probe& probe : reference.probes()) {
+    completions.push_back(
+        {{probe.tokens.begin() + probe.prompt, probe.tokens.end()}, probe.margins, probe.likely});
+  }
+  return completions;
+}
+
+absl::StatusOr<std::vector<Generation>> UnpackCompletions(const std::string& bytes, int64_t count) {
+  std::vector<Generation> completions;
+  Unpacker unpacker(bytes);
+  for (int64_t i = 0; i < count; ++i) {
+    Generation completion;
+    completion.tokens = unpacker.Numbers<int32_t>();
+    completion.margins = unpacker.Numbers<float>();
+    completion.likely = unpacker.Numbers<int32_t>();
+    completions.push_back(std::move(completion));
+  }
+  if (!unpacker.Done()) {
+    return absl::DataLossError("the run store's completions are damaged; use another --run-dir");
+  }
+  return completions;
+}
+
+// Names a probe by its prompt: with the run's identity it decides the completion.
+std::string ProbeName(const std::vector<int32_t>& prompt) {
+  return Sha256Hex(std::as_bytes(std::span(prompt)));
+}
+
+absl::StatusOr<Prompts> RememberedPrompts(const ProbeMaker& maker,
+                                          ProbeRole role,
+                                          int64_t count,
+                                          Workspace* workspace,
+                                          Run* run,
+                                          Progress* progress) {
+  BB_ASSIGN_OR_RETURN(const std::string packed,
+                      run->Remember(absl::StrCat("prompts/", ProbeRoleName(role), "/", count),
+                                    [&]() -> absl::StatusOr<std::string> {
+                                      BB_ASSIGN_OR_RETURN(
+                                          const Prompts prompts,
+                                          maker.Prompts(role,
+                                                        count,
+                                                        workspace->transformer(),
+                                                        workspace->reference(),
+                                                        workspace->options().threads,
+                                                        progress,
+                                                        workspace->options().states_bytes));
+                                      return PackPrompts(prompts);
+                                    }));
+  return UnpackPrompts(packed);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMaker& maker,
+                                                                   ProbeRole role,
+                                                                   int64_t count,
+                                                                   Workspace* workspace,
+                                                                   Run* run,
+                                                                   Progress* progress,
+                                                                   Completions followed) {
+  Communicator& ranks = run->ranks();
+  const bool text = followed == Completions::kText;
+  const std::string set = absl::StrCat(ProbeRoleName(role), text ? " text" : "");
+  const std::string key = absl::StrCat("completions/", set, "/", count);
+  Prompts prompts;
+  std::vector<Generation> completions;
+  if (text) {
+    BB_RETURN_IF_ERROR(maker.CheckRole(role));
+    ProbeMaker::TextProbes windows = maker.MakeTextProbes(role, count);
+    prompts = std::move(windows.prompts);
+    completions = std::move(windows.continuations);
+  } else {
+    BB_ASSIGN_OR_RETURN(prompts, RememberedPrompts(maker, role, count, workspace, run, progress));
+    // Completions are kept for all probes, whoever made them.
+    BB_ASSIGN_OR_RETURN(const std::optional<std::string> stored, run->Recall(key));
+    if (stored.has_value()) {
+      BB_ASSIGN_OR_RETURN(completions,
+                          UnpackCompletions(*stored, static_cast<int64_t>(prompts.size())));
+    }
+  }
+  const int64_t size = static_cast<int64_t>(prompts.size());
+  if (size < ranks.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there are ",
+                     size,
+                     " ",
+                     set,
+                     " probes for ",
+                     ranks.size(),
+                     " ranks; start at most as many ranks as probes"));
+  }
+
+  std::unique_ptr<SharedProbes> shared(new SharedProbes(workspace, run));
+  absl::StatusOr<ProbeSet> own = MakeProbeSet(Dealt<std::vector<int32_t>>(ranks, prompts),
+                                              maker.completion_tokens(),
+                                              Dealt<Generation>(ranks, completions),
+                                              workspace,
+                                              progress);
+  BB_ASSIGN_OR_RETURN(const std::vector<std::string> sent,
+                      ranks.Exchange(key,
+                                     own.ok() ? absl::StatusOr<std::string>(
+                                                    PackCompletions(CompletionsOf(*own->reference)))
+                                              : absl::StatusOr<std::string>(own.status())));
+  shared->own_ = *std::move(own);
+  if (completions.empty()) {
+    std::vector<std::vector<Generation>> parts;
+    for (int r = 0; r < ranks.size(); ++r) {
+      const int64_t own_count = DealtRange(r, ranks.size(), {0, size}).count;
+      BB_ASSIGN_OR_RETURN(std::vector<Generation> part, UnpackCompletions(sent[r], own_count));
+      parts.push_back(std::move(part));
+    }
+    for (int64_t i = 0; i < size; ++i) {
+      completions.push_back(std::move(parts[i % ranks.size()][i / ranks.size()]));
+    }
+    BB_RETURN_IF_ERROR(run->Keep(key, PackCompletions(completions)));
+  }
+
+  std::vector<int64_t> rows;
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < size; ++i) {
+    // Probe::rows() of what the rank that has it runs.
+    rows.push_back(static_cast<int64_t>(prompts[i].size() + completions[i].tokens.size()) - 1);
+    names.push_back(ProbeName(prompts[i]));
+  }
+  CandidateEvaluator* evaluator = shared->own_.evaluator.get();
+  if (ranks.size() > 1) {
+    shared->distributed_ =
+        std::make_unique<DistributedEvaluator>(evaluator, &ranks, std::move(rows));
+    evaluator = shared->distributed_.get();
+  }
+  BB_ASSIGN_OR_RETURN(std::vector<int64_t> ids, run->ProbeIds(set, names));
+  shared->stored_ = std::make_unique<StoredEvaluator>(evaluator, run, std::move(ids));
+  return shared;
+}
+
+absl::StatusOr<Evaluation> SharedProbes::EvaluateFromScratch(const Assignment& assignment) {
+  return stored_->Measure(CandidateName(assignment), [&] {
+    return GatherDealt(run_.ranks(),
+                       "a whole assignment",
+                       {0, size()},
+                       own_.evaluator->EvaluateFromScratch(assignment));
+  });
+}
+
+absl::StatusOr<Evaluation> SharedProbes::NoiseFloor() {
+  return stored_->Measure(kNoiseFloor, [&] {
+    return GatherDealt(run_.ranks(), kNoiseFloor, {0, size()}, own_.evaluator->NoiseFloor());
+  });
+}
+
+}  // namespace bitbudget

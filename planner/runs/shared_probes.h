@@ -1,0 +1,58 @@
+#ifndef BITBUDGET_PLANNER_RUNS_SHARED_PROBES_H_
+#define BITBUDGET_PLANNER_RUNS_SHARED_PROBES_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "planner/runs/distributed_evaluator.h"
+#include "planner/runs/measure.h"
+#include "planner/runs/run.h"
+#include "planner/runs/stored_evaluator.h"
+#include "planner/workspace/workspace.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/probes.h"
+
+namespace bitbudget {
+
+// The probes of one role in a run: dealt over its ranks, each of which runs the reference and the
+// candidates on its own ones, and with the results that its store holds. All ranks make the same
+// calls in the same order and get the same results.
+class SharedProbes {
+ public:
+  // What candidates follow after the prompt: the reference's greedy completions, or what the text
+  // goes on with (ProbeMaker::MakeTextProbes; the probes must be text).
+  enum class Completions : uint8_t { kReference, kText };
+
+  // Errors as MakeProbeSet, and kInvalidArgument when there are more ranks than probes. Everything
+  // passed in outlives the result.
+  static absl::StatusOr<std::unique_ptr<SharedProbes>> Create(
+      const ProbeMaker& maker,
+      ProbeRole role,
+      int64_t count,
+      Workspace* workspace,
+      Run* run,
+      Progress* progress,
+      Completions completions = Completions::kReference);
+
+  CandidateEvaluator* evaluator() { return stored_.get(); }
+  int64_t size() const { return stored_->probe_count(); }
+
+  // Evaluator's functions of the same names, on the probes of all ranks.
+  absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
+  absl::StatusOr<Evaluation> NoiseFloor();
+
+ private:
+  SharedProbes(Workspace* workspace, Run* run) : workspace_(*workspace), run_(*run) {}
+
+  Workspace& workspace_;
+  Run& run_;
+  ProbeSet own_;
+  std::unique_ptr<DistributedEvaluator> distributed_;
+  std::unique_ptr<StoredEvaluator> stored_;
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_RUNS_SHARED_PROBES_H_

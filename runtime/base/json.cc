@@ -1,0 +1,150 @@
+#include "runtime/base/json.h"
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+
+namespace bitbudget {
+namespace {
+
+using nlohmann::json;
+
+constexpr size_t kMaxDepth = 32;
+constexpr size_t kMaxValues = 10'000'000;
+constexpr size_t kMaxShown = 80;  // bytes of a value that a message shows
+
+// Cut at a character boundary when it is long.
+absl::string_view Cut(absl::string_view text) {
+  if (text.size() <= kMaxShown) return text;
+  size_t end = kMaxShown;
+  while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) --end;
+  return text.substr(0, end);
+}
+
+std::string Shown(absl::string_view text) {
+  return absl::StrCat(Cut(text), text.size() > kMaxShown ? "..." : "");
+}
+
+// Builds the document from the parser's events. The parser's own builder keeps the last of two
+// equal keys silently and has no limits.
+class Builder : public nlohmann::json_sax<json> {
+ public:
+  json& root() { return root_; }
+  const std::string& error() const { return error_; }
+  bool error_has_position() const { return error_position_ > 0; }
+  size_t error_position() const { return error_position_; }
+
+  bool null() override { return Add(nullptr) != nullptr; }
+  bool boolean(bool value) override { return Add(value) != nullptr; }
+  bool number_integer(number_integer_t value) override { return Add(value) != nullptr; }
+  bool number_unsigned(number_unsigned_t value) override { return Add(value) != nullptr; }
+  bool number_float(number_float_t value, const string_t&) override {
+    return Add(value) != nullptr;
+  }
+  bool string(string_t& value) override { return Add(std::move(value)) != nullptr; }
+  bool binary(binary_t&) override { return Fail("binary data"); }
+
+  bool start_object(size_t) override { return Open(json::object()); }
+  bool start_array(size_t) override { return Open(json::array()); }
+  bool end_object() override { return Close(); }
+  bool end_array() override { return Close(); }
+
+  bool key(string_t& name) override {
+    const auto [slot, inserted] = open_.back()->get_ref<json::object_t&>().emplace(name, nullptr);
+    if (!inserted) return Fail(absl::StrCat("the key ", Quoted(name), " stands twice"));
+    slot_ = &slot->second;
+    return true;
+  }
+
+  bool parse_error(size_t position, const std::string&, const json::exception& e) override {
+    // what() is "[json.exception...] parse error at line 1, column 2: <reason>; last read: ...".
+    // Or "[json.exception...] number overflow parsing '<number>'".
+    absl::string_view reason = e.what();
+    size_t prefix = reason.find(": ");
+    if (prefix == absl::string_view::npos) prefix = reason.find("] ");
+    if (prefix != absl::string_view::npos) reason.remove_prefix(prefix + 2);
+    error_position_ = position;
+    return Fail(Shown(reason.substr(0, reason.find("; last read"))));
+  }
+
+ private:
+  bool Fail(std::string message) {
+    error_ = std::move(message);
+    return false;
+  }
+
+  json* Add(json value) {
+    if (++values_ > kMaxValues) {
+      Fail(absl::StrCat("more than ", kMaxValues, " values"));
+      return nullptr;
+    }
+    json* place = &root_;
+    if (!open_.empty()) {
+      if (open_.back()->is_array()) {
+        place = &open_.back()->get_ref<json::array_t&>().emplace_back();
+      } else {
+        place = slot_;
+      }
+    }
+    *place = std::move(value);
+    return place;
+  }
+
+  bool Open(json container) {
+    if (open_.size() == kMaxDepth) {
+      return Fail(absl::StrCat("nested deeper than ", kMaxDepth, " levels"));
+    }
+    json* place = Add(std::move(container));
+    if (place == nullptr) return false;
+    open_.push_back(place);
+    return true;
+  }
+
+  bool Close() {
+    open_.pop_back();
+    return true;
+  }
+
+  json root_;
+  std::vector<json*> open_;  // a container does not move while it is being filled
+  json* slot_ = nullptr;     // the value of the key just read
+  size_t values_ = 0;
+  std::string error_;
+  size_t error_position_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<json> ParseJson(absl::string_view text, const std::string& where) {
+  // The parser takes a zero byte for the end of the input.
+  if (const size_t zero = text.find('\0'); zero != absl::string_view::npos) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": bad JSON at byte ", zero, ": a zero byte"));
+  }
+  Builder builder;
+  if (!json::sax_parse(text.data(), text.data() + text.size(), &builder)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        where,
+        ": bad JSON",
+        builder.error_has_position() ? absl::StrCat(" at byte ", builder.error_position()) : "",
+        ": ",
+        builder.error()));
+  }
+  return std::move(builder.root());
+}
+
+std::string Quoted(absl::string_view text) {
+  return absl::StrCat(
+      "\"", absl::Utf8SafeCEscape(Cut(text)), text.size() > kMaxShown ? "...\"" : "\"");
+}
+
+std::string ValueText(const json& value) {
+  if (value.is_string()) return Quoted(value.get_ref<const std::string&>());
+  return Shown(value.dump(-1, ' ', false, json::error_handler_t::replace));  // escapes by itself
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,50 @@
+#ifndef BITBUDGET_RUNTIME_MODEL_CHECKPOINT_SAFETENSORS_H_
+#define BITBUDGET_RUNTIME_MODEL_CHECKPOINT_SAFETENSORS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/base/mapped_file.h"
+#include "runtime/tensor/tensor_view.h"
+
+namespace bitbudget {
+
+struct ArchiveTensor {
+  std::vector<int64_t> shape;
+  TensorView view;   // vectors are [1, n]; more than two dimensions are [first, rest]
+  std::string file;  // the file that holds it, for messages
+};
+
+// "F32", "F16", "BF16": how the format spells the three. REQUIRES: a float format.
+std::string SafetensorsDType(const Format& format);
+
+// The tensors of one file in the safetensors format: an 8-byte little-endian header length, a JSON
+// header, and the data. `path` is named in messages; the views point into `bytes`. Refuses
+// (kInvalidArgument, naming file, tensor or byte offset, and value) what the format forbids: a
+// header longer than the file or than 100 MB, JSON that does not parse, a name that stands twice,
+// unknown dtypes and fields, shapes that do not match offsets, and offsets that are out of range,
+// overlap, or leave bytes that no tensor owns.
+absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
+    std::span<const std::byte> bytes, const std::string& path);
+
+// The tensors of a checkpoint: model.safetensors, or the shards that model.safetensors.index.json
+// names (the single file goes first when both exist, as in Hugging Face's loader), memory-mapped.
+// Also refuses a tensor that two shards hold, index entries that no shard holds, shard tensors that
+// the index does not place there, and shard names that lead out of the folder.
+struct SafetensorsArchive {
+  static absl::StatusOr<SafetensorsArchive> Open(const std::string& folder);
+
+  // The file that says which tensors there are: the single file or the index.
+  std::string path;
+  std::vector<MappedFile> files;
+  std::map<std::string, ArchiveTensor> tensors;
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_MODEL_CHECKPOINT_SAFETENSORS_H_

@@ -1,0 +1,105 @@
+#include "runtime/model/decoder/weights.h"
+
+#include <glog/logging.h>
+
+#include <iterator>
+#include <string>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace bitbudget {
+
+namespace {
+
+struct NamedActivations {
+  Activations activations;
+  const char* name;
+};
+constexpr NamedActivations kNamed[] = {{Activations::kInt16, "int16"},
+                                       {Activations::kInt8, "int8"},
+                                       {Activations::kToken8, "token8"},
+                                       {Activations::kToken4, "token4"},
+                                       {Activations::kF32, "f32"}};
+
+WeightPanels WithTokenBits(WeightPanels panels, int bits) {
+  if (panels.path != Path::kF32) panels.token_bits = bits;
+  return panels;
+}
+
+}  // namespace
+
+absl::StatusOr<Activations> ParseActivations(absl::string_view name) {
+  for (const NamedActivations& known : kNamed) {
+    if (name == known.name) return known.activations;
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("unknown activations '", name, "'; known are: ", ActivationsNames()));
+}
+
+const char* ActivationsName(Activations activations) {
+  for (const NamedActivations& known : kNamed) {
+    if (activations == known.activations) return known.name;
+  }
+  LOG(FATAL) << "activations " << static_cast<int>(activations);
+}
+
+std::string ActivationsNames() {
+  std::string names;
+  for (const NamedActivations& known : kNamed) {
+    const bool last = &known + 1 == std::end(kNamed);
+    absl::StrAppend(&names, names.empty() ? "" : last ? " or " : ", ", known.name);
+  }
+  return names;
+}
+
+WeightPanels PackWeightsFor(const Encoding& encoding, Activations activations) {
+  switch (activations) {
+    case Activations::kInt16:
+      return PackWeights(encoding);
+    case Activations::kInt8:
+      return PackWeightsInt8(encoding);
+    case Activations::kToken8:
+      return WithTokenBits(PackWeights(encoding), 8);
+    case Activations::kToken4:
+      return WithTokenBits(PackWeights(encoding), 4);
+    case Activations::kF32:
+      break;
+  }
+  return PackWeightsF32(encoding);
+}
+
+WeightUse UseOf(const Model& model, ComponentId id) {
+  if (model.component(id).kind != ComponentKind::kEmbedding) return WeightUse::kProduct;
+  return model.head() == id ? WeightUse::kBoth : WeightUse::kRows;
+}
+
+ComponentWeights::ComponentWeights(const Model& model, ComponentId id) : stored_(model.Weight(id)) {
+  if (UseOf(model, id) != WeightUse::kRows) panels_ = PackWeightsF32(stored_);
+}
+
+ComponentWeights::ComponentWeights(const Encoding& encoding,
+                                   Activations activations,
+                                   WeightUse use) {
+  if (use != WeightUse::kRows) {
+    panels_ = PackWeightsFor(encoding, activations);
+  }
+  if (use != WeightUse::kProduct) encoding_ = encoding;
+}
+
+void ComponentWeights::ReadRow(int64_t row, std::span<float> out) const {
+  if (encoding_.has_value()) {
+    DecodeReferenceRow(*encoding_, row, out);
+    return;
+  }
+  CHECK(stored_.data != nullptr) << "the encoded rows of this component were not kept";
+  stored_.ReadRow(row, out);
+}
+
+int64_t ComponentWeights::bytes() const {
+  return panels_.bytes() +
+         (encoding_.has_value() ? static_cast<int64_t>(encoding_->bytes.size()) : 0);
+}
+
+}  // namespace bitbudget

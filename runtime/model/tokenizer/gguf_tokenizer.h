@@ -1,0 +1,27 @@
+#ifndef BITBUDGET_RUNTIME_MODEL_TOKENIZER_GGUF_TOKENIZER_H_
+#define BITBUDGET_RUNTIME_MODEL_TOKENIZER_GGUF_TOKENIZER_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/model/checkpoint/gguf.h"
+#include "runtime/model/checkpoint/gguf_writer.h"
+#include "runtime/model/tokenizer/tokenizer_data.h"
+
+namespace bitbudget {
+
+// Reads the tokenizer.ggml.* metadata of models "llama" and "gpt2". None when the file has no
+// tokenizer. Errors (kInvalidArgument, or kUnimplemented for other models and unknown
+// pre-tokenizers) name the file, the key and the value.
+absl::StatusOr<std::optional<TokenizerData>> TokenizerDataFromGguf(const GgufFile& file);
+
+// Adds tokenizer.ggml.* such that llama.cpp gives texts the same ids. The list is filled up to
+// `vocab_size` (the rows of the embedding) with unused tokens. Errors (kUnimplemented): what GGUF
+// cannot express, e.g. a pre-tokenizer without a name. REQUIRES: data.tokens.size() <= vocab_size.
+absl::Status AddTokenizer(const TokenizerData& data, int64_t vocab_size, GgufWriter* writer);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_MODEL_TOKENIZER_GGUF_TOKENIZER_H_

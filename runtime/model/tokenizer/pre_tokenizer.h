@@ -1,0 +1,55 @@
+#ifndef BITBUDGET_RUNTIME_MODEL_TOKENIZER_PRE_TOKENIZER_H_
+#define BITBUDGET_RUNTIME_MODEL_TOKENIZER_PRE_TOKENIZER_H_
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "runtime/base/regex.h"
+#include "runtime/model/tokenizer/tokenizer_data.h"
+
+namespace bitbudget {
+
+// Cuts text into the pieces that are encoded on their own.
+class PreTokenizer {
+ public:
+  // Errors: an expression that PCRE2 refuses, by its number and text.
+  static absl::StatusOr<PreTokenizer> Create(std::span<const SplitStep> steps);
+
+  // The pieces, in order, none empty; without steps the text is the only one. They point into the
+  // text. REQUIRES: well-formed UTF-8. Errors: those of Regex::FindAll.
+  absl::StatusOr<std::vector<absl::string_view>> Split(absl::string_view text) const;
+
+ private:
+  struct Step {
+    Regex regex;
+    SplitBehavior behavior;
+  };
+  std::vector<Step> steps_;
+};
+
+// A pre-tokenizer that has a name in GGUF files (tokenizer.ggml.pre). The names that mean the same
+// stand in `names`, the first one is written.
+struct KnownPreTokenizer {
+  std::vector<const char*> names;
+  std::vector<SplitStep> steps;
+  bool ignore_merges;
+  bool add_bos;  // when tokenizer.ggml.add_bos_token does not say
+};
+
+// Null: the name is not known.
+const KnownPreTokenizer* FindPreTokenizer(absl::string_view name);
+
+// The name of what tokenizer.json spells out; empty: it has none.
+std::string NameOfPreTokenizer(std::span<const SplitStep> steps, bool ignore_merges);
+
+// GPT-2's expression, which the ByteLevel pre-tokenizer of tokenizer.json stands for.
+extern const char kGpt2Expression[];
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_MODEL_TOKENIZER_PRE_TOKENIZER_H_

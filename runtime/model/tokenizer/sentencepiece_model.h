@@ -1,0 +1,17 @@
+#ifndef BITBUDGET_RUNTIME_MODEL_TOKENIZER_SENTENCEPIECE_MODEL_H_
+#define BITBUDGET_RUNTIME_MODEL_TOKENIZER_SENTENCEPIECE_MODEL_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "runtime/model/tokenizer/tokenizer_data.h"
+
+namespace bitbudget {
+
+// Reads a SentencePiece model (tokenizer.model). `path` is named in messages. Errors:
+// kInvalidArgument when the bytes are none, kUnimplemented for models of words or characters.
+absl::StatusOr<TokenizerData> ParseSentencePieceModel(std::string bytes, const std::string& path);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_MODEL_TOKENIZER_SENTENCEPIECE_MODEL_H_

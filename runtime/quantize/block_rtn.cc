@@ -1,0 +1,151 @@
+#include "runtime/quantize/block_rtn.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "runtime/quantize/grid_fit.h"
+#include "runtime/quantize/integer_grid.h"
+
+namespace bitbudget {
+namespace {
+
+// The level that the weight of the largest magnitude gets.
+int EndLevel(const BlockTraits& traits) {
+  switch (traits.kind) {
+    case FormatKind::kQ8_0:
+      return 127;  // one step of 256 is not worth a negative scale
+    case FormatKind::kTQ1_0:
+    case FormatKind::kTQ2_0:
+      return 1;
+    case FormatKind::kQ2_0:
+      return 2;
+    case FormatKind::kMXFP4:
+      return 12;
+    default:
+      return traits.Level(0);
+  }
+}
+
+// In ternary types the code for level 2 stays unused.
+int LargestCode(const BlockTraits& traits) {
+  return traits.kind == FormatKind::kTQ2_0 ? 2 : traits.codes - 1;
+}
+
+const LevelTable* TableOf(const BlockTraits& traits) {
+  static const LevelTable non_linear{internal::kNonLinearLevels};
+  static const LevelTable e2m1{internal::kE2M1Levels};
+  if (traits.levels == nullptr) return nullptr;
+  return traits.levels == internal::kE2M1Levels ? &e2m1 : &non_linear;
+}
+
+float SignedMax(std::span<const float> weights) {
+  float largest = 0.0f;
+  for (const float weight : weights) {
+    if (std::abs(weight) > std::abs(largest)) largest = weight;
+  }
+  return largest;
+}
+
+// The smallest power of two for which rounding does not clip by more than half a step: the levels
+// of E2M1 end at 12, after steps of 4.
+float PowerOfTwoScale(float largest) {
+  if (largest == 0.0f) return 0x1p-128f;
+  const float scale = std::exp2(std::ceil(std::log2(largest / 14.0f)));
+  return std::clamp(scale, 0x1p-128f, 0x1p127f);
+}
+
+}  // namespace
+
+void RoundBlock(std::span<const float> weights, const BlockTraits& traits, BlockFields* fields) {
+  CHECK_EQ(static_cast<int>(weights.size()), traits.block);
+  std::array<float, kMaxBlockGroups> scales{};
+  std::array<float, kMaxBlockGroups> minimums{};
+  for (int g = 0; g < traits.groups(); ++g) {
+    const std::span<const float> group = weights.subspan(g * traits.group, traits.group);
+    if (traits.minimum) {
+      const auto [low, high] = std::minmax_element(group.begin(), group.end());
+      const float from = traits.largest_scale > 1 ? std::min(*low, 0.0f) : *low;
+      scales[g] = (*high - from) / static_cast<float>(traits.codes - 1);
+      minimums[g] = -from;
+    } else if (traits.kind == FormatKind::kQ1_0) {
+      // Levels are -1 and 1: the mean magnitude has the least squared error.
+      double sum = 0.0;
+      for (const float weight : group) sum += std::abs(weight);
+      scales[g] = static_cast<float>(sum / static_cast<double>(traits.group));
+    } else {
+      const float largest = SignedMax(group);
+      const bool magnitude = traits.kind == FormatKind::kQ8_0 || traits.offset == 1;
+      scales[g] = (magnitude && traits.kind != FormatKind::kQ2_0 ? std::abs(largest) : largest) /
+                  static_cast<float>(EndLevel(traits));
+    }
+  }
+  fields->scales.fill(1);
+  fields->minimums.fill(traits.minimum ? 1 : 0);
+  if (traits.kind == FormatKind::kMXFP4) {
+    fields->d = PowerOfTwoScale(std::abs(SignedMax(weights)));
+    fields->dmin = 0.0f;
+  } else if (traits.largest_scale == 1) {
+    fields->d = RoundToHalf(scales[0]);
+    fields->dmin = RoundToHalf(minimums[0]);
+  } else {
+    const std::span<const float> used = std::span(scales).first(traits.groups());
+    const int end = traits.smallest_scale < 0 ? traits.smallest_scale : traits.largest_scale;
+    fields->d = RoundToHalf(SignedMax(used) / static_cast<float>(end));
+    fields->dmin = RoundToHalf(*std::max_element(minimums.begin(), minimums.end()) /
+                               static_cast<float>(traits.largest_scale));
+    if (!std::isfinite(fields->d) || !std::isfinite(fields->dmin)) return;
+    const auto integer = [&](float value, float unit, int smallest) {
+      if (unit == 0.0f) return int16_t{0};
+      return static_cast<int16_t>(std::lrint(std::clamp(
+          value / unit, static_cast<float>(smallest), static_cast<float>(traits.largest_scale))));
+    };
+    for (int g = 0; g < traits.groups(); ++g) {
+      fields->scales[g] = integer(scales[g], fields->d, traits.smallest_scale);
+      fields->minimums[g] = integer(minimums[g], fields->dmin, 0);
+    }
+  }
+  if (std::isfinite(fields->d) && std::isfinite(fields->dmin)) {
+    RoundToFields(weights, traits, fields);
+  }
+}
+
+void RoundToFields(std::span<const float> weights, const BlockTraits& traits, BlockFields* fields) {
+  const LevelTable* table = TableOf(traits);
+  const float offset = static_cast<float>(traits.offset);
+  const float step = static_cast<float>(traits.step);
+  const float largest = static_cast<float>(LargestCode(traits));
+  for (int g = 0; g < traits.groups(); ++g) {
+    const float scale = fields->d * static_cast<float>(fields->scales[g]);
+    const float minimum = fields->dmin * static_cast<float>(fields->minimums[g]);
+    for (int i = g * traits.group; i < (g + 1) * traits.group; ++i) {
+      const float level = scale == 0.0f ? 0.0f : (weights[i] + minimum) / scale;
+      if (table != nullptr) {
+        fields->codes[i] = table->Code(level);
+        continue;
+      }
+      const float code = std::clamp((level + offset) / step, 0.0f, largest);
+      fields->codes[i] = static_cast<uint8_t>((code + 0x1.8p23f) - 0x1.8p23f);  // to nearest even
+    }
+  }
+}
+
+double SquaredError(std::span<const float> weights,
+                    std::span<const float> importance,
+                    const BlockTraits& traits,
+                    const BlockFields& fields) {
+  double sum = 0.0;
+  for (int g = 0; g < traits.groups(); ++g) {
+    const double scale = static_cast<double>(fields.d) * fields.scales[g];
+    const double minimum = static_cast<double>(fields.dmin) * fields.minimums[g];
+    for (int i = g * traits.group; i < (g + 1) * traits.group; ++i) {
+      const double error = weights[i] - (traits.Level(fields.codes[i]) * scale - minimum);
+      sum += (importance.empty() ? 1.0 : static_cast<double>(importance[i])) * error * error;
+    }
+  }
+  return sum;
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,31 @@
+#ifndef BITBUDGET_RUNTIME_QUANTIZE_BLOCK_RTN_H_
+#define BITBUDGET_RUNTIME_QUANTIZE_BLOCK_RTN_H_
+
+#include <span>
+
+#include "runtime/tensor/block_codec.h"
+
+namespace bitbudget {
+
+// A block by round to nearest, which is also where every search starts. The scale of a group spans
+// its range: without minimum, the weight of the largest magnitude gets the level of the largest
+// magnitude (a negative scale, if its sign asks for one); with minimum, the range of the weights,
+// extended to 0 in the types that cannot store a minimum of the other sign, gets all levels. d and
+// dmin are such that the largest scale and minimum of the block get the largest integers; codes are
+// the nearest for the scales as they are stored. d or dmin is infinite if f16 cannot hold it.
+// REQUIRES: weights.size() == traits.block, all finite.
+void RoundBlock(std::span<const float> weights, const BlockTraits& traits, BlockFields* fields);
+
+// The nearest code of every weight for the scales and minimums in `fields` (d and dmin finite). A
+// group of scale 0 gets the code of level 0, or the nearest to it that there is.
+void RoundToFields(std::span<const float> weights, const BlockTraits& traits, BlockFields* fields);
+
+// sum importance_i (weight_i - decoded_i)^2 in double; empty importance: all 1.
+double SquaredError(std::span<const float> weights,
+                    std::span<const float> importance,
+                    const BlockTraits& traits,
+                    const BlockFields& fields);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_QUANTIZE_BLOCK_RTN_H_

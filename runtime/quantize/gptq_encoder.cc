@@ -1,0 +1,168 @@
+#include "runtime/quantize/gptq_encoder.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "runtime/base/parallel.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/quantize/coded_rows.h"
+#include "runtime/quantize/feedback.h"
+#include "runtime/quantize/gptq_rows.h"
+#include "runtime/quantize/lwc.h"
+#include "runtime/quantize/row_refiner.h"
+
+namespace bitbudget {
+namespace {
+
+// Rows that are encoded together: enough for products at full speed, few enough to spread over
+// threads.
+constexpr int64_t kRowsAtOnce = 48;
+
+// By how much another encoding of a row must have the smaller error to be taken: far above the
+// rounding of errors, which are sums of squares in double over terms of float products.
+constexpr double kGain = 1e-4;
+
+class GptqEncoder final : public Encoder {
+ public:
+  // `learned`: whether the grids of "lwc" are tried, too.
+  explicit GptqEncoder(bool learned)
+      : clip_(MakeClipEncoder()),
+        imatrix_(MakeImatrixEncoder()),
+        learned_(learned ? MakeLwcEncoder() : nullptr) {}
+
+  absl::string_view name() const override { return learned_ != nullptr ? "auto" : "gptq"; }
+  StatsNeed needs() const override { return StatsNeed::kGram; }
+
+ protected:
+  absl::Status EncodeMatrix(const TensorView& weights,
+                            const InputStats& stats,
+                            int threads,
+                            Encoding* encoding) const override;
+
+  // Groups are not encoded one by one.
+  void EncodeGroup(std::span<const float>,
+                   std::span<const float>,
+                   const Format&,
+                   std::span<uint8_t>,
+                   float*,
+                   int*) const override {}
+  void EncodeBlock(std::span<const float>,
+                   std::span<const float>,
+                   const BlockTraits&,
+                   BlockFields*) const override {}
+
+ private:
+  std::unique_ptr<Encoder> clip_;
+  std::unique_ptr<Encoder> imatrix_;
+  std::unique_ptr<Encoder> learned_;
+};
+
+// The encodings of a few rows with the smallest errors d H d^T that were offered.
+class BestRows {
+ public:
+  BestRows(const Feedback& feedback, int64_t group, int64_t rows)
+      : feedback_(feedback),
+        group_(group),
+        coded_(rows),
+        errors_(rows, std::numeric_limits<double>::infinity()) {}
+
+  void Offer(const RowBatch& batch) {
+    std::vector<float> errors;
+    batch.Errors(group_, &errors);
+    std::vector<double> found(batch.rows());
+    feedback_.OutputErrors(errors, found);
+    for (int64_t row = 0; row < batch.rows(); ++row) {
+      if (!(found[row] < (1 - kGain) * errors_[row])) continue;
+      errors_[row] = found[row];
+      coded_[row] = batch.coded[row];
+    }
+  }
+
+  const std::vector<CodedRow>& coded() const { return coded_; }
+
+ private:
+  const Feedback& feedback_;
+  int64_t group_;
+  std::vector<CodedRow> coded_;
+  std::vector<double> errors_;
+};
+
+absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
+                                       const InputStats& stats,
+                                       int threads,
+                                       Encoding* encoding) const {
+  const Format& format = encoding->format;
+  const int64_t k = weights.cols;
+  BB_ASSIGN_OR_RETURN(const Encoding clip, clip_->Encode(weights, format, stats, threads));
+  // Those whose grids are worth feedback.
+  std::vector<Encoding> starts;
+  BB_ASSIGN_OR_RETURN(starts.emplace_back(), imatrix_->Encode(weights, format, stats, threads));
+  if (learned_ != nullptr && format.IsInteger() && !format.IsSparse()) {
+    BB_ASSIGN_OR_RETURN(starts.emplace_back(), learned_->Encode(weights, format, stats, threads));
+  }
+  const DampedGram gram = Damp(*stats.gram);
+  const std::unique_ptr<Feedback> natural = MakeFeedback(gram, NaturalOrder(k));
+  const std::unique_ptr<Feedback> by_energy = MakeFeedback(gram, ActivationOrder(gram));
+  CHECK(natural != nullptr) << "a damped Gram matrix has no factor";
+  const FormatLevels levels(format.Dense());
+  const RowRefiner refiner(gram, *natural, levels);
+  const int64_t group = format.GroupSize(k);
+  const int64_t unit = levels.traits() != nullptr ? levels.traits()->block : group;
+  const Encoder* const chooser = Feedback::kBlock % unit == 0 ? imatrix_.get() : nullptr;
+  std::vector<CodedRow> sparse(format.IsSparse() ? weights.rows : 0);
+
+  const auto encode = [&](int64_t first, int64_t rows) {
+    RowBatch batch;
+    batch.cols = k;
+    batch.weights.resize(rows * k);
+    for (int64_t row = 0; row < rows; ++row) {
+      weights.ReadRow(first + row, std::span(batch.weights).subspan(row * k, k));
+    }
+    const auto read = [&](const Encoding& start) {
+      batch.coded.clear();
+      for (int64_t row = 0; row < rows; ++row) {
+        batch.coded.push_back(CodedRow::Read(start, levels, first + row));
+      }
+    };
+    BestRows best(*natural, group, rows);
+    read(clip);
+    best.Offer(batch);
+    for (const Encoding& start : starts) {
+      read(start);
+      best.Offer(batch);
+      // A grid beyond f16, which only the chooser can meet, is one that the starts do not need.
+      if (RunFeedback(*natural, levels, &start == &starts.front() ? chooser : nullptr, &batch).ok())
+        best.Offer(batch);
+      if (by_energy == nullptr) continue;
+      read(start);
+      if (RunFeedback(*by_energy, levels, nullptr, &batch).ok()) best.Offer(batch);
+    }
+    batch.coded = best.coded();
+    refiner.Refine(&batch);
+    best.Offer(batch);
+    for (int64_t row = 0; row < rows; ++row) {
+      if (format.IsSparse()) {
+        sparse[first + row] = best.coded()[row];
+      } else {
+        best.coded()[row].Write(levels, first + row, encoding);
+      }
+    }
+  };
+  ParallelFor(threads, (weights.rows + kRowsAtOnce - 1) / kRowsAtOnce, [&](int64_t item, int) {
+    const int64_t first = item * kRowsAtOnce;
+    encode(first, std::min(kRowsAtOnce, weights.rows - first));
+  });
+  if (format.IsSparse()) WriteSparse(sparse, clip, encoding);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::unique_ptr<Encoder> MakeGptqEncoder() { return std::make_unique<GptqEncoder>(false); }
+std::unique_ptr<Encoder> MakeAutoEncoder() { return std::make_unique<GptqEncoder>(true); }
+
+}  // namespace bitbudget

@@ -1,0 +1,126 @@
+#include "runtime/quantize/gptq_rows.h"
+
+#include <glog/logging.h>
+
+#include <Eigen/Core>
+#include <algorithm>
+
+#include "runtime/base/status_macros.h"
+#include "runtime/kernels/linear.h"
+#include "runtime/tensor/tensor_view.h"
+
+namespace bitbudget {
+namespace {
+
+// Positions [begin, begin + width) of the rows as feedback has made them.
+struct Targets {
+  int64_t begin;
+  int64_t width;
+  AlignedBuffer<float> values;  // [rows][kBlock]
+
+  float* Row(int64_t row) { return values.data() + row * Feedback::kBlock; }
+};
+
+// Grids for the inputs [begin, begin + width), one unit, from the rows' targets.
+absl::Status ChooseGrids(const Encoder& chooser,
+                         const FormatLevels& levels,
+                         std::span<const float> costs,
+                         int64_t begin,
+                         int64_t width,
+                         Targets* targets,
+                         RowBatch* batch) {
+  const Format& format = levels.format();
+  std::vector<float> unit(batch->rows() * width);
+  for (int64_t row = 0; row < batch->rows(); ++row) {
+    const float* const target = targets->Row(row) + begin - targets->begin;
+    // A weight of 0 costs nothing on any grid: grids are fitted to the weights that are stored.
+    for (int64_t i = 0; i < width; ++i) {
+      unit[row * width + i] = batch->coded[row].Keeps(begin + i) ? target[i] : 0.0f;
+    }
+  }
+  InputStats stats;
+  stats.moments = costs.subspan(begin, width);
+  BB_ASSIGN_OR_RETURN(const Encoding encoding,
+                      chooser.Encode(ViewOf(unit, batch->rows(), width), format, stats, 1));
+  const int64_t group = format.GroupSize(batch->cols);
+  for (int64_t row = 0; row < batch->rows(); ++row) {
+    const CodedRow chosen = CodedRow::Read(encoding, levels, row);
+    CodedRow& coded = batch->coded[row];
+    std::copy(chosen.grids.begin(), chosen.grids.end(), coded.grids.begin() + begin / group);
+    if (levels.traits() != nullptr) {
+      coded.blocks[begin / levels.traits()->block] = chosen.blocks.front();
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void RowBatch::Errors(int64_t group, std::vector<float>* errors) const {
+  errors->resize(weights.size());
+  for (int64_t row = 0; row < rows(); ++row) {
+    coded[row].Errors(Weights(row), group, std::span(*errors).subspan(row * cols, cols));
+  }
+}
+
+absl::Status RunFeedback(const Feedback& feedback,
+                         const FormatLevels& levels,
+                         const Encoder* chooser,
+                         RowBatch* batch) {
+  const int64_t k = batch->cols;
+  const int64_t rows = batch->rows();
+  const int64_t group = levels.format().GroupSize(k);
+  const int64_t unit = levels.traits() != nullptr ? levels.traits()->block : group;
+  CHECK(chooser == nullptr || Feedback::kBlock % unit == 0) << unit;
+  AlignedBuffer<float> errors(rows * k);  // by position
+  PackedActivations packed;
+  Targets targets;
+  targets.values.Resize(rows * Feedback::kBlock);
+  for (int64_t begin = 0; begin < k; begin += Feedback::kBlock) {
+    targets.begin = begin;
+    targets.width = std::min(Feedback::kBlock, k - begin);
+    targets.values.Fill(0.0f);
+    if (begin > 0) {
+      PackActivations(Path::kF32, errors.data(), k, rows, begin, &packed);
+      Linear(packed,
+             feedback.AheadOf(begin / Feedback::kBlock),
+             targets.values.data(),
+             Feedback::kBlock);
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      const std::span<const float> weights = batch->Weights(row);
+      for (int64_t p = 0; p < targets.width; ++p) {
+        targets.Row(row)[p] += weights[feedback.order()[begin + p]];
+      }
+    }
+    const int64_t step = chooser != nullptr ? unit : targets.width;
+    for (int64_t first = begin; first < begin + targets.width; first += step) {
+      const int64_t end = std::min(first + step, begin + targets.width);
+      if (chooser != nullptr) {
+        BB_RETURN_IF_ERROR(
+            ChooseGrids(*chooser, levels, feedback.costs(), first, end - first, &targets, batch));
+      }
+      for (int64_t row = 0; row < rows; ++row) {
+        const std::span<const float> weights = batch->Weights(row);
+        CodedRow& coded = batch->coded[row];
+        float* const target = targets.Row(row);
+        for (int64_t position = first; position < end; ++position) {
+          const int64_t input = feedback.order()[position];
+          const LevelGrid& grid = coded.grids[input / group];
+          const int level = coded.Keeps(input) ? levels.Nearest(grid, target[position - begin]) : 0;
+          coded.levels[input] = static_cast<int16_t>(level);
+          const float error = weights[input] - grid.Value(level);
+          errors[row * k + position] = error;
+          // From the last multiple of 16 on: coefficients are 0 up to the position itself.
+          const int64_t from = (position - begin) / 16 * 16;
+          Eigen::Map<Eigen::ArrayXf>(target + from, Feedback::kBlock - from) +=
+              error * Eigen::Map<const Eigen::ArrayXf>(feedback.InBlock(position).data() + from,
+                                                       Feedback::kBlock - from);
+        }
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,280 @@
+#include "runtime/quantize/grid_fit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "runtime/tensor/block_format.h"
+
+namespace bitbudget {
+namespace {
+
+// Eight lanes: two registers of the baseline instruction set or one of AVX2. Sums run per lane and
+// are added in one fixed order, and nothing is contracted, so both give the same bits.
+constexpr size_t kLanes = 8;
+typedef float Lanes __attribute__((vector_size(4 * kLanes)));
+
+#define BITBUDGET_INLINE inline __attribute__((always_inline))
+
+BITBUDGET_INLINE float SumLanes(const Lanes& lanes) {
+  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
+         ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
+}
+
+// Rounds |x| <= 2^22 to nearest even by pushing the fraction out of the mantissa.
+constexpr float kRound = 0x1.8p23f;
+
+// Calls add(weights, importance) for all chunks. A last chunk is padded with zero weights of
+// importance 0.
+template <bool kWeighted, typename Add>
+BITBUDGET_INLINE void ForLanes(std::span<const float> weights,
+                               std::span<const float> importance,
+                               const Add& add) {
+  Lanes w;
+  Lanes v = Lanes{} + 1.0f;
+  size_t i = 0;
+  for (; i + kLanes <= weights.size(); i += kLanes) {
+    std::memcpy(&w, &weights[i], sizeof(w));
+    if constexpr (kWeighted) std::memcpy(&v, &importance[i], sizeof(v));
+    add(w, v);
+  }
+  if (i == weights.size()) return;
+  w = Lanes{};
+  v = Lanes{};
+  for (size_t lane = 0; i + lane < weights.size(); ++lane) {
+    w[lane] = weights[i + lane];
+    v[lane] = kWeighted ? importance[i + lane] : 1.0f;
+  }
+  add(w, v);
+}
+
+// Sums of a ScaleFit over the levels that `nearest` chooses for a vector of w / scale, in place.
+template <bool kWeighted, typename Nearest>
+BITBUDGET_INLINE ScaleFit FitScale(std::span<const float> weights,
+                                   std::span<const float> importance,
+                                   float scale,
+                                   const Nearest& nearest) {
+  const float inverse = 1.0f / scale;
+  Lanes error{};
+  Lanes cross{};
+  Lanes energy{};
+  ForLanes<kWeighted>(weights, importance, [&](const Lanes& w, const Lanes& v) {
+    Lanes q = w * inverse;
+    nearest(q);
+    const Lanes d = w - q * scale;
+    const Lanes vd = v * d;
+    error += vd * d;
+    cross += q * vd;
+    energy += v * q * q;
+  });
+  return {SumLanes(error), SumLanes(cross), SumLanes(energy)};
+}
+
+template <bool kWeighted>
+BITBUDGET_INLINE ScaleFit StepsBody(std::span<const float> weights,
+                                    std::span<const float> importance,
+                                    float scale,
+                                    float low,
+                                    float high) {
+  const Lanes lowest = Lanes{} + low;
+  const Lanes highest = Lanes{} + high;
+  return FitScale<kWeighted>(weights, importance, scale, [&](Lanes& q) {
+    q = q > lowest ? q : lowest;
+    q = q < highest ? q : highest;
+    q = (q + kRound) - kRound;
+  });
+}
+
+template <bool kWeighted>
+BITBUDGET_INLINE ScaleFit LevelsBody(std::span<const float> weights,
+                                     std::span<const float> importance,
+                                     float scale,
+                                     const LevelTable& table) {
+  return FitScale<kWeighted>(weights, importance, scale, [&](Lanes& q) {
+    Lanes level = Lanes{} + table.lowest();
+    for (const LevelTable::Border& border : table.borders()) {
+      const Lanes step = Lanes{} + border.step;
+      level += q >= border.value ? step : Lanes{};
+    }
+    q = level;
+  });
+}
+
+template <bool kWeighted>
+BITBUDGET_INLINE AffineFit AffineBody(std::span<const float> weights,
+                                      std::span<const float> importance,
+                                      float scale,
+                                      float minimum,
+                                      float max_code) {
+  const float inverse = 1.0f / scale;
+  const Lanes highest = Lanes{} + max_code;
+  Lanes error{};
+  Lanes cross{};
+  Lanes residual{};
+  Lanes energy{};
+  Lanes sum{};
+  Lanes total{};
+  ForLanes<kWeighted>(weights, importance, [&](const Lanes& w, const Lanes& v) {
+    const Lanes shifted = w + minimum;
+    Lanes q = shifted * inverse;
+    q = q > 0.0f ? q : Lanes{};
+    q = q < highest ? q : highest;
+    q = (q + kRound) - kRound;
+    const Lanes d = shifted - q * scale;
+    const Lanes vd = v * d;
+    const Lanes vq = v * q;
+    error += vd * d;
+    cross += q * vd;
+    residual += vd;
+    energy += vq * q;
+    sum += vq;
+    total += v;
+  });
+  return {SumLanes(error),
+          SumLanes(cross),
+          SumLanes(residual),
+          SumLanes(energy),
+          SumLanes(sum),
+          SumLanes(total)};
+}
+
+// The bodies once for every instruction set.
+struct Bodies {
+  ScaleFit (*steps)(std::span<const float>, std::span<const float>, float, float, float);
+  ScaleFit (*levels)(std::span<const float>, std::span<const float>, float, const LevelTable&);
+  AffineFit (*affine)(std::span<const float>, std::span<const float>, float, float, float);
+};
+
+#define BITBUDGET_BODIES(name, attributes)                                                         \
+  struct name {                                                                                    \
+    attributes static ScaleFit Steps(std::span<const float> weights,                               \
+                                     std::span<const float> importance,                            \
+                                     float scale,                                                  \
+                                     float low,                                                    \
+                                     float high) {                                                 \
+      return importance.empty() ? StepsBody<false>(weights, importance, scale, low, high)          \
+                                : StepsBody<true>(weights, importance, scale, low, high);          \
+    }                                                                                              \
+    attributes static ScaleFit Levels(std::span<const float> weights,                              \
+                                      std::span<const float> importance,                           \
+                                      float scale,                                                 \
+                                      const LevelTable& table) {                                   \
+      return importance.empty() ? LevelsBody<false>(weights, importance, scale, table)             \
+                                : LevelsBody<true>(weights, importance, scale, table);             \
+    }                                                                                              \
+    attributes static AffineFit Affine(std::span<const float> weights,                             \
+                                       std::span<const float> importance,                          \
+                                       float scale,                                                \
+                                       float minimum,                                              \
+                                       float max_code) {                                           \
+      return importance.empty() ? AffineBody<false>(weights, importance, scale, minimum, max_code) \
+                                : AffineBody<true>(weights, importance, scale, minimum, max_code); \
+    }                                                                                              \
+    static constexpr Bodies kBodies{Steps, Levels, Affine};                                        \
+  }
+
+BITBUDGET_BODIES(Baseline, );
+#if defined(__x86_64__)
+BITBUDGET_BODIES(Avx2, __attribute__((target("avx2"))));
+#endif
+
+const Bodies& Chosen() {
+#if defined(__x86_64__)
+  static const bool avx2 = [] {
+    __builtin_cpu_init();
+    return __builtin_cpu_supports("avx2") != 0;
+  }();
+  if (avx2) return Avx2::kBodies;
+#endif
+  return Baseline::kBodies;
+}
+
+}  // namespace
+
+ScaleFit FitSteps(std::span<const float> weights,
+                  std::span<const float> importance,
+                  float scale,
+                  float low,
+                  float high) {
+  return Chosen().steps(weights, importance, scale, low, high);
+}
+
+LevelTable::LevelTable(std::span<const int8_t> levels) {
+  std::vector<int> sorted(levels.begin(), levels.end());
+  std::sort(sorted.begin(), sorted.end());
+  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+  lowest_ = static_cast<float>(sorted[0]);
+  for (size_t i = 1; i < sorted.size(); ++i) {
+    borders_.push_back({static_cast<float>(sorted[i - 1] + sorted[i]) / 2.0f,
+                        static_cast<float>(sorted[i] - sorted[i - 1])});
+  }
+  for (int i = 0; i < kHalfSteps; ++i) {
+    const float middle = (static_cast<float>(i - kHalfSteps / 2) + 0.5f) / 2.0f;
+    const auto distance = [&](int8_t level) {
+      return std::abs(static_cast<float>(level) - middle);
+    };
+    const auto nearest = std::min_element(levels.begin(), levels.end(), [&](int8_t a, int8_t b) {
+      return distance(a) < distance(b);
+    });
+    codes_[i] = static_cast<uint8_t>(nearest - levels.begin());
+  }
+}
+
+ScaleFit FitLevels(std::span<const float> weights,
+                   std::span<const float> importance,
+                   float scale,
+                   const LevelTable& table) {
+  return Chosen().levels(weights, importance, scale, table);
+}
+
+AffineFit FitAffine(std::span<const float> weights,
+                    std::span<const float> importance,
+                    float scale,
+                    float minimum,
+                    float max_code) {
+  return Chosen().affine(weights, importance, scale, minimum, max_code);
+}
+
+namespace internal {
+
+bool FitsAgree(std::span<const float> weights, std::span<const float> importance, float scale) {
+  const Bodies& a = Baseline::kBodies;
+  const Bodies& b = Chosen();
+  const auto same = [](const auto& x, const auto& y) {
+    return std::memcmp(&x, &y, sizeof(x)) == 0;
+  };
+  static const LevelTable table{internal::kNonLinearLevels};
+  return same(a.steps(weights, importance, scale, -8, 7),
+              b.steps(weights, importance, scale, -8, 7)) &&
+         same(a.levels(weights, importance, scale, table),
+              b.levels(weights, importance, scale, table)) &&
+         same(a.affine(weights, importance, scale, 3 * scale, 15),
+              b.affine(weights, importance, scale, 3 * scale, 15));
+}
+
+}  // namespace internal
+
+bool AffineFit::BestMove(float* scale_step, float* minimum_step) const {
+  if (!(total > 0.0f)) return false;
+  const double determinant = static_cast<double>(energy) * total - static_cast<double>(sum) * sum;
+  // Where all codes are equal, rounding alone keeps this from 0.
+  if (!(determinant > 1e-6 * static_cast<double>(energy) * total)) {
+    *scale_step = 0.0f;
+    *minimum_step = -residual / total;
+    return true;
+  }
+  const double inverse = 1.0 / determinant;
+  *scale_step = static_cast<float>(
+      (static_cast<double>(cross) * total - static_cast<double>(residual) * sum) * inverse);
+  *minimum_step = static_cast<float>(
+      (static_cast<double>(cross) * sum - static_cast<double>(residual) * energy) * inverse);
+  return true;
+}
+
+float AffineFit::ErrorAfter(float a, float b) const {
+  return error + (energy * a - 2.0f * cross) * a + (total * b + 2.0f * residual) * b -
+         2.0f * sum * a * b;
+}
+
+}  // namespace bitbudget

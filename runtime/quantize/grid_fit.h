@@ -1,0 +1,106 @@
+#ifndef BITBUDGET_RUNTIME_QUANTIZE_GRID_FIT_H_
+#define BITBUDGET_RUNTIME_QUANTIZE_GRID_FIT_H_
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace bitbudget {
+
+// Squared errors of groups of weights on grids, and the least-squares grids for the codes that a
+// grid chooses: the inner loops of every search for scales. All sums are weighted by `importance`
+// (one per weight; empty: all 1), run in float over fixed lanes, and work with residuals, which
+// keeps them accurate where the error is a millionth of the energy.
+
+// The nearest levels q of all weights w on the grid scale * q, through d = w - scale * q.
+struct ScaleFit {
+  float error;   // sum d^2
+  float cross;   // sum q d
+  float energy;  // sum q^2
+
+  // With these q fixed, scale + cross / energy has the least squared error, error - cross^2 /
+  // energy.
+  bool HasBetterScale() const { return energy > 0.0f; }
+  float ScaleStep() const { return cross / energy; }
+  float BestError() const { return error - cross * cross / energy; }
+};
+
+// Levels are the integers from `low` to `high`. REQUIRES: a finite scale that is not 0.
+ScaleFit FitSteps(std::span<const float> weights,
+                  std::span<const float> importance,
+                  float scale,
+                  float low,
+                  float high);
+
+// A few integer levels. Between two neighbours the border is a multiple of one half, so every half
+// step has one nearest level.
+class LevelTable {
+ public:
+  struct Border {
+    float value;
+    float step;  // between the levels on its sides
+  };
+
+  // REQUIRES: at least one level.
+  explicit LevelTable(std::span<const int8_t> levels);
+
+  float lowest() const { return lowest_; }
+  std::span<const Border> borders() const { return borders_; }  // increasing
+
+  // The code of the nearest level; of equals the first in the list.
+  uint8_t Code(float value) const {
+    float half_steps = 2.0f * value + kHalfSteps / 2;
+    half_steps = half_steps > 0.0f ? half_steps : 0.0f;
+    return codes_[static_cast<int>(half_steps < kHalfSteps - 1 ? half_steps : kHalfSteps - 1)];
+  }
+
+ private:
+  static constexpr int kHalfSteps = 512;
+
+  float lowest_;
+  std::vector<Border> borders_;
+  std::array<uint8_t, kHalfSteps> codes_;
+};
+
+// The same as FitSteps for the levels of a table.
+ScaleFit FitLevels(std::span<const float> weights,
+                   std::span<const float> importance,
+                   float scale,
+                   const LevelTable& table);
+
+// The nearest codes q in [0, max_code] of all weights on the grid scale * q - minimum, through
+// d = w - (scale * q - minimum).
+struct AffineFit {
+  float error;     // sum d^2
+  float cross;     // sum q d
+  float residual;  // sum d
+  float energy;    // sum q^2
+  float sum;       // sum q
+  float total;     // sum 1
+
+  // Moving scale and minimum by (a, b) with these q fixed changes the error by
+  //   energy a^2 - 2 sum a b + total b^2 - 2 cross a + 2 residual b.
+  // The best such move, of the minimum alone where all codes are equal. False if there is none.
+  bool BestMove(float* scale_step, float* minimum_step) const;
+  // The best move of the scale alone.
+  float ScaleStep() const { return energy > 0.0f ? cross / energy : 0.0f; }
+  float ErrorAfter(float scale_step, float minimum_step) const;
+};
+
+// REQUIRES: a finite scale that is not 0.
+AffineFit FitAffine(std::span<const float> weights,
+                    std::span<const float> importance,
+                    float scale,
+                    float minimum,
+                    float max_code);
+
+namespace internal {
+
+// Whether the bodies for this machine give the bits of the portable ones. For tests.
+bool FitsAgree(std::span<const float> weights, std::span<const float> importance, float scale);
+
+}  // namespace internal
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_QUANTIZE_GRID_FIT_H_

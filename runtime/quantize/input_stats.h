@@ -1,0 +1,32 @@
+#ifndef BITBUDGET_RUNTIME_QUANTIZE_INPUT_STATS_H_
+#define BITBUDGET_RUNTIME_QUANTIZE_INPUT_STATS_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace bitbudget {
+
+// E[x x^T] of the inputs x[size] of a matrix, over the tokens of calibration text.
+struct Gram {
+  int64_t size = 0;
+  std::vector<float> values;  // [size][size], symmetric
+
+  std::span<const float> Row(int64_t i) const { return std::span(values).subspan(i * size, size); }
+};
+
+// Which weights sparse formats leave out: those of the smallest magnitude, or of the smallest
+// product with the norm of their input ("Wanda"; pruning.h).
+enum class Pruning : uint8_t { kMagnitude, kWanda };
+
+// What is known of the inputs of a matrix [n, k], and how to prune by it. Views, not owned; empty
+// or null: not known.
+struct InputStats {
+  std::span<const float> moments;  // E[x_j^2], k of them, in any unit
+  const Gram* gram = nullptr;      // of size k
+  Pruning pruning = Pruning::kMagnitude;
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_QUANTIZE_INPUT_STATS_H_

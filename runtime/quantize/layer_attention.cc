@@ -1,0 +1,170 @@
+#include "runtime/quantize/layer_attention.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <vector>
+
+#include "runtime/base/parallel.h"
+
+namespace bitbudget {
+namespace {
+
+// Rows of one sequence.
+struct Rows {
+  int64_t first;
+  int64_t count;
+};
+
+// Calls body(rows, kv_head) for every sequence and key/value head. What they write does not
+// overlap: queries belong to one key/value head.
+void ForEachHead(const AttentionShape& shape,
+                 std::span<const int64_t> lengths,
+                 int64_t rows,
+                 int threads,
+                 const std::function<void(const Rows&, int64_t)>& body) {
+  std::vector<Rows> sequences;
+  int64_t first = 0;
+  for (const int64_t length : lengths) {
+    sequences.push_back({first, length});
+    first += length;
+  }
+  CHECK_EQ(first, rows) << "the sequences are not the rows";
+  const int64_t items = static_cast<int64_t>(sequences.size()) * shape.kv_heads;
+  ParallelFor(threads, items, [&](int64_t item, int) {
+    const Rows& sequence = sequences[item / shape.kv_heads];
+    if (sequence.count > 0) body(sequence, item % shape.kv_heads);
+  });
+}
+
+template <typename T>
+Matrix<T> HeadOf(const AttentionShape& shape, const Matrix<T>& x, const Rows& rows, int64_t head) {
+  return x.block(rows.first, head * shape.head_dim, rows.count, shape.head_dim);
+}
+
+// Attention weights [count, count], 0 where a position does not see another. `bent`, where not
+// null, gets the derivative of every score by q.k / scale: 1, or what the soft cap makes of it.
+template <typename T>
+Matrix<T> Weights(const AttentionShape& shape,
+                  const Matrix<T>& q,
+                  const Matrix<T>& k,
+                  Matrix<T>* bent) {
+  Matrix<T> scores = TimesTransposed(q, k, 1) * static_cast<T>(shape.scale);
+  if (bent != nullptr) bent->setOnes(scores.rows(), scores.cols());
+  const T cap = static_cast<T>(shape.soft_cap);
+  for (int64_t i = 0; i < scores.rows(); ++i) {
+    const int64_t begin = shape.window == 0 ? 0 : std::max<int64_t>(0, i + 1 - shape.window);
+    auto seen = scores.row(i).segment(begin, i + 1 - begin).array();
+    if (cap > 0) {
+      seen = (seen / cap).tanh();
+      if (bent != nullptr) {
+        bent->row(i).segment(begin, i + 1 - begin).array() = static_cast<T>(1) - seen.square();
+      }
+      seen *= cap;
+    }
+    seen = (seen - seen.maxCoeff()).exp();
+    seen /= seen.sum();
+    scores.row(i).head(begin).setZero();
+    scores.row(i).tail(scores.cols() - i - 1).setZero();
+  }
+  return scores;
+}
+
+}  // namespace
+
+AttentionShape::AttentionShape(const ModelConfig& config, int layer)
+    : heads(config.num_attention_heads),
+      kv_heads(config.num_key_value_heads),
+      head_dim(config.head_dim),
+      scale(config.attention_scale),
+      soft_cap(config.attention_soft_cap),
+      window(config.Window(layer)) {}
+
+template <typename T>
+Matrix<T> AttentionForward(const AttentionShape& shape,
+                           std::span<const int64_t> lengths,
+                           const Matrix<T>& q,
+                           const Matrix<T>& k,
+                           const Matrix<T>& v,
+                           int threads) {
+  Matrix<T> result(q.rows(), q.cols());
+  ForEachHead(shape, lengths, q.rows(), threads, [&](const Rows& rows, int64_t kv_head) {
+    const Matrix<T> keys = HeadOf(shape, k, rows, kv_head);
+    const Matrix<T> values = HeadOf(shape, v, rows, kv_head).transpose();
+    for (int64_t i = 0; i < shape.heads_per_kv(); ++i) {
+      const int64_t head = kv_head * shape.heads_per_kv() + i;
+      const Matrix<T> weights = Weights<T>(shape, HeadOf(shape, q, rows, head), keys, nullptr);
+      result.block(rows.first, head * shape.head_dim, rows.count, shape.head_dim) =
+          TimesTransposed(weights, values, 1);
+    }
+  });
+  return result;
+}
+
+template <typename T>
+void AttentionBackward(const AttentionShape& shape,
+                       std::span<const int64_t> lengths,
+                       const Matrix<T>& q,
+                       const Matrix<T>& k,
+                       const Matrix<T>& v,
+                       const Matrix<T>& d_result,
+                       int threads,
+                       Matrix<T>* d_q,
+                       Matrix<T>* d_k,
+                       Matrix<T>* d_v) {
+  const int64_t dim = shape.head_dim;
+  d_q->resize(q.rows(), q.cols());
+  d_k->setZero(k.rows(), k.cols());
+  d_v->setZero(v.rows(), v.cols());
+  ForEachHead(shape, lengths, q.rows(), threads, [&](const Rows& rows, int64_t kv_head) {
+    const Matrix<T> keys = HeadOf(shape, k, rows, kv_head);
+    const Matrix<T> keys_transposed = keys.transpose();
+    const Matrix<T> values = HeadOf(shape, v, rows, kv_head);
+    auto d_keys = d_k->block(rows.first, kv_head * dim, rows.count, dim);
+    auto d_values = d_v->block(rows.first, kv_head * dim, rows.count, dim);
+    for (int64_t i = 0; i < shape.heads_per_kv(); ++i) {
+      const int64_t head = kv_head * shape.heads_per_kv() + i;
+      const Matrix<T> queries = HeadOf(shape, q, rows, head);
+      const Matrix<T> d_context = HeadOf(shape, d_result, rows, head);
+      Matrix<T> bent;
+      const Matrix<T> weights = Weights(shape, queries, keys, &bent);
+      d_values +=
+          TimesTransposed(Matrix<T>(weights.transpose()), Matrix<T>(d_context.transpose()), 1);
+      // Through the softmax: w * (d_w - sum(w d_w)); then the cap and the scale.
+      Matrix<T> d_scores = TimesTransposed(d_context, values, 1);
+      for (int64_t row = 0; row < rows.count; ++row) {
+        const T mean = d_scores.row(row).dot(weights.row(row));
+        d_scores.row(row).array() = weights.row(row).array() * (d_scores.row(row).array() - mean) *
+                                    bent.row(row).array() * static_cast<T>(shape.scale);
+      }
+      d_q->block(rows.first, head * dim, rows.count, dim) =
+          TimesTransposed(d_scores, keys_transposed, 1);
+      d_keys += TimesTransposed(Matrix<T>(d_scores.transpose()), Matrix<T>(queries.transpose()), 1);
+    }
+  });
+}
+
+#define BB_INSTANTIATE(T)                                          \
+  template Matrix<T> AttentionForward<T>(const AttentionShape&,    \
+                                         std::span<const int64_t>, \
+                                         const Matrix<T>&,         \
+                                         const Matrix<T>&,         \
+                                         const Matrix<T>&,         \
+                                         int);                     \
+  template void AttentionBackward<T>(const AttentionShape&,        \
+                                     std::span<const int64_t>,     \
+                                     const Matrix<T>&,             \
+                                     const Matrix<T>&,             \
+                                     const Matrix<T>&,             \
+                                     const Matrix<T>&,             \
+                                     int,                          \
+                                     Matrix<T>*,                   \
+                                     Matrix<T>*,                   \
+                                     Matrix<T>*);
+BB_INSTANTIATE(float)
+BB_INSTANTIATE(double)
+#undef BB_INSTANTIATE
+
+}  // namespace bitbudget

@@ -1,0 +1,260 @@
+#include "runtime/quantize/layer_tuning.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/base/parallel.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/model/decoder/forward.h"
+#include "runtime/quantize/integer_rows.h"
+#include "runtime/quantize/minimize.h"
+
+namespace bitbudget {
+namespace {
+
+// A matrix of fixed levels, weight = scale * level, by the logarithms of how much its scales grow.
+class ScaledLevels {
+ public:
+  explicit ScaledLevels(const Encoding& encoding)
+      : group_(encoding.format.GroupSize(encoding.cols)),
+        groups_(encoding.format.GroupsPerRow(encoding.cols)),
+        decoded_(encoding.rows, encoding.cols) {
+    DecodeReference(encoding, {decoded_.data(), static_cast<size_t>(decoded_.size())});
+  }
+
+  int64_t size() const { return decoded_.rows() * groups_; }
+
+  Matrix<float> Weights(const double* logs) const {
+    Matrix<float> out = decoded_;
+    ForEachGroup([&](int64_t g, int64_t row, int64_t begin, int64_t count) {
+      out.row(row).segment(begin, count) *= static_cast<float>(std::exp(logs[g]));
+    });
+    return out;
+  }
+
+  // A scale's logarithm moves all weights of its group in proportion.
+  void Gradient(const Matrix<float>& weights,
+                const Matrix<float>& d_weights,
+                double unit,
+                double* gradient) const {
+    ForEachGroup([&](int64_t g, int64_t row, int64_t begin, int64_t count) {
+      gradient[g] =
+          unit *
+          static_cast<double>(
+              weights.row(row).segment(begin, count).dot(d_weights.row(row).segment(begin, count)));
+    });
+  }
+
+  // The encoding with these scales, rounded to f16, and the levels that it has. A group whose scale
+  // f16 cannot hold keeps it.
+  void Store(const double* logs, Encoding* encoding) const {
+    std::vector<IntegerGrid> grids(groups_);
+    std::vector<int16_t> levels(encoding->cols);
+    std::vector<float> scales(groups_);
+    std::vector<uint8_t> codes(encoding->cols);
+    for (int64_t row = 0; row < encoding->rows; ++row) {
+      ReadGrids(*encoding, row, grids);
+      UnpackIntegerRow(*encoding, row, levels, scales);
+      for (int64_t i = 0; i < encoding->cols; ++i) {
+        codes[i] = static_cast<uint8_t>(levels[i] + grids[i / group_].zero);
+      }
+      for (int64_t g = 0; g < groups_; ++g) {
+        const float scale =
+            RoundToHalf(static_cast<float>(grids[g].scale * std::exp(logs[row * groups_ + g])));
+        if (scale != 0.0f && std::isfinite(scale)) grids[g].scale = scale;
+      }
+      WriteIntegerRow(codes, grids, row, encoding);
+    }
+  }
+
+ private:
+  template <typename Body>
+  void ForEachGroup(const Body& body) const {
+    for (int64_t g = 0; g < size(); ++g) {
+      const int64_t begin = g % groups_ * group_;
+      body(g, g / groups_, begin, std::min(group_, decoded_.cols() - begin));
+    }
+  }
+
+  int64_t group_;
+  int64_t groups_;
+  Matrix<float> decoded_;
+};
+
+// The layer's relative output error by the scales of all its matrices.
+class LayerProblem final : public Objective {
+ public:
+  LayerProblem(const DecoderLayer<float>& layer,
+               const LayerParameters<float>& parameters,
+               const LayerInputs& inputs,
+               const Matrix<float>& target,
+               std::span<const ScaledLevels> levels,
+               int threads)
+      : layer_(layer),
+        inputs_(inputs),
+        target_(target),
+        levels_(levels),
+        threads_(threads),
+        norm_(target.cast<double>().squaredNorm()),
+        rounded_(parameters) {}
+
+  int64_t size() const override {
+    int64_t count = 0;
+    for (const ScaledLevels& levels : levels_) count += levels.size();
+    return count;
+  }
+
+  double Error(const double* logs) {
+    for (int i = 0; i < kLayerMatrices; ++i) {
+      rounded_.matrices[i] = levels_[i].Weights(logs);
+      logs += levels_[i].size();
+    }
+    layer_.Forward(rounded_, inputs_.lengths, inputs_.x, threads_, &trace_);
+    return RelativeDistance(trace_.outputs, target_);
+  }
+
+  // In units of the first error that is asked for, for the solver's tolerances.
+  bool Evaluate(const double* logs, double* cost, double* gradient) override {
+    const double error = Error(logs);
+    if (unit_ == 0) unit_ = error > 0 ? 1 / error : 1;
+    *cost = error * unit_;
+    if (!std::isfinite(*cost)) return false;
+    if (gradient == nullptr) return true;
+    const Matrix<float> d_outputs = (trace_.outputs - target_) * static_cast<float>(2 / norm_);
+    layer_.Backward(
+        rounded_, inputs_.lengths, inputs_.x, trace_, d_outputs, threads_, &slopes_, nullptr);
+    for (int i = 0; i < kLayerMatrices; ++i) {
+      levels_[i].Gradient(rounded_.matrices[i], slopes_.matrices[i], unit_, gradient);
+      gradient += levels_[i].size();
+    }
+    return true;
+  }
+
+ private:
+  const DecoderLayer<float>& layer_;
+  const LayerInputs& inputs_;
+  const Matrix<float>& target_;
+  std::span<const ScaledLevels> levels_;
+  int threads_;
+  double norm_;
+  double unit_ = 0;
+  LayerParameters<float> rounded_;
+  LayerTrace<float> trace_;
+  LayerParameters<float> slopes_;
+};
+
+}  // namespace
+
+std::pair<double, double> TuneLayer(const ModelConfig& config,
+                                    int layer,
+                                    const LayerParameters<float>& parameters,
+                                    const LayerInputs& inputs,
+                                    int iterations,
+                                    int threads,
+                                    LayerEncodings* encodings) {
+  int64_t longest = 0;
+  for (const int64_t length : inputs.lengths) longest = std::max(longest, length);
+  const DecoderLayer<float> decoder(config, layer, longest);
+  LayerTrace<float> exact;
+  decoder.Forward(parameters, inputs.lengths, inputs.x, threads, &exact);
+
+  std::vector<ScaledLevels> levels(encodings->begin(), encodings->end());
+  LayerProblem problem(decoder, parameters, inputs, exact.outputs, levels, threads);
+  std::vector<double> logs(problem.size());
+  const double before = problem.Error(logs.data());
+  if (!(before > 0) || !std::isfinite(before)) return {before, before};
+  Minimize(&problem, iterations, &logs);
+
+  LayerEncodings tuned = *encodings;
+  const double* own = logs.data();
+  LayerParameters<float> stored = parameters;
+  for (int i = 0; i < kLayerMatrices; ++i) {
+    levels[i].Store(own, &tuned[i]);
+    own += levels[i].size();
+    Matrix<float>& matrix = stored.matrices[i];
+    DecodeReference(tuned[i], {matrix.data(), static_cast<size_t>(matrix.size())});
+  }
+  LayerTrace<float> trace;
+  decoder.Forward(stored, inputs.lengths, inputs.x, threads, &trace);
+  const double after = RelativeDistance(trace.outputs, exact.outputs);
+  if (!(after < before)) return {before, before};
+  *encodings = std::move(tuned);
+  return {before, after};
+}
+
+absl::Status LayerTuningEncoder::Calibrate(const Transformer& transformer,
+                                           WeightSource* weights,
+                                           std::span<const std::vector<int32_t>> sequences,
+                                           int threads,
+                                           Progress* progress) {
+  const ModelConfig& config = model_.config();
+  LayerInputs x;
+  int64_t rows = 0;
+  for (const std::vector<int32_t>& sequence : sequences) {
+    if (rows >= options_.max_tokens) break;
+    x.lengths.push_back(static_cast<int64_t>(sequence.size()));
+    rows += x.lengths.back();
+  }
+  x.x.resize(rows, config.hidden_size);
+  const int64_t count = static_cast<int64_t>(x.lengths.size());
+  std::vector<int64_t> first(1, 0);
+  for (const int64_t length : x.lengths) first.push_back(first.back() + length);
+  const int layers = static_cast<int>(config.num_hidden_layers);
+  inputs_.assign(layers, LayerInputs{x.lengths, x.x});
+  const auto body = [&](int stage, const WeightSet& set, int64_t i, ForwardScratch* scratch) {
+    const SequenceRows whole{x.lengths[i], nullptr};
+    float* const own = x.x.data() + first[i] * config.hidden_size;
+    if (stage == 0) {
+      transformer.Embed(set, sequences[i], own);
+    } else {
+      transformer.RunStage(stage, set, {&whole, 1}, own, &scratch->workspace);
+    }
+    const int layer = stage / 2;  // that the stage's outputs go into, when it is even
+    if (stage % 2 == 0 && layer < layers) {
+      inputs_[layer].x.middleRows(first[i], x.lengths[i]) = x.x.middleRows(first[i], x.lengths[i]);
+    }
+  };
+  StageRunner runner(threads);
+  return runner.Run(weights, 0, NumStages(config) - 1, count, progress, /*report=*/false, body);
+}
+
+absl::StatusOr<Encoding> LayerTuningEncoder::Encode(ComponentId id,
+                                                    const Format& format,
+                                                    int threads) const {
+  const int layer = model_.component(id).layer;
+  const bool tunable = layer >= 0 && format.IsInteger() && !format.IsSparse() && !inputs_.empty();
+  if (!tunable) return encoder_.Encode(id, format, threads);
+  Tuned* tuned = nullptr;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    std::unique_ptr<Tuned>& entry = tuned_[{layer, format}];
+    if (entry == nullptr) entry = std::make_unique<Tuned>();
+    tuned = entry.get();
+  }
+  const std::lock_guard<std::mutex> lock(tuned->mutex);
+  if (!tuned->done) {
+    tuned->status = Tune(layer, format, threads, &tuned->encodings);
+    tuned->done = true;
+  }
+  BB_RETURN_IF_ERROR(tuned->status);
+  return tuned->encodings[id - LayerComponentId(layer, 0)];
+}
+
+absl::Status LayerTuningEncoder::Tune(int layer,
+                                      const Format& format,
+                                      int threads,
+                                      LayerEncodings* out) const {
+  for (int i = 0; i < kLayerMatrices; ++i) {
+    BB_ASSIGN_OR_RETURN((*out)[i], encoder_.Encode(LayerComponentId(layer, i), format, threads));
+  }
+  TuneLayer(model_.config(),
+            layer,
+            ReadLayer<float>(model_, layer),
+            inputs_[layer],
+            options_.iterations,
+            threads,
+            out);
+  return absl::OkStatus();
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,90 @@
+#ifndef BITBUDGET_RUNTIME_QUANTIZE_LAYER_TUNING_H_
+#define BITBUDGET_RUNTIME_QUANTIZE_LAYER_TUNING_H_
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "runtime/base/progress.h"
+#include "runtime/model/decoder/model.h"
+#include "runtime/model/decoder/transformer.h"
+#include "runtime/model/decoder/weights.h"
+#include "runtime/quantize/equalize.h"
+#include "runtime/quantize/layer_gradient.h"
+#include "runtime/quantize/weight_encoder.h"
+
+namespace bitbudget {
+
+using LayerEncodings = std::array<Encoding, kLayerMatrices>;
+
+struct LayerTuningOptions {
+  int iterations = 20;        // of the line search minimiser
+  int64_t max_tokens = 4096;  // of calibration text, per layer
+};
+
+// The layer stage of learnable clipping (OmniQuant, arXiv 2308.13137, section 3.1): the scales of
+// all seven matrices of a layer, in one dense integer format, are learned together on the layer's
+// output error ||layer' - layer||^2, for inputs and outputs of the unmodified model. Codes and zero
+// points stay, so that the gradient (layer_gradient.h) is exact and L-BFGS (Ceres) can follow it;
+// it is how far each group's grid reaches that is learned, as with clipping logits. Scales are
+// rounded to f16 at the end and kept if the error with them is lower. Returns the relative error
+// before and after.
+std::pair<double, double> TuneLayer(const ModelConfig& config,
+                                    int layer,
+                                    const LayerParameters<float>& parameters,
+                                    const LayerInputs& inputs,
+                                    int iterations,
+                                    int threads,
+                                    LayerEncodings* encodings);
+
+// Encodings by another encoder, tuned layer by layer. All matrices of a layer are encoded in the
+// format that one of them is asked for in, whatever formats they end up with in an assignment, and
+// kept: so what a component is in a format depends on nothing else. Formats that are not dense
+// integers, and matrices of no layer, are as the other encoder makes them.
+class LayerTuningEncoder : public WeightEncoder {
+ public:
+  // Both outlive it.
+  LayerTuningEncoder(const Model& model,
+                     const WeightEncoder& encoder,
+                     const LayerTuningOptions& options = {})
+      : model_(model), encoder_(encoder), options_(options) {}
+
+  // What layers see of these sequences, as many of them as give `max_tokens`, in the unmodified
+  // model. Nothing is tuned before. Memory: tokens x hidden floats per layer. kCancelled on
+  // interruption; else the errors of the weights.
+  absl::Status Calibrate(const Transformer& transformer,
+                         WeightSource* weights,
+                         std::span<const std::vector<int32_t>> sequences,
+                         int threads,
+                         Progress* progress);
+
+  absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
+
+ private:
+  struct Tuned {
+    std::mutex mutex;  // held while the layer is tuned
+    bool done = false;
+    absl::Status status;
+    LayerEncodings encodings;
+  };
+
+  absl::Status Tune(int layer, const Format& format, int threads, LayerEncodings* out) const;
+
+  const Model& model_;
+  const WeightEncoder& encoder_;
+  const LayerTuningOptions options_;
+  std::vector<LayerInputs> inputs_;  // by layer
+  mutable std::mutex mutex_;
+  mutable std::map<std::pair<int, Format>, std::unique_ptr<Tuned>> tuned_;
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_QUANTIZE_LAYER_TUNING_H_

@@ -1,0 +1,94 @@
+#include "runtime/quantize/weight_encoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/model/decoder/weights.h"
+#include "runtime/quantize/input_sources.h"
+
+namespace bitbudget {
+namespace {
+
+// Rows that stand for all when the energy of outputs is estimated.
+constexpr int64_t kSampledRows = 512;
+
+// How much the relative error of the rows of a tied embedding counts beside that of the head's
+// outputs. KL of novel-8m in int2z-g64, encoder gptq, for 0, 0.01, 0.1 and 1: 0.099, 0.096, 0.089,
+// 0.121; in int3z-g64: 0.0153, 0.0159, 0.0152, 0.0244.
+constexpr double kLookupShare = 0.1;
+
+// Adds to H what lookups of rows of a tied embedding count: as much of the identity as makes the
+// error tr(dW H dW^T) / tr(W H W^T) + kLookupShare tr(dW dW^T) / tr(W W^T), up to a factor.
+void AddLookups(const TensorView& weights, Gram* gram) {
+  const int64_t k = weights.cols;
+  const int64_t count = std::min(weights.rows, kSampledRows);
+  std::vector<float> row(k);
+  double outputs = 0;
+  double rows = 0;
+  for (int64_t r = 0; r < count; ++r) {
+    weights.ReadRow(r * weights.rows / count, row);
+    for (int64_t i = 0; i < k; ++i) {
+      const std::span<const float> h = gram->Row(i);
+      double sum = 0;
+      for (int64_t j = 0; j < k; ++j) sum += static_cast<double>(h[j]) * row[j];
+      outputs += sum * row[i];
+      rows += static_cast<double>(row[i]) * row[i];
+    }
+  }
+  if (!(rows > 0) || !std::isfinite(outputs)) return;
+  for (int64_t i = 0; i < k; ++i) {
+    gram->values[i * k + i] += static_cast<float>(kLookupShare * outputs / rows);
+  }
+}
+
+}  // namespace
+
+StatsWeightEncoder::StatsWeightEncoder(const Model& model, const Encoder& encoder)
+    : model_(model), encoder_(encoder), sources_(InputSources(model)) {
+  int64_t widest = 0;
+  for (const Component& component : model.components()) widest = std::max(widest, component.cols);
+  ones_.assign(widest, 1.0f);
+}
+
+StatsNeed StatsWeightEncoder::needs() const {
+  const bool moments = pruning_ == Pruning::kWanda && encoder_.needs() == StatsNeed::kNothing;
+  return moments ? StatsNeed::kMoments : encoder_.needs();
+}
+
+absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
+                                                    const Format& format,
+                                                    int threads) const {
+  InputStats stats;
+  stats.pruning = pruning_;
+  const bool multiplied = sources_[id] >= 0;
+  const bool gram = encoder_.needs() == StatsNeed::kGram;
+  Gram storage;
+  if (gram && multiplied && grams_ != nullptr) {
+    BB_ASSIGN_OR_RETURN(stats.gram, grams_->Find(sources_[id], &storage));
+    if (stats.gram != nullptr && UseOf(model_, id) == WeightUse::kBoth) {
+      if (stats.gram != &storage) storage = *stats.gram;
+      AddLookups(model_.Weight(id), &storage);
+      stats.gram = &storage;
+    }
+  }
+  if (needs() != StatsNeed::kNothing) {
+    if (const auto found = moments_.find(sources_[id]); found != moments_.end()) {
+      stats.moments = found->second;
+    } else if (!multiplied) {
+      stats.moments = std::span(ones_).first(static_cast<size_t>(model_.component(id).cols));
+    }
+  }
+  const Encoder& encoder = gram && !multiplied ? *clip_ : encoder_;
+  absl::StatusOr<Encoding> encoding = encoder.Encode(model_.Weight(id), format, stats, threads);
+  if (encoding.ok()) return encoding;
+  return absl::Status(
+      encoding.status().code(),
+      absl::StrCat(
+          model_.component(id).name, " in ", format.Name(), ": ", encoding.status().message()));
+}
+
+}  // namespace bitbudget

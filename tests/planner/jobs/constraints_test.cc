@@ -1,0 +1,350 @@
+#include "planner/jobs/constraints.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "tests/planner/planner_test_util.h"
+#include "tests/support/expect_error.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+constexpr int64_t kMuch = int64_t{1} << 40;
+
+std::set<std::string> Names(const std::vector<Choice>& ladder) {
+  std::set<std::string> names;
+  for (const Choice& choice : ladder) names.insert(choice.format.Name());
+  return names;
+}
+
+// The ladder of a component by the end of its name.
+std::set<std::string> Ladder(const SearchProblem& problem, const std::string& name) {
+  for (int c = 0; c < problem.size(); ++c) {
+    if (absl::EndsWith(problem.components[c].name, name)) return Names(problem.ladders[c]);
+  }
+  ADD_FAILURE() << "no component " << name;
+  return {};
+}
+
+Format F(const char* name) { return *ParseFormat(name); }
+
+SearchProblem Build(const Model& model, const Constraints& constraints) {
+  absl::StatusOr<SearchProblem> problem = BuildProblem(model, constraints, kMuch);
+  EXPECT_TRUE(problem.ok()) << problem.status();
+  return problem.ok() ? *std::move(problem) : SearchProblem();
+}
+
+TEST(BuildProblem, GivesEveryComponentTheDefaultsAndItsStoredFormat) {
+  const LoadedModel model;
+  const SearchProblem problem = Build(*model, {});
+  ASSERT_EQ(problem.components.size(), (*model).components().size());
+  ASSERT_EQ(problem.ladders.size(), (*model).components().size());
+  EXPECT_EQ(problem.fixed_bytes, (*model).fixed_bytes());
+  EXPECT_EQ(problem.budget_bytes, kMuch);
+  for (int c = 0; c < problem.size(); ++c) {
+    const Component& component = problem.components[c];
+    const std::vector<Choice>& ladder = problem.ladders[c];
+    for (size_t i = 0; i < ladder.size(); ++i) {
+      EXPECT_EQ(ladder[i].bytes, SizeBytes(ladder[i].format, component.rows, component.cols));
+      if (i == 0) continue;
+      EXPECT_LE(ladder[i - 1].bytes, ladder[i].bytes) << component.name;
+    }
+    // Rows of 64 hold one group of 64 or of 128: the same layout, so only the first stays.
+    const std::set<std::string> narrow = {
+        "int4-g128", "int4z-g128", "int4-g32", "int4z-g32", "int8", "int8-g32", "bf16"};
+    std::set<std::string> wide = narrow;
+    wide.insert({"int4-g64", "int4z-g64"});
+    EXPECT_EQ(Names(ladder), component.cols == 64 ? narrow : wide) << component.name;
+  }
+}
+
+TEST(BuildProblem, LeavesWastefulFormatsOutUnlessPinned) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.formats = {F("f32"), F("int8")};
+  constraints.pins = {{"lm_head", F("f32")}};
+  const SearchProblem problem = Build(*model, constraints);
+  EXPECT_EQ(Ladder(problem, "embed_tokens"), std::set<std::string>{"int8"});
+  EXPECT_EQ(Ladder(problem, "lm_head"), std::set<std::string>{"f32"});
+  constraints.formats = {F("f32")};
+  ExpectError(BuildProblem(*model, constraints, kMuch).status(),
+              kInvalid,
+              {"no allowed format is left for model.embed_tokens", "--formats"});
+}
+
+TEST(BuildProblem, TheLastMatchingPinHolds) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.pins = {{"proj", F("int8")}, {R"(layers\.1\..*down_proj$)", F("int4-g32")}};
+  SearchProblem problem = Build(*model, constraints);
+  EXPECT_EQ(Ladder(problem, "layers.1.mlp.down_proj"), std::set<std::string>{"int4-g32"});
+  EXPECT_EQ(Ladder(problem, "layers.0.mlp.down_proj"), std::set<std::string>{"int8"});
+  EXPECT_EQ(Ladder(problem, "layers.1.self_attn.q_proj"), std::set<std::string>{"int8"});
+  EXPECT_GT(Ladder(problem, "embed_tokens").size(), 1u);
+
+  std::swap(constraints.pins[0], constraints.pins[1]);
+  problem = Build(*model, constraints);
+  EXPECT_EQ(Ladder(problem, "layers.1.mlp.down_proj"), std::set<std::string>{"int8"});
+}
+
+TEST(BuildProblem, MinBitsRaisesTheFloorAndTheHighestRuleHolds) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.min_bits = {{"down", 8}, {"proj", 5}, {"layers.0.mlp.down", 9}};
+  const SearchProblem problem = Build(*model, constraints);
+  const std::set<std::string> from_8 = {"int8", "int8-g32", "bf16"};
+  EXPECT_EQ(Ladder(problem, "layers.0.mlp.down_proj"), std::set<std::string>{"bf16"});
+  EXPECT_EQ(Ladder(problem, "layers.1.mlp.down_proj"), from_8);
+  EXPECT_EQ(Ladder(problem, "layers.1.mlp.up_proj"), from_8);
+  EXPECT_TRUE(Ladder(problem, "lm_head").contains("int4-g32"));
+}
+
+TEST(BuildProblem, RefusesRulesThatCannotHold) {
+  const LoadedModel model;
+  const auto refusal = [&](const Constraints& constraints) {
+    return BuildProblem(*model, constraints, kMuch).status();
+  };
+  Constraints pins;
+  pins.pins = {{"down_prj", F("int8")}};
+  ExpectError(refusal(pins),
+              kInvalid,
+              {"--pin 'down_prj' matches no component of", model.files.path(), "lm_head"});
+  Constraints min_bits;
+  min_bits.min_bits = {{"layers.7", 8}};
+  ExpectError(refusal(min_bits), kInvalid, {"--min-bits 'layers.7' matches no component"});
+  Constraints broken;
+  broken.pins = {{"down(", F("int8")}};
+  ExpectError(refusal(broken), kInvalid, {"'down(' is not a regular expression"});
+  Constraints nothing_left;
+  nothing_left.formats = {F("int4-g32")};
+  nothing_left.min_bits = {{"layers.1.mlp.up", 8}};
+  ExpectError(refusal(nothing_left),
+              kInvalid,
+              {"no allowed format is left for model.layers.1.mlp.up_proj with at least 8 bits"});
+  Constraints at_odds;
+  at_odds.pins = {{"lm_head", F("int4-g32")}};
+  at_odds.min_bits = {{"lm_head", 8}};
+  ExpectError(refusal(at_odds), kInvalid, {"lm_head with at least 8 bits"});
+}
+
+const TargetProfile* Target(const char* name) { return *FindTarget(name); }
+
+// Ladders of 64 inputs and, for down_proj, of more.
+TEST(BuildProblemForTarget, HoldsWhatTheTargetCanAndItsSubstitutes) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.target = Target("llama.cpp");
+  const SearchProblem problem = Build(*model, constraints);
+  EXPECT_TRUE(problem.units.empty());  // nothing is joined
+  // Rows of 64 have no whole blocks of 256: q2_k and q3_k become q4_0, and so on.
+  const std::set<std::string> substitutes = {"q4_0", "iq4_nl", "q5_0", "q5_1", "q8_0", "bf16"};
+  EXPECT_EQ(Ladder(problem, "q_proj"), substitutes);
+  const std::vector<Format> shared = problem.SharedFormats();
+  EXPECT_NE(std::find(shared.begin(), shared.end(), F("q4_0")), shared.end());
+  for (int c = 0; c < problem.size(); ++c) {
+    for (const Choice& choice : problem.ladders[c]) {
+      EXPECT_EQ(choice.bytes, problem.BytesIn(c, choice.format));
+    }
+    EXPECT_EQ(problem.ladders[c][problem.IndexOf(c, F("q2_k"))].format, F("q4_0"));
+  }
+}
+
+TEST(BuildProblemForTarget, TiesWhatTheTargetJoinsAndKeepsWhatItLeavesAlone) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.target = Target("modelopt");
+  const SearchProblem problem = Build(*model, constraints);
+  ASSERT_EQ(problem.components.size(), (*model).components().size());
+  ASSERT_EQ(problem.units.size(), problem.ladders.size());
+  int64_t smallest = problem.fixed_bytes;
+  std::vector<bool> seen(problem.components.size(), false);
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    const Component& first = problem.components[problem.units[u][0]];
+    const size_t parts = first.kind == ComponentKind::kQ      ? 3
+                         : first.kind == ComponentKind::kGate ? 2
+                                                              : 1;
+    EXPECT_EQ(problem.units[u].size(), parts) << first.name;
+    for (const ComponentId c : problem.units[u]) {
+      EXPECT_FALSE(seen[c]);
+      seen[c] = true;
+      EXPECT_EQ(problem.UnitOf(c), u);
+    }
+    const bool outside = first.layer < 0;
+    EXPECT_EQ(problem.Pinned(u), outside) << first.name;
+    if (outside) {
+      EXPECT_EQ(Names(problem.ladders[u]), std::set<std::string>{"bf16"});
+    }
+    smallest += problem.BytesIn(u, problem.ladders[u][0].format);
+  }
+  EXPECT_EQ(problem.SmallestBytes(), smallest);
+  EXPECT_EQ(problem.ToAssignment(Selection(problem.size(), 0)).size(), problem.components.size());
+}
+
+TEST(BuildProblemForTarget, WhatKernelsDoNotTakeStaysAsItIs) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.target = Target("gptqmodel");  // rows of 64: Marlin wants 128s
+  constraints.formats = {F("int4-g32")};
+  const SearchProblem problem = Build(*model, constraints);
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    const bool wide = problem.components[problem.Parts(u)[0]].cols % 128 == 0;
+    const bool outside = problem.components[problem.Parts(u)[0]].layer < 0;
+    EXPECT_EQ(Names(problem.ladders[u]),
+              (std::set<std::string>{wide && !outside ? "int4-g32" : "bf16"}));
+  }
+}
+
+TEST(BuildProblemForTarget, APinOfOnePartPinsAll) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.target = Target("autoround");
+  constraints.pins = {{"layers.0.self_attn.v_proj", F("int8")}};
+  constraints.min_bits = {{"layers.1.mlp.up_proj", 8}};
+  const SearchProblem problem = Build(*model, constraints);
+  EXPECT_EQ(Names(problem.ladders[problem.UnitOf(1)]), std::set<std::string>{"int8"});
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    const Component& first = problem.components[problem.Parts(u)[0]];
+    if (first.kind != ComponentKind::kGate || first.layer != 1) continue;
+    for (const Choice& choice : problem.ladders[u]) EXPECT_GE(choice.format.bits, 8);
+  }
+}
+
+TEST(BuildProblemForTarget, RefusesWhatTheTargetCannotExpress) {
+  const LoadedModel model;
+  const auto refuse = [&](const char* target,
+                          const std::vector<Constraints::Pin>& pins,
+                          const std::vector<Format>& formats,
+                          const std::vector<std::string>& parts) {
+    Constraints constraints;
+    constraints.target = Target(target);
+    constraints.pins = pins;
+    constraints.formats = formats;
+    ExpectError(BuildProblem(*model, constraints, kMuch).status(), kInvalid, parts);
+  };
+  refuse(
+      "llama.cpp", {}, {F("int4-g64")}, {"--formats int4-g64", "llama.cpp cannot hold it", "q4_k"});
+  refuse("mlx", {{"lm_head", F("int8")}}, {}, {"--pin", "lm_head in int8", "mlx"});
+  refuse("gptqmodel", {{"embed", F("int8")}}, {}, {"--pin", "embed", "does not quantize"});
+  refuse("modelopt",
+         {{"layers.0.self_attn.q", F("int8")}, {"layers.0.self_attn.k", F("int4-g32")}},
+         {},
+         {"--pin", "one format for", "layers.0.self_attn.q_proj", "layers.0.self_attn.k_proj"});
+  refuse("torchao", {{"o_proj", F("f16")}}, {}, {"o_proj in f16", "as they are stored, in bf16"});
+}
+
+TEST(ParseFormatList, KeepsTheOrderAndDropsRepetitions) {
+  const auto formats = ParseFormatList("int8,int4-g64,int8");
+  ASSERT_TRUE(formats.ok()) << formats.status();
+  EXPECT_EQ(*formats, (std::vector<Format>{F("int8"), F("int4-g64")}));
+  for (const char* text : {"", ",", "int8,", "int8, int4-g64", "int8;int4-g64", "int3"}) {
+    ExpectError(ParseFormatList(text).status(), kInvalid, {"unknown format", "int4-g64"});
+  }
+}
+
+TEST(ParseFormatList, KnowsFamiliesOfShares) {
+  const auto formats = ParseFormatList("int8,bf16+s*,int4-g32+2:4");
+  ASSERT_TRUE(formats.ok()) << formats.status();
+  ASSERT_EQ(formats->size(), 1u + 1 + 39 + 1 + 1);
+  EXPECT_EQ((*formats)[0], F("int8"));
+  EXPECT_EQ((*formats)[1], F("bf16"));
+  EXPECT_EQ((*formats)[2], F("bf16+s2.5"));
+  EXPECT_EQ((*formats)[40], F("bf16+s97.5"));
+  EXPECT_EQ((*formats)[41], F("removed"));
+  EXPECT_EQ((*formats)[42], F("int4-g32+2:4"));
+  ExpectError(ParseFormatList("q4_k+s*").status(), kInvalid, {"q4_k+s*", "only float and integer"});
+  ExpectError(ParseFormatList("+s*").status(), kInvalid, {"unknown format"});
+}
+
+TEST(BuildProblem, OffersFewBitsOnlyToBudgetsThatCanUseThem) {
+  const LoadedModel model;
+  int64_t weights = 0;
+  for (const Component& component : (*model).components()) {
+    weights += component.rows * component.cols;
+  }
+  const auto at = [&](int64_t tenths_of_bits) {
+    const auto problem = BuildProblem(*model, {}, weights * tenths_of_bits / 80);
+    EXPECT_TRUE(problem.ok()) << problem.status();
+    return Ladder(*problem, "layers.0.mlp.down_proj");
+  };
+  EXPECT_EQ(at(45).count("int3-g128"), 0u);
+  EXPECT_EQ(at(44).count("int3-g128"), 1u);
+  EXPECT_EQ(at(35).count("int2-g128"), 0u);
+  EXPECT_EQ(at(34).count("int2-g128"), 1u);
+  EXPECT_EQ(at(34).count("int8"), 1u);
+}
+
+TEST(BuildProblem, SparseFormatsAreStepsOfOneLadderWithBits) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.formats =
+      *ParseFormatList("bf16,int8,int4-g32,int4-g32+s50,int8+s60,int8+s70,removed");
+  const SearchProblem problem = Build(*model, constraints);
+  // int8 has one group per row in both shares, and they are not the same layout.
+  EXPECT_EQ(Ladder(problem, "layers.0.mlp.down_proj"),
+            (std::set<std::string>{
+                "bf16", "int8", "int4-g32", "int4-g32+s50", "int8+s60", "int8+s70", "removed"}));
+  EXPECT_EQ(problem.ladders[1].front().format, F("removed"));
+  EXPECT_EQ(problem.ladders[1].front().bytes, 0);
+  constraints.target = Target("mlx");
+  constraints.formats = *ParseFormatList("int4-g32+s50");
+  ExpectError(BuildProblem(*model, constraints, kMuch).status(), kInvalid, {"int4-g32+s50", "mlx"});
+}
+
+TEST(ParsePin, SplitsAtTheLastEqualsSign) {
+  const auto pin = ParsePin("(?=down)=int4-g64");
+  ASSERT_TRUE(pin.ok()) << pin.status();
+  EXPECT_EQ(pin->regex, "(?=down)");
+  EXPECT_EQ(pin->format, F("int4-g64"));
+  for (const char* text : {"", "=", "down", "=int8", "down="}) {
+    ExpectError(ParsePin(text).status(), kInvalid, {absl::StrCat("'", text, "'"), "REGEX=FORMAT"});
+  }
+  ExpectError(ParsePin("[=int8").status(), kInvalid, {"'[' is not a regular expression"});
+  ExpectError(ParsePin("down=int5").status(), kInvalid, {"unknown format \"int5\""});
+  // A plan could not record these (plans hold printable ASCII).
+  ExpectError(ParsePin("do\twn=int8").status(), kInvalid, {"'do\\twn=int8'", "ASCII"});
+  // Deep nesting must be refused, not exhaust the stack.
+  const std::string deep = std::string(50000, '(') + std::string(50000, ')');
+  ExpectError(ParsePin(deep + "=int8").status(), kInvalid, {"100000 characters", "1000"});
+}
+
+TEST(ParseMinBits, TakesOneToThirtyTwoBits) {
+  const auto rule = ParseMinBits("down_proj$=8");
+  ASSERT_TRUE(rule.ok()) << rule.status();
+  EXPECT_EQ(rule->regex, "down_proj$");
+  EXPECT_EQ(rule->bits, 8);
+  for (const char* bits : {"0", "33", "-4", "eight", "8.5", "99999999999"}) {
+    const std::string text = absl::StrCat("down=", bits);
+    ExpectError(ParseMinBits(text).status(), kInvalid, {text, "number of bits (1 to 32)"});
+  }
+  ExpectError(ParseMinBits("down").status(), kInvalid, {"'down'", "REGEX=N"});
+  ExpectError(ParseMinBits("(=8").status(), kInvalid, {"'(' is not a regular expression"});
+}
+
+TEST(CheckFeasible, NamesTheSmallestPossibleSize) {
+  const LoadedModel model;
+  SearchProblem problem = Build(*model, {});
+  const int64_t smallest = problem.SmallestBytes();
+  const int64_t parameters = (*model).parameter_count();
+  problem.budget_bytes = smallest;
+  EXPECT_TRUE(CheckFeasible(problem, parameters).ok());
+  problem.budget_bytes = smallest - 1;
+  const absl::Status status = CheckFeasible(problem, parameters);
+  ExpectError(status,
+              kInvalid,
+              {absl::StrCat("budget of ", smallest - 1, " bytes"),
+               absl::StrCat("smallest possible size is ", smallest, " bytes"),
+               "bits per weight"});
+  EXPECT_TRUE(IsInfeasible(status));
+  EXPECT_FALSE(IsInfeasible(absl::OkStatus()));
+  EXPECT_FALSE(IsInfeasible(absl::InvalidArgumentError("another")));
+}
+
+}  // namespace
+}  // namespace bitbudget

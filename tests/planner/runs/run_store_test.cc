@@ -1,0 +1,307 @@
+#include "planner/runs/run_store.h"
+
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/base/random.h"
+#include "tests/support/expect_error.h"
+#include "tests/support/temp_dir.h"
+
+namespace bitbudget {
+namespace {
+
+using Results = std::vector<std::optional<ProbeResult>>;
+
+const std::vector<IdentityField> kIdentity = {{"model fingerprint", "abc"}, {"encoder", "clip"}};
+
+std::unique_ptr<RunStore> MustOpen(const std::string& directory) {
+  absl::StatusOr<std::unique_ptr<RunStore>> store = RunStore::Open(directory, kIdentity);
+  EXPECT_TRUE(store.ok()) << store.status();
+  return store.ok() ? *std::move(store) : nullptr;
+}
+
+ProbeResult Result(int i) {
+  ProbeResult result;
+  result.tokens = 100;
+  result.fdt = i;
+  result.sdt = 100 - i;
+  result.nll_sum = 0.1 * i;
+  result.kl_sum = 1.0 / (3 + i);
+  return result;
+}
+
+std::vector<int64_t> MustIds(RunStore* store, const std::vector<std::string>& names) {
+  const auto ids = store->ProbeIds("search", names);
+  EXPECT_TRUE(ids.ok()) << ids.status();
+  return *ids;
+}
+
+Results MustFind(RunStore* store, const std::string& candidate, const std::vector<int64_t>& ids) {
+  const auto found = store->Find(candidate, ids);
+  EXPECT_TRUE(found.ok()) << found.status();
+  return *found;
+}
+
+void Flip(const std::string& path, size_t at, size_t count) {
+  std::string bytes = ReadTestFile(path);
+  for (size_t i = at; i < at + count && i < bytes.size(); ++i) bytes[i] = ~bytes[i];
+  WriteTestFile(path, bytes);
+}
+
+TEST(RunStore, GivesBackWhatWasSavedBitForBit) {
+  const TempDir dir;
+  const std::string path = dir.File("run");
+  std::vector<ProbeResult> results = {Result(1), Result(2), Result(3)};
+  results[0].nll_sum = std::numeric_limits<double>::denorm_min();
+  results[0].kl_sum = -0.0;
+  results[1].nll_sum = std::nextafter(700.0, 0);
+  results[1].kl_sum = 0.1 + 0.2;
+  results[2].nll_sum = std::numeric_limits<double>::infinity();
+  const std::string binary("a\0b\xff", 4);
+  {
+    const auto store = MustOpen(path);
+    const std::vector<int64_t> ids = MustIds(store.get(), {"x", "y", "z"});
+    ASSERT_TRUE(store->Save("int8,int4", ids, results).ok());
+    ASSERT_TRUE(store->PutBlob("key", "old").ok());
+    ASSERT_TRUE(store->PutBlob("key", binary).ok());
+    ASSERT_TRUE(store->PutBlob("empty", "").ok());
+  }
+  const auto store = MustOpen(path);
+  // The order of probes is the asker's.
+  const std::vector<int64_t> ids = MustIds(store.get(), {"z", "w", "x", "y"});
+  const Results found = MustFind(store.get(), "int8,int4", ids);
+  ASSERT_EQ(found.size(), 4u);
+  EXPECT_EQ(found[0], results[2]);
+  EXPECT_EQ(found[1], std::nullopt);
+  EXPECT_EQ(found[2], results[0]);
+  EXPECT_TRUE(std::signbit(found[2]->kl_sum));
+  EXPECT_EQ(found[3], results[1]);
+  EXPECT_EQ(MustFind(store.get(), "int8,int8", ids), Results(4));
+  EXPECT_EQ(**store->GetBlob("key"), binary);
+  EXPECT_EQ(**store->GetBlob("empty"), "");
+  EXPECT_EQ(*store->GetBlob("none"), std::nullopt);
+}
+
+TEST(RunStore, ProbesOfDifferentSetsAreDifferent) {
+  const TempDir dir;
+  const auto store = MustOpen(dir.File("run"));
+  EXPECT_NE(*store->ProbeIds("search", std::vector<std::string>{"x"}),
+            *store->ProbeIds("held-out", std::vector<std::string>{"x"}));
+}
+
+TEST(RunStore, RefusesAnotherIdentityNamingBothValues) {
+  const TempDir dir;
+  const std::string path = dir.File("run");
+  MustOpen(path).reset();
+  const std::vector<IdentityField> other = {{"model fingerprint", "abc"}, {"encoder", "rtn"}};
+  ExpectError(RunStore::Open(path, other).status(),
+              absl::StatusCode::kFailedPrecondition,
+              {path, "another encoder", "clip there", "rtn here", "--run-dir"});
+  const std::vector<IdentityField> more = {{"kernel", "new"}};
+  ExpectError(RunStore::Open(path, more).status(),
+              absl::StatusCode::kFailedPrecondition,
+              {"another kernel", "(none) there", "new here"});
+  EXPECT_NE(MustOpen(path), nullptr);
+}
+
+TEST(RunStore, OneProcessAtATime) {
+  const TempDir dir;
+  const std::string path = dir.File("run");
+  auto first = MustOpen(path);
+  ExpectError(RunStore::Open(path, kIdentity).status(),
+              absl::StatusCode::kFailedPrecondition,
+              {path, "in use by another", absl::StrCat("process ", getpid())});
+  first.reset();
+  EXPECT_NE(MustOpen(path), nullptr);
+}
+
+TEST(RunStore, RefusesForeignAndDamagedFiles) {
+  const auto expect_refused = [](const std::string& contents, const std::string& part) {
+    const TempDir dir;
+    const std::string file = dir.File(kRunStoreFile);
+    WriteTestFile(file, contents);
+    ExpectError(RunStore::Open(dir.path(), kIdentity).status(),
+                absl::StatusCode::kDataLoss,
+                {file, part, "--run-dir"});
+    EXPECT_EQ(ReadTestFile(file), contents);
+  };
+  expect_refused(std::string(5000, 'x'), "not a run store");
+
+  const TempDir dir;
+  const std::string foreign = dir.File("foreign.sqlite");
+  sqlite3* connection = nullptr;
+  ASSERT_EQ(sqlite3_open(foreign.c_str(), &connection), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(connection, "CREATE TABLE t (x)", nullptr, nullptr, nullptr), SQLITE_OK);
+  sqlite3_close(connection);
+  expect_refused(ReadTestFile(foreign), "another program");
+
+  // A store with a page overwritten, wherever it is, is refused or still gives what was saved.
+  {
+    const auto store = MustOpen(dir.File("run"));
+    const std::vector<int64_t> ids = MustIds(store.get(), {"x", "y"});
+    for (int i = 0; i < 300; ++i) {
+      ASSERT_TRUE(store
+                      ->Save(absl::StrCat("candidate ", i),
+                             ids,
+                             std::vector<ProbeResult>{Result(i), Result(i + 1)})
+                      .ok());
+    }
+  }
+  const std::string good = ReadTestFile(dir.File(absl::StrCat("run/", kRunStoreFile)));
+  int refused = 0;
+  for (size_t at = 0; at + 4096 <= good.size(); at += 4096) {
+    const TempDir copy;
+    const std::string file = copy.File(kRunStoreFile);
+    WriteTestFile(file, good);
+    Flip(file, at, 200);
+    const auto opened = RunStore::Open(copy.path(), kIdentity);
+    if (!opened.ok()) {
+      ++refused;
+      ExpectError(opened.status(), absl::StatusCode::kDataLoss, {file, "--run-dir"});
+    }
+  }
+  EXPECT_GE(refused, static_cast<int>(good.size() / 4096) - 2);
+  // One that was cut off.
+  const TempDir cut;
+  WriteTestFile(cut.File(kRunStoreFile), good.substr(0, good.size() / 2));
+  ExpectError(RunStore::Open(cut.path(), kIdentity).status(),
+              absl::StatusCode::kDataLoss,
+              {cut.File(kRunStoreFile), "--run-dir"});
+}
+
+TEST(RunStore, AnEmptyFileIsTheStartOfARun) {
+  const TempDir dir;
+  WriteTestFile(dir.File(kRunStoreFile), "");
+  const auto store = MustOpen(dir.path());
+  ASSERT_NE(store, nullptr);
+  EXPECT_TRUE(store->PutBlob("key", "value").ok());
+}
+
+TEST(RunStore, AKilledWriterLosesNothingThatItFinished) {
+  const TempDir dir;
+  const std::string path = dir.File("run");
+  Random random(1);
+  int64_t done = 0;
+  for (int round = 0; round < 5; ++round) {
+    // The child writes consecutive numbers until it is killed; it reports each through the pipe
+    // when it is stored.
+    int ends[2];
+    ASSERT_EQ(pipe(ends), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      const auto store = RunStore::Open(path, kIdentity);
+      if (!store.ok()) _exit(1);
+      for (int64_t i = done;; ++i) {
+        if (!(*store)->PutBlob(absl::StrCat(i), std::string(500, 'x')).ok()) _exit(1);
+        if (write(ends[1], &i, sizeof(i)) != sizeof(i)) _exit(1);
+      }
+    }
+    close(ends[1]);
+    int64_t last = -1;
+    for (uint64_t left = 20 + random.Below(400); left > 0; --left) {
+      ASSERT_EQ(read(ends[0], &last, sizeof(last)), static_cast<ssize_t>(sizeof(last)));
+    }
+    kill(child, SIGKILL);
+    waitpid(child, nullptr, 0);
+    while (read(ends[0], &last, sizeof(last)) == static_cast<ssize_t>(sizeof(last))) {
+    }
+    close(ends[0]);
+    done = last + 1;
+    const auto store = MustOpen(path);
+    for (int64_t i = 0; i < done; ++i) {
+      ASSERT_TRUE((*store->GetBlob(absl::StrCat(i))).has_value()) << i;
+    }
+  }
+}
+
+// The limit on file sizes stands for a full disk: writes fail in the same place.
+TEST(RunStore, AFullDiskIsOneClearErrorAndKeepsWhatWasThere) {
+  const TempDir dir;
+  const std::string path = dir.File("run");
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGXFSZ, SIG_IGN);
+    const auto store = RunStore::Open(path, kIdentity);
+    const rlimit limit = {200 << 10, 200 << 10};
+    if (!store.ok() || setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(1);
+    absl::Status status;
+    int64_t i = 0;
+    for (; i < 10000 && status.ok(); ++i) {
+      status = (*store)->PutBlob(absl::StrCat(i), std::string(500, 'x'));
+    }
+    const bool clear = absl::IsResourceExhausted(status) &&
+                       status.message().find("cannot be written") != std::string::npos &&
+                       status.message().find(kRunStoreFile) != std::string::npos &&
+                       status.message().find("same command again") != std::string::npos;
+    // It goes on failing and never claims otherwise.
+    const bool again = (*store)->PutBlob("more", std::string(5000, 'x')).ok();
+    _exit(clear && !again && i > 20 ? 0 : 2);
+  }
+  int end = 0;
+  waitpid(child, &end, 0);
+  ASSERT_TRUE(WIFEXITED(end));
+  ASSERT_EQ(WEXITSTATUS(end), 0);
+  const auto store = MustOpen(path);
+  ASSERT_NE(store, nullptr);
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_TRUE((*store->GetBlob(absl::StrCat(i))).has_value()) << i;
+  }
+  EXPECT_TRUE(store->PutBlob("after", "room").ok());
+}
+
+TEST(RunStore, LeavesNothingBehindWhenItWasNotUsed) {
+  const TempDir dir;
+  const std::string path = dir.File("run");
+  auto store = MustOpen(path);
+  ASSERT_TRUE(store->PutBlob("prompts", "x").ok());
+  store->RemoveIfUnused(/*keep_blobs=*/true);
+  store.reset();
+  EXPECT_TRUE(std::filesystem::exists(path));
+  // The second time the file is not its own.
+  store = MustOpen(path);
+  store->RemoveIfUnused(/*keep_blobs=*/false);
+  store.reset();
+  EXPECT_TRUE(std::filesystem::exists(path));
+
+  const std::string other = dir.File("other");
+  store = MustOpen(other);
+  ASSERT_TRUE(store->PutBlob("prompts", "x").ok());
+  store->RemoveIfUnused(/*keep_blobs=*/false);
+  store.reset();
+  EXPECT_FALSE(std::filesystem::exists(other));
+
+  const std::string used = dir.File("used");
+  store = MustOpen(used);
+  const std::vector<int64_t> ids = MustIds(store.get(), {"x"});
+  ASSERT_TRUE(store->Save("int8", ids, std::vector<ProbeResult>{Result(1)}).ok());
+  store->RemoveIfUnused(/*keep_blobs=*/false);
+  EXPECT_TRUE(store->GetBlob("x").ok());
+  store.reset();
+  EXPECT_TRUE(std::filesystem::exists(used));
+}
+
+TEST(RunStore, AFolderThatCannotBeMadeIsNamed) {
+  const TempDir dir;
+  WriteTestFile(dir.File("file"), "x");
+  for (const char* name : {"missing/run", "file"}) {
+    const std::string path = dir.File(name);
+    const absl::Status status = RunStore::Open(path, kIdentity).status();
+    EXPECT_FALSE(status.ok());
+    EXPECT_NE(status.message().find(path), std::string::npos) << status;
+  }
+}
+
+}  // namespace
+}  // namespace bitbudget

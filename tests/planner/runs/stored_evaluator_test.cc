@@ -1,0 +1,190 @@
+#include "planner/runs/stored_evaluator.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/base/random.h"
+#include "tests/support/synthetic_evaluator.h"
+#include "tests/support/temp_dir.h"
+
+namespace bitbudget {
+namespace {
+
+using testing::MakeToy;
+using testing::SyntheticEvaluator;
+using testing::Toy;
+
+constexpr int kProbes = 12;
+
+// Counts what really runs.
+class CountingEvaluator : public SyntheticEvaluator {
+ public:
+  using SyntheticEvaluator::SyntheticEvaluator;
+
+  absl::Status SetIncumbent(const Assignment& assignment) override {
+    ++passes;
+    return SyntheticEvaluator::SetIncumbent(assignment);
+  }
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta,
+                                      ProbeRange range) override {
+    ++passes;
+    probes += range.count;
+    return SyntheticEvaluator::Evaluate(delta, range);
+  }
+  absl::Status Commit(std::span<const ComponentFormat> delta) override {
+    ++passes;
+    return SyntheticEvaluator::Commit(delta);
+  }
+
+  int64_t passes = 0;
+  int64_t probes = 0;  // asked of Evaluate
+};
+
+// A toy, an evaluator that counts, and a stored one over a store in `directory` ("": none).
+struct Bench {
+  explicit Bench(const std::string& directory, int64_t cancel_after = -1) {
+    const std::vector<IdentityField> identity = {{"model", "toy"}};
+    EXPECT_TRUE(run.Begin(directory, identity).ok());
+    std::vector<std::string> names;
+    for (int i = 0; i < kProbes; ++i) names.push_back(std::to_string(i));
+    SyntheticEvaluator::Options options;
+    options.probes = kProbes;
+    options.noise = 0.5;
+    options.cancel_after = cancel_after;
+    inner = std::make_unique<CountingEvaluator>(toy, options);
+    stored = std::make_unique<StoredEvaluator>(inner.get(), &run, *run.ProbeIds("search", names));
+  }
+
+  Evaluation Exactly(const Assignment& assignment) const { return inner->Exactly(assignment); }
+
+  Toy toy = MakeToy(3, 6, 3, 0, 0.5);
+  Run run;
+  std::unique_ptr<CountingEvaluator> inner;
+  std::unique_ptr<StoredEvaluator> stored;
+};
+
+Evaluation Part(const Evaluation& all, ProbeRange range) {
+  return Evaluation(all.begin() + range.first, all.begin() + range.first + range.count);
+}
+
+// A random walk as a search would make it; every answer is compared with the exact one.
+void Walk(Bench* bench, uint64_t seed, int steps) {
+  Random random(seed);
+  StoredEvaluator& evaluator = *bench->stored;
+  ASSERT_TRUE(evaluator.SetIncumbent(bench->inner->Reference()).ok());
+  for (int i = 0; i < steps; ++i) {
+    std::vector<ComponentFormat> delta;
+    for (uint64_t left = 1 + random.Below(2); left > 0; --left) {
+      delta.push_back(
+          {static_cast<ComponentId>(random.Below(6)), testing::ToyFormats(3)[random.Below(3)]});
+    }
+    const Evaluation exact = bench->Exactly(WithDelta(evaluator.incumbent(), delta));
+    const int64_t first = static_cast<int64_t>(random.Below(kProbes));
+    const ProbeRange range{first, static_cast<int64_t>(random.Below(kProbes - first)) + 1};
+    const auto part = evaluator.Evaluate(delta, range);
+    ASSERT_TRUE(part.ok()) << part.status();
+    EXPECT_EQ(*part, Part(exact, range));
+    if (random.Below(4) == 0) {
+      ASSERT_TRUE(evaluator.Commit(delta).ok());
+      EXPECT_EQ(evaluator.incumbent_evaluation(), exact);
+    } else if (random.Below(8) == 0) {
+      const Assignment next = WithDelta(evaluator.incumbent(), delta);
+      ASSERT_TRUE(evaluator.SetIncumbent(next).ok());
+      ASSERT_TRUE(evaluator.SetIncumbent(evaluator.incumbent()).ok());
+      EXPECT_EQ(evaluator.incumbent(), next);
+      EXPECT_EQ(evaluator.incumbent_evaluation(), exact);
+    }
+  }
+}
+
+TEST(StoredEvaluator, AnswersAsTheInnerEvaluatorDoes) {
+  const TempDir dir;
+  for (const std::string& directory : {std::string(), dir.File("run")}) {
+    for (uint64_t seed = 0; seed < 5; ++seed) {
+      Bench bench(directory);
+      Walk(&bench, seed, 200);
+      EXPECT_GT(bench.inner->passes, 0);
+    }
+  }
+}
+
+TEST(StoredEvaluator, ARunThatIsStoredNeverAsksTheInnerEvaluator) {
+  const TempDir dir;
+  for (int time = 0; time < 2; ++time) {
+    Bench bench(dir.File("run"));
+    Walk(&bench, 1, 200);
+    EXPECT_EQ(bench.inner->passes == 0, time == 1);
+  }
+}
+
+TEST(StoredEvaluator, AsksOnlyForWhatIsMissing) {
+  const TempDir dir;
+  const ComponentFormat change = {2, testing::ToyFormats(3)[1]};
+  {
+    Bench bench(dir.File("run"));
+    ASSERT_TRUE(bench.stored->SetIncumbent(bench.inner->Reference()).ok());
+    ASSERT_TRUE(bench.stored->Evaluate({&change, 1}, {3, 4}).ok());
+    EXPECT_EQ(bench.inner->probes, 4);
+    ASSERT_TRUE(bench.stored->Evaluate({&change, 1}, {5, 4}).ok());  // 7, 8 are new
+    EXPECT_EQ(bench.inner->probes, 6);
+    ASSERT_TRUE(bench.stored->Evaluate({&change, 1}, {4, 5}).ok());
+    EXPECT_EQ(bench.inner->probes, 6);
+  }
+  Bench bench(dir.File("run"));
+  ASSERT_TRUE(bench.stored->SetIncumbent(bench.inner->Reference()).ok());
+  EXPECT_EQ(bench.inner->passes, 0);
+  const auto all = bench.stored->Evaluate({&change, 1}, {3, 9});  // 9, 10, 11 are new
+  EXPECT_EQ(bench.inner->probes, 3);
+  EXPECT_EQ(bench.inner->passes, 2);  // the incumbent, which was stored, and the three probes
+  const Evaluation exact = bench.Exactly(WithDelta(bench.inner->Reference(), {&change, 1}));
+  EXPECT_EQ(*all, Part(exact, {3, 9}));
+}
+
+TEST(StoredEvaluator, AnInterruptionLosesNothing) {
+  const TempDir dir;
+  int64_t steps = 0;
+  bool done = false;
+  // Every start gets five evaluations further.
+  while (!done && ++steps < 100) {
+    Bench bench(dir.File("run"), /*cancel_after=*/5);
+    Random random(9);
+    absl::Status status = bench.stored->SetIncumbent(bench.inner->Reference());
+    for (int i = 0; i < 60 && status.ok(); ++i) {
+      const ComponentFormat change = {static_cast<ComponentId>(random.Below(6)),
+                                      testing::ToyFormats(3)[random.Below(3)]};
+      const auto evaluation = bench.stored->Evaluate({&change, 1});
+      status = evaluation.status();
+      if (!status.ok()) break;
+      EXPECT_EQ(*evaluation, bench.Exactly(WithDelta(bench.stored->incumbent(), {&change, 1})));
+      if (i % 5 == 4) status = bench.stored->Commit({&change, 1});
+    }
+    if (!status.ok()) {
+      EXPECT_TRUE(absl::IsCancelled(status)) << status;
+    }
+    done = status.ok();
+  }
+  EXPECT_TRUE(done);
+  EXPECT_GT(steps, 5);
+}
+
+TEST(StoredEvaluator, MeasuresWhatIsNoAssignmentOnce) {
+  const TempDir dir;
+  int measured = 0;
+  for (int time = 0; time < 2; ++time) {
+    Bench bench(dir.File("run"));
+    const Evaluation exact = bench.Exactly(bench.inner->Reference());
+    const auto evaluation = bench.stored->Measure("noise floor", [&] {
+      ++measured;
+      return absl::StatusOr<Evaluation>(exact);
+    });
+    ASSERT_TRUE(evaluation.ok());
+    EXPECT_EQ(*evaluation, exact);
+    EXPECT_EQ(measured, 1);
+  }
+}
+
+}  // namespace
+}  // namespace bitbudget

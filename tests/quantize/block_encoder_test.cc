@@ -1,0 +1,313 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "runtime/base/random.h"
+#include "runtime/quantize/block_rtn.h"
+#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/grid_fit.h"
+#include "tests/support/matrices.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr int64_t kCols = 512;
+
+std::vector<Format> BlockFormats() {
+  std::vector<Format> formats;
+  for (const Format& format : SupportedFormats()) {
+    if (format.IsBlock()) formats.push_back(format);
+  }
+  return formats;
+}
+
+std::vector<float> LogNormal(int64_t size, double deviation, uint64_t seed) {
+  std::vector<float> values = GaussianValues(size, deviation, seed);
+  for (float& value : values) value = std::exp(value);
+  return values;
+}
+
+Encoding MustEncode(const char* encoder,
+                    std::span<const float> weights,
+                    const Format& format,
+                    std::span<const float> moments = {}) {
+  const int64_t rows = static_cast<int64_t>(weights.size()) / kCols;
+  absl::StatusOr<Encoding> encoding =
+      (*MakeEncoder(encoder))->Encode(ViewOf(weights, rows, kCols), format, {moments, nullptr});
+  EXPECT_TRUE(encoding.ok()) << encoder << " " << format.Name() << ": " << encoding.status();
+  return encoding.ok() ? *std::move(encoding) : Encoding{format, 0, 0, {}};
+}
+
+std::vector<float> Decode(const Encoding& encoding) {
+  std::vector<float> out(encoding.rows * encoding.cols);
+  DecodeReference(encoding, out);
+  return out;
+}
+
+// sum moment (weight - decoded)^2 of every block; no moments: all 1. In double and in input order,
+// as the encoders compare them.
+std::vector<double> BlockErrors(const Encoding& encoding,
+                                std::span<const float> weights,
+                                std::span<const float> moments = {}) {
+  const std::vector<float> decoded = Decode(encoding);
+  std::vector<double> errors;
+  for (size_t i = 0; i < decoded.size(); ++i) {
+    if (i % encoding.format.BlockSize() == 0) errors.push_back(0.0);
+    const double error = static_cast<double>(weights[i]) - decoded[i];
+    errors.back() += (moments.empty() ? 1.0 : moments[i % encoding.cols]) * error * error;
+  }
+  return errors;
+}
+
+double Sum(const std::vector<double>& values) {
+  double sum = 0.0;
+  for (const double value : values) sum += value;
+  return sum;
+}
+
+TEST(BlockEncoder, ClipIsNeverWorseThanRoundToNearestOnAnyBlock) {
+  for (const Format& format : BlockFormats()) {
+    const Encoding zeros = MustEncode("rtn", std::vector<float>(16 * kCols), format);
+    for (const double deviation : {2e-5, 0.02, 100.0}) {
+      for (const bool heavy : {false, true}) {
+        const std::vector<float> weights = heavy ? HeavyTailedValues(16 * kCols, deviation, 1)
+                                                 : GaussianValues(16 * kCols, deviation, 2);
+        const auto before = BlockErrors(MustEncode("rtn", weights, format), weights);
+        const auto after = BlockErrors(MustEncode("clip", weights, format), weights);
+        const auto energy = BlockErrors(zeros, weights);
+        for (size_t b = 0; b < before.size(); ++b) {
+          // The encoder compares exact decoded values. Rounding them to float moves each by at most
+          // u of the weight, so an error e of the block by 2 u |e| |w| + u^2 |w|^2, on either side.
+          constexpr double kUnit = 0x1p-24;
+          const double norms = std::sqrt(before[b] * energy[b]);
+          const double rounding = 4 * kUnit * norms + 2 * kUnit * kUnit * energy[b];
+          EXPECT_LE(after[b], before[b] + rounding) << format.Name() << " block " << b;
+        }
+      }
+    }
+  }
+}
+
+// What the search is for: a twelfth less squared error at least, three quarters in ternary types
+// (docs/formats.md has the numbers per type).
+TEST(BlockEncoder, ClipFindsSmallErrorsOnNormalWeights) {
+  const std::vector<float> weights = GaussianValues(256 * kCols, 0.02, 3);
+  double energy = 0.0;
+  for (const float weight : weights) energy += static_cast<double>(weight) * weight;
+  for (const Format& format : BlockFormats()) {
+    const double rtn = Sum(BlockErrors(MustEncode("rtn", weights, format), weights)) / energy;
+    const double clip = Sum(BlockErrors(MustEncode("clip", weights, format), weights)) / energy;
+    // Types whose grid is fixed by one number per block gain least; the one-bit type has nothing to
+    // search for.
+    const double gain = format.kind == FormatKind::kQ1_0    ? 1.0
+                        : format.kind == FormatKind::kMXFP4 ? 0.995
+                                                            : 0.92;
+    EXPECT_LE(clip, gain * rtn) << format.Name();
+  }
+}
+
+TEST(BlockEncoder, ImatrixHasTheSmallerWeightedError) {
+  for (const Format& format : BlockFormats()) {
+    for (const double spread : {0.5, 1.5, 3.0}) {
+      const std::vector<float> moments = LogNormal(kCols, spread, 5);
+      for (const bool heavy : {false, true}) {
+        const std::vector<float> weights =
+            heavy ? HeavyTailedValues(64 * kCols, 0.02, 6) : GaussianValues(64 * kCols, 0.02, 7);
+        const auto error = [&](const char* encoder) {
+          return Sum(BlockErrors(MustEncode(encoder, weights, format, moments), weights, moments));
+        };
+        const double imatrix = error("imatrix");
+        EXPECT_LT(imatrix, error("clip")) << format.Name() << " spread " << spread;
+        EXPECT_LE(imatrix, error("rtn")) << format.Name() << " spread " << spread;
+      }
+    }
+  }
+}
+
+TEST(BlockEncoder, EqualMomentsGiveWhatClipGives) {
+  const std::vector<float> weights = HeavyTailedValues(8 * kCols, 0.02, 8);
+  // A power of two scales all sums exactly; no moments at all count as equal ones.
+  for (const float moment : {1.0f, 0.25f, 0.0f}) {
+    const std::vector<float> moments(kCols, moment);
+    for (const Format& format : BlockFormats()) {
+      EXPECT_EQ(MustEncode("imatrix", weights, format, moments).bytes,
+                MustEncode("clip", weights, format).bytes)
+          << format.Name();
+    }
+  }
+}
+
+TEST(BlockEncoder, IntegerFormatsUseMomentsToo) {
+  const std::vector<float> weights = HeavyTailedValues(32 * kCols, 0.02, 9);
+  const std::vector<float> moments = LogNormal(kCols, 1.5, 10);
+  for (const char* name : {"int4-g32", "int4-g128", "int4z-g64", "int8-g32", "int8z-g128"}) {
+    const Format format = *ParseFormat(name);
+    const auto error = [&](const char* encoder) {
+      const std::vector<float> decoded = Decode(MustEncode(encoder, weights, format, moments));
+      double sum = 0.0;
+      for (size_t i = 0; i < decoded.size(); ++i) {
+        sum += moments[i % kCols] * std::pow(static_cast<double>(weights[i]) - decoded[i], 2);
+      }
+      return sum;
+    };
+    EXPECT_LT(error("imatrix"), error("clip")) << name;
+    EXPECT_LT(error("clip"), error("rtn")) << name;
+  }
+}
+
+// A matrix that was encoded is encoded again, from its decoded values, with a tiny error only: the
+// search finds grids that fit exactly, or nearly.
+TEST(BlockEncoder, DecodedMatricesSurviveASecondEncoding) {
+  const std::vector<float> weights = GaussianValues(16 * kCols, 0.02, 11);
+  for (const Format& format : BlockFormats()) {
+    const Encoding once = MustEncode("clip", weights, format);
+    const std::vector<float> decoded = Decode(once);
+    const double first = Sum(BlockErrors(once, weights));
+    const double second = Sum(BlockErrors(MustEncode("clip", decoded, format), decoded));
+    EXPECT_LE(second, 0.25 * first) << format.Name();
+  }
+}
+
+TEST(BlockEncoder, UnusualBlocksDecodeToFiniteValuesInTheirRange) {
+  constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
+  const std::vector<std::vector<float>> patterns = {{0.0f},
+                                                    {-0.0f},
+                                                    {0.3f},
+                                                    {-0.3f},
+                                                    {5.0f, 5.1f, 5.05f},
+                                                    {-5.0f, -5.1f, -5.05f},
+                                                    {1e4f, -1e4f},
+                                                    {kDenormal},
+                                                    {-kDenormal, kDenormal},
+                                                    {1e-38f, 0.0f},
+                                                    {1e-30f},
+                                                    {0x1p-24f, -0x1p-23f},
+                                                    {0x1p-22f, 0x1p-25f},
+                                                    {7 * 0x1p-25f, 0},
+                                                    {30000.0f, -30000.0f},
+                                                    {1e-38f, 1e4f}};
+  for (const char* encoder : {"rtn", "clip", "imatrix"}) {
+    for (const Format& format : BlockFormats()) {
+      for (size_t p = 0; p <= patterns.size(); ++p) {
+        std::vector<float> weights(kCols, 1e-3f);
+        if (p < patterns.size()) {
+          for (int64_t i = 0; i < kCols; ++i) weights[i] = patterns[p][i % patterns[p].size()];
+        } else {
+          weights[100] = 1e4f;  // a single outlier
+        }
+        const std::vector<float> moments = LogNormal(kCols, 2.0, 12);
+        const std::vector<float> decoded = Decode(MustEncode(encoder, weights, format, moments));
+        float largest = 0.0f;
+        for (const float weight : weights) largest = std::max(largest, std::abs(weight));
+        for (int64_t i = 0; i < kCols; ++i) {
+          ASSERT_TRUE(std::isfinite(decoded[i])) << format.Name();
+          // Half a step further out, and one smallest f16 per step and unit of an integer scale.
+          EXPECT_LE(std::abs(decoded[i]), 1.5f * largest + 127 * 63 * 0x1p-24f)
+              << encoder << " " << format.Name() << " pattern " << p << " at " << i;
+          EXPECT_TRUE(largest > 0.0f || decoded[i] == 0.0f) << encoder << " " << format.Name();
+        }
+      }
+    }
+  }
+}
+
+TEST(BlockEncoder, AnOutlierIsKeptAndItsNeighbourBlocksAreUntouched) {
+  std::vector<float> weights = GaussianValues(kCols, 0.02, 13);
+  for (const char* encoder : {"rtn", "clip"}) {
+    for (const Format& format : BlockFormats()) {
+      if (format.bits < 3) continue;  // few levels cannot keep one weight of hundreds
+      std::vector<float> with = weights;
+      with[0] = 1e4f;
+      const std::vector<float> decoded = Decode(MustEncode(encoder, with, format));
+      const std::vector<float> without = Decode(MustEncode(encoder, weights, format));
+      // An end of E2M1's levels is within a fifth of it; other types scale their end to it.
+      const float part = format.kind == FormatKind::kMXFP4 ? 0.2f : 1.0f / 16;
+      EXPECT_NEAR(decoded[0], 1e4f, 1e4f * part) << encoder << " " << format.Name();
+      for (int64_t i = format.BlockSize(); i < kCols; ++i) EXPECT_EQ(decoded[i], without[i]);
+    }
+  }
+}
+
+TEST(BlockEncoder, ScalesBeyondF16AreRefusedWithTheirPlace) {
+  for (const char* encoder : {"rtn", "clip", "imatrix"}) {
+    for (const Format& format : BlockFormats()) {
+      if (format.kind == FormatKind::kMXFP4) continue;  // its scales reach as far as f32
+      const std::vector<float> ones(kCols, 1.0f);
+      std::vector<float> weights(2 * kCols, 0.5f);
+      for (int64_t i = kCols + 256; i < kCols + 512; ++i) weights[i] = i % 2 == 0 ? 3e37f : -3e37f;
+      const auto encoding =
+          (*MakeEncoder(encoder))->Encode(ViewOf(weights, 2, kCols), format, {ones, nullptr});
+      ASSERT_FALSE(encoding.ok()) << format.Name();
+      const std::string message(encoding.status().message());
+      EXPECT_NE(message.find("row 1, columns 256 to"), std::string::npos) << message;
+      EXPECT_NE(message.find(format.Name()), std::string::npos) << message;
+    }
+  }
+}
+
+TEST(GridFit, EveryInstructionSetGivesTheSameBits) {
+  for (const int64_t size : {1, 5, 8, 16, 31, 32, 256}) {
+    for (uint64_t seed = 1; seed < 20; ++seed) {
+      const std::vector<float> weights = HeavyTailedValues(size, 0.02, seed);
+      const std::vector<float> importance = LogNormal(size, 2.0, seed);
+      const float scale = 0.001f * static_cast<float>(seed);
+      EXPECT_TRUE(internal::FitsAgree(weights, {}, scale));
+      EXPECT_TRUE(internal::FitsAgree(weights, importance, -scale));
+    }
+  }
+}
+
+// Against the definition, in double.
+TEST(GridFit, SumsAreThoseOfTheNearestLevels) {
+  const std::vector<float> weights = GaussianValues(77, 1.0, 20);
+  const std::vector<float> importance = LogNormal(77, 1.0, 21);
+  const LevelTable table{internal::kNonLinearLevels};
+  for (const float scale : {0.02f, -0.013f, 0.4f}) {
+    double steps[3] = {}, levels[3] = {}, affine[6] = {};
+    for (size_t i = 0; i < weights.size(); ++i) {
+      const double w = weights[i];
+      const double v = importance[i];
+      const auto add = [&](double q, double* sums) {
+        sums[0] += v * (w - scale * q) * (w - scale * q);
+        sums[1] += v * q * (w - scale * q);
+        sums[2] += v * q * q;
+      };
+      add(std::clamp(std::nearbyint(w / scale), -8.0, 7.0), steps);
+      double nearest = 1e9;
+      for (const int8_t level : internal::kNonLinearLevels) {
+        if (std::abs(w / scale - level) < std::abs(w / scale - nearest)) nearest = level;
+      }
+      add(nearest, levels);
+      const double q = std::clamp(std::nearbyint((w + 0.5) / scale), 0.0, 15.0);
+      const double d = w - (scale * q - 0.5);
+      for (const auto& [at, value] : std::vector<std::pair<int, double>>{
+               {0, d * d}, {1, q * d}, {2, d}, {3, q * q}, {4, q}, {5, 1.0}}) {
+        affine[at] += v * value;
+      }
+    }
+    // 77 float additions of terms with two roundings, relative to sums of magnitudes: residuals
+    // cancel, so the bound for them is against what they are made of.
+    constexpr double kBound = 80 * 0x1p-24;
+    const ScaleFit got = FitSteps(weights, importance, scale, -8, 7);
+    EXPECT_NEAR(got.error, steps[0], kBound * steps[0]);
+    EXPECT_NEAR(got.energy, steps[2], kBound * steps[2]);
+    EXPECT_NEAR(got.cross, steps[1], kBound * std::sqrt(steps[0] * steps[2]));
+    const ScaleFit by_table = FitLevels(weights, importance, scale, table);
+    EXPECT_NEAR(by_table.error, levels[0], kBound * levels[0]);
+    EXPECT_NEAR(by_table.energy, levels[2], kBound * levels[2]);
+    EXPECT_NEAR(by_table.cross, levels[1], kBound * std::sqrt(levels[0] * levels[2]));
+    const AffineFit with_minimum = FitAffine(weights, importance, scale, 0.5f, 15);
+    EXPECT_NEAR(with_minimum.error, affine[0], kBound * affine[0]);
+    EXPECT_NEAR(with_minimum.cross, affine[1], kBound * std::sqrt(affine[0] * affine[3]));
+    EXPECT_NEAR(with_minimum.residual, affine[2], kBound * std::sqrt(affine[0] * affine[5]));
+    EXPECT_NEAR(with_minimum.energy, affine[3], kBound * affine[3]);
+    EXPECT_NEAR(with_minimum.sum, affine[4], kBound * affine[4]);
+    EXPECT_NEAR(with_minimum.total, affine[5], kBound * affine[5]);
+  }
+}
+
+}  // namespace
+}  // namespace bitbudget
