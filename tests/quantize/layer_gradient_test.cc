@@ -128,7 +128,7 @@ void ExpectDifferences(const std::string& name,
 }
 
 TEST_P(LayerGradientTest, AgreesWithDifferencesForEveryParameterAndTheInputs) {
-  for (int layer = 0; layer < model_->config().num_hidden_layers; ++block) {
+  for (int layer = 0; layer < model_->config().num_hidden_layers; ++layer) {
     const DecoderLayer<double> decoder(model_->config(), layer, kMaxPositions);
     LayerParameters<double> parameters = ReadLayer<double>(*model_, layer);
     Matrix<double> x = x_.cast<double>();
@@ -167,7 +167,7 @@ double Distance(const A& a, const B& b) {
 TEST_P(LayerGradientTest, ForwardIsThatOfTheTransformer) {
   const Transformer transformer(*model_, kMaxPositions);
   const ReferenceWeights weights(*model_, 1);
-  for (int layer = 0; layer < model_->config().num_hidden_layers; ++block) {
+  for (int layer = 0; layer < model_->config().num_hidden_layers; ++layer) {
     Matrix<float> stream = x_;
     TransformerWorkspace workspace;
     std::vector<SequenceRows> sequences;

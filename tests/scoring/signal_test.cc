@@ -125,7 +125,7 @@ TEST(SignalTest, ErrorsAreThoseOfWholePassesWithOneComponentOrOneLayerChanged) {
       if (component.layer >= 0) layers[component.layer].push_back(change);
     }
     ASSERT_EQ(report->layers.layers.size(), 3u);
-    for (int layer = 0; layer < 3; ++block) {
+    for (int layer = 0; layer < 3; ++layer) {
       EXPECT_EQ(report->layers.layers[layer], bench.Error(layers[layer], end));
     }
     EXPECT_EQ(report->layers.order, OrderByImportance(report->layers.layers, true));

@@ -56,7 +56,7 @@ std::vector<Tensor> ListTensors(const ModelConfig& config) {
   for (const Component& component : ListComponents(config)) {
     tensors.push_back({component.name + ".weight", component.rows, component.cols});
   }
-  for (int layer = 0; layer < config.num_hidden_layers; ++block) {
+  for (int layer = 0; layer < config.num_hidden_layers; ++layer) {
     for (const char* norm : {"input_layernorm", "post_attention_layernorm"}) {
       tensors.push_back({absl::StrCat("model.layers.", layer, ".", norm, ".weight"),
                          0,

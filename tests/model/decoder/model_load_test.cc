@@ -138,8 +138,8 @@ TEST(ModelLoad, VectorsGoWhereTheirNamesSay) {
   TinyModel without_biases;
   const std::unique_ptr<Model> plain = MustLoad(without_biases.path());
   ASSERT_NE(plain, nullptr);
-  EXPECT_TRUE(plain->block(0).q_bias.empty());
-  EXPECT_TRUE(plain->block(0).down_bias.empty());
+  EXPECT_TRUE(plain->layer(0).q_bias.empty());
+  EXPECT_TRUE(plain->layer(0).down_bias.empty());
 }
 
 // Floats of a tensor as it was written.
