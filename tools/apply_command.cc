@@ -2,6 +2,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/apply_job.h"
 #include "plans/plan_io.h"
@@ -22,6 +23,10 @@ struct ApplyFlags {
 };
 
 absl::Status RunApply(const ApplyFlags& flags) {
+  const OutputPath::Kind kind = absl::EndsWith(flags.out, ".gguf") ? OutputPath::Kind::kFile
+                                                                   : OutputPath::Kind::kNewFolder;
+  BB_RETURN_IF_ERROR(
+      CheckOut({{"--out", flags.out, kind}}, {flags.model.path, flags.plan, flags.calibration}));
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
   ApplyOptions options;
   options.out = flags.out;

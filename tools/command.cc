@@ -129,9 +129,17 @@ void AddCalibrationOption(CLI::App* app, std::string* path) {
       "calibrated on (its --text or --prompts); default: --text");
 }
 
-absl::Status CheckOut(const std::string& path) {
-  if (path.empty()) return UsageError(absl::InvalidArgumentError("--out is empty"));
-  return CheckWritable(path);
+absl::Status CheckOut(const std::vector<OutputPath>& writes,
+                      const std::vector<std::string>& reads) {
+  for (const OutputPath& output : writes) {
+    if (!output.path.empty()) continue;
+    return UsageError(absl::InvalidArgumentError(absl::StrCat(output.option, " is empty")));
+  }
+  if (absl::Status status = CheckOutputs(writes, reads); !status.ok()) return UsageError(status);
+  for (const OutputPath& output : writes) {
+    if (output.kind == OutputPath::Kind::kFile) BB_RETURN_IF_ERROR(CheckWritable(output.path));
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Activations> ChooseActivations(const std::string& flag,

@@ -7,10 +7,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "planner/jobs/evaluate_job.h"
+#include "planner/workspace/outputs.h"
 #include "planner/workspace/workspace.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
@@ -75,8 +77,9 @@ std::string TargetNames();
 // --calibration: the text that a plan's encoder learned from.
 void AddCalibrationOption(CLI::App* app, std::string* path);
 
-// Whether --out can be written: asked before long work.
-absl::Status CheckOut(const std::string& path);
+// To be asked before any work: whether a command can write what it is to write, and replaces nothing
+// of what it reads (planner/workspace/outputs.h). Every command with an output lists both here.
+absl::Status CheckOut(const std::vector<OutputPath>& writes, const std::vector<std::string>& reads);
 
 // What --activations says; when it is empty, what the plan was validated with, else int16.
 absl::StatusOr<Activations> ChooseActivations(const std::string& flag,

@@ -79,6 +79,8 @@ absl::Status RunEqualize(const EqualizeFlags& flags) {
   options.iterations = flags.iterations;
   options.threads = flags.model.Threads();
   if (absl::Status status = options.Validate(); !status.ok()) return UsageError(status);
+  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out, OutputPath::Kind::kNewFolder}},
+                              {flags.model.path, flags.probes.text, flags.probes.prompts}));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   BB_ASSIGN_OR_RETURN(const EqualizeReport report,
                       RunEqualizeJob(*model, options, ProcessProgress()));

@@ -1,6 +1,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "plans/plan_io.h"
@@ -21,20 +22,16 @@ struct ExportFlags {
 absl::Status RunExport(const ExportFlags& flags) {
   const absl::StatusOr<const TargetProfile*> target = FindTarget(flags.target);
   if (!target.ok()) return UsageError(target.status());
-  BB_RETURN_IF_ERROR(CheckOut(flags.out));
+  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}}, {flags.plan}));
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
   absl::StatusOr<Export> result = (*target)->ExportPlan(plan, flags.out);
   if (!result.ok()) {
     return absl::Status(result.status().code(),
                         absl::StrCat(flags.plan, ": ", result.status().message()));
   }
-  for (const ExportedFile& file : result->files) {
-    if (file.path == flags.plan) {
-      return UsageError(absl::InvalidArgumentError(
-          absl::StrCat("--out would write ", file.path, " over the plan")));
-    }
-    BB_RETURN_IF_ERROR(CheckWritable(file.path));
-  }
+  std::vector<OutputPath> writes;
+  for (const ExportedFile& file : result->files) writes.push_back({"--out", file.path});
+  BB_RETURN_IF_ERROR(CheckOut(writes, {flags.plan}));
   // What the others refer to comes first.
   for (const ExportedFile& file : result->files) {
     BB_RETURN_IF_ERROR(WriteFileAtomically(file.path, file.contents));

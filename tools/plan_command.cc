@@ -17,6 +17,7 @@
 #include "absl/time/time.h"
 #include "planner/jobs/plan_job.h"
 #include "planner/runs/communicator.h"
+#include "planner/runs/run_store.h"
 #include "plans/plan_io.h"
 #include "plans/render.h"
 #include "plans/validate.h"
@@ -229,7 +230,17 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
                          options->run_dir.empty()
                              ? ""
                              : absl::StrCat("; the same command goes on from ", options->run_dir)));
-  if (ranks->is_root()) BB_RETURN_IF_ERROR(CheckOut(flags.out));
+  if (ranks->is_root()) {
+    std::vector<OutputPath> writes = {{"--out", flags.out}};
+    if (!options->run_dir.empty()) {
+      writes.push_back({"--run-dir", options->run_dir, OutputPath::Kind::kStore});
+      for (const std::string& file : RunStoreFiles(options->run_dir)) {
+        writes.push_back({"--run-dir", file, OutputPath::Kind::kStore});
+      }
+    }
+    BB_RETURN_IF_ERROR(
+        CheckOut(writes, {flags.model.path, flags.probes.text, flags.probes.prompts}));
+  }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
   const absl::Time start = absl::Now();
   MemoryPlan memory;

@@ -347,4 +347,12 @@ absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Sta
   return result;
 }
 
+std::vector<std::string> RunStoreFiles(const std::string& directory) {
+  std::vector<std::string> files = {absl::StrCat(directory, "/", kLockFile)};
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    files.push_back(absl::StrCat(directory, "/", kRunStoreFile, suffix));
+  }
+  return files;
+}
+
 }  // namespace bitbudget

@@ -115,6 +115,9 @@ class RunStore {
   std::unique_ptr<Database> database_;
 };
 
+// The files that the store of a directory may write, whether they are there or not.
+std::vector<std::string> RunStoreFiles(const std::string& directory);
+
 // Whether an open file is a run store: false for an empty one, which is what a process that was
 // killed before its first transaction leaves. kDataLoss for a damaged or another program's file,
 // kFailedPrecondition for another version's.

@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+"""No output path of a command destroys what the command reads, under whatever name it comes.
+
+    command_outputs_test.py BINARY SOURCE_DIR [unittest arguments]
+"""
+
+import hashlib
+import os
+import re
+
+from command_case import PLAN_PROBES, CommandTest, main, read_bytes, run
+
+# Every command that writes; test_every_writing_command_is_here finds those that are missing.
+WRITING = {'plan', 'apply', 'equalize', 'export', 'logits'}
+
+
+class OutputsTest(CommandTest):
+
+    def setUp(self):
+        super().setUp()
+        self.text = self.text_file()
+        self.prompts = self.file('prompts.txt', 'It was\nHe said\n' * 8)
+        self.plan = self.make_plan()
+        os.mkdir(self.file('x'))
+
+    def state(self):
+        """Every file of the folder with its contents and what it is."""
+        return [(path, os.path.islink(path), os.lstat(path).st_ino,
+                 hashlib.sha256(read_bytes(path)).hexdigest()) for path in self.files()]
+
+    def disguises(self, path):
+        """Other names of a file."""
+        folder, name = os.path.split(path)
+        up = os.path.relpath(path, self.folder)
+        yield path
+        yield os.path.join(self.folder, 'x', '..', up)
+        for other, link in (('symbolic', os.symlink), ('hard', os.link)):
+            alias = self.file(other + os.path.splitext(name)[1])
+            link(path, alias)
+            yield alias
+            os.remove(alias)
+        alias = self.file('folder-link')
+        os.symlink(folder, alias)
+        yield os.path.join(alias, name)
+        os.remove(alias)
+
+    def refuse_output(self, read, out, *args):
+        before = self.state()
+        self.refuse(2, [out, read, 'this command reads'], *args)
+        self.assertEqual(self.state(), before, args)
+
+    def model_files(self):
+        return [os.path.join(self.model, name)
+                for name in ('model.safetensors', 'config.json', 'tokenizer.model')]
+
+    def test_every_writing_command_is_here(self):
+        names = re.findall(r'^  ([a-z]+) {2,}', self.succeed('--help').stdout, re.MULTILINE)
+        self.assertIn('plan', names)
+        writing = {name for name in names if '--out' in run(name, '--help').stdout}
+        self.assertEqual(writing, WRITING)
+
+    def test_plan(self):
+        for source, path in (('--text', self.text), ('--prompts', self.prompts)):
+            for read in self.model_files() + [path]:
+                for out in self.disguises(read):
+                    self.refuse_output(read, out, 'plan', self.model, '--budget', '5bpw', source,
+                                       path, *PLAN_PROBES, '--out', out)
+
+    def test_plan_replaces_an_old_plan_beside_the_model(self):
+        """What is in a model's folder without being part of the model may go."""
+        out = os.path.join(self.model, 'plan.json')
+        for _ in range(2):
+            self.make_plan('--no-run-dir', out=out)
+
+    def test_the_run_store_of_a_plan(self):
+        store = self.file('store')
+        os.mkdir(store)
+        for name in ('run.lock', 'run.sqlite', 'run.sqlite-wal'):
+            for link in (os.symlink, os.link):
+                link(self.text, os.path.join(store, name))
+                self.refuse_output(self.text, store, 'plan', self.model, '--budget', '5bpw',
+                                   '--text', self.text, *PLAN_PROBES, '--out',
+                                   self.file('new.pb'), '--run-dir', store)
+                os.remove(os.path.join(store, name))
+        self.refuse_output(self.model, self.model, 'plan', self.model, '--budget', '5bpw',
+                           *PLAN_PROBES, '--out', self.file('new.pb'), '--run-dir', self.model)
+        both = self.file('both')
+        self.refuse(2, ['--out', '--run-dir', both], 'plan', self.model, '--budget', '5bpw',
+                    *PLAN_PROBES, '--out', both, '--run-dir', both)
+
+    def test_apply(self):
+        for read in self.model_files() + [self.plan, self.text]:
+            for out in self.disguises(read):
+                self.refuse_output(read, out, 'apply', self.model, '--plan', self.plan,
+                                   '--calibration', self.text, '--out', out)
+
+    def test_apply_to_a_gguf_file(self):
+        model = self.file('model.gguf', b'GGUF')  # refused before it is opened
+        for out in self.disguises(model):
+            self.refuse_output(model, out, 'apply', model, '--plan', self.plan, '--out', out)
+
+    def test_all_files_of_a_split_model(self):
+        parts = [self.file(f'm-0000{i}-of-00003.gguf', b'GGUF%d' % i) for i in (1, 2, 3)]
+        for read in parts:
+            for out in self.disguises(read):
+                self.refuse_output(read, out, 'apply', parts[0], '--plan', self.plan, '--out', out)
+                self.refuse_output(read, out, 'logits', parts[0], '--tokens', '1', '--out', out)
+
+    def test_folders(self):
+        """The model's own folder, and one that the model lies in."""
+        alias = self.file('alias')
+        os.symlink(self.model, alias)
+        for out in (self.model, self.model + '/', alias, self.folder):
+            self.refuse_output(self.model, out, 'equalize', self.model, '--format', 'int3z-g64',
+                               '--out', out)
+            self.refuse_output(self.model, out, 'apply', self.model, '--plan', self.plan, '--out',
+                               out)
+
+    def test_equalize(self):
+        for source, path in (('--text', self.text), ('--prompts', self.prompts)):
+            for out in self.disguises(path):
+                self.refuse_output(path, out, 'equalize', self.model, '--format', 'int3z-g64',
+                                   source, path, '--out', out)
+
+    def test_logits(self):
+        for read in self.model_files() + [self.plan, self.text]:
+            for out in self.disguises(read):
+                self.refuse_output(read, out, 'logits', self.model, '--plan', self.plan,
+                                   '--calibration', self.text, '--tokens', '1,2', '--out', out)
+
+    def test_export(self):
+        plan = self.make_plan('--target', 'autoround', '--no-run-dir', out='auto.pb')
+        for out in self.disguises(plan):
+            self.refuse_output(plan, out, 'export', plan, '--to', 'autoround', '--out', out)
+        # The files that go beside the one that was named count as well.
+        before = set(self.files())
+        self.succeed('export', plan, '--to', 'autoround', '--out', self.file('export.json'))
+        beside = sorted(set(self.files()) - before - {self.file('export.json')})
+        self.assertTrue(beside)
+        os.rename(plan, beside[0])
+        self.refuse_output(beside[0], beside[0], 'export', beside[0], '--to', 'autoround', '--out',
+                           self.file('export.json'))
+
+
+if __name__ == '__main__':
+    main()
