@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <regex>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -22,9 +21,6 @@ namespace {
 
 constexpr absl::string_view kInfeasiblePayload = "bitbudget/infeasible";
 
-// std::regex recurses once per nested group; far longer ones would exhaust the stack.
-constexpr size_t kMaxRegexChars = 1000;
-
 // "LEFT=RIGHT", split at the last '=' (a regular expression may contain one, a format does not).
 absl::StatusOr<std::pair<std::string, std::string>> SplitRule(const std::string& text,
                                                               const char* form) {
@@ -39,41 +35,20 @@ absl::StatusOr<std::pair<std::string, std::string>> SplitRule(const std::string&
   return std::pair(text.substr(0, equals), text.substr(equals + 1));
 }
 
-absl::Status CheckRegex(const std::string& regex) {
-  if (regex.size() > kMaxRegexChars) {
-    return absl::InvalidArgumentError(absl::StrCat("the regular expression '",
-                                                   regex.substr(0, 40),
-                                                   "...' has ",
-                                                   regex.size(),
-                                                   " characters, at most ",
-                                                   kMaxRegexChars,
-                                                   " are allowed"));
-  }
-  try {
-    std::regex compiled(regex);
-    return absl::OkStatus();
-  } catch (const std::regex_error& error) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("'", regex, "' is not a regular expression: ", error.what()));
-  }
-}
-
 // Ids of the components whose name contains a match; an error when there is none.
 absl::StatusOr<std::vector<ComponentId>> Matches(const Model& model,
-                                                 const std::string& regex,
+                                                 const Regex& regex,
                                                  const char* option) {
-  BB_RETURN_IF_ERROR(CheckRegex(regex));
   std::vector<ComponentId> ids;
-  const std::regex compiled(regex);
   for (size_t c = 0; c < model.components().size(); ++c) {
-    if (std::regex_search(model.components()[c].name, compiled)) {
-      ids.push_back(static_cast<ComponentId>(c));
-    }
+    BB_ASSIGN_OR_RETURN(const bool matches,
+                        regex.Matches(model.components()[c].name, Regex::Where::kAnywhere));
+    if (matches) ids.push_back(static_cast<ComponentId>(c));
   }
   if (ids.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(option,
                                                    " '",
-                                                   regex,
+                                                   regex.pattern(),
                                                    "' matches no component of ",
                                                    model.path(),
                                                    "; names are like ",
@@ -237,20 +212,20 @@ absl::StatusOr<std::vector<Format>> ParseFormatList(const std::string& text) {
 
 absl::StatusOr<Constraints::Pin> ParsePin(const std::string& text) {
   BB_ASSIGN_OR_RETURN(const auto rule, SplitRule(text, "REGEX=FORMAT"));
-  BB_RETURN_IF_ERROR(CheckRegex(rule.first));
+  BB_ASSIGN_OR_RETURN(Regex regex, Regex::Compile(rule.first, RegexDialect::kEcmaScript));
   BB_ASSIGN_OR_RETURN(const Format format, ParseFormat(rule.second));
-  return Constraints::Pin{rule.first, format};
+  return Constraints::Pin{std::move(regex), format};
 }
 
 absl::StatusOr<Constraints::MinBits> ParseMinBits(const std::string& text) {
   BB_ASSIGN_OR_RETURN(const auto rule, SplitRule(text, "REGEX=N"));
-  BB_RETURN_IF_ERROR(CheckRegex(rule.first));
+  BB_ASSIGN_OR_RETURN(Regex regex, Regex::Compile(rule.first, RegexDialect::kEcmaScript));
   int bits = 0;
   if (!absl::SimpleAtoi(rule.second, &bits) || bits < 1 || bits > 32) {
     return absl::InvalidArgumentError(
         absl::StrCat("'", text, "': '", rule.second, "' is not a number of bits (1 to 32)"));
   }
-  return Constraints::MinBits{rule.first, bits};
+  return Constraints::MinBits{std::move(regex), bits};
 }
 
 absl::Status ApplyPins(const Model& model,

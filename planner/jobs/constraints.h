@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "plans/targets/target.h"
+#include "runtime/base/regex.h"
 #include "runtime/model/decoder/model.h"
 #include "search/problem.h"
 
@@ -23,12 +24,12 @@ struct Constraints {
   // 2 bits only for budgets below 4.5 and 3.5 bits per weight, and every component's stored format.
   std::vector<Format> formats;
   struct Pin {
-    std::string regex;
+    Regex regex;
     Format format;
   };
   std::vector<Pin> pins;  // the last matching pin holds
   struct MinBits {
-    std::string regex;
+    Regex regex;
     int bits;
   };
   std::vector<MinBits> min_bits;

@@ -9,6 +9,7 @@
 #include "plans/targets/modules.h"
 #include "plans/targets/profiles.h"
 #include "plans/targets/regex.h"
+#include "runtime/base/regex.h"
 #include "runtime/base/status_macros.h"
 
 // AutoRound `layer_config`, read in auto_round/compressors/layer_config/resolver.py (2bc02646). Its
@@ -164,14 +165,14 @@ class AutoRound : public ModuleProfile {
       }
       if (!is_name) {
         const std::string pattern = absl::StrReplaceAll(key, {{"*", ".*"}});
-        const absl::StatusOr<PythonRegex> regex = PythonRegex::Compile(pattern);
+        const absl::StatusOr<Regex> regex = Regex::Compile(pattern, RegexDialect::kPython);
         if (!regex.ok()) {
           return absl::InvalidArgumentError(absl::StrCat(path, ": ", regex.status().message()));
         }
         for (Reading& reading : file.readings) {
           if (units[reading.unit].never_quantized) continue;
           BB_ASSIGN_OR_RETURN(const bool matches,
-                              regex->Matches(reading.name, PythonRegex::Mode::kSearch));
+                              regex->Matches(reading.name, Regex::Where::kAnywhere));
           if (!matches) continue;
           used = true;
           if (!reading.rule.empty()) NoteSecond(key, &reading);

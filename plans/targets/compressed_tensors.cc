@@ -10,6 +10,7 @@
 #include "plans/targets/modules.h"
 #include "plans/targets/profiles.h"
 #include "plans/targets/regex.h"
+#include "runtime/base/regex.h"
 #include "runtime/base/status_macros.h"
 
 // compressed-tensors `quantization_config`, read by llm-compressor and compressed-tensors
@@ -36,7 +37,7 @@ constexpr const char* kIgnore = "ignore";
 
 struct Target {
   std::string text;
-  std::optional<PythonRegex> regex;  // of "re:..."
+  std::optional<Regex> regex;  // of "re:..."
   int group = 0;
   bool used = false;
 };
@@ -49,7 +50,7 @@ absl::StatusOr<Target> MakeTarget(const Json& value, int group, const std::strin
   target.text = value.get<std::string>();
   target.group = group;
   if (absl::StartsWith(target.text, "re:")) {
-    absl::StatusOr<PythonRegex> regex = PythonRegex::Compile(target.text.substr(3));
+    absl::StatusOr<Regex> regex = Regex::Compile(target.text.substr(3), RegexDialect::kPython);
     if (!regex.ok()) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": ", regex.status().message()));
     }
@@ -60,7 +61,7 @@ absl::StatusOr<Target> MakeTarget(const Json& value, int group, const std::strin
 
 absl::StatusOr<bool> NameMatches(const Target& target, const std::string& name) {
   if (!target.regex.has_value()) return target.text == name;
-  return target.regex->Matches(name, PythonRegex::Mode::kMatch);
+  return target.regex->Matches(name, Regex::Where::kAtStart);
 }
 
 // vLLM's class of what it joins or of a single module.

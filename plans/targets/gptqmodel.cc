@@ -8,6 +8,7 @@
 #include "plans/targets/modules.h"
 #include "plans/targets/profiles.h"
 #include "plans/targets/regex.h"
+#include "runtime/base/regex.h"
 #include "runtime/base/status_macros.h"
 
 // GPTQModel `QuantizeConfig.dynamic`, read in gptqmodel/quantization/config.py (f4c327a1); vLLM
@@ -105,7 +106,7 @@ class GptqModel : public ModuleProfile {
     struct Rule {
       std::string text;
       bool skips;
-      PythonRegex regex;
+      Regex regex;
       Json fields;
       bool used = false;
     };
@@ -118,7 +119,7 @@ class GptqModel : public ModuleProfile {
       }
       const bool skips = absl::StartsWith(key, "-:");
       const std::string pattern = skips || absl::StartsWith(key, "+:") ? key.substr(2) : key;
-      absl::StatusOr<PythonRegex> regex = PythonRegex::Compile(pattern);
+      absl::StatusOr<Regex> regex = Regex::Compile(pattern, RegexDialect::kPython);
       if (!regex.ok()) {
         return absl::InvalidArgumentError(absl::StrCat(path, ": ", regex.status().message()));
       }
@@ -136,7 +137,7 @@ class GptqModel : public ModuleProfile {
       std::vector<Rule*> matching;
       for (Rule& rule : rules) {
         BB_ASSIGN_OR_RETURN(const bool matches,
-                            rule.regex.Matches(reading.name, PythonRegex::Mode::kMatch));
+                            rule.regex.Matches(reading.name, Regex::Where::kAtStart));
         if (!matches) continue;
         matching.push_back(&rule);
         rule.used = true;

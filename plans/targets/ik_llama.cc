@@ -6,6 +6,7 @@
 #include "plans/targets/gguf.h"
 #include "plans/targets/profiles.h"
 #include "plans/targets/regex.h"
+#include "runtime/base/regex.h"
 #include "runtime/base/status_macros.h"
 
 // ik_llama.cpp: `llama-quantize --custom-q`, read in examples/quantize/quantize.cpp and
@@ -52,7 +53,7 @@ class IkLlama : public GgufProfile {
                                    const TargetModel& model) const override {
     struct Rule {
       std::string text;
-      EcmaRegex regex;
+      Regex regex;
       const GgmlType* type;
       bool used = false;
     };
@@ -62,7 +63,7 @@ class IkLlama : public GgufProfile {
       const absl::string_view stripped = absl::StripAsciiWhitespace(line.substr(0, line.find('#')));
       for (const absl::string_view item : absl::StrSplit(stripped, ',', absl::SkipEmpty())) {
         BB_ASSIGN_OR_RETURN(const auto rule, SplitTypeRule(item, path));
-        absl::StatusOr<EcmaRegex> regex = EcmaRegex::Compile(rule.first);
+        absl::StatusOr<Regex> regex = Regex::Compile(rule.first, RegexDialect::kEcmaScript);
         if (!regex.ok()) {
           return absl::InvalidArgumentError(absl::StrCat(path, ": ", regex.status().message()));
         }
@@ -89,7 +90,8 @@ class IkLlama : public GgufProfile {
       reading.unit = static_cast<int>(u);
       reading.name = units[u].names[0];
       for (Rule& rule : rules) {
-        BB_ASSIGN_OR_RETURN(const bool matches, rule.regex.Search(reading.name));
+        BB_ASSIGN_OR_RETURN(const bool matches,
+                            rule.regex.Matches(reading.name, Regex::Where::kAnywhere));
         if (!matches) continue;
         rule.used = true;
         if (reading.rule.empty()) {

@@ -7,6 +7,7 @@
 #include "plans/targets/gguf.h"
 #include "plans/targets/profiles.h"
 #include "plans/targets/regex.h"
+#include "runtime/base/regex.h"
 #include "runtime/base/status_macros.h"
 
 // llama.cpp: `llama-quantize --tensor-type-file`, read in tools/quantize/quantize.cpp (03161a4e)
@@ -55,7 +56,7 @@ class LlamaCpp : public GgufProfile {
                                    const TargetModel& model) const override {
     struct Rule {
       std::string text;
-      EcmaRegex regex;
+      Regex regex;
       const GgmlType* type;
       bool used = false;
     };
@@ -69,7 +70,7 @@ class LlamaCpp : public GgufProfile {
         file.problems.push_back(absl::StrCat(
             "llama-quantize reads '", rule.first, "' as '", lower, "': capitals change meaning"));
       }
-      absl::StatusOr<EcmaRegex> regex = EcmaRegex::Compile(lower);
+      absl::StatusOr<Regex> regex = Regex::Compile(lower, RegexDialect::kEcmaScript);
       if (!regex.ok()) {
         return absl::InvalidArgumentError(absl::StrCat(path, ": ", regex.status().message()));
       }
@@ -87,7 +88,8 @@ class LlamaCpp : public GgufProfile {
       reading.name = units[u].names[0];
       std::vector<Rule*> matching;
       for (Rule& rule : rules) {
-        BB_ASSIGN_OR_RETURN(const bool matches, rule.regex.Search(reading.name));
+        BB_ASSIGN_OR_RETURN(const bool matches,
+                            rule.regex.Matches(reading.name, Regex::Where::kAnywhere));
         if (matches) matching.push_back(&rule);
       }
       for (Rule* rule : matching) rule->used = true;

@@ -6,6 +6,7 @@
 #include "plans/targets/modules.h"
 #include "plans/targets/profiles.h"
 #include "plans/targets/regex.h"
+#include "runtime/base/regex.h"
 #include "runtime/base/status_macros.h"
 
 // torchao `FqnToConfig`, read in torchao/quantization/quant_api.py. The file is JSON that the
@@ -94,7 +95,7 @@ class TorchAo : public ModuleProfile {
     BB_ASSIGN_OR_RETURN(const Json config, ParseJsonObject(contents, path));
     struct Rule {
       std::string text;
-      std::optional<PythonRegex> regex;
+      std::optional<Regex> regex;
       const Json* value;
       bool used = false;
     };
@@ -102,7 +103,7 @@ class TorchAo : public ModuleProfile {
     for (const auto& [key, value] : config.items()) {
       Rule rule{key, std::nullopt, &value};
       if (absl::StartsWith(key, "re:")) {
-        absl::StatusOr<PythonRegex> regex = PythonRegex::Compile(key.substr(3));
+        absl::StatusOr<Regex> regex = Regex::Compile(key.substr(3), RegexDialect::kPython);
         if (!regex.ok()) {
           return absl::InvalidArgumentError(absl::StrCat(path, ": ", regex.status().message()));
         }
@@ -123,8 +124,7 @@ class TorchAo : public ModuleProfile {
             if (rule.regex.has_value() != pattern) continue;
             bool matches = rule.text == name;
             if (pattern) {
-              BB_ASSIGN_OR_RETURN(matches,
-                                  rule.regex->Matches(name, PythonRegex::Mode::kFullMatch));
+              BB_ASSIGN_OR_RETURN(matches, rule.regex->Matches(name, Regex::Where::kWhole));
             }
             if (!matches) continue;
             rule.used = true;

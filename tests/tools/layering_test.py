@@ -40,7 +40,7 @@ THIRD_PARTY = {
     'openssl': {'runtime/base'},
     'nlohmann': {'runtime/base', 'runtime/model/checkpoint', 'runtime/model/tokenizer',
                  'runtime/model/architecture', 'plans/targets', 'planner/output', 'tools'},
-    'pcre2.h': {'runtime/base', 'plans/targets'},
+    'pcre2.h': {'runtime/base'},
     'utf8proc.h': {'runtime/base'},
     'sqlite3.h': {'runtime/base'},
     'immintrin.h': {'runtime/kernels'},

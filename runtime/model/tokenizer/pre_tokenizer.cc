@@ -4,7 +4,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "runtime/base/json.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
@@ -42,12 +41,10 @@ void Cut(absl::string_view text,
 absl::StatusOr<PreTokenizer> PreTokenizer::Create(std::span<const SplitStep> steps) {
   PreTokenizer pre_tokenizer;
   for (const SplitStep& step : steps) {
-    absl::StatusOr<Regex> regex = Regex::Compile(step.expression);
+    absl::StatusOr<Regex> regex = Regex::Compile(step.expression, RegexDialect::kTokenizer);
     if (!regex.ok()) {
       return absl::InvalidArgumentError(absl::StrCat("pre-tokenizer expression ",
                                                      pre_tokenizer.steps_.size(),
-                                                     ", ",
-                                                     Quoted(step.expression),
                                                      ": ",
                                                      regex.status().message()));
     }

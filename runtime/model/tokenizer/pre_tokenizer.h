@@ -17,11 +17,11 @@ namespace bitbudget {
 // Cuts text into the pieces that are encoded on their own.
 class PreTokenizer {
  public:
-  // Errors: an expression that PCRE2 refuses, by its number and text.
+  // Errors: an expression that does not compile, by its number and text.
   static absl::StatusOr<PreTokenizer> Create(std::span<const SplitStep> steps);
 
   // The pieces, in order, none empty; without steps the text is the only one. They point into the
-  // text. REQUIRES: well-formed UTF-8. Errors: those of Regex::FindAll.
+  // text. REQUIRES: well-formed UTF-8. Errors: those of Regex::FindAll().
   absl::StatusOr<std::vector<absl::string_view>> Split(absl::string_view text) const;
 
  private:
@@ -32,8 +32,8 @@ class PreTokenizer {
   std::vector<Step> steps_;
 };
 
-// A pre-tokenizer that has a name in GGUF files (tokenizer.ggml.pre). The names that mean the same
-// stand in `names`, the first one is written.
+// A pre-tokenizer that has a name in GGUF files (tokenizer.ggml.pre). `names` are synonyms; the
+// first one is written.
 struct KnownPreTokenizer {
   std::vector<const char*> names;
   std::vector<SplitStep> steps;
@@ -44,7 +44,7 @@ struct KnownPreTokenizer {
 // Null: the name is not known.
 const KnownPreTokenizer* FindPreTokenizer(absl::string_view name);
 
-// The name of what tokenizer.json spells out; empty: it has none.
+// The name of a pre-tokenizer that tokenizer.json spells out; empty when it has none.
 std::string NameOfPreTokenizer(std::span<const SplitStep> steps, bool ignore_merges);
 
 // GPT-2's expression, which the ByteLevel pre-tokenizer of tokenizer.json stands for.
