@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "runtime/base/status_macros.h"
-#include "search/search_run.h"
+#include "search/search_session.h"
 #include "search/surrogate.h"
 
 namespace bitbudget {
@@ -24,11 +24,13 @@ struct UnitChoice {
 
 class AloneMeasurement {
  public:
-  AloneMeasurement(const SearchContext& context, double evaluations_per_unit, SearchRun& run)
+  AloneMeasurement(const SearchContext& context,
+                   double evaluations_per_unit,
+                   SearchSession& session)
       : context_(context),
         evaluations_per_unit_(evaluations_per_unit),
-        run_(run),
-        problem_(run.problem()) {
+        session_(session),
+        problem_(session.problem()) {
     for (int c = 0; c < problem_.size(); ++c) {
       const std::vector<Choice>& ladder = problem_.ladders[c];
       result_.cost.emplace_back(ladder.size(), 0.0);
@@ -40,11 +42,11 @@ class AloneMeasurement {
   }
 
   absl::StatusOr<AloneCosts> Measure() {
-    run_.BeginPhase("components alone", context_.errors == nullptr ? 1 + runs_ : 0);
-    BB_RETURN_IF_ERROR(run_.SetIncumbent(context_.reference));
-    reference_ = run_.evaluator().incumbent_evaluation();
+    session_.BeginPhase("components alone", context_.errors == nullptr ? 1 + runs_ : 0);
+    BB_RETURN_IF_ERROR(session_.SetIncumbent(context_.reference));
+    reference_ = session_.evaluator().incumbent_evaluation();
     BB_RETURN_IF_ERROR(context_.errors == nullptr ? Everything() : Contenders(*context_.errors));
-    run_.EndPhase();
+    session_.EndPhase();
     for (UnitId u = 0; u < problem_.size(); ++u) {
       for (size_t i = 0; i < measured_[u].size(); ++i) {
         if (!measured_[u][i]) continue;
@@ -76,7 +78,7 @@ class AloneMeasurement {
       for (int i = 0; i < static_cast<int>(problem_.ladders[c].size()); ++i) {
         Evaluation evaluation = reference_;
         if (!IsReference({c, i})) {
-          BB_ASSIGN_OR_RETURN(evaluation, run_.Evaluate(problem_.Changes(c, i)));
+          BB_ASSIGN_OR_RETURN(evaluation, session_.Evaluate(problem_.Changes(c, i)));
         }
         Record({c, i}, evaluation);
       }
@@ -86,17 +88,17 @@ class AloneMeasurement {
 
   absl::Status Contenders(const CostTable& errors) {
     Surrogate surrogate(problem_, errors, SurrogateOptions());
-    const Evaluation reference = run_.ScreenPart(reference_);
+    const Evaluation reference = session_.ScreenPart(reference_);
     const double share =
         static_cast<double>(reference.size()) / static_cast<double>(reference_.size());
     int64_t runs_left = static_cast<int64_t>(evaluations_per_unit_ * free_units_ / share);
-    run_.Considered(runs_);
+    session_.Considered(runs_);
     std::vector<UnitChoice> wanted = FirstChoices(errors);
     while (!wanted.empty()) {
       for (const UnitChoice at : wanted) {
         BB_ASSIGN_OR_RETURN(const Evaluation evaluation,
-                            run_.Screen(problem_.Changes(at.unit, at.choice)));
-        run_.Considered(-1);  // it is one of runs_
+                            session_.Screen(problem_.Changes(at.unit, at.choice)));
+        session_.Considered(-1);  // it is one of runs_
         Record(at, evaluation);
         surrogate.Observe(at.unit,
                           at.choice,
@@ -173,7 +175,7 @@ class AloneMeasurement {
 
   const SearchContext& context_;
   const double evaluations_per_unit_;
-  SearchRun& run_;
+  SearchSession& session_;
   const SearchProblem& problem_;
   Evaluation reference_;
   AloneCosts result_;
@@ -187,18 +189,18 @@ class AdditiveSearch : public SearchMethod {
   absl::string_view name() const override { return "additive"; }
 
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
-    SearchRun run(context);
-    return run.Finish(Search(context, run));
+    SearchSession session(context);
+    return session.Finish(Search(context, session));
   }
 
  private:
-  static absl::Status Search(const SearchContext& context, SearchRun& run) {
-    if (!run.Feasible()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(AloneCosts alone, MeasureAlone(context, kEvaluationsPerUnit, run));
-    run.summary().alone = std::move(alone.measured);
-    const Selection selection = MinimizeSum(run.problem(), alone.cost);
-    BB_RETURN_IF_ERROR(run.SetIncumbent(run.problem().ToAssignment(selection)));
-    run.AcceptStart(selection, run.evaluator().incumbent_evaluation());
+  static absl::Status Search(const SearchContext& context, SearchSession& session) {
+    if (!session.Feasible()) return absl::OkStatus();
+    BB_ASSIGN_OR_RETURN(AloneCosts alone, MeasureAlone(context, kEvaluationsPerUnit, session));
+    session.summary().alone = std::move(alone.measured);
+    const Selection selection = MinimizeSum(session.problem(), alone.cost);
+    BB_RETURN_IF_ERROR(session.SetIncumbent(session.problem().ToAssignment(selection)));
+    session.AcceptStart(selection, session.evaluator().incumbent_evaluation());
     return absl::OkStatus();
   }
 };
@@ -207,8 +209,8 @@ class AdditiveSearch : public SearchMethod {
 
 absl::StatusOr<AloneCosts> MeasureAlone(const SearchContext& context,
                                         double evaluations_per_unit,
-                                        SearchRun& run) {
-  return AloneMeasurement(context, evaluations_per_unit, run).Measure();
+                                        SearchSession& session) {
+  return AloneMeasurement(context, evaluations_per_unit, session).Measure();
 }
 
 std::unique_ptr<SearchMethod> MakeAdditiveSearch() { return std::make_unique<AdditiveSearch>(); }

@@ -8,7 +8,7 @@
 
 namespace bitbudget {
 
-class SearchRun;
+class SearchSession;
 
 // What every choice costs alone (mean KL, everything else as in the reference), and what of it was
 // measured.
@@ -29,7 +29,7 @@ struct AloneCosts {
 // that a choice is a last resort rather than forbidden.
 absl::StatusOr<AloneCosts> MeasureAlone(const SearchContext& context,
                                         double evaluations_per_unit,
-                                        SearchRun& run);
+                                        SearchSession& session);
 
 // Measures units alone, then minimises the sum under the budget and runs the result once.
 // Exact when divergences add up; they do not quite (docs/search.md).

@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
-#include "search/search_run.h"
+#include "search/search_session.h"
 #include "search/widths.h"
 
 namespace bitbudget {
@@ -39,10 +39,10 @@ bool HigherMerit(const State& a, const State& b) { return a.merit > b.merit; }
 class Beam {
  public:
   // `run` evaluates what states are ranked by.
-  Beam(const BeamOptions& options, const Format& low, const Format& high, SearchRun& run)
+  Beam(const BeamOptions& options, const Format& low, const Format& high, SearchSession& session)
       : options_(options),
-        run_(run),
-        problem_(run.problem()),
+        session_(session),
+        problem_(session.problem()),
         low_(Everywhere(problem_, low)),
         high_(Everywhere(problem_, high)) {
     for (UnitId u = 0; u < problem_.size(); ++u) {
@@ -65,7 +65,7 @@ class Beam {
     std::optional<State> best;
     while (!beam.empty()) {
       BB_ASSIGN_OR_RETURN(std::vector<State> next, Expand(beam));
-      ++run_.summary().rounds;
+      ++session_.summary().rounds;
       beam.clear();
       std::stable_sort(next.begin(), next.end(), HigherMerit);
       if (next.size() > static_cast<size_t>(options_.width)) next.resize(options_.width);
@@ -87,9 +87,9 @@ class Beam {
     if (entered_.has_value() && state.order.size() == entered_->size() + 1 &&
         std::equal(entered_->begin(), entered_->end(), state.order.begin())) {
       const UnitId u = state.order.back();
-      BB_RETURN_IF_ERROR(run_.Commit(problem_.Changes(u, low_[u])));
+      BB_RETURN_IF_ERROR(session_.Commit(problem_.Changes(u, low_[u])));
     } else {
-      BB_RETURN_IF_ERROR(run_.SetIncumbent(problem_.ToAssignment(At(state.order))));
+      BB_RETURN_IF_ERROR(session_.SetIncumbent(problem_.ToAssignment(At(state.order))));
     }
     entered_ = state.order;
     return absl::OkStatus();
@@ -113,7 +113,7 @@ class Beam {
     const size_t depth = beam[0].order.size() + 1;
     std::vector<State> expansions;
     std::set<std::vector<UnitId>> seen;
-    run_.BeginPhase(absl::StrCat("depth ", depth), 0);
+    session_.BeginPhase(absl::StrCat("depth ", depth), 0);
     for (const State& state : beam) {
       std::vector<State> own;
       for (const UnitId u : Pool(state)) {
@@ -133,7 +133,7 @@ class Beam {
       }
       expansions.insert(expansions.end(), own.begin(), own.end());
     }
-    run_.EndPhase();
+    session_.EndPhase();
     return expansions;
   }
 
@@ -143,7 +143,7 @@ class Beam {
       const UnitId u = expansion.order.back();
       const std::vector<ComponentFormat> changes = problem_.Changes(u, low_[u]);
       BB_ASSIGN_OR_RETURN(const Evaluation evaluation,
-                          screened ? run_.Screen(changes) : run_.Evaluate(changes));
+                          screened ? session_.Screen(changes) : session_.Evaluate(changes));
       expansion.merit = MeritOf(options_.order, evaluation);
     }
     std::stable_sort(expansions->begin(), expansions->end(), HigherMerit);
@@ -151,7 +151,7 @@ class Beam {
   }
 
   const BeamOptions& options_;
-  SearchRun& run_;
+  SearchSession& session_;
   const SearchProblem& problem_;
   const Selection low_, high_;
   std::vector<UnitId> moving_;          // units that have both formats
@@ -166,14 +166,15 @@ class BeamSearch : public SearchMethod {
   absl::string_view name() const override { return "beam"; }
 
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
-    SearchRun run(context);
-    return run.Finish(Search(context, run));
+    SearchSession session(context);
+    return session.Finish(Search(context, session));
   }
 
  private:
-  absl::Status Search(const SearchContext& context, SearchRun& run) const {
-    const SearchProblem& problem = run.problem();
-    if (!run.Feasible()) return absl::OkStatus();
+  absl::Status Search(const SearchContext& context, SearchSession& session) const {
+    const SearchProblem& problem = session.problem();
+    if (!session.Feasible()) return absl::OkStatus();
+    if (problem.AllPinned()) return session.AcceptPinned();
     const std::vector<std::vector<Format>> chains = WidthChains(problem);
     if (chains.empty()) return absl::OkStatus();
     const Format low = chains[0].front();
@@ -187,13 +188,13 @@ class BeamSearch : public SearchMethod {
         }
         ranking.evaluator = context.text;
       }
-      SearchRun ranked(ranking);
+      SearchSession ranked(ranking);
       absl::StatusOr<std::vector<UnitId>> found = Beam(options_, low, high, ranked).Search();
-      run.CountWork(ranked);
+      session.CountWork(ranked);
       BB_RETURN_IF_ERROR(found.status());
       order = *std::move(found);
     }
-    return Trace(low, high, order, run);
+    return Trace(low, high, order, session);
   }
 
   // Runs the order from its start, step by step, so that the trace has its figures; the end of it
@@ -201,20 +202,21 @@ class BeamSearch : public SearchMethod {
   static absl::Status Trace(const Format& low,
                             const Format& high,
                             const std::vector<UnitId>& order,
-                            SearchRun& run) {
-    const SearchProblem& problem = run.problem();
+                            SearchSession& session) {
+    const SearchProblem& problem = session.problem();
     const Selection lows = Everywhere(problem, low);
     Selection selection = Everywhere(problem, high);
-    run.BeginPhase("the order found", static_cast<int64_t>(order.size()) + 1);
-    BB_RETURN_IF_ERROR(run.SetIncumbent(problem.ToAssignment(selection)));
-    run.RecordStart(selection, run.evaluator().incumbent_evaluation());
+    session.BeginPhase("the order found", static_cast<int64_t>(order.size()) + 1);
+    BB_RETURN_IF_ERROR(session.SetIncumbent(problem.ToAssignment(selection)));
+    session.RecordStart(selection, session.evaluator().incumbent_evaluation());
     for (const UnitId u : order) {
       selection[u] = lows[u];
       std::vector<ComponentFormat> changes = problem.Changes(u, lows[u]);
-      BB_RETURN_IF_ERROR(run.Commit(changes));
-      run.Record("lowered", std::move(changes), selection, run.evaluator().incumbent_evaluation());
+      BB_RETURN_IF_ERROR(session.Commit(changes));
+      session.Record(
+          "lowered", std::move(changes), selection, session.evaluator().incumbent_evaluation());
     }
-    run.Result(selection, run.evaluator().incumbent_evaluation());
+    session.Result(selection, session.evaluator().incumbent_evaluation());
     return absl::OkStatus();
   }
 
@@ -225,7 +227,8 @@ class BeamSearch : public SearchMethod {
 
 absl::Status BeamOptions::Validate() const {
   if (width < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("--beam-width is ", width, ", must be >= 1"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the beam width is ", width, "; it must be 1 or more"));
   }
   return absl::OkStatus();
 }

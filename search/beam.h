@@ -27,7 +27,7 @@ struct BeamOptions {
 //   unit that cannot take one of them has the next smaller choice.
 //   Unless it is exhaustive, two rules save work. Of a state only the 2 * width units (at least 8)
 //   are tried that had the highest merit alone, at depth 1, which always runs all. Their expansions
-//   are screened (SearchRun::Screen), and the best three of every state run on all probes.
+//   are screened (SearchSession::Screen), and the best three of every state run on all probes.
 // The trace is the order: one step for every unit that went low, from everything in the high
 // format, and so says what any smaller number of low units gives.
 // With MeritKind::kPpl, candidates are ranked on SearchContext::text, which must not be null, and

@@ -101,7 +101,7 @@ class Filler {
   // all positive, so that nothing cancels.
   double GapOf(const Selection& selection) const {
     double gap =
-        multiplier_ * static_cast<double>(problem_.budget_bytes - problem_.TotalBytes(selection));
+        multiplier_ * static_cast<double>(problem_.MaxBytes() - problem_.TotalBytes(selection));
     for (int c = 0; c < problem_.size(); ++c) {
       for (const Item& item : items_[c]) {
         if (item.choice == selection[c]) gap += item.excess;
@@ -120,7 +120,7 @@ class Filler {
     std::vector<Step> steps;
     items_.resize(problem_.size());
     std::vector<int> position(problem_.size(), 0);
-    int64_t left = problem_.budget_bytes - problem_.fixed_bytes;
+    int64_t left = problem_.MaxBytes() - problem_.fixed_bytes;
     for (int c = 0; c < problem_.size(); ++c) {
       items_[c] = Undominated(problem_.ladders[c], cost_[c]);
       if (items_[c].empty()) return false;
@@ -173,7 +173,7 @@ class Filler {
     Selection selection(problem_.size());
     std::vector<int> open;
     std::vector<std::vector<Item>> choices;
-    int64_t left = problem_.budget_bytes - problem_.fixed_bytes;
+    int64_t left = problem_.MaxBytes() - problem_.fixed_bytes;
     for (int c = 0; c < problem_.size(); ++c) {
       std::vector<Item> kept;
       for (const Item& item : items_[c]) {

@@ -16,7 +16,7 @@
 #include "runtime/base/status_macros.h"
 #include "search/additive.h"
 #include "search/exact_fill.h"
-#include "search/search_run.h"
+#include "search/search_session.h"
 
 namespace bitbudget {
 namespace {
@@ -46,8 +46,8 @@ constexpr double kStartEvaluations = 1.3;
 // One run of the search: the incumbent as ladder indices, and what is known about its neighbours.
 class Descent {
  public:
-  Descent(const GreedyOptions& options, const Objective& objective, SearchRun& run)
-      : options_(options), objective_(objective), run_(run), problem_(run.problem()) {}
+  Descent(const GreedyOptions& options, const Objective& objective, SearchSession& session)
+      : options_(options), objective_(objective), session_(session), problem_(session.problem()) {}
 
   absl::Status Search(const SearchContext& context) {
     BB_RETURN_IF_ERROR(Start(context));
@@ -76,23 +76,23 @@ class Descent {
   absl::Status Descend() {
     bool moved = true;
     while (moved) {
-      while (moved && run_.summary().rounds < options_.max_rounds) {
+      while (moved && session_.summary().rounds < options_.max_rounds) {
         BB_ASSIGN_OR_RETURN(moved, Round());
       }
       BB_ASSIGN_OR_RETURN(moved, Swaps());
-      moved = moved && run_.summary().rounds < options_.max_rounds;
+      moved = moved && session_.summary().rounds < options_.max_rounds;
     }
     return absl::OkStatus();
   }
 
   absl::Status Start(const SearchContext& context) {
-    BB_ASSIGN_OR_RETURN(AloneCosts alone, MeasureAlone(context, kStartEvaluations, run_));
-    run_.summary().alone = std::move(alone.measured);
+    BB_ASSIGN_OR_RETURN(AloneCosts alone, MeasureAlone(context, kStartEvaluations, session_));
+    session_.summary().alone = std::move(alone.measured);
     current_ = MinimizeSum(problem_, alone.cost);
-    BB_RETURN_IF_ERROR(run_.SetIncumbent(problem_.ToAssignment(current_)));
+    BB_RETURN_IF_ERROR(session_.SetIncumbent(problem_.ToAssignment(current_)));
     start_ = incumbent();
     accepted_.insert(current_);
-    run_.AcceptStart(current_, start_);
+    session_.AcceptStart(current_, start_);
     for (int c = 0; c < problem_.size(); ++c) {
       hulls_.push_back(LowerHull(problem_.ladders[c], alone.cost[c]));
     }
@@ -102,7 +102,7 @@ class Descent {
     return absl::OkStatus();
   }
 
-  const Evaluation& incumbent() const { return run_.evaluator().incumbent_evaluation(); }
+  const Evaluation& incumbent() const { return session_.evaluator().incumbent_evaluation(); }
 
   // The choices next to the incumbent's on the unit's hull; the incumbent's own need not be
   // on it.
@@ -151,9 +151,10 @@ class Descent {
   // Runs or screens a move on the incumbent.
   absl::Status RunMove(Move* move) {
     const std::vector<ComponentFormat> changes = problem_.Changes(move->unit, move->choice);
-    BB_ASSIGN_OR_RETURN(move->evaluation, screens_ ? run_.Screen(changes) : run_.Evaluate(changes));
+    BB_ASSIGN_OR_RETURN(move->evaluation,
+                        screens_ ? session_.Screen(changes) : session_.Evaluate(changes));
     move->loss = objective_.Loss(move->evaluation) -
-                 objective_.Loss(screens_ ? run_.ScreenPart(incumbent()) : incumbent());
+                 objective_.Loss(screens_ ? session_.ScreenPart(incumbent()) : incumbent());
     if (std::isnan(move->loss)) move->loss = std::numeric_limits<double>::infinity();
     move->version = version_;
     return absl::OkStatus();
@@ -207,14 +208,15 @@ class Descent {
   absl::StatusOr<std::optional<Evaluation>> Run(const Moves& moves) {
     if (Known(moves)) return std::optional<Evaluation>(moves[0]->evaluation);
     if (!screens_) {
-      BB_ASSIGN_OR_RETURN(Evaluation evaluation, run_.Evaluate(Changes(moves)));
+      BB_ASSIGN_OR_RETURN(Evaluation evaluation, session_.Evaluate(Changes(moves)));
       return std::optional<Evaluation>(std::move(evaluation));
     }
-    return run_.Race(Changes(moves), [this](const Evaluation& candidate, const Evaluation& other) {
-      // What does not lower the loss of the probes so far will hardly lower it significantly.
-      return stage_ == Stage::kLoss ? objective_.Loss(candidate) >= objective_.Loss(other)
-                                    : objective_.Hopeless(candidate, other);
-    });
+    return session_.Race(
+        Changes(moves), [this](const Evaluation& candidate, const Evaluation& other) {
+          // What does not lower the loss of the probes so far will hardly lower it significantly.
+          return stage_ == Stage::kLoss ? objective_.Loss(candidate) >= objective_.Loss(other)
+                                        : objective_.Hopeless(candidate, other);
+        });
   }
 
   bool Acceptable(const Evaluation& candidate) const {
@@ -225,7 +227,7 @@ class Descent {
 
   absl::Status Commit(absl::string_view what, const Moves& moves, Evaluation evaluation) {
     std::vector<ComponentFormat> changes = Changes(moves);
-    BB_RETURN_IF_ERROR(run_.Commit(changes));
+    BB_RETURN_IF_ERROR(session_.Commit(changes));
     for (const Move* move : moves) {
       current_[move->unit] = move->choice;
       measured_[move->unit] = false;
@@ -233,7 +235,7 @@ class Descent {
     ++version_;
     if (!screens_) oldest_useful_ = version_;
     accepted_.insert(current_);
-    run_.Accept(what, std::move(changes), current_, std::move(evaluation));
+    session_.Accept(what, std::move(changes), current_, std::move(evaluation));
     return absl::OkStatus();
   }
 
@@ -281,8 +283,8 @@ class Descent {
 
   // True when a joint move was committed.
   absl::StatusOr<bool> Round() {
-    const int64_t round = ++run_.summary().rounds;
-    run_.BeginPhase(absl::StrCat("round ", round), EvaluationsToMeasure(/*all=*/true) + 1);
+    const int64_t round = ++session_.summary().rounds;
+    session_.BeginPhase(absl::StrCat("round ", round), EvaluationsToMeasure(/*all=*/true) + 1);
     for (int c = 0; c < problem_.size(); ++c) BB_RETURN_IF_ERROR(Measure(c));
     BB_RETURN_IF_ERROR(RefreshBest());
     bool moved = false;
@@ -297,14 +299,14 @@ class Descent {
         moves = BestMovesUpTo(moves.size() / 2);
       }
     }
-    run_.EndPhase();
+    session_.EndPhase();
     return moved;
   }
 
   // Single moves and pairs of one down and one up that fit the budget and are predicted to gain,
   // by predicted gain (ties: earlier units).
   std::vector<Moves> PredictedGains() const {
-    const int64_t left = problem_.budget_bytes - problem_.TotalBytes(current_);
+    const int64_t left = problem_.MaxBytes() - problem_.TotalBytes(current_);
     std::vector<const Move*> down, up;
     for (const auto& moves : moves_) {
       for (const Move& move : moves) (move.bytes < 0 ? down : up).push_back(&move);
@@ -333,7 +335,7 @@ class Descent {
   // True when a swap was committed.
   absl::StatusOr<bool> Swaps() {
     if (swap_trials_ <= 0) return false;
-    run_.BeginPhase("swaps", EvaluationsToMeasure(/*all=*/false) + swap_trials_);
+    session_.BeginPhase("swaps", EvaluationsToMeasure(/*all=*/false) + swap_trials_);
     for (int c = 0; c < problem_.size(); ++c) {
       if (!measured_[c]) BB_RETURN_IF_ERROR(Measure(c));
     }
@@ -373,13 +375,13 @@ class Descent {
         break;
       }
     }
-    run_.EndPhase();
+    session_.EndPhase();
     return moved;
   }
 
   const GreedyOptions& options_;
   const Objective& objective_;
-  SearchRun& run_;
+  SearchSession& session_;
   const SearchProblem& problem_;
   std::vector<std::vector<int>> hulls_;  // ladder indices by increasing bytes
   Selection current_;                    // the incumbent
@@ -403,9 +405,9 @@ class GreedySearch : public SearchMethod {
   absl::string_view name() const override { return "greedy"; }
 
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
-    SearchRun run(context);
-    if (!run.Feasible()) return run.Finish(absl::OkStatus());
-    return run.Finish(Descent(options_, objective_, run).Search(context));
+    SearchSession session(context);
+    if (!session.Feasible()) return session.Finish(absl::OkStatus());
+    return session.Finish(Descent(options_, objective_, session).Search(context));
   }
 
  private:

@@ -36,7 +36,7 @@ struct GreedyOptions {
 //      the objective rounds.
 // With the context's errors, the start is predicted (MeasureAlone), moves are screened on some of
 // the probes and again only where the best joint set takes them, and candidates are raced
-// (SearchRun::Race). Whatever is accepted was run as a whole on all probes.
+// (SearchSession::Race). Whatever is accepted was run as a whole on all probes.
 // The start is never better, by the objective, than an accepted candidate, and its loss is never
 // lower. The search is deterministic; it does not claim an optimum.
 // REQUIRES: options.Validate() is OK.

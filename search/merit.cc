@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "absl/strings/str_cat.h"
+#include "runtime/base/known_names.h"
 
 namespace bitbudget {
 namespace {
@@ -32,8 +32,7 @@ absl::StatusOr<MeritKind> ParseMeritKind(absl::string_view name) {
   for (const MeritKind kind : {MeritKind::kFdt, MeritKind::kDppl, MeritKind::kPpl}) {
     if (name == MeritKindName(kind)) return kind;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("--order '", name, "' is unknown; known are: fdt, dppl, ppl"));
+  return UnknownName("beam order", name, {"fdt", "dppl", "ppl"});
 }
 
 Merit MeritOf(MeritKind kind, const Evaluation& evaluation) {

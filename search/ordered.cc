@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
-#include "search/search_run.h"
+#include "search/search_session.h"
 #include "search/widths.h"
 
 namespace bitbudget {
@@ -21,7 +21,7 @@ Selection Raise(const SearchProblem& problem,
                 const std::vector<std::vector<UnitId>>& layers,
                 const std::vector<Format>& widths) {
   Selection selection = Everywhere(problem, widths[0]);
-  int64_t left = problem.budget_bytes - problem.TotalBytes(selection);
+  int64_t left = problem.MaxBytes() - problem.TotalBytes(selection);
   if (left < 0) return {};
   // Raises all of `units` if that fits.
   auto raise = [&](std::span<const UnitId> units, const Format& width) {
@@ -62,8 +62,9 @@ class OrderedSearch : public SearchMethod {
   absl::string_view name() const override { return options_.name; }
 
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
-    SearchRun run(context);
-    const SearchProblem& problem = run.problem();
+    SearchSession session(context);
+    const SearchProblem& problem = session.problem();
+    if (problem.AllPinned()) return session.Finish(session.AcceptPinned());
     if (options_.widths.size() == 1) {
       return absl::InvalidArgumentError(
           absl::StrCat(options_.name,
@@ -72,7 +73,7 @@ class OrderedSearch : public SearchMethod {
                        "); give two or more, or none to have them chosen"));
     }
     BB_ASSIGN_OR_RETURN(const std::vector<std::vector<UnitId>> layers, Layers(problem));
-    if (!run.Feasible()) return run.Finish(absl::OkStatus());
+    if (!session.Feasible()) return session.Finish(absl::OkStatus());
     std::vector<std::vector<Format>> chains;
     if (options_.widths.empty()) {
       chains = WidthChains(problem);
@@ -97,7 +98,7 @@ class OrderedSearch : public SearchMethod {
         if (!selection.empty() && !known) candidates.push_back(std::move(selection));
       }
     }
-    return run.Finish(run.KeepBest(candidates, objective_));
+    return session.Finish(session.KeepBest(candidates, objective_));
   }
 
  private:

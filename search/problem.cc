@@ -16,6 +16,11 @@ UnitId SearchProblem::UnitOf(ComponentId c) const {
   LOG(FATAL) << "component " << c << " is in no unit";
 }
 
+bool SearchProblem::AllPinned() const {
+  return std::all_of(
+      ladders.begin(), ladders.end(), [](const auto& ladder) { return ladder.size() == 1; });
+}
+
 std::vector<ComponentFormat> SearchProblem::Changes(UnitId u, int choice) const {
   std::vector<ComponentFormat> changes;
   for (const ComponentId c : Parts(u)) changes.push_back({c, ladders[u][choice].format});
@@ -24,9 +29,9 @@ std::vector<ComponentFormat> SearchProblem::Changes(UnitId u, int choice) const 
 
 int64_t SearchProblem::BytesIn(UnitId u, const Format& format) const {
   int64_t bytes = 0;
-  const int64_t layer = format.BlockSize();
+  const int64_t block = format.BlockSize();
   for (const ComponentId c : Parts(u)) {
-    const int64_t cols = (components[c].cols + layer - 1) / layer * layer;
+    const int64_t cols = (components[c].cols + block - 1) / block * block;
     bytes += SizeBytes(format, components[c].rows, cols);
   }
   return bytes;
@@ -38,15 +43,22 @@ int64_t SearchProblem::Weights(UnitId u) const {
   return weights;
 }
 
-double SearchProblem::SparsityPermilleOf(const Selection& selection) const {
+double SearchProblem::SparsityPermilleOf(const Assignment& assignment) const {
+  CHECK_EQ(assignment.size(), components.size());
   int64_t zeros = 0;  // thousandths of weights
   int64_t weights = 0;
   for (UnitId u = 0; u < size(); ++u) {
     if (Pinned(u)) continue;
-    zeros += Weights(u) * SparsityPermille(ladders[u][selection[u]].format);
+    for (const ComponentId c : Parts(u)) {
+      zeros += components[c].rows * components[c].cols * SparsityPermille(assignment[c]);
+    }
     weights += Weights(u);
   }
   return weights > 0 ? static_cast<double>(zeros) / static_cast<double>(weights) : 0;
+}
+
+double SearchProblem::SparsityPermilleOf(const Selection& selection) const {
+  return SparsityPermilleOf(ToAssignment(selection));
 }
 
 int64_t SearchProblem::TotalBytes(const Assignment& assignment) const {

@@ -2,6 +2,8 @@
 #define BITBUDGET_SEARCH_PROBLEM_H_
 
 #include <cstdint>
+#include <limits>
+#include <variant>
 #include <vector>
 
 #include "runtime/eval/assignment.h"
@@ -25,7 +27,22 @@ using UnitId = int;
 // One ladder index per unit: an assignment as the search methods handle it.
 using Selection = std::vector<int>;
 
-// The decision to take: one choice per unit within a budget.
+// At most so many bytes for the whole model.
+struct ByteBudget {
+  int64_t bytes = 0;
+};
+
+// At least so many thousandths of the weights of the units that are not pinned are zeros of their
+// formats (SparsityPermille), whatever size that takes. Not every method can see to it
+// (MethodInfo::takes_sparsity).
+struct SparsityTarget {
+  int permille = 0;
+};
+
+// What an assignment must meet.
+using SearchLimit = std::variant<ByteBudget, SparsityTarget>;
+
+// The decision to take: one choice per unit within a limit.
 struct SearchProblem {
   std::vector<Component> components;
   // The components of every unit, each in exactly one. Empty: every component is a unit of its own,
@@ -34,15 +51,24 @@ struct SearchProblem {
   // ladders[u]: what unit u may become, by increasing size (ties by format order). A pinned unit
   // has one choice. Never empty.
   std::vector<std::vector<Choice>> ladders;
-  int64_t fixed_bytes = 0;   // norms and biases, in every candidate
-  int64_t budget_bytes = 0;  // hard limit for the whole model
-  // Of a thousand weights of the units that are not pinned, at least so many must be zeros of the
-  // format (SparsityPermille). Not every method can see to that; those that cannot say so.
-  int sparsity_permille = 0;
+  int64_t fixed_bytes = 0;  // norms and biases, in every candidate
+  SearchLimit limit;
+
+  // The byte budget; unbounded for a sparsity target.
+  int64_t MaxBytes() const {
+    const ByteBudget* budget = std::get_if<ByteBudget>(&limit);
+    return budget != nullptr ? budget->bytes : std::numeric_limits<int64_t>::max();
+  }
+  // The sparsity target in thousandths; 0 for a byte budget.
+  int MinSparsityPermille() const {
+    const SparsityTarget* target = std::get_if<SparsityTarget>(&limit);
+    return target != nullptr ? target->permille : 0;
+  }
 
   // The number of units.
   int size() const { return static_cast<int>(ladders.size()); }
   bool Pinned(UnitId u) const { return ladders[u].size() == 1; }
+  bool AllPinned() const;  // one assignment is possible
 
   std::vector<ComponentId> Parts(UnitId u) const {
     return units.empty() ? std::vector<ComponentId>{u} : units[u];
@@ -59,17 +85,23 @@ struct SearchProblem {
   // The weights of a unit.
   int64_t Weights(UnitId u) const;
 
-  // What is left out of a thousand weights of the units that are not pinned; 0 when all are.
+  // The zeros among a thousand weights of the units that are not pinned; 0 when all are.
+  double SparsityPermilleOf(const Assignment& assignment) const;
   double SparsityPermilleOf(const Selection& selection) const;
 
   // The size of the whole model. Formats outside a unit's ladder (the reference's) count with
   // SizeBytes.
   int64_t TotalBytes(const Assignment& assignment) const;
   int64_t TotalBytes(const Selection& selection) const;
-  bool Fits(const Assignment& assignment) const { return TotalBytes(assignment) <= budget_bytes; }
+
+  // Whether it meets the limit.
+  bool Fits(const Assignment& assignment) const {
+    return TotalBytes(assignment) <= MaxBytes() &&
+           SparsityPermilleOf(assignment) >= MinSparsityPermille();
+  }
   bool Fits(const Selection& selection) const {
-    return TotalBytes(selection) <= budget_bytes &&
-           SparsityPermilleOf(selection) >= sparsity_permille;
+    return TotalBytes(selection) <= MaxBytes() &&
+           SparsityPermilleOf(selection) >= MinSparsityPermille();
   }
 
   // The size with every unit on its smallest choice.

@@ -14,7 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "runtime/base/status_macros.h"
 #include "search/merit.h"
-#include "search/search_run.h"
+#include "search/search_session.h"
 #include "search/typical_error.h"
 
 namespace bitbudget {
@@ -70,25 +70,26 @@ class MeritCurve {
 
 class Sparsification {
  public:
-  Sparsification(const SparsifyOptions& options, SearchRun& run)
-      : options_(options), run_(run), problem_(run.problem()) {}
+  Sparsification(const SparsifyOptions& options, SearchSession& session)
+      : options_(options), session_(session), problem_(session.problem()) {}
 
   absl::Status Search() {
+    if (problem_.AllPinned()) return session_.AcceptPinned();
     BB_RETURN_IF_ERROR(MakeRungs());
     Selection start = Take([](const std::vector<Rung>& rungs) { return rungs.front(); });
     const Selection end = Take([](const std::vector<Rung>& rungs) { return rungs.back(); });
     if (!problem_.Fits(end)) return absl::OkStatus();
-    run_.summary().note = kNote;
+    session_.summary().note = kNote;
     current_ = std::move(start);
-    BB_RETURN_IF_ERROR(run_.SetIncumbent(problem_.ToAssignment(current_)));
-    run_.RecordStart(current_, incumbent());
+    BB_RETURN_IF_ERROR(session_.SetIncumbent(problem_.ToAssignment(current_)));
+    session_.RecordStart(current_, incumbent());
     while (!problem_.Fits(current_)) BB_RETURN_IF_ERROR(Round());
-    run_.Result(current_, incumbent());
+    session_.Result(current_, incumbent());
     return absl::OkStatus();
   }
 
  private:
-  const Evaluation& incumbent() const { return run_.evaluator().incumbent_evaluation(); }
+  const Evaluation& incumbent() const { return session_.evaluator().incumbent_evaluation(); }
 
   // The rungs of all units by increasing share; of equal shares the smaller choice.
   absl::Status MakeRungs() {
@@ -157,7 +158,7 @@ class Sparsification {
   }
 
   absl::Status Round() {
-    const size_t round = static_cast<size_t>(run_.summary().rounds++);
+    const size_t round = static_cast<size_t>(session_.summary().rounds++);
     const int added = options_.round_permille[std::min(round, options_.round_permille.size() - 1)];
     std::vector<std::vector<int>> probed;
     int64_t evaluations = 1;
@@ -165,14 +166,14 @@ class Sparsification {
       probed.push_back(Probed(u, added));
       evaluations += static_cast<int64_t>(probed.back().size());
     }
-    run_.BeginPhase(absl::StrCat("round ", round + 1), evaluations);
+    session_.BeginPhase(absl::StrCat("round ", round + 1), evaluations);
     const Merit now = MeritOf(MeritKind::kFdt, incumbent());
     std::vector<MeritCurve> curves;
     for (UnitId u = 0; u < problem_.size(); ++u) {
       MeritCurve& curve = curves.emplace_back(rungs_[u][at_[u]].permille, now);
       for (const int r : probed[u]) {
         BB_ASSIGN_OR_RETURN(const Evaluation evaluation,
-                            run_.Evaluate(problem_.Changes(u, rungs_[u][r].choice)));
+                            session_.Evaluate(problem_.Changes(u, rungs_[u][r].choice)));
         curve.Add(rungs_[u][r].permille, MeritOf(MeritKind::kFdt, evaluation));
       }
     }
@@ -182,12 +183,12 @@ class Sparsification {
       const std::vector<ComponentFormat> own = problem_.Changes(u, current_[u]);
       changes.insert(changes.end(), own.begin(), own.end());
     }
-    BB_RETURN_IF_ERROR(run_.Commit(changes));
-    run_.Record(absl::StrFormat("%.1f%% zeros", problem_.SparsityPermilleOf(current_) / 10),
-                std::move(changes),
-                current_,
-                incumbent());
-    run_.EndPhase();
+    BB_RETURN_IF_ERROR(session_.Commit(changes));
+    session_.Record(absl::StrFormat("%.1f%% zeros", problem_.SparsityPermilleOf(current_) / 10),
+                    std::move(changes),
+                    current_,
+                    incumbent());
+    session_.EndPhase();
     return absl::OkStatus();
   }
 
@@ -224,7 +225,7 @@ class Sparsification {
   }
 
   const SparsifyOptions& options_;
-  SearchRun& run_;
+  SearchSession& session_;
   const SearchProblem& problem_;
   std::vector<std::vector<Rung>> rungs_;  // of every unit
   std::vector<int> at_;                   // the rung of every unit
@@ -238,8 +239,8 @@ class SparsifySearch : public SearchMethod {
   absl::string_view name() const override { return "sparsify"; }
 
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
-    SearchRun run(context);
-    return run.Finish(Sparsification(options_, run).Search());
+    SearchSession session(context);
+    return session.Finish(Sparsification(options_, session).Search());
   }
 
  private:

@@ -1,10 +1,9 @@
 #include "search/uniform.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
-#include "search/search_run.h"
+#include "search/search_session.h"
 
 namespace bitbudget {
 
@@ -17,19 +16,15 @@ class UniformSearch : public SearchMethod {
   absl::string_view name() const override { return "uniform"; }
 
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
-    SearchRun run(context);
-    const SearchProblem& problem = run.problem();
+    SearchSession session(context);
+    const SearchProblem& problem = session.problem();
+    if (problem.AllPinned()) return session.Finish(session.AcceptPinned());
     std::vector<Selection> candidates;
     for (const Format& format : problem.SharedFormats()) {
       Selection selection = problem.Uniform(format);
       if (problem.Fits(selection)) candidates.push_back(std::move(selection));
     }
-    const bool all_pinned = std::all_of(problem.ladders.begin(),
-                                        problem.ladders.end(),
-                                        [](const auto& ladder) { return ladder.size() == 1; });
-    if (all_pinned && problem.Fits(Selection(problem.size(), 0)))
-      candidates.push_back(Selection(problem.size(), 0));
-    return run.Finish(run.KeepBest(candidates, objective_));
+    return session.Finish(session.KeepBest(candidates, objective_));
   }
 
  private:

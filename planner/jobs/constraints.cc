@@ -247,7 +247,7 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
   SearchProblem problem;
   problem.components = model.components();
   problem.fixed_bytes = model.fixed_bytes();
-  problem.budget_bytes = budget_bytes;
+  problem.limit = ByteBudget{budget_bytes};
 
   const size_t count = model.components().size();
   std::vector<int> min_bits(count, 0);
@@ -295,15 +295,15 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
 
 absl::Status CheckFeasible(const SearchProblem& problem, int64_t parameter_count) {
   const int64_t smallest = problem.SmallestBytes();
-  if (smallest <= problem.budget_bytes) return absl::OkStatus();
+  if (smallest <= problem.MaxBytes()) return absl::OkStatus();
   const auto bits_per_weight = [&](int64_t bytes) {
     return 8.0 * static_cast<double>(bytes) / static_cast<double>(parameter_count);
   };
   return InfeasibleError(absl::StrFormat(
       "the budget of %d bytes (%.4f bits per weight) cannot be met: with the allowed formats the "
       "smallest possible size is %d bytes (%.4f bits per weight)",
-      problem.budget_bytes,
-      bits_per_weight(problem.budget_bytes),
+      problem.MaxBytes(),
+      bits_per_weight(problem.MaxBytes()),
       smallest,
       bits_per_weight(smallest)));
 }

@@ -67,7 +67,9 @@ class PlanJob {
         const BudgetSplit budget,
         SplitBudget(model_, options_.budget, options_.budget_scope, options_.constraints.target));
     BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, ConstraintsOf(), budget.weight_bytes));
-    problem_.sparsity_permille = options_.sparsity_permille;
+    if (options_.sparsity_permille > 0) {
+      problem_.limit = SparsityTarget{options_.sparsity_permille};
+    }
     BB_RETURN_IF_ERROR(CheckFeasible(problem_, model_.parameter_count()));
     BB_ASSIGN_OR_RETURN(maker_, ProbeMaker::Create(model_, options_.probes));
     for (const ProbeRole role : {ProbeRole::kSearch, ProbeRole::kHeldOut}) {
@@ -86,12 +88,12 @@ class PlanJob {
     plan_.mutable_options()->set_search_probes(search_set_->size());
     BB_ASSIGN_OR_RETURN(
         const std::unique_ptr<SearchMethod> method,
-        MakeMethod(options_, problem_, objective_, *maker_, workspace_.get(), &run_, progress_));
+        MakeMethod(options_, problem_, *maker_, workspace_.get(), &run_, progress_));
     SearchContext context{
         &problem_, search_set_->evaluator(), progress_, workspace_->bank()->StoredAssignment()};
     CostTable unit_errors;
     std::unique_ptr<SharedProbes> text_set;
-    if (UsesText(options_)) {
+    if (NeedsOf(options_).text) {
       BB_ASSIGN_OR_RETURN(text_set,
                           SharedProbes::Create(*maker_,
                                                ProbeRole::kSearch,
@@ -102,7 +104,7 @@ class PlanJob {
                                                SharedProbes::Completions::kText));
       context.text = text_set->evaluator();
     }
-    if (UsesErrors(options_)) {
+    if (NeedsOf(options_).output_errors) {
       BB_ASSIGN_OR_RETURN(
           errors_, MeasureOutputErrors(problem_, *maker_, workspace_.get(), &run_, progress_));
       unit_errors = SumOverUnits(problem_, errors_);
@@ -165,9 +167,9 @@ class PlanJob {
     const int64_t ranks = run_.ranks().size();
     request.search_probes = (options_.search_probes + ranks - 1) / ranks;
     request.held_out_probes = (options_.held_out_probes + ranks - 1) / ranks;
-    if (UsesCalibration(options_)) request.calibration_probes = options_.search_probes;
+    if (NeedsCalibrationPrompts(options_)) request.calibration_probes = options_.search_probes;
     // Two evaluators keep streams then; each gets half of the room.
-    const int evaluators = UsesText(options_) ? 2 : 1;
+    const int evaluators = NeedsOf(options_).text ? 2 : 1;
     request.search_probes *= evaluators;
     request.context = maker_->context();
     request.completion = maker_->completion_tokens();
@@ -227,7 +229,7 @@ class PlanJob {
     return InfeasibleError(absl::StrCat("--search ",
                                         options_.search,
                                         " has no assignment within the budget of ",
-                                        problem_.budget_bytes,
+                                        problem_.MaxBytes(),
                                         " bytes: the smallest possible size is ",
                                         problem_.SmallestBytes(),
                                         " bytes",
@@ -252,7 +254,7 @@ class PlanJob {
         const double extra_bits =
             std::max(0.0, 8 * static_cast<double>(choice.bytes) / weights - choice.format.bits);
         const bool too_dense =
-            SparsityPermille(choice.format) < std::min(problem_.sparsity_permille, sparsest);
+            SparsityPermille(choice.format) < std::min(problem_.MinSparsityPermille(), sparsest);
         cost.back().push_back(too_dense ? std::numeric_limits<double>::infinity()
                                         : weights * TypicalError(choice.format) *
                                               std::exp2(-2 * std::min(extra_bits, 1.0)));

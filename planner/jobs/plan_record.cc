@@ -26,7 +26,7 @@ void DescribeJob(const Model& model,
   info.set_stored_bytes(model.stored_bytes());
   info.set_fixed_bytes(model.fixed_bytes());
   plan->mutable_budget()->set_requested(options.budget.text);
-  plan->mutable_budget()->set_bytes(problem.budget_bytes);
+  plan->mutable_budget()->set_bytes(problem.MaxBytes());
   if (budget.counts != BudgetFor::kWeights) {
     plans::Budget& split = *plan->mutable_budget();
     split.set_counts(BudgetForName(budget.counts));

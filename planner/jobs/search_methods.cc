@@ -1,24 +1,24 @@
 #include "planner/jobs/search_methods.h"
 
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <iterator>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "planner/runs/output_errors.h"
 #include "planner/runs/packing.h"
 #include "planner/runs/stored_evaluator.h"
+#include "runtime/base/known_names.h"
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
 #include "scoring/lim.h"
 #include "scoring/signal.h"
 #include "scoring/zd.h"
-#include "search/additive.h"
-#include "search/beam.h"
-#include "search/greedy.h"
-#include "search/ordered.h"
-#include "search/sparsify.h"
-#include "search/uniform.h"
 #include "search/widths.h"
 
 namespace bitbudget {
@@ -26,27 +26,27 @@ namespace {
 
 constexpr uint64_t kLayerOrderStream = 3;  // of the seed, for the random layer order
 
-constexpr const char* kSearchNames[] = {
-    "greedy", "additive", "layerwise", "uniform", "random", "beam", "sparsify"};
 constexpr const char* kScorerNames[] = {"lim", "zd", "signal"};
 
-template <size_t N>
-absl::Status CheckName(const char* option, const std::string& name, const char* const (&known)[N]) {
-  std::string list;
-  for (const char* candidate : known) {
-    if (name == candidate) return absl::OkStatus();
-    absl::StrAppend(&list, list.empty() ? "" : ", ", candidate);
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat(option, " '", name, "' is unknown; known are: ", list));
+MethodOptions MethodOptionsOf(const PlanOptions& options) {
+  MethodOptions method;
+  method.objective = Objective(options.objective);
+  method.exhaustive = options.exhaustive;
+  method.beam_width = options.beam_width;
+  method.beam_order = options.order;
+  return method;
 }
 
-BeamOptions BeamOptionsOf(const PlanOptions& options) {
-  BeamOptions beam;
-  beam.width = options.beam_width;
-  beam.order = options.order;
-  beam.exhaustive = options.exhaustive;
-  return beam;
+absl::Status CheckScorer(const std::string& name) {
+  const std::vector<std::string> known(std::begin(kScorerNames), std::end(kScorerNames));
+  if (std::find(known.begin(), known.end(), name) != known.end()) return absl::OkStatus();
+  return UnknownName("scorer", name, known);
+}
+
+const MethodInfo& MethodOf(const PlanOptions& options) {
+  const absl::StatusOr<const MethodInfo*> method = FindMethod(options.search);
+  CHECK(method.ok()) << method.status();
+  return **method;
 }
 
 // Scores layers for the methods that go by their order.
@@ -85,7 +85,7 @@ class LayerOrder {
  private:
   absl::StatusOr<std::vector<int>> Make() const {
     const Model& model = workspace_.model();
-    if (options_.search == "random") {
+    if (NeedsOf(options_).layer_order == MethodNeeds::LayerOrder::kRandom) {
       std::vector<int> order(model.config().num_hidden_layers);
       std::iota(order.begin(), order.end(), 0);
       Random random(options_.probes.seed, {kLayerOrderStream});
@@ -135,57 +135,55 @@ class LayerOrder {
 }  // namespace
 
 absl::Status CheckMethod(const PlanOptions& options) {
-  BB_RETURN_IF_ERROR(CheckName("--search", options.search, kSearchNames));
-  BB_RETURN_IF_ERROR(CheckName("--scorer", options.scorer, kScorerNames));
-  BB_RETURN_IF_ERROR(BeamOptionsOf(options).Validate());
-  if (UsesText(options) && options.probes.source != ProbeSource::kText) {
+  BB_ASSIGN_OR_RETURN(const MethodInfo* const method, FindMethod(options.search));
+  BB_RETURN_IF_ERROR(CheckScorer(options.scorer));
+  BB_RETURN_IF_ERROR(CheckMethodOptions(MethodOptionsOf(options)));
+  if (NeedsOf(options).text && options.probes.source != ProbeSource::kText) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--order ppl measures perplexity on natural text, but probes come from the ",
+        absl::StrCat("the beam order ",
+                     MeritKindName(options.order),
+                     " is the perplexity of natural text, but probes come from the ",
                      ProbeSourceName(options.probes.source),
-                     "; give a text with --text"));
+                     "; take them from a text"));
   }
   if (options.sparsity_permille == 0) return absl::OkStatus();
   if (options.sparsity_permille < 0 || options.sparsity_permille > 1000) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "--sparsity is ", options.sparsity_permille / 10.0, " %; it must be 0.1 to 100"));
+        "the sparsity target is ", options.sparsity_permille / 10.0, " %; it must be 0.1 to 100"));
   }
-  if (options.search == "sparsify" || options.search == "uniform") return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--sparsity is a target of --search sparsify and uniform, not of ",
-                   options.search,
-                   ", which takes a --budget"));
+  if (method->takes_sparsity) return absl::OkStatus();
+  std::vector<std::string> able;
+  for (const MethodInfo& other : SearchMethods()) {
+    if (other.takes_sparsity) able.push_back(other.name);
+  }
+  return absl::InvalidArgumentError(absl::StrCat("search method ",
+                                                 options.search,
+                                                 " needs a size budget; a sparsity target is for ",
+                                                 absl::StrJoin(able, ", ")));
 }
 
-bool UsesErrors(const PlanOptions& options) {
-  return !options.exhaustive && (options.search == "greedy" || options.search == "additive");
+MethodNeeds NeedsOf(const PlanOptions& options) {
+  return MethodOf(options).needs(MethodOptionsOf(options));
 }
 
-bool UsesText(const PlanOptions& options) {
-  return options.search == "beam" && options.order == MeritKind::kPpl;
+bool NeedsCalibrationPrompts(const PlanOptions& options) {
+  return NeedsOf(options).layer_order == MethodNeeds::LayerOrder::kScored;
 }
-
-bool UsesCalibration(const PlanOptions& options) { return options.search == "layerwise"; }
 
 absl::StatusOr<std::unique_ptr<SearchMethod>> MakeMethod(const PlanOptions& options,
                                                          const SearchProblem& problem,
-                                                         const Objective& objective,
                                                          const ProbeMaker& maker,
                                                          Workspace* workspace,
                                                          Run* run,
                                                          Progress* progress) {
-  if (options.search == "additive") return MakeAdditiveSearch();
-  if (options.search == "greedy") return MakeGreedySearch(GreedyOptions(), objective);
-  bool all_pinned = true;
-  for (int c = 0; c < problem.size(); ++c) all_pinned = all_pinned && problem.Pinned(c);
-  // Where all is pinned there is one assignment, and no order changes it.
-  if (options.search == "uniform" || all_pinned) return MakeUniformSearch(objective);
-  if (options.search == "beam") return MakeBeamSearch(BeamOptionsOf(options));
-  if (options.search == "sparsify") return MakeSparsifySearch(SparsifyOptions());
-  OrderedOptions ordered;
-  ordered.name = options.search;
-  BB_ASSIGN_OR_RETURN(ordered.layer_order,
-                      LayerOrder(options, problem, maker, workspace, progress).Remembered(run));
-  return MakeOrderedSearch(ordered, objective);
+  BB_RETURN_IF_ERROR(CheckMethod(options));
+  MethodOptions method = MethodOptionsOf(options);
+  // Where everything is pinned there is one assignment, which no order changes.
+  if (NeedsOf(options).layer_order != MethodNeeds::LayerOrder::kNone && !problem.AllPinned()) {
+    BB_ASSIGN_OR_RETURN(method.layer_order,
+                        LayerOrder(options, problem, maker, workspace, progress).Remembered(run));
+  }
+  return MethodOf(options).make(method);
 }
 
 }  // namespace bitbudget

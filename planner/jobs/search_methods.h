@@ -8,24 +8,24 @@
 #include "planner/jobs/plan_job.h"
 #include "planner/runs/run.h"
 #include "planner/workspace/workspace.h"
-#include "search/objective.h"
-#include "search/search_method.h"
+#include "search/methods.h"
 
 namespace bitbudget {
 
-// What of a plan's options is about its search method. kInvalidArgument names the option.
+// Checks the search options of a plan: the method, the scorer, and what they need of the other
+// options. kInvalidArgument says what does not go together.
 absl::Status CheckMethod(const PlanOptions& options);
 
-// What a method needs beyond the probes of its candidates.
-bool UsesErrors(const PlanOptions& options);       // SearchContext::errors
-bool UsesText(const PlanOptions& options);         // SearchContext::text
-bool UsesCalibration(const PlanOptions& options);  // calibration prompts, for an order of layers
+// What the plan's method needs. REQUIRES: CheckMethod(options) is OK.
+MethodNeeds NeedsOf(const PlanOptions& options);
 
-// Makes the method that the options name; an order of layers is scored now, or taken from the run's
-// store. Errors as CheckMethod and the scorers'.
+// Whether the method's layer order is scored on calibration prompts. REQUIRES: as NeedsOf.
+bool NeedsCalibrationPrompts(const PlanOptions& options);
+
+// Makes the plan's method. An order of layers is scored now, or recalled from the run. Errors as
+// CheckMethod and the scorers'.
 absl::StatusOr<std::unique_ptr<SearchMethod>> MakeMethod(const PlanOptions& options,
                                                          const SearchProblem& problem,
-                                                         const Objective& objective,
                                                          const ProbeMaker& maker,
                                                          Workspace* workspace,
                                                          Run* run,

@@ -31,7 +31,7 @@ Toy TwoFormats(uint64_t seed, int units, int dimensions, int low) {
     toy.loss.error[u] = {toy.loss.error[u][0], high};
   }
   problem.fixed_bytes = 0;
-  problem.budget_bytes = int64_t{8000} * units - int64_t{6000} * low;
+  problem.limit = ByteBudget{int64_t{8000} * units - int64_t{6000} * low};
   return toy;
 }
 
@@ -320,7 +320,7 @@ TEST(WidthsTest, WhatIsLargerAndWorseIsNoWidth) {
   for (auto& ladder : toy.problem.ladders) {
     ladder.insert(ladder.begin() + 2, {pruned, ladder[1].bytes * 13 / 10});
   }
-  toy.problem.budget_bytes = toy.problem.TotalBytes(Selection(4, 2)) + 10;
+  toy.problem.limit = ByteBudget{toy.problem.TotalBytes(Selection(4, 2)) + 10};
   for (const std::vector<Format>& chain : WidthChains(toy.problem)) {
     EXPECT_EQ(std::count(chain.begin(), chain.end(), pruned), 0);
     EXPECT_EQ(chain.back(), (Format{FormatKind::kInteger, 8, 0, false}));

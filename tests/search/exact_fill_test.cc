@@ -57,8 +57,8 @@ Instance MakeInstance(uint64_t seed, int components, int choices, Shape shape, d
   }
   problem.fixed_bytes = 1000;
   const int64_t smallest = problem.SmallestBytes();
-  problem.budget_bytes =
-      smallest + static_cast<int64_t>(fill * static_cast<double>(largest + 1000 - smallest));
+  problem.limit = ByteBudget{
+      smallest + static_cast<int64_t>(fill * static_cast<double>(largest + 1000 - smallest))};
   return instance;
 }
 
@@ -96,7 +96,7 @@ TEST(MinimizeSumTest, EqualsBruteForceOnEveryInstanceAndProvesIt) {
 // The textbook table over bytes, as an independent optimum for problems too large to enumerate.
 double TableOptimum(const Instance& instance) {
   const SearchProblem& problem = instance.problem;
-  const int64_t budget = problem.budget_bytes - problem.fixed_bytes;
+  const int64_t budget = problem.MaxBytes() - problem.fixed_bytes;
   const double infinity = std::numeric_limits<double>::infinity();
   std::vector<double> best(budget + 1, 0.0);  // [bytes] over the components so far
   for (int c = 0; c < problem.size(); ++c) {
@@ -149,9 +149,9 @@ TEST(MinimizeSumTest, ProvesTheOptimumAtRealSize) {
       cost.push_back(row);
     }
     for (const double fill : {0.05, 0.2, 0.5}) {
-      problem.budget_bytes =
+      problem.limit = ByteBudget{
           static_cast<int64_t>(fill * static_cast<double>(largest) +
-                               (1 - fill) * static_cast<double>(problem.SmallestBytes()));
+                               (1 - fill) * static_cast<double>(problem.SmallestBytes()))};
       const FillResult result = FillBudget(problem, cost);
       ASSERT_FALSE(result.selection.empty());
       EXPECT_TRUE(problem.Fits(result.selection));
@@ -163,7 +163,7 @@ TEST(MinimizeSumTest, ProvesTheOptimumAtRealSize) {
 TEST(MinimizeSumTest, IsEmptyWhenNothingFits) {
   Instance instance = MakeInstance(1, 5, 3, Shape::kArbitrary, 0.0);
   EXPECT_FALSE(MinimizeSum(instance.problem, instance.cost).empty());
-  --instance.problem.budget_bytes;
+  instance.problem.limit = ByteBudget{instance.problem.MaxBytes() - 1};
   EXPECT_TRUE(MinimizeSum(instance.problem, instance.cost).empty());
 }
 

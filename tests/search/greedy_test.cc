@@ -232,7 +232,7 @@ TEST(GreedySearchTest, PinnedComponentsStay) {
 
 TEST(GreedySearchTest, IsInfeasibleBelowTheSmallestSizeAndEvaluatesNothing) {
   Toy toy = MakeToy(2, 6, 3, 4, 0.5);
-  toy.problem.budget_bytes = toy.problem.SmallestBytes() - 1;
+  toy.problem.limit = ByteBudget{toy.problem.SmallestBytes() - 1};
   SyntheticEvaluator evaluator(toy);
   const SearchSummary summary =
       RunMethod(*MakeGreedySearch({}, Objective(Statistic::kFdtMean)), toy, evaluator);
@@ -245,7 +245,7 @@ TEST(GreedySearchTest, TheSmallestBudgetHasOneAnswer) {
   Toy toy = MakeToy(2, 6, 3, 4, 0.0);
   const SearchSummary summary = RunGreedy(toy);
   EXPECT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
-  EXPECT_EQ(summary.size_bytes, toy.problem.budget_bytes);
+  EXPECT_EQ(summary.size_bytes, toy.problem.MaxBytes());
 }
 
 TEST(GreedySearchTest, AnInterruptionAnywhereReturnsTheBestSoFar) {

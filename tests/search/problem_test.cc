@@ -17,7 +17,7 @@ SearchProblem ThreeComponents() {
                      {{kInt4, 30}, {kInt8, 60}, {kFormatBF16, 120}},
                      {{kFormatBF16, 500}}};
   problem.fixed_bytes = 7;
-  problem.budget_bytes = 607;
+  problem.limit = ByteBudget{607};
   return problem;
 }
 
@@ -37,7 +37,7 @@ TEST(SearchProblemTest, CountsFormatsOutsideTheLadderWithTheirExactSize) {
 TEST(SearchProblemTest, TheBudgetIsTheLastByteThatFits) {
   SearchProblem problem = ThreeComponents();
   EXPECT_TRUE(problem.Fits(Selection{0, 1, 0}));  // 607
-  problem.budget_bytes = 606;
+  problem.limit = ByteBudget{606};
   EXPECT_FALSE(problem.Fits(Selection{0, 1, 0}));
 }
 

@@ -6,7 +6,7 @@
 
 #include "search/additive.h"
 #include "search/ordered.h"
-#include "search/search_run.h"
+#include "search/search_session.h"
 #include "search/uniform.h"
 #include "tests/support/synthetic_evaluator.h"
 
@@ -54,7 +54,7 @@ Toy EqualLayers(int layers, double bits_per_weight) {
     component.layer = c == 0 || c == n - 1 ? -1 : (c - 1) / 2;
     for (Choice& choice : problem.ladders[c]) choice.bytes = SizeBytes(choice.format, 32, 128);
   }
-  problem.budget_bytes = static_cast<int64_t>(bits_per_weight * 32 * 128 * n / 8);
+  problem.limit = ByteBudget{static_cast<int64_t>(bits_per_weight * 32 * 128 * n / 8)};
   return toy;
 }
 
@@ -122,7 +122,7 @@ TEST(OrderedSearchTest, RaisesLayersInOrderOfImportance) {
 TEST(OrderedSearchTest, FillsTheLayerThatDoesNotFitByComponents) {
   Toy toy = EqualLayers(4, 6);
   const int64_t step = toy.problem.ladders[0][2].bytes - toy.problem.ladders[0][0].bytes;
-  toy.problem.budget_bytes = toy.problem.SmallestBytes() + 3 * step;
+  toy.problem.limit = ByteBudget{toy.problem.SmallestBytes() + 3 * step};
   SyntheticEvaluator evaluator(toy);
   OrderedOptions options;
   options.name = "random";
@@ -131,7 +131,7 @@ TEST(OrderedSearchTest, FillsTheLayerThatDoesNotFitByComponents) {
   const SearchSummary summary =
       RunMethod(*MakeOrderedSearch(options, Objective(Statistic::kKlMean)), toy, evaluator);
   EXPECT_EQ(std::count(summary.assignment.begin(), summary.assignment.end(), kInt8), 3);
-  EXPECT_EQ(summary.size_bytes, toy.problem.budget_bytes);
+  EXPECT_EQ(summary.size_bytes, toy.problem.MaxBytes());
 }
 
 TEST(OrderedSearchTest, ThirdWidthStartsFromTheTopAgain) {
@@ -227,8 +227,8 @@ TEST(AdditiveSearchTest, AFormatTheReferenceHasNeedsNoRun) {
   context.problem = &toy.problem;
   context.evaluator = &evaluator;
   context.reference = Assignment(4, kFormatBF16);
-  SearchRun run(context);
-  const auto alone = MeasureAlone(context, 1.3, run);
+  SearchSession session(context);
+  const auto alone = MeasureAlone(context, 1.3, session);
   ASSERT_TRUE(alone.ok());
   EXPECT_EQ(alone->measured.size(), 16u);
   EXPECT_EQ(evaluator.evaluations(), 1 + 4 * 3);
@@ -318,7 +318,7 @@ TEST(AdditiveSearchTest, IsOptimalWhenDivergencesAddUp) {
 
 TEST(RivalsTest, EveryMethodIsInfeasibleBelowTheSmallestSizeAndEvaluatesNothing) {
   Toy toy = EqualLayers(3, 6);
-  toy.problem.budget_bytes = toy.problem.SmallestBytes() - 1;
+  toy.problem.limit = ByteBudget{toy.problem.SmallestBytes() - 1};
   OrderedOptions options;
   options.name = "layerwise";
   options.layer_order = {0, 1, 2};

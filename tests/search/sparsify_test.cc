@@ -58,7 +58,7 @@ Toy SparseToy(uint64_t seed, int units, const std::vector<int>& permille, int di
     toy.problem.ladders.push_back(ladder);
     toy.problem.components.push_back(component);
   }
-  toy.problem.budget_bytes = int64_t{1} << 40;
+  toy.problem.limit = ByteBudget{int64_t{1} << 40};
   return toy;
 }
 
@@ -111,7 +111,7 @@ TEST(SparsifyTest, ARoundWhoseStepsAreAllMeasuredIsTheMaxMinOptimum) {
   for (uint64_t seed = 0; seed < 60; ++seed) {
     // One round of 30 points probes what is next to 15, 45 and 100 points: the whole ladder.
     Toy toy = SparseToy(seed, 6, {0, 150, 400, 1000}, seed % 2 == 0 ? 0 : 3);
-    toy.problem.sparsity_permille = 300;
+    toy.problem.limit = SparsityTarget{300};
     SyntheticEvaluator evaluator(toy, {.noise = 0.3});
     SparsifyOptions options;
     options.round_permille = {300};
@@ -135,7 +135,7 @@ TEST(SparsifyTest, ARoundWhoseStepsAreAllMeasuredIsTheMaxMinOptimum) {
 TEST(SparsifyTest, EveryRoundAddsItsPointsUpToOneStepAndTheLastIsCutToTheTarget) {
   for (const int target : {50, 200, 330, 600, 750, 870, 1000}) {
     Toy toy = SparseToy(5, 8, Steps(25));
-    toy.problem.sparsity_permille = target;
+    toy.problem.limit = SparsityTarget{target};
     SyntheticEvaluator evaluator(toy);
     const SearchSummary summary = Sparsified(toy, evaluator);
     ASSERT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
@@ -171,14 +171,14 @@ TEST(SparsifyTest, ABudgetInBytesIsMetAndHardlyUndercut) {
   for (uint64_t seed = 0; seed < 20; ++seed) {
     Toy toy = SparseToy(seed, 8, Steps(25));
     const int64_t dense = toy.problem.TotalBytes(Selection(8, 40));
-    toy.problem.budget_bytes = dense * 45 / 100;
+    toy.problem.limit = ByteBudget{dense * 45 / 100};
     SyntheticEvaluator evaluator(toy);
     const SearchSummary summary = Sparsified(toy, evaluator);
     ASSERT_EQ(summary.outcome, SearchOutcome::kBudgetMet);
-    EXPECT_LE(summary.size_bytes, toy.problem.budget_bytes);
+    EXPECT_LE(summary.size_bytes, toy.problem.MaxBytes());
     int64_t step = 0;
     for (UnitId u = 0; u < 8; ++u) step = std::max(step, toy.problem.ladders[u][1].bytes);
-    EXPECT_GT(summary.size_bytes + step, toy.problem.budget_bytes);
+    EXPECT_GT(summary.size_bytes + step, toy.problem.MaxBytes());
   }
 }
 
@@ -186,7 +186,7 @@ TEST(SparsifyTest, LosesLessThanTheSameShareEverywhere) {
   double ratio = 0;
   for (uint64_t seed = 0; seed < 30; ++seed) {
     Toy toy = SparseToy(seed, 10, Steps(25));
-    toy.problem.sparsity_permille = 600;
+    toy.problem.limit = SparsityTarget{600};
     SyntheticEvaluator evaluator(toy);
     const SearchSummary summary = Sparsified(toy, evaluator);
     const Selection uniform = toy.problem.Uniform(Sparse(600));
@@ -207,7 +207,7 @@ TEST(SparsifyTest, LaterRoundsMeasureInTheContextOfEarlierOnes) {
     toy.loss.error[u][0].assign(4, 0);
     toy.loss.error[u][0][u < 2 ? 0 : u] = alone[u];
   }
-  toy.problem.sparsity_permille = 500;
+  toy.problem.limit = SparsityTarget{500};
   SyntheticEvaluator evaluator(toy);
   SparsifyOptions options;
   options.round_permille = {250};
@@ -224,7 +224,7 @@ TEST(SparsifyTest, PinnedUnitsStayAndDoNotCount) {
   Toy toy = SparseToy(2, 6, Steps(25));
   toy.problem.ladders[3] = {toy.problem.ladders[3].back()};
   toy.loss.error[3] = {toy.loss.error[3].back()};
-  toy.problem.sparsity_permille = 500;
+  toy.problem.limit = SparsityTarget{500};
   SyntheticEvaluator evaluator(toy);
   const SearchSummary summary = Sparsified(toy, evaluator);
   EXPECT_EQ(summary.assignment[3], kFormatBF16);
@@ -249,7 +249,7 @@ TEST(SparsifyTest, RefusesLaddersThatDifferInMoreThanSparsity) {
 
 TEST(SparsifyTest, AnUnreachableTargetIsInfeasibleAndRunsNothing) {
   Toy toy = SparseToy(2, 3, {0, 250, 500});
-  toy.problem.sparsity_permille = 501;
+  toy.problem.limit = SparsityTarget{501};
   SyntheticEvaluator evaluator(toy);
   const SearchSummary summary = Sparsified(toy, evaluator);
   EXPECT_EQ(summary.outcome, SearchOutcome::kInfeasible);
@@ -258,7 +258,7 @@ TEST(SparsifyTest, AnUnreachableTargetIsInfeasibleAndRunsNothing) {
 
 TEST(SparsifyTest, AnInterruptionHasNoResultBeforeTheTarget) {
   Toy toy = SparseToy(2, 3, Steps(25));
-  toy.problem.sparsity_permille = 600;
+  toy.problem.limit = SparsityTarget{600};
   SyntheticEvaluator evaluator(toy, {.cancel_after = 20});
   const SearchSummary summary = Sparsified(toy, evaluator);
   EXPECT_EQ(summary.outcome, SearchOutcome::kInterrupted);
@@ -276,7 +276,7 @@ TEST(SparsifyTest, OptionsNameWhatIsWrong) {
 
 TEST(UniformSearchTest, WithATargetOfZerosTakesNothingDenser) {
   Toy toy = SparseToy(3, 5, Steps(100));
-  toy.problem.sparsity_permille = 550;
+  toy.problem.limit = SparsityTarget{550};
   SyntheticEvaluator evaluator(toy);
   const absl::StatusOr<SearchSummary> summary =
       TryRun(*MakeUniformSearch(Objective(Statistic::kKlMean)), toy, evaluator);

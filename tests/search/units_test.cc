@@ -137,7 +137,7 @@ TEST(Units, SubstitutesStandForWhatTheyReplace) {
   problem.ladders = {{{formats[0], 40}, {formats[1], 50}, {formats[2], 90}},
                      {{formats[1], 50, {formats[0]}}, {formats[2], 90}},
                      {{kFormatBF16, 100}}};
-  problem.budget_bytes = 1000;
+  problem.limit = ByteBudget{1000};
   EXPECT_EQ(problem.IndexOf(1, formats[0]), 0);
   EXPECT_EQ(problem.IndexOf(1, formats[1]), 0);
   EXPECT_EQ(problem.SharedFormats(), (std::vector<Format>{formats[0], formats[1], formats[2]}));

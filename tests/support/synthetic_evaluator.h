@@ -108,8 +108,8 @@ inline Toy MakeToy(uint64_t seed, int components, int choices, int dimensions, d
   toy.problem.fixed_bytes = 100;
   largest += toy.problem.fixed_bytes;
   const int64_t smallest = toy.problem.SmallestBytes();
-  toy.problem.budget_bytes =
-      smallest + static_cast<int64_t>(fill * static_cast<double>(largest - smallest));
+  toy.problem.limit =
+      ByteBudget{smallest + static_cast<int64_t>(fill * static_cast<double>(largest - smallest))};
   return toy;
 }
 

@@ -54,7 +54,7 @@ TEST(BuildProblem, GivesEveryComponentTheDefaultsAndItsStoredFormat) {
   ASSERT_EQ(problem.components.size(), (*model).components().size());
   ASSERT_EQ(problem.ladders.size(), (*model).components().size());
   EXPECT_EQ(problem.fixed_bytes, (*model).fixed_bytes());
-  EXPECT_EQ(problem.budget_bytes, kMuch);
+  EXPECT_EQ(problem.MaxBytes(), kMuch);
   for (int c = 0; c < problem.size(); ++c) {
     const Component& component = problem.components[c];
     const std::vector<Choice>& ladder = problem.ladders[c];
@@ -339,9 +339,9 @@ TEST(CheckFeasible, NamesTheSmallestPossibleSize) {
   SearchProblem problem = Build(*model, {});
   const int64_t smallest = problem.SmallestBytes();
   const int64_t parameters = (*model).parameter_count();
-  problem.budget_bytes = smallest;
+  problem.limit = ByteBudget{smallest};
   EXPECT_TRUE(CheckFeasible(problem, parameters).ok());
-  problem.budget_bytes = smallest - 1;
+  problem.limit = ByteBudget{smallest - 1};
   const absl::Status status = CheckFeasible(problem, parameters);
   ExpectError(status,
               kInvalid,

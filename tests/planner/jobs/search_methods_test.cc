@@ -113,9 +113,9 @@ TEST(BeamJobTest, TheOrderByPplNeedsText) {
   Progress progress;
   ExpectError(RunPlanJob(*model, options, &progress).status(),
               kInvalid,
-              {"--order ppl", "natural text", "the model", "--text"});
+              {"beam order ppl", "natural text", "the model"});
   options.beam_width = 0;
-  ExpectError(options.Validate(), kInvalid, {"--beam-width is 0"});
+  ExpectError(options.Validate(), kInvalid, {"beam width is 0"});
 }
 
 PlanOptions SparseJob(const std::string& search, int sparsity_permille) {
@@ -212,8 +212,10 @@ TEST(SparseJobTest, RefusesWhatItCannotDo) {
   ExpectError(RunPlanJob(*model, options, &progress).status(),
               kInvalid,
               {"differ in sparsity only", "int4-g32"});
-  ExpectError(SparseJob("greedy", 500).Validate(), kInvalid, {"--sparsity", "greedy"});
-  ExpectError(SparseJob("sparsify", 1001).Validate(), kInvalid, {"--sparsity is 100.1 %"});
+  ExpectError(SparseJob("greedy", 500).Validate(),
+              kInvalid,
+              {"greedy", "size budget", "uniform, sparsify"});
+  ExpectError(SparseJob("sparsify", 1001).Validate(), kInvalid, {"sparsity target is 100.1 %"});
   // No format leaves out so much.
   options = SparseJob("sparsify", 950);
   options.constraints.formats = *ParseFormatList("bf16,bf16+s30,bf16+s90");

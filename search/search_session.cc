@@ -1,4 +1,4 @@
-#include "search/search_run.h"
+#include "search/search_session.h"
 
 #include <glog/logging.h>
 
@@ -23,7 +23,7 @@ int64_t ScreenCount(const CandidateEvaluator& evaluator) {
 
 }  // namespace
 
-SearchRun::SearchRun(const SearchContext& context)
+SearchSession::SearchSession(const SearchContext& context)
     : problem_(*CHECK_NOTNULL(context.problem)),
       evaluator_(*CHECK_NOTNULL(context.evaluator)),
       progress_(context.progress != nullptr ? *context.progress : silent_) {
@@ -33,7 +33,7 @@ SearchRun::SearchRun(const SearchContext& context)
   for (const std::vector<Choice>& ladder : problem_.ladders) CHECK(!ladder.empty());
 }
 
-void SearchRun::Evaluated(const Evaluation& evaluation) {
+void SearchSession::Evaluated(const Evaluation& evaluation) {
   ++summary_.candidates;
   progress_.Update(++phase_done_,
                    absl::StrFormat("KL %.4f, FDT %.1f",
@@ -41,7 +41,7 @@ void SearchRun::Evaluated(const Evaluation& evaluation) {
                                    Compute(Statistic::kFdtMean, evaluation)));
 }
 
-absl::Status SearchRun::SetIncumbent(const Assignment& assignment) {
+absl::Status SearchSession::SetIncumbent(const Assignment& assignment) {
   BB_RETURN_IF_ERROR(evaluator_.SetIncumbent(assignment));
   summary_.computed += evaluator_.CostOf(std::nullopt, AllProbes());
   Considered(1);
@@ -49,32 +49,32 @@ absl::Status SearchRun::SetIncumbent(const Assignment& assignment) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Evaluation> SearchRun::EvaluateRange(std::span<const ComponentFormat> delta,
-                                                    ProbeRange range) {
+absl::StatusOr<Evaluation> SearchSession::EvaluateRange(std::span<const ComponentFormat> delta,
+                                                        ProbeRange range) {
   BB_ASSIGN_OR_RETURN(Evaluation evaluation, evaluator_.Evaluate(delta, range));
   summary_.computed += evaluator_.CostOf(delta, range);
   return evaluation;
 }
 
-absl::StatusOr<Evaluation> SearchRun::Evaluate(std::span<const ComponentFormat> delta) {
+absl::StatusOr<Evaluation> SearchSession::Evaluate(std::span<const ComponentFormat> delta) {
   BB_ASSIGN_OR_RETURN(Evaluation evaluation, EvaluateRange(delta, AllProbes()));
   Considered(1);
   Evaluated(evaluation);
   return evaluation;
 }
 
-absl::StatusOr<Evaluation> SearchRun::Screen(std::span<const ComponentFormat> delta) {
+absl::StatusOr<Evaluation> SearchSession::Screen(std::span<const ComponentFormat> delta) {
   BB_ASSIGN_OR_RETURN(Evaluation evaluation, EvaluateRange(delta, {0, ScreenCount(evaluator_)}));
   Considered(1);
   Evaluated(evaluation);
   return evaluation;
 }
 
-Evaluation SearchRun::ScreenPart(const Evaluation& evaluation) const {
+Evaluation SearchSession::ScreenPart(const Evaluation& evaluation) const {
   return Evaluation(evaluation.begin(), evaluation.begin() + ScreenCount(evaluator_));
 }
 
-absl::StatusOr<std::optional<Evaluation>> SearchRun::Race(
+absl::StatusOr<std::optional<Evaluation>> SearchSession::Race(
     std::span<const ComponentFormat> delta,
     const std::function<bool(const Evaluation& candidate, const Evaluation& incumbent)>& hopeless) {
   const Evaluation& incumbent = evaluator_.incumbent_evaluation();
@@ -100,13 +100,13 @@ absl::StatusOr<std::optional<Evaluation>> SearchRun::Race(
   return std::optional<Evaluation>(std::move(evaluation));
 }
 
-absl::Status SearchRun::Commit(std::span<const ComponentFormat> delta) {
+absl::Status SearchSession::Commit(std::span<const ComponentFormat> delta) {
   BB_RETURN_IF_ERROR(evaluator_.Commit(delta));
   summary_.computed += evaluator_.CostOf(delta, AllProbes());
   return absl::OkStatus();
 }
 
-void SearchRun::CountWork(SearchRun& other) {
+void SearchSession::CountWork(SearchSession& other) {
   other.EndPhase();
   summary_.candidates += other.summary_.candidates;
   summary_.rounds += other.summary_.rounds;
@@ -114,34 +114,34 @@ void SearchRun::CountWork(SearchRun& other) {
   summary_.naive += other.summary_.naive;
 }
 
-void SearchRun::Considered(int64_t candidates) {
+void SearchSession::Considered(int64_t candidates) {
   summary_.naive += static_cast<double>(candidates) * evaluator_.CostOf(std::nullopt, AllProbes());
 }
 
-void SearchRun::BeginPhase(absl::string_view name, int64_t total) {
+void SearchSession::BeginPhase(absl::string_view name, int64_t total) {
   EndPhase();
   phase_done_ = 0;
   in_phase_ = true;
   progress_.Begin(name, total);
 }
 
-void SearchRun::EndPhase() {
+void SearchSession::EndPhase() {
   if (in_phase_) progress_.End();
   in_phase_ = false;
 }
 
-void SearchRun::Accept(absl::string_view what,
-                       std::vector<ComponentFormat> changes,
-                       const Selection& selection,
-                       Evaluation evaluation) {
+void SearchSession::Accept(absl::string_view what,
+                           std::vector<ComponentFormat> changes,
+                           const Selection& selection,
+                           Evaluation evaluation) {
   Record(what, std::move(changes), selection, evaluation);
   Result(selection, std::move(evaluation));
 }
 
-void SearchRun::Record(absl::string_view what,
-                       std::vector<ComponentFormat> changes,
-                       const Selection& selection,
-                       const Evaluation& evaluation) {
+void SearchSession::Record(absl::string_view what,
+                           std::vector<ComponentFormat> changes,
+                           const Selection& selection,
+                           const Evaluation& evaluation) {
   TraceStep step;
   step.what = std::string(what);
   step.changes = std::move(changes);
@@ -152,14 +152,14 @@ void SearchRun::Record(absl::string_view what,
   summary_.trace.push_back(std::move(step));
 }
 
-void SearchRun::Result(const Selection& selection, Evaluation evaluation) {
+void SearchSession::Result(const Selection& selection, Evaluation evaluation) {
   CHECK(problem_.Fits(selection));
   summary_.assignment = problem_.ToAssignment(selection);
   summary_.size_bytes = problem_.TotalBytes(selection);
   summary_.evaluation = std::move(evaluation);
 }
 
-void SearchRun::RecordStart(const Selection& selection, const Evaluation& evaluation) {
+void SearchSession::RecordStart(const Selection& selection, const Evaluation& evaluation) {
   const Assignment assignment = problem_.ToAssignment(selection);
   std::vector<ComponentFormat> changes;
   for (size_t c = 0; c < assignment.size(); ++c) {
@@ -168,13 +168,13 @@ void SearchRun::RecordStart(const Selection& selection, const Evaluation& evalua
   Record("start", std::move(changes), selection, evaluation);
 }
 
-void SearchRun::AcceptStart(const Selection& selection, Evaluation evaluation) {
+void SearchSession::AcceptStart(const Selection& selection, Evaluation evaluation) {
   RecordStart(selection, evaluation);
   Result(selection, std::move(evaluation));
 }
 
-absl::Status SearchRun::KeepBest(std::span<const Selection> selections,
-                                 const Objective& objective) {
+absl::Status SearchSession::KeepBest(std::span<const Selection> selections,
+                                     const Objective& objective) {
   const Selection* best = nullptr;
   Evaluation best_evaluation;
   absl::Status status;
@@ -193,7 +193,13 @@ absl::Status SearchRun::KeepBest(std::span<const Selection> selections,
   return status;
 }
 
-absl::StatusOr<SearchSummary> SearchRun::Finish(const absl::Status& status) {
+absl::Status SearchSession::AcceptPinned() {
+  const Selection only(problem_.size(), 0);
+  if (!problem_.Fits(only)) return absl::OkStatus();
+  return KeepBest({&only, 1}, Objective(Statistic::kKlMean));
+}
+
+absl::StatusOr<SearchSummary> SearchSession::Finish(const absl::Status& status) {
   EndPhase();
   if (!status.ok() && !absl::IsCancelled(status)) return status;
   if (summary_.assignment.empty()) summary_.trace.clear();  // it leads nowhere

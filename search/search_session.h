@@ -1,5 +1,5 @@
-#ifndef BITBUDGET_SEARCH_SEARCH_RUN_H_
-#define BITBUDGET_SEARCH_SEARCH_RUN_H_
+#ifndef BITBUDGET_SEARCH_SEARCH_SESSION_H_
+#define BITBUDGET_SEARCH_SEARCH_SESSION_H_
 
 #include <cstdint>
 #include <functional>
@@ -18,17 +18,17 @@ namespace bitbudget {
 // What every method does around its own idea: it counts evaluations, reports progress, keeps the
 // best assignment so far for the case of an interruption, and turns the end into an outcome. A
 // method calls these instead of the evaluator.
-class SearchRun {
+class SearchSession {
  public:
   // REQUIRES: the context's problem, evaluator and reference fit together.
-  explicit SearchRun(const SearchContext& context);
+  explicit SearchSession(const SearchContext& context);
 
   const SearchProblem& problem() const { return problem_; }
   const CandidateEvaluator& evaluator() const { return evaluator_; }
   SearchSummary& summary() { return summary_; }
 
   // Whether the smallest choices fit the budget. Asked before anything is evaluated.
-  bool Feasible() const { return problem_.SmallestBytes() <= problem_.budget_bytes; }
+  bool Feasible() const { return problem_.SmallestBytes() <= problem_.MaxBytes(); }
 
   // CandidateEvaluator's functions of the same names. Each evaluation is one step of the phase.
   absl::Status SetIncumbent(const Assignment& assignment);
@@ -51,7 +51,7 @@ class SearchRun {
           hopeless);
 
   // Counts what another run of the same search did, which ends, as this one's.
-  void CountWork(SearchRun& other);
+  void CountWork(SearchSession& other);
 
   // Counts candidates that a prediction stood in for: a naive search would have run them.
   void Considered(int64_t candidates);
@@ -83,6 +83,10 @@ class SearchRun {
   // earlier one. On an interruption the best so far is accepted. REQUIRES: all fit the budget.
   absl::Status KeepBest(std::span<const Selection> selections, const Objective& objective);
 
+  // The end of a search in a problem where everything is pinned: the one assignment is the result
+  // where it fits.
+  absl::Status AcceptPinned();
+
   // The summary of a search that ended with `status`: kBudgetMet when it is OK, kInterrupted when
   // it is kCancelled; any other status is the caller's error.
   absl::StatusOr<SearchSummary> Finish(const absl::Status& status);
@@ -104,4 +108,4 @@ class SearchRun {
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_SEARCH_SEARCH_RUN_H_
+#endif  // BITBUDGET_SEARCH_SEARCH_SESSION_H_
