@@ -10,9 +10,7 @@
 #include "planner/runs/stored_evaluator.h"
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
-#include "scoring/lim.h"
-#include "scoring/signal.h"
-#include "scoring/zd.h"
+#include "scoring/registry.h"
 #include "search/additive.h"
 #include "search/beam.h"
 #include "search/greedy.h"
@@ -28,7 +26,6 @@ constexpr uint64_t kLayerOrderStream = 3;  // of the seed, for the random layer 
 
 constexpr const char* kSearchNames[] = {
     "greedy", "additive", "layerwise", "uniform", "random", "beam", "sparsify"};
-constexpr const char* kScorerNames[] = {"lim", "zd", "signal"};
 
 template <size_t N>
 absl::Status CheckName(const char* option, const std::string& name, const char* const (&known)[N]) {
@@ -64,57 +61,55 @@ class LayerOrder {
         progress_(progress) {}
 
   absl::StatusOr<std::vector<int>> Remembered(Run* run) const {
-    BB_ASSIGN_OR_RETURN(
-        const std::string packed,
-        run->Remember(absl::StrCat("order/",
-                                   options_.search,
-                                   "/",
-                                   options_.scorer,
-                                   "/",
-                                   options_.search_probes,
-                                   options_.scorer == "signal" ? CandidateName(Lowered()) : ""),
-                      [&]() -> absl::StatusOr<std::string> {
-                        BB_ASSIGN_OR_RETURN(const std::vector<int> order, Make());
-                        Packer packer;
-                        packer.Numbers(order);
-                        return packer.Take();
-                      }));
+    BB_ASSIGN_OR_RETURN(const Scorer* const scorer, FindScorer(options_.scorer));
+    const bool formats = scorer->needs == ScorerNeeds::kFormats;
+    BB_ASSIGN_OR_RETURN(const std::string packed,
+                        run->Remember(absl::StrCat("order/",
+                                                   options_.search,
+                                                   "/",
+                                                   options_.scorer,
+                                                   "/",
+                                                   options_.search_probes,
+                                                   formats ? CandidateName(Lowered()) : ""),
+                                      [&]() -> absl::StatusOr<std::string> {
+                                        BB_ASSIGN_OR_RETURN(const std::vector<int> order,
+                                                            Make(*scorer));
+                                        Packer packer;
+                                        packer.Numbers(order);
+                                        return packer.Take();
+                                      }));
     return Unpacker(packed).Numbers<int>();
   }
 
  private:
-  absl::StatusOr<std::vector<int>> Make() const {
-    const Model& model = workspace_.model();
+  absl::StatusOr<std::vector<int>> Make(const Scorer& scorer) const {
     if (options_.search == "random") {
-      std::vector<int> order(model.config().num_hidden_layers);
+      std::vector<int> order(workspace_.model().config().num_hidden_layers);
       std::iota(order.begin(), order.end(), 0);
       Random random(options_.probes.seed, {kLayerOrderStream});
       random.Shuffle(order);
       return order;
     }
-    if (options_.scorer == "zd") return ScoreZd(model, options_.threads).order;
-    BB_ASSIGN_OR_RETURN(const auto sequences,
-                        CalibrationPrompts(maker_, options_.search_probes, &workspace_, progress_));
-    if (options_.scorer == "signal") {
-      SignalOptions signal;
-      signal.threads = options_.threads;
-      signal.components = false;
-      BB_ASSIGN_OR_RETURN(SignalReport report,
-                          ScoreSignal(workspace_.transformer(),
-                                      workspace_.bank(),
-                                      Lowered(),
-                                      sequences,
-                                      signal,
-                                      progress_));
-      return std::move(report.layers.order);
+    ScoreContext context;
+    context.model = &workspace_.model();
+    context.detail = ScoreDetail::kLayers;
+    context.threads = options_.threads;
+    context.progress = progress_;
+    std::vector<std::vector<int32_t>> sequences;
+    Assignment lowered;
+    if (scorer.needs != ScorerNeeds::kWeights) {
+      BB_ASSIGN_OR_RETURN(
+          sequences, CalibrationPrompts(maker_, options_.search_probes, &workspace_, progress_));
+      context.transformer = &workspace_.transformer();
+      context.bank = workspace_.bank();
+      context.sequences = sequences;
     }
-    BB_ASSIGN_OR_RETURN(const LayerScores scores,
-                        ScoreLim(workspace_.transformer(),
-                                 workspace_.reference(),
-                                 sequences,
-                                 options_.threads,
-                                 progress_));
-    return scores.order;
+    if (scorer.needs == ScorerNeeds::kFormats) {
+      lowered = Lowered();
+      context.assignment = &lowered;
+    }
+    BB_ASSIGN_OR_RETURN(LayerScores scores, scorer.score(context));
+    return std::move(scores.order);
   }
 
   // Every unit in what layerwise would lower it to, the widest format that fits everywhere: where
@@ -136,7 +131,7 @@ class LayerOrder {
 
 absl::Status CheckMethod(const PlanOptions& options) {
   BB_RETURN_IF_ERROR(CheckName("--search", options.search, kSearchNames));
-  BB_RETURN_IF_ERROR(CheckName("--scorer", options.scorer, kScorerNames));
+  BB_RETURN_IF_ERROR(FindScorer(options.scorer).status());
   BB_RETURN_IF_ERROR(BeamOptionsOf(options).Validate());
   if (UsesText(options) && options.probes.source != ProbeSource::kText) {
     return absl::InvalidArgumentError(
