@@ -26,11 +26,12 @@ double Cosine(const float* a, const float* b, int64_t n) {
 
 }  // namespace
 
-absl::StatusOr<LayerScores> ScoreLim(const Transformer& transformer,
-                                     WeightSource* weights,
-                                     std::span<const std::vector<int32_t>> sequences,
-                                     int threads,
-                                     Progress* progress) {
+absl::StatusOr<LayerScores> ScoreLim(const ScoreContext& context) {
+  const Transformer& transformer = *context.transformer;
+  const std::span<const std::vector<int32_t>> sequences = context.sequences;
+  Progress* const progress = context.progress;
+  AssignmentWeights reference = context.bank->Reference();
+  WeightSource* const weights = &reference;
   const ModelConfig& config = transformer.model().config();
   const int64_t width = config.hidden_size;
   const size_t layers = static_cast<size_t>(config.num_hidden_layers);
@@ -72,29 +73,30 @@ absl::StatusOr<LayerScores> ScoreLim(const Transformer& transformer,
   const int stages = NumStages(config) - 1;  // without the head
   const int64_t items = static_cast<int64_t>(sequences.size());
   progress->Begin("LIM", items * stages);
-  StageRunner runner(threads);
+  StageRunner runner(context.threads);
   BB_RETURN_IF_ERROR(runner.Run(weights, 0, stages, items, progress, /*report=*/true, body));
   progress->End();
 
   LayerScores scores;
   scores.scorer = "lim";
   scores.layers.resize(layers);
-  scores.attention.resize(layers);
-  scores.mlp.resize(layers);
+  std::vector<double> attention(layers);
+  std::vector<double> mlp(layers);
   double tokens = 0;
   for (const auto& sequence : sequences) tokens += static_cast<double>(sequence.size());
   for (size_t layer = 0; layer < layers; ++layer) {
     for (const Sequence& sum : sums) {
       scores.layers[layer] -= sum.layer[layer] / tokens;
-      scores.attention[layer] -= sum.attention[layer] / tokens;
-      scores.mlp[layer] -= sum.mlp[layer] / tokens;
+      attention[layer] -= sum.attention[layer] / tokens;
+      mlp[layer] -= sum.mlp[layer] / tokens;
     }
     if (!std::isfinite(scores.layers[layer])) {
       return absl::InternalError(
           absl::StrCat("the residual stream is not finite after layer ", layer));
     }
   }
-  scores.order = OrderByImportance(scores.layers, /*larger_is_important=*/true);
+  scores.order = OrderByImportance(scores.layers, MostImportant::kLargest);
+  scores.parts = {{"attention", std::move(attention)}, {"mlp", std::move(mlp)}};
   return scores;
 }
 

@@ -1,26 +1,65 @@
 #ifndef BITBUDGET_SCORING_SCORES_H_
 #define BITBUDGET_SCORING_SCORES_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "runtime/model/decoder/model.h"
+
 namespace bitbudget {
 
-// Importance of the decoder layers: scores rank, they never decide.
-struct LayerScores {
-  std::string scorer;          // "lim", "zd"
-  std::vector<double> layers;  // the paper's score of every layer
-  std::vector<int> order;      // layer indices, most important first
-  // The score of every component, where the scorer's definition allows (ZD); else empty.
-  std::vector<double> components;
-  // The score of each half of every layer, where the definition allows (LIM); else empty.
-  std::vector<double> attention;
-  std::vector<double> mlp;
+// One quantity that a scorer reports for every component beside its score.
+struct ComponentMeasure {
+  enum class Mean : uint8_t { kArithmetic, kGeometric };
+
+  std::string name;                                // as in JSON, "sqnr_db"
+  std::string heading;                             // as in a table, "SQNR, dB"
+  int digits = 5;                                  // decimals in a table
+  Mean mean = Mean::kArithmetic;                   // over the components of one kind
+  std::vector<std::optional<double>> values = {};  // by component; nullopt: not defined for it
 };
 
-// Layer indices by importance, most important first; equal scores: the lower layer index is the
-// more important one (docs/design.md, "Scorers").
-std::vector<int> OrderByImportance(const std::vector<double>& scores, bool larger_is_important);
+// Sensitivity of the decoder layers: scores order work, they never decide.
+struct LayerScores {
+  std::string scorer;          // its name in the registry
+  std::vector<double> layers;  // by layer
+  std::vector<int> order;      // layer indices, most important first
+
+  // The score of each part of every layer, where the definition allows (LIM); else empty.
+  struct Part {
+    std::string name;            // "attention"
+    std::vector<double> scores;  // by layer
+  };
+  std::vector<Part> parts;
+
+  // The score of every component, where the definition allows (ZD, signal); else empty. nullopt:
+  // not defined for this one.
+  std::vector<std::optional<double>> components;
+
+  // What else is known of the components, and what these quantities are, in a few lines for people.
+  std::vector<ComponentMeasure> measures;
+  std::string legend;
+};
+
+// Which end of a scorer's scale marks the layers that need their bits most.
+enum class MostImportant : uint8_t { kLargest, kSmallest };
+
+// Layer indices, most important first; of equal scores the lower layer index is the more important
+// one (docs/design.md, "Scorers").
+std::vector<int> OrderByImportance(const std::vector<double>& scores, MostImportant which);
+
+// The means of all measures over the components of one kind that have a value (of geometric means:
+// a positive one); nullopt where there is none.
+struct KindMeans {
+  ComponentKind kind;
+  int64_t components = 0;
+  std::vector<std::optional<double>> means;  // by measure
+};
+
+// In the order of ComponentKind, without kinds that the model does not have.
+std::vector<KindMeans> MeansByKind(const LayerScores& scores, const Model& model);
 
 }  // namespace bitbudget
 

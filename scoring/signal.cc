@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -43,37 +44,29 @@ double RelativeDistance(const Streams& changed, const Streams& reference) {
 
 class Propagation {
  public:
-  Propagation(const Transformer& transformer,
-              EncodingBank* bank,
-              const Assignment& assignment,
-              std::span<const std::vector<int32_t>> sequences,
-              const SignalOptions& options,
-              Progress* progress)
-      : transformer_(transformer),
-        model_(transformer.model()),
-        bank_(*bank),
-        stored_(bank->StoredAssignment()),
-        assignment_(assignment),
-        sequences_(sequences),
-        options_(options),
-        progress_(*progress),
-        runner_(options.threads) {
-    report_.assignment = assignment;
-    report_.components.resize(assignment.size());
+  explicit Propagation(const ScoreContext& context)
+      : context_(context),
+        model_(*context.model),
+        bank_(*context.bank),
+        stored_(bank_.StoredAssignment()),
+        assignment_(*context.assignment),
+        components_(context.detail == ScoreDetail::kComponents),
+        progress_(*context.progress),
+        runner_(context.threads) {
+    if (components_) report_.components.resize(assignment_.size());
   }
 
   absl::StatusOr<SignalReport> Run() {
     const int layers = static_cast<int>(model_.config().num_hidden_layers);
-    const int64_t passes = options_.components ? static_cast<int64_t>(assignment_.size()) : 0;
-    if (options_.components) BB_RETURN_IF_ERROR(MeasureOutputs());
+    const int64_t passes = components_ ? static_cast<int64_t>(assignment_.size()) : 0;
+    if (components_) BB_RETURN_IF_ERROR(MeasureOutputs());
     progress_.Begin("signal propagation", passes + layers);
     // Ahead of the layer, behind it, and behind all of them, in the reference.
-    Streams before(sequences_.size());
+    Streams before(context_.sequences.size());
     BB_RETURN_IF_ERROR(Advance(stored_, 0, 1, &before));
     final_ = Copy(before);
     BB_RETURN_IF_ERROR(Advance(stored_, 1, 1 + 2 * layers, &final_));
-    if (options_.components) BB_RETURN_IF_ERROR(Outside(before));
-    report_.layers.scorer = "signal";
+    if (components_) BB_RETURN_IF_ERROR(Outside(before));
     for (int layer = 0; layer < layers; ++layer) {
       Streams after = Copy(before);
       BB_RETURN_IF_ERROR(Advance(stored_, 1 + 2 * layer, 3 + 2 * layer, &after));
@@ -81,24 +74,26 @@ class Propagation {
       before = std::move(after);
     }
     progress_.End();
-    report_.layers.order = OrderByImportance(report_.layers.layers, /*larger_is_important=*/true);
     return std::move(report_);
   }
 
  private:
   absl::Status MeasureOutputs() {
     AssignmentWeights reference = bank_.Reference();
-    BB_ASSIGN_OR_RETURN(
-        const InputSample sample,
-        InputSample::Create(
-            transformer_, &reference, sequences_, options_.max_rows, options_.threads, &progress_));
+    BB_ASSIGN_OR_RETURN(const InputSample sample,
+                        InputSample::Create(*context_.transformer,
+                                            &reference,
+                                            context_.sequences,
+                                            kSignalRows,
+                                            context_.threads,
+                                            &progress_));
     for (size_t c = 0; c < assignment_.size(); ++c) {
       BB_ASSIGN_OR_RETURN(const std::vector<OutputChange> changes,
                           OutputChanges(sample,
                                         static_cast<ComponentId>(c),
                                         {&assignment_[c], 1},
                                         &bank_,
-                                        options_.threads,
+                                        context_.threads,
                                         &progress_));
       ComponentSignal& signal = report_.components[c];
       signal.output_error = std::sqrt(changes[0].relative_error);
@@ -115,19 +110,19 @@ class Propagation {
     const int64_t width = model_.config().hidden_size;
     const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
       AlignedBuffer<float>& stream = (*x)[item];
-      const int64_t rows = static_cast<int64_t>(sequences_[item].size());
+      const int64_t rows = static_cast<int64_t>(context_.sequences[item].size());
       if (stage == 0) {
         stream.Resize(rows * width);
-        transformer_.Embed(set, sequences_[item], stream.data());
+        context_.transformer->Embed(set, context_.sequences[item], stream.data());
         return;
       }
       const SequenceRows whole{rows, nullptr};
-      transformer_.RunStage(stage, set, {&whole, 1}, stream.data(), &scratch->workspace);
+      context_.transformer->RunStage(stage, set, {&whole, 1}, stream.data(), &scratch->workspace);
     };
     return runner_.Run(&weights,
                        from,
                        to,
-                       static_cast<int64_t>(sequences_.size()),
+                       static_cast<int64_t>(context_.sequences.size()),
                        &progress_,
                        /*report=*/false,
                        body);
@@ -145,7 +140,7 @@ class Propagation {
                                    int layer_end,
                                    Streams x,
                                    const Streams& after) {
-    BB_RETURN_IF_ERROR(bank_.Prepare(changes, options_.threads, &progress_));
+    BB_RETURN_IF_ERROR(bank_.Prepare(changes, context_.threads, &progress_));
     const Assignment changed = WithDelta(stored_, changes);
     const int end = NumStages(model_.config()) - 1;
     BB_RETURN_IF_ERROR(Advance(changed, from, layer_end, &x));
@@ -178,8 +173,9 @@ class Propagation {
       if (kind == ComponentKind::kHead) progress_.Update(++passes_);
       if (kind != ComponentKind::kEmbedding) continue;
       const ComponentFormat change = {id, assignment_[id]};
-      BB_ASSIGN_OR_RETURN(const Errors errors,
-                          Propagate({&change, 1}, 0, 1, Streams(sequences_.size()), embedded));
+      BB_ASSIGN_OR_RETURN(
+          const Errors errors,
+          Propagate({&change, 1}, 0, 1, Streams(context_.sequences.size()), embedded));
       BB_RETURN_IF_ERROR(Keep(id, errors));
     }
     return absl::OkStatus();
@@ -188,7 +184,7 @@ class Propagation {
   absl::Status Layer(int layer, const Streams& before, const Streams& after) {
     const int end = 3 + 2 * layer;
     Streams halfway;  // ahead of the MLP
-    if (options_.components) {
+    if (components_) {
       halfway = Copy(before);
       BB_RETURN_IF_ERROR(Advance(stored_, end - 2, end - 1, &halfway));
     }
@@ -197,7 +193,7 @@ class Propagation {
       for (const ComponentId id : StageComponents(stage, model_.config())) {
         const ComponentFormat change = {id, assignment_[id]};
         all.push_back(change);
-        if (!options_.components) continue;
+        if (!components_) continue;
         BB_ASSIGN_OR_RETURN(
             const Errors errors,
             Propagate({&change, 1}, stage, end, Copy(stage == end - 2 ? before : halfway), after));
@@ -205,39 +201,21 @@ class Propagation {
       }
     }
     BB_ASSIGN_OR_RETURN(const Errors errors, Propagate(all, end - 2, end, Copy(before), after));
-    report_.layers.layers.push_back(errors.stream);
+    report_.layers.push_back(errors.stream);
     return CheckFinite(errors, absl::StrCat("layer ", layer));
   }
 
-  const Transformer& transformer_;
+  const ScoreContext& context_;
   const Model& model_;
   EncodingBank& bank_;
   const Assignment stored_;
   const Assignment& assignment_;
-  std::span<const std::vector<int32_t>> sequences_;
-  const SignalOptions& options_;
+  const bool components_;  // and not layers only
   Progress& progress_;
   StageRunner runner_;
   Streams final_;
   int64_t passes_ = 0;
   SignalReport report_;
-};
-
-// A mean over those that there are.
-class Mean {
- public:
-  void Add(std::optional<double> value) {
-    if (!value.has_value()) return;
-    sum_ += *value;
-    ++count_;
-  }
-  std::optional<double> Get() const {
-    return count_ > 0 ? std::optional<double>(sum_ / static_cast<double>(count_)) : std::nullopt;
-  }
-
- private:
-  double sum_ = 0;
-  int64_t count_ = 0;
 };
 
 }  // namespace
@@ -247,44 +225,39 @@ std::optional<double> ComponentSignal::Growth() const {
   return *stream_error / output_error;
 }
 
-absl::StatusOr<SignalReport> ScoreSignal(const Transformer& transformer,
-                                         EncodingBank* bank,
-                                         const Assignment& assignment,
-                                         std::span<const std::vector<int32_t>> sequences,
-                                         const SignalOptions& options,
-                                         Progress* progress) {
-  return Propagation(transformer, bank, assignment, sequences, options, progress).Run();
+absl::StatusOr<SignalReport> PropagateErrors(const ScoreContext& context) {
+  return Propagation(context).Run();
 }
 
-std::vector<KindSignal> SummarizeByKind(const SignalReport& report, const Model& model) {
-  std::vector<KindSignal> kinds;
-  for (int k = 0; k <= static_cast<int>(ComponentKind::kHead); ++k) {
-    KindSignal summary;
-    summary.kind = static_cast<ComponentKind>(k);
-    Mean sqnr, gain, output, layer, stream, log_growth;
-    for (size_t c = 0; c < report.components.size(); ++c) {
-      if (model.component(static_cast<ComponentId>(c)).kind != summary.kind) continue;
-      const ComponentSignal& signal = report.components[c];
-      ++summary.components;
-      sqnr.Add(signal.sqnr_db);
-      gain.Add(signal.gain);
-      output.Add(signal.output_error);
-      layer.Add(signal.layer_error);
-      stream.Add(signal.stream_error);
-      if (const std::optional<double> growth = signal.Growth(); growth.value_or(0) > 0) {
-        log_growth.Add(std::log(*growth));
-      }
-    }
-    if (summary.components == 0) continue;
-    summary.sqnr_db = *sqnr.Get();
-    summary.gain = *gain.Get();
-    summary.output_error = *output.Get();
-    summary.layer_error = layer.Get();
-    summary.stream_error = stream.Get();
-    if (log_growth.Get().has_value()) summary.growth = std::exp(*log_growth.Get());
-    kinds.push_back(summary);
+absl::StatusOr<LayerScores> ScoreSignal(const ScoreContext& context) {
+  BB_ASSIGN_OR_RETURN(SignalReport report, PropagateErrors(context));
+  LayerScores scores;
+  scores.scorer = "signal";
+  scores.layers = std::move(report.layers);
+  scores.order = OrderByImportance(scores.layers, MostImportant::kLargest);
+  if (report.components.empty()) return scores;
+  using Mean = ComponentMeasure::Mean;
+  scores.measures = {{"sqnr_db", "SQNR, dB", 2},
+                     {"gain", "gain", 4},
+                     {"output_error", "output"},
+                     {"layer_error", "layer"},
+                     {"stream_error", "final"},
+                     {"growth", "growth", 3, Mean::kGeometric}};
+  for (const ComponentSignal& signal : report.components) {
+    const std::optional<double> values[] = {signal.sqnr_db,
+                                            signal.gain,
+                                            signal.output_error,
+                                            signal.layer_error,
+                                            signal.stream_error,
+                                            signal.Growth()};
+    for (size_t m = 0; m < std::size(values); ++m) scores.measures[m].values.push_back(values[m]);
+    scores.components.push_back(signal.stream_error);
   }
-  return kinds;
+  scores.legend =
+      "one component alone, relative errors of norms; output: of its own outputs (SQNR and gain as "
+      "well),\nlayer: of the residual stream behind its layer, final: of the final stream, growth: "
+      "final / output\n(geometric mean)";
+  return scores;
 }
 
 }  // namespace bitbudget

@@ -112,7 +112,9 @@ double ZScoreDistribution(std::span<const TensorView> weights, int threads) {
   return Share(above, pooled);
 }
 
-LayerScores ScoreZd(const Model& model, int threads) {
+absl::StatusOr<LayerScores> ScoreZd(const ScoreContext& context) {
+  const Model& model = *context.model;
+  const int threads = context.threads;
   const std::vector<Component>& components = model.components();
   const int count = static_cast<int>(components.size());
   int layers = 0;
@@ -135,7 +137,7 @@ LayerScores ScoreZd(const Model& model, int threads) {
     if (b >= 0) above[b] += counts.second;
   }
   for (int b = 0; b < layers; ++b) scores.layers.push_back(Share(above[b], pooled[b]));
-  scores.order = OrderByImportance(scores.layers, /*larger_is_important=*/false);
+  scores.order = OrderByImportance(scores.layers, MostImportant::kSmallest);
   return scores;
 }
 

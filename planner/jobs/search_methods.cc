@@ -2,8 +2,6 @@
 
 #include <glog/logging.h>
 
-#include <algorithm>
-#include <iterator>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -13,12 +11,9 @@
 #include "planner/runs/output_errors.h"
 #include "planner/runs/packing.h"
 #include "planner/runs/stored_evaluator.h"
-#include "runtime/base/known_names.h"
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
-#include "scoring/lim.h"
-#include "scoring/signal.h"
-#include "scoring/zd.h"
+#include "scoring/registry.h"
 #include "search/widths.h"
 
 namespace bitbudget {
@@ -26,7 +21,6 @@ namespace {
 
 constexpr uint64_t kLayerOrderStream = 3;  // of the seed, for the random layer order
 
-constexpr const char* kScorerNames[] = {"lim", "zd", "signal"};
 
 MethodOptions MethodOptionsOf(const PlanOptions& options) {
   MethodOptions method;
@@ -35,12 +29,6 @@ MethodOptions MethodOptionsOf(const PlanOptions& options) {
   method.beam_width = options.beam_width;
   method.beam_order = options.order;
   return method;
-}
-
-absl::Status CheckScorer(const std::string& name) {
-  const std::vector<std::string> known(std::begin(kScorerNames), std::end(kScorerNames));
-  if (std::find(known.begin(), known.end(), name) != known.end()) return absl::OkStatus();
-  return UnknownName("scorer", name, known);
 }
 
 const MethodInfo& MethodOf(const PlanOptions& options) {
@@ -64,57 +52,55 @@ class LayerOrder {
         progress_(progress) {}
 
   absl::StatusOr<std::vector<int>> Remembered(Run* run) const {
-    BB_ASSIGN_OR_RETURN(
-        const std::string packed,
-        run->Remember(absl::StrCat("order/",
-                                   options_.search,
-                                   "/",
-                                   options_.scorer,
-                                   "/",
-                                   options_.search_probes,
-                                   options_.scorer == "signal" ? CandidateName(Lowered()) : ""),
-                      [&]() -> absl::StatusOr<std::string> {
-                        BB_ASSIGN_OR_RETURN(const std::vector<int> order, Make());
-                        Packer packer;
-                        packer.Numbers(order);
-                        return packer.Take();
-                      }));
+    BB_ASSIGN_OR_RETURN(const Scorer* const scorer, FindScorer(options_.scorer));
+    const bool formats = scorer->needs == ScorerNeeds::kFormats;
+    BB_ASSIGN_OR_RETURN(const std::string packed,
+                        run->Remember(absl::StrCat("order/",
+                                                   options_.search,
+                                                   "/",
+                                                   options_.scorer,
+                                                   "/",
+                                                   options_.search_probes,
+                                                   formats ? CandidateName(Lowered()) : ""),
+                                      [&]() -> absl::StatusOr<std::string> {
+                                        BB_ASSIGN_OR_RETURN(const std::vector<int> order,
+                                                            Make(*scorer));
+                                        Packer packer;
+                                        packer.Numbers(order);
+                                        return packer.Take();
+                                      }));
     return Unpacker(packed).Numbers<int>();
   }
 
  private:
-  absl::StatusOr<std::vector<int>> Make() const {
-    const Model& model = workspace_.model();
+  absl::StatusOr<std::vector<int>> Make(const Scorer& scorer) const {
     if (NeedsOf(options_).layer_order == MethodNeeds::LayerOrder::kRandom) {
-      std::vector<int> order(model.config().num_hidden_layers);
+      std::vector<int> order(workspace_.model().config().num_hidden_layers);
       std::iota(order.begin(), order.end(), 0);
       Random random(options_.probes.seed, {kLayerOrderStream});
       random.Shuffle(order);
       return order;
     }
-    if (options_.scorer == "zd") return ScoreZd(model, options_.threads).order;
-    BB_ASSIGN_OR_RETURN(const auto sequences,
-                        CalibrationPrompts(maker_, options_.search_probes, &workspace_, progress_));
-    if (options_.scorer == "signal") {
-      SignalOptions signal;
-      signal.threads = options_.threads;
-      signal.components = false;
-      BB_ASSIGN_OR_RETURN(SignalReport report,
-                          ScoreSignal(workspace_.transformer(),
-                                      workspace_.bank(),
-                                      Lowered(),
-                                      sequences,
-                                      signal,
-                                      progress_));
-      return std::move(report.layers.order);
+    ScoreContext context;
+    context.model = &workspace_.model();
+    context.detail = ScoreDetail::kLayers;
+    context.threads = options_.threads;
+    context.progress = progress_;
+    std::vector<std::vector<int32_t>> sequences;
+    Assignment lowered;
+    if (scorer.needs != ScorerNeeds::kWeights) {
+      BB_ASSIGN_OR_RETURN(
+          sequences, CalibrationPrompts(maker_, options_.search_probes, &workspace_, progress_));
+      context.transformer = &workspace_.transformer();
+      context.bank = workspace_.bank();
+      context.sequences = sequences;
     }
-    BB_ASSIGN_OR_RETURN(const LayerScores scores,
-                        ScoreLim(workspace_.transformer(),
-                                 workspace_.reference(),
-                                 sequences,
-                                 options_.threads,
-                                 progress_));
-    return scores.order;
+    if (scorer.needs == ScorerNeeds::kFormats) {
+      lowered = Lowered();
+      context.assignment = &lowered;
+    }
+    BB_ASSIGN_OR_RETURN(LayerScores scores, scorer.score(context));
+    return std::move(scores.order);
   }
 
   // Every unit in what layerwise would lower it to, the widest format that fits everywhere: where
@@ -136,7 +122,7 @@ class LayerOrder {
 
 absl::Status CheckMethod(const PlanOptions& options) {
   BB_ASSIGN_OR_RETURN(const MethodInfo* const method, FindMethod(options.search));
-  BB_RETURN_IF_ERROR(CheckScorer(options.scorer));
+  BB_RETURN_IF_ERROR(FindScorer(options.scorer).status());
   BB_RETURN_IF_ERROR(CheckMethodOptions(MethodOptionsOf(options)));
   if (NeedsOf(options).text && options.probes.source != ProbeSource::kText) {
     return absl::InvalidArgumentError(

@@ -14,7 +14,6 @@
 #include "tests/support/expect_error.h"
 #include "tests/support/naive_transformer.h"
 #include "tests/support/random_tokens.h"
-#include "tests/support/reference_weights.h"
 #include "tests/support/tiny_model.h"
 
 namespace bitbudget {
@@ -30,17 +29,30 @@ struct Bench {
     EXPECT_TRUE(loaded.ok()) << loaded.status();
     model = *std::move(loaded);
     transformer = std::make_unique<Transformer>(*model, 64);
-    weights = std::make_unique<ReferenceWeights>(*model, 1);
+    encoder = MakeRtnEncoder();
+    weight_encoder = std::make_unique<StatsWeightEncoder>(*model, *encoder);
+    bank = std::make_unique<EncodingBank>(*model, *weight_encoder, BankOptions());
   }
 
-  absl::StatusOr<LayerScores> Lim(const Sequences& sequences, int threads = 1) const {
-    Progress progress;
-    return ScoreLim(*transformer, weights.get(), sequences, threads, &progress);
+  absl::StatusOr<LayerScores> Lim(const Sequences& sequences,
+                                  int threads = 1,
+                                  Progress* watched = nullptr) const {
+    Progress silent;
+    ScoreContext context;
+    context.model = model.get();
+    context.transformer = transformer.get();
+    context.bank = bank.get();
+    context.sequences = sequences;
+    context.threads = threads;
+    context.progress = watched != nullptr ? watched : &silent;
+    return ScoreLim(context);
   }
 
   std::unique_ptr<Model> model;
   std::unique_ptr<Transformer> transformer;
-  std::unique_ptr<ReferenceWeights> weights;
+  std::unique_ptr<Encoder> encoder;
+  std::unique_ptr<StatsWeightEncoder> weight_encoder;
+  std::unique_ptr<EncodingBank> bank;
 };
 
 TinyModelOptions FourLayers() {
@@ -72,6 +84,9 @@ TEST(Lim, IsTheNegatedMeanCosineAcrossEveryLayerAndHalf) {
   ASSERT_TRUE(lim.ok()) << lim.status();
   EXPECT_EQ(lim->scorer, "lim");
   EXPECT_TRUE(lim->components.empty());
+  ASSERT_EQ(lim->parts.size(), 2u);
+  EXPECT_EQ(lim->parts[0].name, "attention");
+  EXPECT_EQ(lim->parts[1].name, "mlp");
 
   const size_t width = 32;
   const NaiveTransformer naive(*bench.model);
@@ -113,8 +128,8 @@ TEST(Lim, IsTheNegatedMeanCosineAcrossEveryLayerAndHalf) {
   EXPECT_LT(bound, 1e-4);
   for (size_t b = 0; b < 4; ++b) {
     EXPECT_NEAR(lim->layers[b], layers[b] / positions, bound);
-    EXPECT_NEAR(lim->attention[b], attention[b] / positions, bound);
-    EXPECT_NEAR(lim->mlp[b], mlp[b] / positions, bound);
+    EXPECT_NEAR(lim->parts[0].scores[b], attention[b] / positions, bound);
+    EXPECT_NEAR(lim->parts[1].scores[b], mlp[b] / positions, bound);
   }
 
   // Most important first: the largest change of the input.
@@ -137,10 +152,10 @@ TEST(Lim, LayersThatDoNothingTieAndComeLastInTheirOrder) {
   // The stream is bitwise unchanged; its cosine with itself is 1 up to three roundings of double.
   EXPECT_NEAR(lim->layers[1], -1, 1e-14);
   EXPECT_EQ(lim->layers[2], lim->layers[1]);
-  EXPECT_EQ(lim->attention[1], lim->layers[1]);
-  EXPECT_EQ(lim->mlp[1], lim->layers[1]);
-  EXPECT_NEAR(lim->mlp[3], -1, 1e-14);
-  EXPECT_EQ(lim->layers[3], lim->attention[3]);
+  EXPECT_EQ(lim->parts[0].scores[1], lim->layers[1]);
+  EXPECT_EQ(lim->parts[1].scores[1], lim->layers[1]);
+  EXPECT_NEAR(lim->parts[1].scores[3], -1, 1e-14);
+  EXPECT_EQ(lim->layers[3], lim->parts[0].scores[3]);
   EXPECT_EQ(lim->order[2], 1);
   EXPECT_EQ(lim->order[3], 2);
 }
@@ -169,8 +184,8 @@ TEST(Lim, DoesNotDependOnThreads) {
     const auto more = bench.Lim(SomeSequences(), threads);
     ASSERT_TRUE(more.ok()) << more.status();
     EXPECT_EQ(more->layers, one->layers);
-    EXPECT_EQ(more->attention, one->attention);
-    EXPECT_EQ(more->mlp, one->mlp);
+    EXPECT_EQ(more->parts[0].scores, one->parts[0].scores);
+    EXPECT_EQ(more->parts[1].scores, one->parts[1].scores);
     EXPECT_EQ(more->order, one->order);
   }
 }
@@ -192,10 +207,7 @@ TEST(Lim, CanBeInterrupted) {
   const Bench bench(MakeTinyCheckpoint(FourLayers()));
   for (const int calls : {0, 3}) {
     stop.calls_left = calls;
-    EXPECT_EQ(ScoreLim(*bench.transformer, bench.weights.get(), SomeSequences(), 2, &stop)
-                  .status()
-                  .code(),
-              absl::StatusCode::kCancelled);
+    EXPECT_TRUE(absl::IsCancelled(bench.Lim(SomeSequences(), 2, &stop).status()));
   }
 }
 

@@ -44,16 +44,20 @@ struct Bench {
     bank = std::make_unique<EncodingBank>(*model, *weight_encoder, BankOptions());
   }
 
-  absl::StatusOr<SignalReport> Score(const Assignment& assignment,
-                                     const SignalOptions& options = SignalOptions(),
-                                     Progress* watched = nullptr) const {
-    Progress silent;
-    return ScoreSignal(*transformer,
-                       bank.get(),
-                       assignment,
-                       SomeSequences(),
-                       options,
-                       watched != nullptr ? watched : &silent);
+  // A context for an assignment, which outlives it.
+  ScoreContext Context(const Assignment& assignment) const {
+    ScoreContext context;
+    context.model = model.get();
+    context.transformer = transformer.get();
+    context.bank = bank.get();
+    context.sequences = sequences;
+    context.assignment = &assignment;
+    context.progress = progress.get();
+    return context;
+  }
+
+  absl::StatusOr<SignalReport> Propagate(const Assignment& assignment) const {
+    return PropagateErrors(Context(assignment));
   }
 
   Assignment Everywhere(const Format& format) const {
@@ -95,6 +99,8 @@ struct Bench {
     return std::sqrt(error / norm);
   }
 
+  const Sequences sequences = SomeSequences();
+  std::unique_ptr<Progress> progress = std::make_unique<Progress>();
   std::unique_ptr<Model> model;
   std::unique_ptr<Transformer> transformer;
   std::unique_ptr<Encoder> encoder;
@@ -105,7 +111,7 @@ struct Bench {
 TEST(SignalTest, ErrorsAreThoseOfWholePassesWithOneComponentOrOneLayerChanged) {
   for (const bool tied : {false, true}) {
     const Bench bench(tied);
-    const auto report = bench.Score(bench.Everywhere(kInt4));
+    const auto report = bench.Propagate(bench.Everywhere(kInt4));
     ASSERT_TRUE(report.ok()) << report.status();
     const int end = NumStages(bench.model->config()) - 1;
     std::vector<std::vector<ComponentFormat>> layers(3);
@@ -124,23 +130,21 @@ TEST(SignalTest, ErrorsAreThoseOfWholePassesWithOneComponentOrOneLayerChanged) {
       EXPECT_EQ(signal.Growth(), *signal.stream_error / signal.output_error);
       if (component.layer >= 0) layers[component.layer].push_back(change);
     }
-    ASSERT_EQ(report->layers.layers.size(), 3u);
+    ASSERT_EQ(report->layers.size(), 3u);
     for (int layer = 0; layer < 3; ++layer) {
-      EXPECT_EQ(report->layers.layers[layer], bench.Error(layers[layer], end));
+      EXPECT_EQ(report->layers[layer], bench.Error(layers[layer], end));
     }
-    EXPECT_EQ(report->layers.order, OrderByImportance(report->layers.layers, true));
-    EXPECT_EQ(report->layers.scorer, "signal");
   }
 }
 
 TEST(SignalTest, OutputsAreComparedOnTheReferencesInputs) {
   const Bench bench;
-  const auto report = bench.Score(bench.Everywhere(kInt4));
+  const auto report = bench.Propagate(bench.Everywhere(kInt4));
   ASSERT_TRUE(report.ok());
   Progress progress;
   AssignmentWeights reference = bench.bank->Reference();
   const auto sample = InputSample::Create(
-      *bench.transformer, &reference, SomeSequences(), SignalOptions().max_rows, 1, &progress);
+      *bench.transformer, &reference, SomeSequences(), kSignalRows, 1, &progress);
   ASSERT_TRUE(sample.ok());
   for (size_t c = 0; c < report->components.size(); ++c) {
     const auto errors = OutputErrors(
@@ -157,7 +161,7 @@ TEST(SignalTest, OutputsAreComparedOnTheReferencesInputs) {
 
 TEST(SignalTest, TheStoredFormatsHaveNoError) {
   const Bench bench;
-  const auto report = bench.Score(bench.bank->StoredAssignment());
+  const auto report = bench.Propagate(bench.bank->StoredAssignment());
   ASSERT_TRUE(report.ok());
   for (const ComponentSignal& signal : report->components) {
     EXPECT_EQ(signal.sqnr_db, std::numeric_limits<double>::infinity());
@@ -166,21 +170,25 @@ TEST(SignalTest, TheStoredFormatsHaveNoError) {
     EXPECT_EQ(signal.stream_error.value_or(0), 0);
     EXPECT_FALSE(signal.Growth().has_value());
   }
-  EXPECT_EQ(report->layers.layers, std::vector<double>(3, 0.0));
-  EXPECT_EQ(report->layers.order, (std::vector<int>{0, 1, 2}));
+  EXPECT_EQ(report->layers, std::vector<double>(3, 0.0));
+  const Assignment stored = bench.bank->StoredAssignment();
+  const auto scores = ScoreSignal(bench.Context(stored));
+  ASSERT_TRUE(scores.ok());
+  EXPECT_EQ(scores->order, (std::vector<int>{0, 1, 2}));
 }
 
 TEST(SignalTest, FewerBitsAndEveryThreadCount) {
   const Bench bench;
-  const auto coarse = bench.Score(bench.Everywhere(kInt4));
-  const auto fine = bench.Score(bench.Everywhere({FormatKind::kInteger, 8, 32, false}));
+  const auto coarse = bench.Propagate(bench.Everywhere(kInt4));
+  const auto fine = bench.Propagate(bench.Everywhere({FormatKind::kInteger, 8, 32, false}));
   ASSERT_TRUE(coarse.ok() && fine.ok());
   for (size_t c = 0; c < coarse->components.size(); ++c) {
     EXPECT_LT(coarse->components[c].sqnr_db + 15, fine->components[c].sqnr_db);  // 24 dB of bits
   }
-  SignalOptions options;
-  options.threads = 4;
-  const auto threaded = bench.Score(bench.Everywhere(kInt4), options);
+  const Assignment int4 = bench.Everywhere(kInt4);
+  ScoreContext context = bench.Context(int4);
+  context.threads = 4;
+  const auto threaded = PropagateErrors(context);
   ASSERT_TRUE(threaded.ok());
   for (size_t c = 0; c < coarse->components.size(); ++c) {
     EXPECT_EQ(threaded->components[c].sqnr_db, coarse->components[c].sqnr_db);
@@ -188,39 +196,40 @@ TEST(SignalTest, FewerBitsAndEveryThreadCount) {
     EXPECT_EQ(threaded->components[c].layer_error, coarse->components[c].layer_error);
     EXPECT_EQ(threaded->components[c].stream_error, coarse->components[c].stream_error);
   }
-  options.components = false;
-  const auto layers = bench.Score(bench.Everywhere(kInt4), options);
+  context.detail = ScoreDetail::kLayers;
+  const auto layers = PropagateErrors(context);
   ASSERT_TRUE(layers.ok());
-  EXPECT_EQ(layers->layers.layers, coarse->layers.layers);
+  EXPECT_EQ(layers->layers, coarse->layers);
+  EXPECT_TRUE(layers->components.empty());
 }
 
-TEST(SignalTest, KindsAreMeansOverTheirComponents) {
+TEST(SignalTest, ScoresAreTheReport) {
   const Bench bench;
-  const auto report = bench.Score(bench.Everywhere(kInt4));
-  ASSERT_TRUE(report.ok());
-  const std::vector<KindSignal> kinds = SummarizeByKind(*report, *bench.model);
-  ASSERT_EQ(kinds.size(), 9u);
-  int64_t components = 0;
-  for (const KindSignal& kind : kinds) {
-    double sqnr = 0, stream = 0, growth = 1;
-    int64_t count = 0;
-    for (size_t c = 0; c < report->components.size(); ++c) {
-      if (bench.model->components()[c].kind != kind.kind) continue;
-      sqnr += report->components[c].sqnr_db;
-      stream += report->components[c].stream_error.value_or(0);
-      growth *= report->components[c].Growth().value_or(1);
-      ++count;
-    }
-    components += kind.components;
-    EXPECT_EQ(kind.components, count);
-    EXPECT_DOUBLE_EQ(kind.sqnr_db, sqnr / static_cast<double>(count));
-    EXPECT_EQ(kind.stream_error.has_value(), kind.kind != ComponentKind::kHead);
-    if (!kind.stream_error.has_value()) continue;
-    EXPECT_DOUBLE_EQ(*kind.stream_error, stream / static_cast<double>(count));
-    // A logarithm and back of three factors.
-    EXPECT_NEAR(*kind.growth, std::pow(growth, 1.0 / static_cast<double>(count)), 1e-12);
+  const Assignment int4 = bench.Everywhere(kInt4);
+  ScoreContext context = bench.Context(int4);
+  const auto report = PropagateErrors(context);
+  const auto scores = ScoreSignal(context);
+  ASSERT_TRUE(report.ok() && scores.ok());
+  EXPECT_EQ(scores->scorer, "signal");
+  EXPECT_EQ(scores->layers, report->layers);
+  EXPECT_EQ(scores->order, OrderByImportance(report->layers, MostImportant::kLargest));
+  ASSERT_EQ(scores->components.size(), report->components.size());
+  ASSERT_EQ(scores->measures.size(), 6u);
+  for (size_t c = 0; c < report->components.size(); ++c) {
+    const ComponentSignal& signal = report->components[c];
+    EXPECT_EQ(scores->components[c], signal.stream_error);
+    EXPECT_EQ(scores->measures[0].values[c], signal.sqnr_db);
+    EXPECT_EQ(scores->measures[1].values[c], signal.gain);
+    EXPECT_EQ(scores->measures[2].values[c], signal.output_error);
+    EXPECT_EQ(scores->measures[3].values[c], signal.layer_error);
+    EXPECT_EQ(scores->measures[4].values[c], signal.stream_error);
+    EXPECT_EQ(scores->measures[5].values[c], signal.Growth());
   }
-  EXPECT_EQ(components, static_cast<int64_t>(report->components.size()));
+  context.detail = ScoreDetail::kLayers;
+  const auto layers = ScoreSignal(context);
+  ASSERT_TRUE(layers.ok());
+  EXPECT_EQ(layers->order, scores->order);
+  EXPECT_TRUE(layers->components.empty() && layers->measures.empty());
 }
 
 TEST(SignalTest, StopsWhenItIsInterrupted) {
@@ -228,8 +237,10 @@ TEST(SignalTest, StopsWhenItIsInterrupted) {
     bool Interrupted() const override { return true; }
   } stop;
   const Bench bench;
-  EXPECT_TRUE(
-      absl::IsCancelled(bench.Score(bench.Everywhere(kInt4), SignalOptions(), &stop).status()));
+  const Assignment int4 = bench.Everywhere(kInt4);
+  ScoreContext context = bench.Context(int4);
+  context.progress = &stop;
+  EXPECT_TRUE(absl::IsCancelled(PropagateErrors(context).status()));
 }
 
 }  // namespace

@@ -1,23 +1,15 @@
+#include "scoring/zd.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <vector>
 
 #include "runtime/base/random.h"
-#include "scoring/scores.h"
-#include "scoring/zd.h"
 #include "tests/support/tiny_model.h"
 
 namespace bitbudget {
 namespace {
-
-TEST(OrderByImportanceTest, LowerIndicesWinTies) {
-  const std::vector<double> scores = {0.5, 0.1, 0.5, 0.9, 0.1};
-  EXPECT_EQ(OrderByImportance(scores, /*larger_is_important=*/true),
-            (std::vector<int>{3, 0, 2, 1, 4}));
-  EXPECT_EQ(OrderByImportance(scores, /*larger_is_important=*/false),
-            (std::vector<int>{1, 4, 0, 2, 3}));
-}
 
 std::vector<float> RandomWeights(uint64_t seed, int64_t size, float offset) {
   Random random(seed);
@@ -101,7 +93,10 @@ TEST(ZdTest, ScoresLayersPooledAndComponentsByThemselves) {
   const TinyModel tiny(options);
   const auto model = Model::Load(tiny.path(), 2);
   ASSERT_TRUE(model.ok()) << model.status();
-  const LayerScores scores = ScoreZd(**model, 2);
+  ScoreContext context;
+  context.model = model->get();
+  context.threads = 2;
+  const LayerScores scores = *ScoreZd(context);
   EXPECT_EQ(scores.scorer, "zd");
   ASSERT_EQ(scores.layers.size(), 3u);
   ASSERT_EQ(scores.components.size(), (*model)->components().size());
@@ -113,7 +108,7 @@ TEST(ZdTest, ScoresLayersPooledAndComponentsByThemselves) {
     if (layer >= 0) layers[layer].push_back(weight);
   }
   for (int b = 0; b < 3; ++b) EXPECT_EQ(scores.layers[b], ZScoreDistribution(layers[b], 1));
-  EXPECT_EQ(scores.order, OrderByImportance(scores.layers, /*larger_is_important=*/false));
+  EXPECT_EQ(scores.order, OrderByImportance(scores.layers, MostImportant::kSmallest));
 }
 
 }  // namespace

@@ -1,0 +1,42 @@
+#ifndef BITBUDGET_PLANNER_JOBS_SCORE_JOB_H_
+#define BITBUDGET_PLANNER_JOBS_SCORE_JOB_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "planner/workspace/memory_plan.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/probes.h"
+#include "runtime/model/decoder/model.h"
+#include "runtime/tensor/format.h"
+#include "scoring/scores.h"
+
+namespace bitbudget {
+
+struct ScoreOptions {
+  std::string scorer;  // a name of scoring/registry.h
+  // For scorers that need tokens: how many calibration sequences, and where they come from.
+  ProbeOptions probes;
+  int64_t probe_count = 64;
+  // For scorers that need formats: every component's, and how its codes are chosen.
+  Format format{FormatKind::kInteger, 4, 64, false};
+  std::string encoder = "clip";
+
+  int threads = 1;
+  int64_t memory_bytes = DefaultMemoryLimit();
+  std::string spill_directory = "/tmp";
+
+  absl::Status Validate() const;
+};
+
+// Scores all layers, and the components where the scorer can. Errors: those of the options, the
+// parts and the scorer; kCancelled on interruption.
+absl::StatusOr<LayerScores> RunScoreJob(const Model& model,
+                                        const ScoreOptions& options,
+                                        Progress* progress);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_JOBS_SCORE_JOB_H_

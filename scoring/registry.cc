@@ -1,0 +1,41 @@
+#include "scoring/registry.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/base/known_names.h"
+#include "scoring/lim.h"
+#include "scoring/signal.h"
+#include "scoring/zd.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr Scorer kScorers[] = {
+    {"lim", "how much a layer changes its input", ScorerNeeds::kTokens, ScoreLim},
+    {"zd", "share of outlier weights", ScorerNeeds::kWeights, ScoreZd},
+    {"signal", "how a format's error grows on its way", ScorerNeeds::kFormats, ScoreSignal},
+};
+
+}  // namespace
+
+std::span<const Scorer> Scorers() { return kScorers; }
+
+absl::StatusOr<const Scorer*> FindScorer(absl::string_view name) {
+  std::vector<absl::string_view> names;
+  for (const Scorer& scorer : kScorers) {
+    if (name == scorer.name) return &scorer;
+    names.push_back(scorer.name);
+  }
+  return UnknownName("scorer", name, names);
+}
+
+std::string DescribeScorers() {
+  std::string text;
+  for (const Scorer& scorer : kScorers) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", scorer.name, " (", scorer.description, ")");
+  }
+  return text;
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,24 @@
+#ifndef BITBUDGET_SCORING_REGISTRY_H_
+#define BITBUDGET_SCORING_REGISTRY_H_
+
+#include <span>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "scoring/scorer.h"
+
+namespace bitbudget {
+
+// All scorers. The table in registry.cc is the only list of them.
+std::span<const Scorer> Scorers();
+
+// kInvalidArgument lists the known names.
+absl::StatusOr<const Scorer*> FindScorer(absl::string_view name);
+
+// "lim (what a layer changes), zd (...)": for the help of an option that takes a scorer's name.
+std::string DescribeScorers();
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_SCORING_REGISTRY_H_

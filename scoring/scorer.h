@@ -1,0 +1,58 @@
+#ifndef BITBUDGET_SCORING_SCORER_H_
+#define BITBUDGET_SCORING_SCORER_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/assignment.h"
+#include "runtime/eval/bank.h"
+#include "runtime/model/decoder/model.h"
+#include "runtime/model/decoder/transformer.h"
+#include "runtime/model/decoder/weights.h"
+#include "scoring/scores.h"
+
+namespace bitbudget {
+
+// What a scorer looks at. Each level includes the ones before it.
+enum class ScorerNeeds : uint8_t {
+  kWeights,  // the weights alone
+  kTokens,   // the unmodified model on calibration sequences
+  kFormats,  // the model on those sequences with components in the formats of an assignment
+};
+
+// How much of what it can say a scorer should say: an order needs the layers only.
+enum class ScoreDetail : uint8_t { kLayers, kComponents };
+
+// What a scorer works on. Nothing is owned.
+struct ScoreContext {
+  // For every scorer.
+  const Model* model = nullptr;
+  ScoreDetail detail = ScoreDetail::kComponents;
+  int threads = 1;
+  Progress* progress = nullptr;
+
+  // From ScorerNeeds::kTokens on. The bank gives the weights of the unmodified model too.
+  const Transformer* transformer = nullptr;
+  EncodingBank* bank = nullptr;
+  std::span<const std::vector<int32_t>> sequences;
+
+  // With ScorerNeeds::kFormats.
+  const Assignment* assignment = nullptr;
+};
+
+// Scores the sensitivity of decoder layers. Scores are deterministic for any number of threads.
+struct Scorer {
+  const char* name;         // as users write it
+  const char* description;  // for the help, one line
+  ScorerNeeds needs;
+  // Errors: kCancelled on interruption, kInternal where an activation is not finite, those of the
+  // weights. REQUIRES: a context with what `needs` says.
+  absl::StatusOr<LayerScores> (*score)(const ScoreContext& context);
+};
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_SCORING_SCORER_H_
