@@ -373,10 +373,13 @@ absl::Status FolderWriter::WriteWeights(const std::string& folder, Progress* pro
 
 absl::Status FolderWriter::WriteConfig(const std::string& folder) const {
   BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(model_.config_path()));
-  ordered_json config = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  BB_ASSIGN_OR_RETURN(ordered_json config,
+                      ParseOrderedJson(text, model_.config_path(), DuplicateKeys::kRefuse));
   if (options_.weights == FolderOutputOptions::Weights::kCompressedTensors) {
-    ordered_json scheme =
-        ordered_json::parse(options_.quantization_config, nullptr, /*allow_exceptions=*/false);
+    BB_ASSIGN_OR_RETURN(
+        ordered_json scheme,
+        ParseOrderedJson(
+            options_.quantization_config, "the quantization config", DuplicateKeys::kRefuse));
     if (scheme.contains("quantization_config")) {
       scheme = ordered_json(scheme["quantization_config"]);
     }

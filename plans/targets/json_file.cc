@@ -1,34 +1,15 @@
 #include "plans/targets/json_file.h"
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "runtime/base/json.h"
+#include "runtime/base/status_macros.h"
 
 namespace bitbudget::internal {
-namespace {
-
-constexpr int kMaxDepth = 32;
-
-}  // namespace
-
 absl::StatusOr<Json> ParseJsonObject(absl::string_view contents, const std::string& path) {
-  bool too_deep = false;
-  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth > kMaxDepth;
-    return !too_deep;
-  };
-  try {
-    Json json = Json::parse(contents.begin(), contents.end(), watch);
-    if (too_deep) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ": JSON nested more than ", kMaxDepth, " deep"));
-    }
-    if (!json.is_object())
-      return absl::InvalidArgumentError(absl::StrCat(path, ": no JSON object"));
-    return json;
-  } catch (const Json::exception& error) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": ", error.what()));
-  }
+  BB_ASSIGN_OR_RETURN(Json json, ParseOrderedJson(contents, path, DuplicateKeys::kLastWins));
+  if (!json.is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": no JSON object"));
+  return json;
 }
 
 std::optional<int64_t> IntField(const Json& object, const char* key) {

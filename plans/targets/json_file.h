@@ -11,24 +11,24 @@
 
 namespace bitbudget::internal {
 
-// Objects keep their order: for several consumers the first rule wins. Of equal keys the last value
-// counts, as in Python.
+// Objects keep their order: for several consumers the first rule wins.
 using Json = nlohmann::ordered_json;
 
-// Reads a JSON object. kInvalidArgument names `path` and what is wrong; nesting is limited.
+// Reads a JSON object with the bounds of runtime/base/json.h. Of duplicate keys the last one wins,
+// as in Python. kInvalidArgument names `path` and what is wrong.
 absl::StatusOr<Json> ParseJsonObject(absl::string_view contents, const std::string& path);
 
-// A field of an object, where it is there and of that type.
+// A field of an object; empty where it is missing or of another type.
 std::optional<int64_t> IntField(const Json& object, const char* key);
 std::optional<bool> BoolField(const Json& object, const char* key);
 std::optional<std::string> TextField(const Json& object, const char* key);
-// An object; null where it is not there or something else.
+// A field that is an object; null where it is missing or something else.
 const Json* ObjectField(const Json& object, const char* key);
 
-// As text in a file: indented, with a newline at the end.
+// The text of a file: indented, with a newline at the end.
 std::string JsonText(const Json& json);
 
-// PATH without ".json" and with `ending` behind.
+// `path` with `ending` in place of ".json".
 std::string PathBeside(const std::string& path, const std::string& ending);
 
 // As a Python string literal.

@@ -333,7 +333,7 @@ TEST(ParseConfig, RefusesTextThatIsNotOneJsonObject) {
   ExpectRefusedText(std::string("{\"a\": \"\0\"}", 10), code, {"bad JSON at byte"});
   ExpectRefusedText("{\"a\xff\": 1}", code, {"bad JSON at byte", "UTF-8"});
   ExpectRefusedText(
-      R"({"vocab_size": 1, "vocab_size": 2})", code, {R"(the key "vocab_size" stands twice)"});
+      R"({"vocab_size": 1, "vocab_size": 2})", code, {R"(duplicate key "vocab_size")"});
   ExpectRefusedText("{\"a\\nb\": 1, \"a\\nb\": 2}", code, {R"("a\nb")"});
   ExpectRefusedText("{\"" + std::string(100000, 'x') + "\": ", code, {"bad JSON"});
 }

@@ -169,11 +169,11 @@ TEST(ParseSafetensors, RefusesHeadersThatAreNotTheFormatsJson) {
 TEST(ParseSafetensors, RefusesATensorNameOrFieldThatStandsTwice) {
   const std::string tensor = R"({"dtype":"F32","shape":[1],"data_offsets":[0,4]})";
   ExpectRefused(SafetensorsFile(absl::StrCat("{\"t\":", tensor, ",\"t\":", tensor, "}"), "abcd"),
-                {"header: bad JSON: the key \"t\" stands twice"});
+                {"header: bad JSON: duplicate key \"t\""});
   ExpectRefused(
       SafetensorsFile(R"({"t":{"dtype":"F32","shape":[1],"shape":[1],"data_offsets":[0,4]}})",
                       "abcd"),
-      {"header: bad JSON: the key \"shape\" stands twice"});
+      {"header: bad JSON: duplicate key \"shape\""});
 }
 
 TEST(ParseSafetensors, RefusesMissingUnknownAndMistypedFields) {
@@ -302,7 +302,7 @@ TEST_F(ArchiveTest, RefusesBrokenIndexFiles) {
   ExpectOpenFails(code, {name + "weight_map: tensor \"t\": 3 is not a file name"});
   WriteTestFile(dir_.File("model.safetensors.index.json"),
                 R"({"weight_map": {"t": "a", "t": "b"}})");
-  ExpectOpenFails(code, {name + "bad JSON: the key \"t\" stands twice"});
+  ExpectOpenFails(code, {name + "bad JSON: duplicate key \"t\""});
 }
 
 TEST_F(ArchiveTest, RefusesShardNamesThatLeadOutOfTheFolder) {
