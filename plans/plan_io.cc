@@ -12,9 +12,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "plans/json_names.h"
 #include "plans/validate.h"
-#include "runtime/base/atomic_file.h"
-#include "runtime/base/mapped_file.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
@@ -24,11 +23,10 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-// Field 1 (format_version) as a varint: the first byte of every canonical plan, since no version
-// is 0.
+// The tag of field 1 (format_version, never 0): the first byte of every canonical plan.
 constexpr char kBinaryFirstByte = 0x08;
 
-// The JSON mapping has one zero, so canonical bytes have one zero too.
+// JSON has no negative zero, so canonical bytes have none either.
 void NormalizeZeros(Message& message) {
   const Reflection& reflection = *message.GetReflection();
   std::vector<const FieldDescriptor*> fields;
@@ -58,9 +56,9 @@ absl::Status RefuseUnknownFields(const Message& message, const std::string& name
                      std::string(message.GetDescriptor()->name()),
                      " has a field number ",
                      unknown.field(0).number(),
-                     " that plan version ",
+                     ", unknown to plan version ",
                      kPlanFormatVersion,
-                     " does not know; not a plan, or written by a newer bitbudget"));
+                     "; not a plan, or written by a newer bitbudget"));
   }
   std::vector<const FieldDescriptor*> fields;
   reflection.ListFields(message, &fields);
@@ -87,7 +85,7 @@ absl::Status CheckVersion(const plans::Plan& plan, const std::string& name) {
                                                  kPlanFormatVersion));
 }
 
-// protobuf's messages are several lines, the later ones an excerpt of the text.
+// protobuf's messages span several lines; the later ones quote the text.
 std::string OneLine(absl::string_view message) {
   constexpr size_t kLongest = 200;
   std::string line;
@@ -103,7 +101,7 @@ std::string OneLine(absl::string_view message) {
 }
 
 absl::StatusOr<plans::Plan> ParseJson(absl::string_view json, const std::string& name) {
-  const google::protobuf::StringPiece text(json.data(), json.size());
+  const std::string text = WithCurrentFieldNames(json);
   google::protobuf::util::JsonParseOptions options;
   plans::Plan plan;
   const auto status = google::protobuf::util::JsonStringToMessage(text, &plan, options);
@@ -111,7 +109,7 @@ absl::StatusOr<plans::Plan> ParseJson(absl::string_view json, const std::string&
     BB_RETURN_IF_ERROR(CheckVersion(plan, name));
     return plan;
   }
-  // Where only unknown fields are in the way, a newer version is the better explanation.
+  // If unknown fields are all that is wrong, a newer version is the better explanation.
   options.ignore_unknown_fields = true;
   plans::Plan newer;
   if (google::protobuf::util::JsonStringToMessage(text, &newer, options).ok() &&
@@ -161,8 +159,9 @@ absl::StatusOr<std::string> PlanToJson(const plans::Plan& plan) {
   const auto status = google::protobuf::util::MessageToJsonString(canonical, &json, options);
   if (!status.ok()) {
     const auto reason = status.message();
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the plan has no JSON form: ", OneLine(absl::string_view(reason.data(), reason.size()))));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the plan cannot be written as JSON: ",
+                     OneLine(absl::string_view(reason.data(), reason.size()))));
   }
   return json;
 }
@@ -172,41 +171,24 @@ absl::StatusOr<plans::Plan> ParsePlan(absl::string_view contents, const std::str
     return absl::InvalidArgumentError(absl::StrCat(name,
                                                    ": not a plan: ",
                                                    contents.size(),
-                                                   " bytes, and a plan has at most ",
+                                                   " bytes, but a plan has at most ",
                                                    kMaxPlanFileBytes));
   }
   const absl::string_view text = absl::StripLeadingAsciiWhitespace(contents);
   if (text.empty()) return absl::InvalidArgumentError(absl::StrCat(name, ": empty, not a plan"));
-  // No field of a plan begins with '{' or with white space, and no JSON text with byte 8.
+  // No field of a plan starts with '{' or with white space, and no JSON text with byte 8.
   const bool is_json = text.front() == '{';
   if (!is_json && contents.front() != kBinaryFirstByte) {
     return absl::InvalidArgumentError(
-        absl::StrCat(name, ": not a plan: it begins neither like a binary plan nor like JSON"));
+        absl::StrCat(name, ": not a plan: it starts neither like a binary plan nor like JSON"));
   }
-  // protobuf writes what it finds wrong with its input to stderr; our status says it instead.
+  // protobuf logs parse errors to stderr; the status carries them instead.
   const google::protobuf::LogSilencer silence;
   absl::StatusOr<plans::Plan> plan = is_json ? ParseJson(text, name) : ParseBinary(text, name);
   if (!plan.ok()) return plan;
   const absl::Status valid = ValidatePlan(*plan);
   if (!valid.ok()) return absl::Status(valid.code(), absl::StrCat(name, ": ", valid.message()));
   return plan;
-}
-
-absl::StatusOr<plans::Plan> ReadPlan(const std::string& path) {
-  BB_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-  const auto bytes = file.bytes();
-  return ParsePlan(absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
-                   path);
-}
-
-absl::Status WritePlan(const plans::Plan& plan, const std::string& path) {
-  const absl::Status valid = ValidatePlan(plan);
-  if (!valid.ok()) {
-    return absl::Status(valid.code(), absl::StrCat(path, ": not written: ", valid.message()));
-  }
-  if (!absl::EndsWith(path, ".json")) return WriteFileAtomically(path, SerializePlan(plan));
-  BB_ASSIGN_OR_RETURN(const std::string json, PlanToJson(plan));
-  return WriteFileAtomically(path, json);
 }
 
 }  // namespace bitbudget

@@ -20,21 +20,17 @@ inline constexpr int64_t kMaxPlanFileBytes = int64_t{64} << 20;
 // The canonical bytes of a plan: deterministic protobuf serialisation, -0.0 written as 0.
 std::string SerializePlan(const plans::Plan& plan);
 
-// The same plan as JSON (proto3 mapping, proto field names, fields with default values written).
-// Parsing it gives back the same canonical bytes. kInvalidArgument where JSON has no such text
-// (strings that are not UTF-8, which ValidatePlan refuses as well).
+// The same plan as JSON (proto3 mapping, field names as in plan.proto, default values written).
+// Parsing it gives the same canonical bytes. kInvalidArgument for strings that are not UTF-8, which
+// JSON cannot hold and ValidatePlan refuses.
 absl::StatusOr<std::string> PlanToJson(const plans::Plan& plan);
 
 // Reads a plan from memory, binary or JSON (told apart by the first byte), and validates it.
-// Fields that this version does not know are refused: a plan of a newer version must not be
-// understood by half. Errors are one line that names `name` and the field.
+// Unknown fields are refused: half a plan is worse than none. JSON may have the field names of
+// earlier versions (json_names.h). Errors are one line that names `name` and the field.
+//
+// This checks a plan against itself only. plans/targets/plan_file.h reads plans for use.
 absl::StatusOr<plans::Plan> ParsePlan(absl::string_view contents, const std::string& name);
-
-// ParsePlan of a file.
-absl::StatusOr<plans::Plan> ReadPlan(const std::string& path);
-
-// Validates, then writes atomically: JSON when the name ends in .json, else binary.
-absl::Status WritePlan(const plans::Plan& plan, const std::string& path);
 
 }  // namespace bitbudget
 

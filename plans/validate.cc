@@ -14,7 +14,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "plans/plan_io.h"
-#include "plans/targets/target.h"
 #include "plans/validate_internal.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/tensor/format.h"
@@ -34,12 +33,12 @@ using internal::SaturatingAdd;
 // is far from overflow below it.
 constexpr int64_t kMaxWeights = int64_t{1} << 48;
 
-// Within one layer; the embedding comes before all layers and the head after them.
+// In execution order within a layer; the embedding precedes all layers and the head follows them.
 constexpr std::array<absl::string_view, 7> kLayerKinds = {"q", "k", "v", "o", "gate", "up", "down"};
 
-// What holds for every field of every message: numbers are finite, text is printable ASCII (it goes
-// to terminals and into other programs' configuration), integers are not negative. The one field
-// that may be, Component.layer, has its own check.
+// Holds for every field of every message: numbers are finite, text is printable ASCII (it goes to
+// terminals and into other programs' configuration), integers are not negative. Component.layer,
+// the one field that may be, has its own check.
 absl::Status CheckValues(const Message& message, const std::string& prefix) {
   const Reflection& reflection = *message.GetReflection();
   std::vector<const FieldDescriptor*> fields;
@@ -74,7 +73,7 @@ absl::Status CheckValues(const Message& message, const std::string& prefix) {
               field->is_repeated()
                   ? reflection.GetRepeatedStringReference(message, field, i, &scratch)
                   : reflection.GetStringReference(message, field, &scratch);
-          if (field->type() == FieldDescriptor::TYPE_BYTES) break;  // checked by who reads them
+          if (field->type() == FieldDescriptor::TYPE_BYTES) break;  // CheckMeasurements
           if (!std::all_of(text.begin(), text.end(), absl::ascii_isprint)) {
             return Bad(path(), "text that is not printable ASCII");
           }
@@ -129,13 +128,17 @@ absl::Status CheckSource(const std::string& source,
   return absl::OkStatus();
 }
 
-// What an encoder learned from, where it learns from more than moments.
+// Codes that cannot be made again from the plan alone say what they were learned from.
 absl::Status CheckCalibration(const plans::Plan& plan) {
-  const std::string& encoder = plan.options().encoder();
-  const bool learns = encoder != "rtn" && encoder != "clip" && encoder != "imatrix";
   if (!plan.has_calibration()) {
-    if (!learns) return absl::OkStatus();
-    return Bad("calibration", "missing, but encoder ", encoder, " learns from text");
+    for (int i = 0; i < plan.components_size(); ++i) {
+      if (plan.components(i).encoding_sha256().empty()) continue;
+      return Bad("calibration",
+                 "missing, but components[",
+                 i,
+                 "].encoding_sha256 is that of codes learned from calibration text");
+    }
+    return absl::OkStatus();
   }
   const plans::Calibration& calibration = plan.calibration();
   BB_RETURN_IF_ERROR(CheckSource(calibration.source(), calibration.fingerprint(), "calibration."));
@@ -162,16 +165,17 @@ absl::Status CheckOptions(const plans::Options& options) {
   return CheckSource(options.probe_source(), options.probe_fingerprint(), "options.probe_");
 }
 
-// (layer, position in layer) in execution order; the embedding is layer -1, the head after all.
+// (layer, position in layer) in execution order; the embedding is in layer -1, the head in the
+// last.
 absl::StatusOr<std::pair<int64_t, int64_t>> ExecutionOrder(const plans::Component& c,
                                                            const std::string& path) {
   const auto kind = std::find(kLayerKinds.begin(), kLayerKinds.end(), c.kind());
   const bool in_layer = kind != kLayerKinds.end();
   if (!in_layer && c.kind() != "embed" && c.kind() != "head") {
-    return Bad(path + ".kind", "'", c.kind(), "' is no kind of component");
+    return Bad(path + ".kind", "'", c.kind(), "' is not a kind of component");
   }
   if (in_layer != (c.layer() >= 0) || c.layer() < -1) {
-    return Bad(path + ".layer", c.layer(), ", which is no layer for kind ", c.kind());
+    return Bad(path + ".layer", c.layer(), ", not a layer for kind ", c.kind());
   }
   if (in_layer) return std::pair<int64_t, int64_t>(c.layer(), kind - kLayerKinds.begin());
   const int64_t outside = c.kind() == "embed" ? -1 : std::numeric_limits<int64_t>::max();
@@ -181,7 +185,7 @@ absl::StatusOr<std::pair<int64_t, int64_t>> ExecutionOrder(const plans::Componen
 absl::Status CheckComponent(const plans::Component& c, const std::string& path) {
   if (c.name().empty()) return Bad(path + ".name", "empty");
   if (c.rows() <= 0 || c.cols() <= 0 || c.rows() > kMaxWeights / c.cols()) {
-    return Bad(path, "shape [", c.rows(), ", ", c.cols(), "] is no matrix of a model");
+    return Bad(path, "shape [", c.rows(), ", ", c.cols(), "] is not that of a matrix");
   }
   BB_ASSIGN_OR_RETURN(const Format format, CheckFormat(c.format(), path + ".format"));
   BB_RETURN_IF_ERROR(CheckSize(c, format, c.size_bytes(), path + ".size_bytes"));
@@ -268,17 +272,7 @@ absl::Status CheckModel(const plans::Plan& plan) {
   return absl::OkStatus();
 }
 
-// What the plan was made for can load it.
-absl::Status CheckTarget(const plans::Plan& plan) {
-  if (plan.options().target().empty()) return absl::OkStatus();
-  const absl::StatusOr<const TargetProfile*> target = FindTarget(plan.options().target());
-  if (!target.ok()) return Bad("options.target", target.status().message());
-  const absl::Status loads =
-      UnitFormats(**target, (*target)->Units(ModelOfPlan(plan)), plan).status();
-  return loads.ok() ? loads : Bad("options.target", loads.message());
-}
-
-// The parts of a budget that pays for more than weights.
+// A budget that pays for more than weights is the sum of its parts.
 absl::Status CheckBudgetSplit(const plans::Budget& budget) {
   const std::string& counts = budget.counts();
   const int64_t rest = SaturatingAdd(
@@ -301,11 +295,10 @@ absl::Status CheckBudgetSplit(const plans::Budget& budget) {
       memory != (budget.kv_type() == "f16" || budget.kv_type() == "q8_0")) {
     return Bad("budget.context",
                budget.context(),
-               " with keys and values in '",
+               " positions with keys and values in '",
                budget.kv_type(),
-               "', which is nothing that a budget for ",
-               counts,
-               " has");
+               "' do not belong to a budget for ",
+               counts);
   }
   return absl::OkStatus();
 }
@@ -329,10 +322,9 @@ absl::Status ValidatePlan(const plans::Plan& plan) {
   BB_RETURN_IF_ERROR(CheckValues(plan, ""));
   if (plan.tool_version().empty()) return Bad("tool_version", "empty");
   BB_RETURN_IF_ERROR(CheckOptions(plan.options()));
-  BB_RETURN_IF_ERROR(CheckCalibration(plan));
   BB_RETURN_IF_ERROR(CheckComponents(plan));
+  BB_RETURN_IF_ERROR(CheckCalibration(plan));
   BB_RETURN_IF_ERROR(CheckModel(plan));
-  BB_RETURN_IF_ERROR(CheckTarget(plan));
   BB_RETURN_IF_ERROR(CheckBudget(plan));
   return CheckMeasurements(plan);
 }

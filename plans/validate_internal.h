@@ -11,12 +11,12 @@
 #include "plans/plan.pb.h"
 #include "runtime/tensor/format.h"
 
-// What the two halves of ValidatePlan share: validate.cc checks the decision and its sizes,
-// validate_measurements.cc what was measured.
+// Shared by the two halves of ValidatePlan: validate.cc checks the decision and its sizes,
+// validate_measurements.cc the measurements.
 namespace bitbudget::internal {
 
-// KL and log-perplexity are non-negative in exact arithmetic. Log-probabilities of up to 100 nats
-// that were rounded to float (2^-24) leave an error below this.
+// KL and log-perplexity are non-negative in exact arithmetic. Rounding log-probabilities of up to
+// 100 nats to float (2^-24) leaves an error below this.
 inline constexpr double kNatsSlack = 1e-5;
 
 template <typename... Parts>
@@ -36,7 +36,7 @@ inline absl::StatusOr<Format> CheckFormat(const std::string& name, const std::st
   return format;
 }
 
-// The search's trace and metrics and the held-out evidence. REQUIRES: everything else is valid.
+// Checks the search trace, its metrics and the held-out evidence. REQUIRES: all else is valid.
 absl::Status CheckMeasurements(const plans::Plan& plan);
 
 }  // namespace bitbudget::internal

@@ -3,9 +3,9 @@
 #include <limits>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "plans/targets/target.h"
 #include "plans/validate.h"
 #include "plans/validate_internal.h"
 #include "runtime/base/status_macros.h"
@@ -14,13 +14,13 @@
 namespace bitbudget::internal {
 namespace {
 
-// Percentiles interpolate between two counts, which may leave the range by some units in the last
+// Percentiles interpolate between two counts, which may leave the range by a few units in the last
 // place.
 constexpr double kInterpolationSlack = 4 * std::numeric_limits<double>::epsilon();
 
 using NameSet = std::set<absl::string_view>;
 
-// `low` and `high` bound what the values may be.
+// `low` and `high` bound both ends.
 absl::Status CheckInterval(const plans::Interval& interval,
                            const std::string& path,
                            double low,
@@ -31,7 +31,7 @@ absl::Status CheckInterval(const plans::Interval& interval,
                interval.low(),
                ", ",
                interval.high(),
-               "] is no interval within [",
+               "] is not an interval within [",
                low,
                ", ",
                high,
@@ -40,10 +40,12 @@ absl::Status CheckInterval(const plans::Interval& interval,
   return absl::OkStatus();
 }
 
+enum class Intervals : uint8_t { kOptional, kRequired };
+
 absl::Status CheckMetrics(const plans::Metrics& m,
                           const std::string& path,
                           int64_t completion_tokens,
-                          bool intervals_required) {
+                          Intervals intervals) {
   constexpr double kAny = std::numeric_limits<double>::max();
   const double tokens = static_cast<double>(completion_tokens) * (1 + kInterpolationSlack);
   struct Row {
@@ -95,7 +97,7 @@ absl::Status CheckMetrics(const plans::Metrics& m,
     }
     if (row.interval != nullptr) {
       BB_RETURN_IF_ERROR(CheckInterval(*row.interval, path + row.interval_name, row.low, row.high));
-    } else if (row.interval_name != nullptr && intervals_required) {
+    } else if (row.interval_name != nullptr && intervals == Intervals::kRequired) {
       return Bad(path + row.interval_name, "missing");
     }
   }
@@ -113,7 +115,7 @@ absl::Status CheckSearch(const plans::Plan& plan, const NameSet& names) {
       const plans::Change& change = step.changes(j);
       const std::string at = absl::StrCat(path, ".changes[", j, "]");
       if (!names.contains(change.component())) {
-        return Bad(at + ".component", "'", change.component(), "' is no component of the plan");
+        return Bad(at + ".component", "'", change.component(), "' is not a component of the plan");
       }
       BB_RETURN_IF_ERROR(CheckFormat(change.format(), at + ".format").status());
     }
@@ -125,73 +127,24 @@ absl::Status CheckSearch(const plans::Plan& plan, const NameSet& names) {
     metrics.set_fdt_mean(step.fdt_mean());
     metrics.set_dppl(step.dppl());
     metrics.set_kl_mean(step.kl_mean());
-    BB_RETURN_IF_ERROR(CheckMetrics(metrics, path, tokens, /*intervals_required=*/false));
+    BB_RETURN_IF_ERROR(CheckMetrics(metrics, path, tokens, Intervals::kOptional));
   }
   if (!search.has_search_probes()) return absl::OkStatus();
-  return CheckMetrics(search.search_probes(), "search.search_probes", tokens, false);
-}
-
-// `uniform` for every component, or what the plan's target takes instead where rows have no whole
-// layers of it.
-std::vector<Format> UniformFormats(const plans::Plan& plan, const Format& uniform) {
-  std::vector<Format> formats(plan.components_size(), uniform);
-  if (plan.options().target().empty()) return formats;
-  const TargetProfile& target = **FindTarget(plan.options().target());  // it was checked
-  for (const TargetUnit& unit : target.Units(ModelOfPlan(plan))) {
-    const absl::StatusOr<Format> resolved = target.Resolve(unit, uniform);
-    if (!resolved.ok()) continue;
-    for (const int part : unit.parts) formats[part] = *resolved;
-  }
-  return formats;
-}
-
-// The uniform assignment differs from the plan only in components that are not pinned, so its size
-// lies between the sums of the smaller and of the larger of the two.
-absl::Status CheckUniformSize(const plans::Plan& plan, const Format& uniform) {
-  int64_t smallest = plan.model().fixed_bytes();
-  int64_t largest = smallest;
-  const std::vector<Format> formats = UniformFormats(plan, uniform);
-  for (int i = 0; i < plan.components_size(); ++i) {
-    const plans::Component& c = plan.components(i);
-    const int64_t size = Fits(formats[i], c.cols()) ? SizeBytes(formats[i], c.rows(), c.cols())
-                                                    : c.size_bytes();  // it must have been pinned
-    smallest = SaturatingAdd(smallest, std::min(size, c.size_bytes()));
-    largest = SaturatingAdd(largest, std::max(size, c.size_bytes()));
-  }
-  const int64_t size = plan.held_out().uniform_size_bytes();
-  if (size < smallest || size > largest) {
-    return Bad("held_out.uniform_size_bytes",
-               size,
-               ", but ",
-               uniform.Name(),
-               " on these components takes ",
-               smallest,
-               " to ",
-               largest);
-  }
-  if (size > plan.budget().bytes()) {
-    return Bad("held_out.uniform_size_bytes", size, " is over the budget");
-  }
-  if (plan.held_out().uniform_emitted() && size != PlanSizeBytes(plan)) {
-    return Bad("held_out.uniform_emitted",
-               "true, but the plan takes ",
-               PlanSizeBytes(plan),
-               " bytes and the uniform assignment ",
-               size);
-  }
-  return absl::OkStatus();
+  return CheckMetrics(search.search_probes(), "search.search_probes", tokens, Intervals::kOptional);
 }
 
 absl::Status CheckHeldOut(const plans::Plan& plan) {
   const plans::HeldOut& held_out = plan.held_out();
   const int64_t tokens = plan.options().completion_tokens();
   if (held_out.has_plan()) {
-    BB_RETURN_IF_ERROR(CheckMetrics(held_out.plan(), "held_out.plan", tokens, true));
+    BB_RETURN_IF_ERROR(
+        CheckMetrics(held_out.plan(), "held_out.plan", tokens, Intervals::kRequired));
   } else if (plan.complete()) {
     return Bad("held_out.plan", "missing from a complete plan");
   }
   if (held_out.has_noise_floor()) {
-    BB_RETURN_IF_ERROR(CheckMetrics(held_out.noise_floor(), "held_out.noise_floor", tokens, false));
+    BB_RETURN_IF_ERROR(
+        CheckMetrics(held_out.noise_floor(), "held_out.noise_floor", tokens, Intervals::kOptional));
   }
   if (held_out.uniform_format().empty()) {
     if (held_out.uniform_size_bytes() != 0 || held_out.has_uniform() ||
@@ -203,12 +156,16 @@ absl::Status CheckHeldOut(const plans::Plan& plan) {
   }
   BB_ASSIGN_OR_RETURN(const Format uniform,
                       CheckFormat(held_out.uniform_format(), "held_out.uniform_format"));
-  BB_RETURN_IF_ERROR(CheckUniformSize(plan, uniform));
+  if (plan.options().target().empty()) {
+    BB_RETURN_IF_ERROR(
+        CheckUniformSize(plan, std::vector<Format>(plan.components_size(), uniform)));
+  }
   if (!held_out.has_uniform() || !held_out.has_fdt_difference() || !held_out.has_kl_difference()) {
     if (!plan.complete() && !held_out.has_plan()) return absl::OkStatus();
     return Bad("held_out", "uniform, fdt_difference and kl_difference are given together");
   }
-  BB_RETURN_IF_ERROR(CheckMetrics(held_out.uniform(), "held_out.uniform", tokens, true));
+  BB_RETURN_IF_ERROR(
+      CheckMetrics(held_out.uniform(), "held_out.uniform", tokens, Intervals::kRequired));
   const double limit = static_cast<double>(tokens) * (1 + kInterpolationSlack);
   BB_RETURN_IF_ERROR(
       CheckInterval(held_out.fdt_difference(), "held_out.fdt_difference", -limit, limit));
@@ -216,7 +173,6 @@ absl::Status CheckHeldOut(const plans::Plan& plan) {
   return CheckInterval(held_out.kl_difference(), "held_out.kl_difference", -kAny, kAny);
 }
 
-// What the encoder weighed columns by.
 absl::Status CheckInputMoments(const plans::Plan& plan) {
   NameSet seen;
   for (int i = 0; i < plan.input_moments_size(); ++i) {
@@ -230,15 +186,16 @@ absl::Status CheckInputMoments(const plans::Plan& plan) {
       return Bad(path + ".component",
                  "\"",
                  moments.component(),
-                 "\" is not one component or stands twice");
+                 "\" is no component of the plan, or a duplicate");
     }
     const std::string& bytes = moments.squares();
     if (bytes.size() != component->cols() * sizeof(float)) {
       return Bad(path + ".squares",
                  bytes.size(),
-                 " bytes are not one f32 for each of ",
+                 " bytes, but one f32 for each of ",
                  component->cols(),
-                 " inputs");
+                 " inputs takes ",
+                 component->cols() * sizeof(float));
     }
     for (size_t at = 0; at < bytes.size(); at += sizeof(float)) {
       float value;
@@ -262,3 +219,46 @@ absl::Status CheckMeasurements(const plans::Plan& plan) {
 }
 
 }  // namespace bitbudget::internal
+
+namespace bitbudget {
+
+using internal::Bad;
+using internal::SaturatingAdd;
+
+// The uniform assignment differs from the plan only in components that are not pinned, so its size
+// lies between the sums of the smaller and of the larger of the two.
+absl::Status CheckUniformSize(const plans::Plan& plan, const std::vector<Format>& uniform) {
+  int64_t smallest = plan.model().fixed_bytes();
+  int64_t largest = smallest;
+  for (int i = 0; i < plan.components_size(); ++i) {
+    const plans::Component& c = plan.components(i);
+    const int64_t size = Fits(uniform[i], c.cols()) ? SizeBytes(uniform[i], c.rows(), c.cols())
+                                                    : c.size_bytes();  // it must have been pinned
+    smallest = SaturatingAdd(smallest, std::min(size, c.size_bytes()));
+    largest = SaturatingAdd(largest, std::max(size, c.size_bytes()));
+  }
+  const int64_t size = plan.held_out().uniform_size_bytes();
+  if (size < smallest || size > largest) {
+    return Bad("held_out.uniform_size_bytes",
+               size,
+               ", but ",
+               plan.held_out().uniform_format(),
+               " on these components takes ",
+               smallest,
+               " to ",
+               largest);
+  }
+  if (size > plan.budget().bytes()) {
+    return Bad("held_out.uniform_size_bytes", size, " is over the budget");
+  }
+  if (plan.held_out().uniform_emitted() && size != PlanSizeBytes(plan)) {
+    return Bad("held_out.uniform_emitted",
+               "true, but the plan takes ",
+               PlanSizeBytes(plan),
+               " bytes and the uniform assignment ",
+               size);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace bitbudget

@@ -5,7 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/evaluate_job.h"
-#include "plans/plan_io.h"
+#include "plans/targets/plan_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/quantize/encoder.h"
 #include "runtime/quantize/pruning.h"

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "plans/plan_io.h"
+#include "plans/targets/plan_file.h"
 #include "plans/targets/target.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"

@@ -9,7 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "planner/runs/calibration.h"
 #include "planner/workspace/workspace.h"
-#include "plans/plan_io.h"
+#include "plans/targets/plan_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/generate.h"
 #include "tools/command.h"

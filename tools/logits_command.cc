@@ -7,7 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "planner/runs/calibration.h"
 #include "planner/workspace/workspace.h"
-#include "plans/plan_io.h"
+#include "plans/targets/plan_file.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/forward.h"

@@ -4,6 +4,7 @@
 
 #include "plans/plan_io.h"
 #include "plans/render.h"
+#include "plans/targets/plan_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "plans/plan_io.h"
 #include "plans/targets/modules.h"
+#include "plans/targets/plan_file.h"
 #include "plans/targets/profiles.h"
 #include "runtime/base/status_macros.h"
 
@@ -80,7 +81,7 @@ class Native : public TargetProfile {
   absl::StatusOr<FileReading> Read(absl::string_view contents,
                                    const std::string& path,
                                    const TargetModel& model) const override {
-    BB_ASSIGN_OR_RETURN(const plans::Plan plan, ParsePlan(contents, path));
+    BB_ASSIGN_OR_RETURN(const plans::Plan plan, ParseCheckedPlan(contents, path));
     std::map<std::string, const plans::Component*> components;
     for (const plans::Component& c : plan.components()) components[c.name()] = &c;
     FileReading file;

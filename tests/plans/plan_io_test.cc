@@ -1,12 +1,9 @@
 #include "plans/plan_io.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <limits>
 #include <string>
 #include <vector>
@@ -14,7 +11,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "plans/json_names.h"
 #include "plans/validate.h"
+#include "runtime/base/atomic_file.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/base/random.h"
 #include "tests/plans/small_plan.h"
@@ -24,18 +23,6 @@ namespace {
 
 const char* const kGoldenBinary = BITBUDGET_PLANS_TEST_DATA "/golden_plan.pb";
 const char* const kGoldenJson = BITBUDGET_PLANS_TEST_DATA "/golden_plan.json";
-
-class PlanIoTest : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + absl::StrCat("plan_io_test.", getpid());
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::string Path(const std::string& name) const { return folder_ + "/" + name; }
-
-  std::string folder_;
-};
 
 // The status of a refused read: one line that begins with the file's name.
 std::string Refusal(const absl::StatusOr<plans::Plan>& plan, const std::string& name) {
@@ -58,8 +45,8 @@ TEST(PlanGoldenTest, SerializesToExactlyTheseBytes) {
   const plans::Plan plan = SmallPlan(2);
   ASSERT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
   if (getenv("BITBUDGET_UPDATE_GOLDEN") != nullptr) {
-    ASSERT_TRUE(WritePlan(plan, kGoldenBinary).ok());
-    ASSERT_TRUE(WritePlan(plan, kGoldenJson).ok());
+    ASSERT_TRUE(WriteFileAtomically(kGoldenBinary, SerializePlan(plan)).ok());
+    ASSERT_TRUE(WriteFileAtomically(kGoldenJson, Json(plan)).ok());
   }
   const auto binary = ReadFile(kGoldenBinary);
   const auto json = ReadFile(kGoldenJson);
@@ -69,24 +56,12 @@ TEST(PlanGoldenTest, SerializesToExactlyTheseBytes) {
 }
 
 TEST(PlanGoldenTest, BothGoldenFilesReadAsTheSamePlan) {
-  const auto binary = ReadPlan(kGoldenBinary);
-  const auto json = ReadPlan(kGoldenJson);
+  const auto binary = ParsePlan(*ReadFile(kGoldenBinary), kGoldenBinary);
+  const auto json = ParsePlan(*ReadFile(kGoldenJson), kGoldenJson);
   ASSERT_TRUE(binary.ok()) << binary.status();
   ASSERT_TRUE(json.ok()) << json.status();
   EXPECT_EQ(SerializePlan(*binary), SerializePlan(*json));
   EXPECT_EQ(SerializePlan(*binary), SerializePlan(SmallPlan(2)));
-}
-
-TEST_F(PlanIoTest, WritesAndReadsBackBothForms) {
-  const plans::Plan plan = SmallPlan(3);
-  for (const char* name : {"plan.pb", "plan.json", "plan"}) {
-    ASSERT_TRUE(WritePlan(plan, Path(name)).ok());
-    const auto read = ReadPlan(Path(name));
-    ASSERT_TRUE(read.ok()) << read.status();
-    EXPECT_EQ(SerializePlan(*read), SerializePlan(plan)) << name;
-  }
-  EXPECT_EQ((*ReadFile(Path("plan.json")))[0], '{');
-  EXPECT_EQ((*ReadFile(Path("plan.pb")))[0], '\x08');
 }
 
 // A value of any magnitude, from the smallest subnormal to the largest double.
@@ -142,9 +117,7 @@ TEST(PlanJsonTest, AcceptsLeadingWhiteSpace) {
   EXPECT_TRUE(ParsePlan("\n \t" + Json(SmallPlan(1)), "json").ok());
 }
 
-TEST_F(PlanIoTest, RefusesFilesThatAreNoPlans) {
-  EXPECT_TRUE(absl::StrContains(Refusal(ReadPlan(Path("none")), Path("none")), "No such file"));
-  EXPECT_TRUE(absl::StrContains(Refusal(ReadPlan(folder_), folder_), "not a regular file"));
+TEST(ParsePlanTest, RefusesWhatIsNotAPlan) {
   EXPECT_TRUE(absl::StrContains(Refusal(ParsePlan("", "x"), "x"), "empty"));
   EXPECT_TRUE(absl::StrContains(Refusal(ParsePlan(" \n", "x"), "x"), "empty"));
   EXPECT_TRUE(absl::StrContains(Refusal(ParsePlan("GGUF....", "x"), "x"), "neither"));
@@ -154,13 +127,7 @@ TEST_F(PlanIoTest, RefusesFilesThatAreNoPlans) {
   EXPECT_TRUE(absl::StrContains(Refusal(ParsePlan("{}", "x"), "x"), "format_version: 0"));
 }
 
-TEST_F(PlanIoTest, RefusesFilesBeyondTheLimitWithoutReadingThem) {
-  { std::ofstream(Path("huge")).put('\x08'); }
-  std::filesystem::resize_file(Path("huge"), static_cast<uint64_t>(kMaxPlanFileBytes) + 1);
-  EXPECT_TRUE(absl::StrContains(Refusal(ReadPlan(Path("huge")), Path("huge")), "at most 67108864"));
-}
-
-TEST_F(PlanIoTest, RefusesEveryTruncationWithOneLineAndNothingOnStderr) {
+TEST(ParsePlanTest, RefusesEveryTruncationWithOneLineAndNothingOnStderr) {
   const std::string bytes = SerializePlan(SmallPlan(1));
   const std::string json = Json(SmallPlan(1));
   testing::internal::CaptureStderr();
@@ -204,24 +171,35 @@ TEST(PlanVersionTest, RefusesUnknownFieldsAtAnyDepth) {
                                 "Plan has a field number 78"));
 }
 
-TEST_F(PlanIoTest, InvalidPlansAreNeitherReadNorWritten) {
+TEST(ParsePlanTest, RefusesAPlanThatContradictsItself) {
   plans::Plan plan = SmallPlan(1);
   plan.mutable_components(1)->set_size_bytes(1024);
-  const std::string reason = "components[1].size_bytes: 1024, but int4-g64 [64, 64] takes 2176";
-  EXPECT_EQ(Refusal(ParsePlan(SerializePlan(plan), "x"), "x"), "x: " + reason);
-  { std::ofstream(Path("old.pb")) << "old"; }
-  EXPECT_EQ(WritePlan(plan, Path("old.pb")).message(), Path("old.pb") + ": not written: " + reason);
-  EXPECT_EQ(*ReadFile(Path("old.pb")), "old");
+  EXPECT_EQ(Refusal(ParsePlan(SerializePlan(plan), "x"), "x"),
+            "x: components[1].size_bytes: 1024, but int4-g64 [64, 64] takes 2176");
 }
 
-TEST_F(PlanIoTest, NotANumberIsNeverWritten) {
-  for (const double bad : {std::nan(""), std::numeric_limits<double>::infinity()}) {
-    plans::Plan plan = SmallPlan(1);
-    plan.mutable_held_out()->mutable_uniform()->set_dppl(bad);
-    const absl::Status status = WritePlan(plan, Path("nan.json"));
-    EXPECT_TRUE(absl::StrContains(status.message(), "held_out.uniform.dppl")) << status;
-    EXPECT_FALSE(std::filesystem::exists(Path("nan.json")));
-    EXPECT_NE(Refusal(ParsePlan(SerializePlan(plan), "x"), "x"), "accepted");
+// The field names of earlier versions.
+TEST(PlanJsonTest, ReadsPlansOfEarlierVersions) {
+  plans::Plan plan = SmallPlan(2);
+  plan.mutable_options()->mutable_method()->set_sparsity_permille(400);
+  const std::string before = absl::StrReplaceAll(
+      Json(plan), {{"\"layer\":", "\"block\" :"}, {"\"sparsity_permille\"", "\"zero_permille\""}});
+  ASSERT_TRUE(absl::StrContains(before, "\"block\"") && absl::StrContains(before, "zero_permille"));
+  const auto read = ParsePlan(before, "old.json");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(SerializePlan(*read), SerializePlan(plan));
+}
+
+TEST(JsonNamesTest, RenamesKeysAndNothingElse) {
+  EXPECT_EQ(WithCurrentFieldNames(R"({"block": "block", "a\"block": ["block"]})"),
+            R"({"layer": "block", "a\"block": ["block"]})");
+  EXPECT_EQ(WithCurrentFieldNames(R"({"zeroPermille":1,"blocks":2,"ablock":3,"block"
+  :4})"),
+            R"({"sparsityPermille":1,"blocks":2,"ablock":3,"layer"
+  :4})");
+  // Text that is not JSON is the parser's to refuse.
+  for (const char* text : {"", "\"", "{\"block\\", "\"block", "block:", "\"block\""}) {
+    EXPECT_EQ(WithCurrentFieldNames(text), text);
   }
 }
 

@@ -40,8 +40,9 @@ TEST_P(RefusalTest, NamesFieldAndValue) {
 const Mutation kMutations[] = {
     {"version", [](Plan& p) { p.set_format_version(0); }, "format_version: 0"},
     {"tool_version", [](Plan& p) { p.clear_tool_version(); }, "tool_version: empty"},
-    {"calibration_missing", [](Plan& p) { p.mutable_options()->set_encoder("gptq"); },
-     "calibration: missing, but encoder gptq learns from text"},
+    {"calibration_missing",
+     [](Plan& p) { p.mutable_components(3)->set_encoding_sha256(std::string(64, 'a')); },
+     "calibration: missing, but components[3].encoding_sha256 is"},
     {"calibration_source", [](Plan& p) { p.mutable_calibration()->set_source("web"); },
      "calibration.source: 'web'"},
     {"calibration_text", [](Plan& p) { p.mutable_calibration()->set_source("text"); },
@@ -107,10 +108,6 @@ const Mutation kMutations[] = {
        p.mutable_budget()->set_total_bytes(p.budget().bytes());
      },
      "budget.context: 0"},
-    {"target", [](Plan& p) { p.mutable_options()->set_target("vllm"); },
-     "options.target: unknown target 'vllm'"},
-    {"target_cannot", [](Plan& p) { p.mutable_options()->set_target("llama.cpp"); },
-     "options.target: token_embd.weight in int8-g64"},
     {"search", [](Plan& p) { p.mutable_options()->clear_search(); }, "options.search: empty"},
     {"objective", [](Plan& p) { p.mutable_options()->clear_objective(); },
      "options.objective: empty"},

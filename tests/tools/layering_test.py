@@ -23,7 +23,7 @@ _chain = ['runtime/base', 'runtime/tensor', 'runtime/kernels', 'runtime/model/ch
 for _i, _layer in enumerate(_chain):
     LAYERS[_layer] = set(_chain[:_i])
 LAYERS['plans/targets'] = {'runtime/base', 'runtime/tensor', 'plans'}
-LAYERS['plans'] = {'runtime/base', 'runtime/tensor', 'plans/targets'}
+LAYERS['plans'] = {'runtime/base', 'runtime/tensor'}
 LAYERS['planner/workspace'] = set(_chain) | {'plans', 'plans/targets'}
 LAYERS['planner/runs'] = LAYERS['planner/workspace'] | {'planner/workspace'}
 LAYERS['planner/output'] = LAYERS['planner/workspace'] | {'planner/workspace'}
