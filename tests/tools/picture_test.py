@@ -14,9 +14,9 @@ import os
 import re
 import sys
 
-from layering_test import INCLUDE, LAYERS, SOURCES, layer_of
+from layering_test import INCLUDE, MAY_INCLUDE, SOURCES, folder_of
 
-FOLDERS = {layer for layer in LAYERS if layer != 'tests'}
+FOLDERS = {folder for folder in MAY_INCLUDE if folder != 'tests'}
 NODE = r'\w+(?:\["[^"]+"\])?'
 LINE = re.compile(rf'\s*({NODE})(?:\s*-->\s*({NODE}(?:\s*&\s*{NODE})*))?\s*')
 
@@ -59,10 +59,10 @@ def includes(root):
                 if not name.endswith(SOURCES):
                     continue
                 path = os.path.join(folder, name)
-                source = layer_of(os.path.relpath(path, root).replace(os.sep, '/'))
+                source = folder_of(os.path.relpath(path, root).replace(os.sep, '/'))
                 with open(path, encoding='utf-8') as file:
                     text = file.read()
-                pairs |= {(source, layer_of(match[2])) for match in INCLUDE.finditer(text)}
+                pairs |= {(source, folder_of(match[2])) for match in INCLUDE.finditer(text)}
     return {(a, b) for a, b in pairs if a and b and a != b}
 
 
@@ -89,7 +89,7 @@ def compare(arrows, real):
     problems = [f'{a} lies on a circle' for a in sorted(FOLDERS) if (a, a) in closure]
     problems += [f'{a} --> {b}: {a} does not include {b}' for a, b in sorted(arrows - real)]
     problems += [f'{a} --> {b}: the table does not allow it'
-                 for a, b in sorted(arrows) if b not in LAYERS.get(a, ())]
+                 for a, b in sorted(arrows) if b not in MAY_INCLUDE.get(a, ())]
     problems += [f'{a} includes {b}, and no way leads there' for a, b in sorted(real - closure)]
     if not problems:
         problems += [f'{a} --> {b}: follows from the other arrows'
@@ -114,7 +114,7 @@ def drawing(real):
 
 
 def self_check():
-    real = {(a, b) for a in FOLDERS for b in LAYERS[a]}
+    real = {(a, b) for a in FOLDERS for b in MAY_INCLUDE[a]}
     right = '```mermaid\nflowchart TD\n' + '\n'.join(drawing(real)) + '\n```\n'
 
     def problems_of(text):
