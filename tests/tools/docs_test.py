@@ -136,7 +136,7 @@ def tables(page):
     inside = False
     before = None
     for number, line in page.prose:
-        for closing, _ in MARKER.findall(line):
+        for closing, _ in MARKER.findall(re.sub(r'`[^`]*`', '', line)):
             inside = not closing
         if re.fullmatch(r'\s*\|(\s*:?-+:?\s*\|)+\s*', line) and before is not None:
             yield before[0], before[1], inside
@@ -154,8 +154,8 @@ def check_markers(page, known):
     """`known`: name -> page that it belongs to. Returns the names found."""
     found = []
     opened = None
-    for number, line in enumerate(page.text.splitlines(), 1):
-        for closing, name in MARKER.findall(line):
+    for number, line in page.prose:
+        for closing, name in MARKER.findall(re.sub(r'`[^`]*`', '', line)):
             if closing:
                 if name != opened:
                     page.report(number, f'marker /results:{name} closes results:{opened}')
@@ -220,6 +220,14 @@ class Program:
         return found
 
 
+class Script(Program):
+    """A shell script: its options are those that its text names."""
+
+    def help(self, *words):
+        with open(self.command[0], encoding='utf-8') as file:
+            return file.read()
+
+
 def command_lines(page):
     """(number, words) of every line of code that calls a program, comments and pipes left out."""
     lines = list(page.code)
@@ -259,6 +267,8 @@ def programs(binary, root):
             with open(path, encoding='utf-8') as file:
                 if 'argparse' in file.read() or 'reproduce' in pattern:
                     found[os.path.relpath(path, root)] = Program([sys.executable, '-B', path])
+    for path in glob.glob(os.path.join(root, 'tools/*.sh')):
+        found[os.path.relpath(path, root)] = Script([path])
     return found
 
 
@@ -320,6 +330,7 @@ FAULTS = [
     ('Run `bitbudget plan MODEL --nonsense 3`.\n', 'no option --nonsense'),
     ('```sh\nbitbudget runs list\n```\n', 'unknown command runs list'),
     ('Say `--nonsense`.\n', 'no program has the option'),
+    ('    tools/test.sh --nonsense\n', 'no option --nonsense'),
     ('    mpirun -n 4 bitbudget plan MODEL --rank 3\n', 'no option --rank'),
 ]
 RIGHT = ('# A heading\n\nSee [this](#a-heading), `runtime/base/json.h`, `tests/model/` and `json.h`.\n\n'
@@ -355,7 +366,7 @@ def main():
     binary, root = os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2])
     known_programs = programs(binary, root)
     if '--self-check' in sys.argv:
-        problems = self_check(root, {'bitbudget': known_programs['bitbudget']})
+        problems = self_check(root, known_programs)
     else:
         problems = check(root, pages(root), known_programs, result_tables(root))
     for problem in problems:
