@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Compare search methods at the same size on held-out probes and print Markdown tables or JSON.
+"""Compares search methods at the same size on held-out probes; prints Markdown tables or JSON.
 
 Plans a model with every method at every budget (probes from --plan-text, or from the model itself),
 measures every plan with `bitbudget eval` on --eval-text (or on the model's own held-out probes), and
 prints, per budget: size, FDT, KL and perplexity with 95 % intervals, the work of the search (rows x
 layers computed, in millions, and as a share of what a naive search would compute), and greedy's paired
-differences to each rival. The evaluation probes are used for nothing else. What was run is kept in
---work and shared by all plans, so an interrupted run goes on where it stopped.
+differences to each rival. The evaluation probes are used for nothing else. --work keeps what was
+measured for all plans, so an interrupted run resumes.
 """
 import argparse
 import json
@@ -36,7 +36,7 @@ RESAMPLES = 2000
 
 
 def run(command, allowed=(0,)):
-    """Runs a command; returns (exit code, stdout). Other exit codes end the script."""
+    """Runs a command; (exit code, stdout, last line of stderr). Exit codes not allowed end the script."""
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if result.returncode not in allowed:
         sys.exit(f"{' '.join(command)}\nexit code {result.returncode}: {result.stderr.strip()}")
@@ -44,7 +44,7 @@ def run(command, allowed=(0,)):
 
 
 def measure(args, method, budget):
-    """The evaluation of one plan, made now or found in --work; None when the budget is infeasible."""
+    """The evaluation of one plan, made now or found in --work; None where the budget is infeasible."""
     model = pathlib.Path(args.model).name
     stem = args.work / f"{model}-{args.encoder}-{budget}-{method.replace(' ', '-')}"
     evaluation = stem.with_name(stem.name + ".json")
@@ -79,7 +79,7 @@ def measure(args, method, budget):
                          str(args.eval_probes), "--json"] + text + common)
         evaluation.write_text(out)
     summary = json.loads(planned.read_text())
-    # A plan that fell back to uniform says so: it is not the method's own.
+    # Where a plan fell back to uniform, it is not the method's own.
     return json.loads(evaluation.read_text()) | {
         "search": summary["search"], "uniform_emitted": summary.get("uniform_emitted", False)}
 
@@ -178,7 +178,7 @@ def main():
         rows = {}
         for method in args.methods.split(","):
             if method not in METHODS:
-                sys.exit(f"unknown method '{method}'; known are: {', '.join(METHODS)}")
+                sys.exit(f"unknown method '{method}'; known are {', '.join(METHODS)}")
             evaluation = measure(args, method, budget)
             if evaluation is None:
                 # Another method may still fit: uniform needs one format for all.

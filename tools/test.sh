@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change is merged: formatting, the order between layers, a
-# build without warnings, and the whole test suite.
+# Everything that must hold before a change is merged: formatting, the order between folders, a build
+# without warnings, and the whole test suite. Needs root or sudo only where packages are missing.
 #   tools/test.sh              with the release preset
 #   tools/test.sh --sanitize   and again with AddressSanitizer and UndefinedBehaviorSanitizer
 set -euo pipefail
@@ -33,13 +33,13 @@ export BITBUDGET_LLAMA_CPP
 echo "${BITBUDGET_LLAMA_CPP:-none: its tests are skipped}"
 step "formatting"
 tools/format.sh --check
-step "layers"
-python3 -B tests/tools/layering_test.py --self-check
+step "folders"
 python3 -B tests/tools/layering_test.py
+python3 -B tests/tools/picture_test.py
 
 for preset in "${presets[@]}"; do
   step "$preset: build"
-  # Debian's own interpreter: the packages that tests use belong to it.
+  # Debian's own interpreter has the packages that the tests use.
   cmake --preset "$preset" -DBITBUDGET_WERROR=ON -DPython3_EXECUTABLE=/usr/bin/python3 \
     "${launcher[@]}"
   cmake --build --preset "$preset" --parallel "$jobs"

@@ -1,8 +1,9 @@
 // Encodes and decodes matrices for scripts that compare with other implementations of a format:
-//   format_tool decode FORMAT COLS < bytes > floats
+//   format_tool decode FORMAT COLS [ROWS] < bytes > floats
 //   format_tool encode FORMAT ENCODER COLS WEIGHTS [MOMENTS] > bytes
 // WEIGHTS is a file of f32 [rows, COLS], MOMENTS one of f32 [COLS]. Encoding prints the seconds of
-// CPU time that it took, on one thread, to standard error.
+// CPU time that it took, on one thread, to standard error. Without ROWS the bytes say how many
+// there are, which they do where all rows take the same.
 
 #include <cstdio>
 #include <cstdlib>
@@ -36,10 +37,11 @@ std::vector<float> ReadFloats(const char* path) {
   return values;
 }
 
-int Decode(const Format& format, int64_t cols) {
+int Decode(const Format& format, int64_t cols, const char* rows) {
   const std::vector<char> bytes = ReadAll(std::cin);
   Encoding encoding{format, 0, cols, {bytes.begin(), bytes.end()}};
-  encoding.rows = static_cast<int64_t>(bytes.size()) / SizeBytes(format, 1, cols);
+  encoding.rows = rows != nullptr ? std::atoll(rows)
+                                  : static_cast<int64_t>(bytes.size()) / SizeBytes(format, 1, cols);
   std::vector<float> values(encoding.rows * cols);
   DecodeReference(encoding, values);
   std::fwrite(values.data(), sizeof(float), values.size(), stdout);
@@ -69,17 +71,18 @@ int Encode(const Format& format,
 
 int Main(int argc, char** argv) {
   const std::string what = argc > 3 ? argv[1] : "";
-  const bool decode = what == "decode" && argc == 4;
+  const bool decode = what == "decode" && (argc == 4 || argc == 5);
   const bool encode = what == "encode" && (argc == 6 || argc == 7);
   const int64_t cols = decode ? std::atoll(argv[3]) : encode ? std::atoll(argv[4]) : 0;
   if (cols <= 0) {
-    std::cerr << "format_tool decode FORMAT COLS | encode FORMAT ENCODER COLS WEIGHTS [MOMENTS]\n";
+    std::cerr
+        << "format_tool decode FORMAT COLS [ROWS] | encode FORMAT ENCODER COLS WEIGHTS [MOMENTS]\n";
     return 2;
   }
   const absl::StatusOr<Format> format = ParseFormat(argv[2]);
   if (!format.ok()) return Fail(format.status());
   if (!Fits(*format, cols)) return Fail(absl::InvalidArgumentError("rows are not whole blocks"));
-  if (decode) return Decode(*format, cols);
+  if (decode) return Decode(*format, cols, argc == 5 ? argv[4] : nullptr);
   return Encode(*format, argv[3], cols, argv[5], argc == 7 ? argv[6] : nullptr);
 }
 

@@ -72,7 +72,7 @@ class FormsTest(CommandTest):
         listed = self.json('formats', '--rows', 3, '--cols', 64)['formats']
         self.assertEqual(listed['bf16'], {'size_bits': 3 * 64 * 16, 'bits_per_weight': 16})
         self.assertEqual(listed['int4-g64']['size_bits'], 3 * (64 * 4 + 16))
-        self.assertIsNone(listed['q4_k'])  # layers of 256
+        self.assertIsNone(listed['q4_k'])  # blocks of 256
         text = self.succeed('formats', '--formats', 'int8,q4_k', '--cols', 512).stdout
         self.assertIn('int8', text)
         self.assertIn(str(4096 * 512 // 256 * 144), text)

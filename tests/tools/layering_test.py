@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Checks that every #include respects the order between folders (docs/design.md, "Layers").
+"""Checks that every #include respects the order between folders (CONTRIBUTING.md, "The ladder").
 
 A folder may include itself and what the table gives it, and third-party headers only where the
 table says so. Also checks that every header's guard is BITBUDGET_<PATH>_H_.
@@ -16,20 +16,20 @@ import tempfile
 
 # Folder -> the project folders to its left that it may include. A folder stands for what is below
 # it as far as that has no line of its own.
-LAYERS = {}
+MAY_INCLUDE = {}
 _chain = ['runtime/base', 'runtime/tensor', 'runtime/kernels', 'runtime/model/checkpoint',
           'runtime/model/tokenizer', 'runtime/model/architecture', 'runtime/model/decoder',
           'runtime/quantize', 'runtime/eval', 'scoring', 'search']
-for _i, _layer in enumerate(_chain):
-    LAYERS[_layer] = set(_chain[:_i])
-LAYERS['plans/targets'] = {'runtime/base', 'runtime/tensor', 'plans'}
-LAYERS['plans'] = {'runtime/base', 'runtime/tensor'}
-LAYERS['planner/workspace'] = set(_chain) | {'plans', 'plans/targets'}
-LAYERS['planner/runs'] = LAYERS['planner/workspace'] | {'planner/workspace'}
-LAYERS['planner/output'] = LAYERS['planner/workspace'] | {'planner/workspace'}
-LAYERS['planner/jobs'] = LAYERS['planner/runs'] | {'planner/runs', 'planner/output'}
-LAYERS['tools'] = LAYERS['planner/jobs'] | {'planner/jobs'}
-LAYERS['tests'] = None  # may include anything
+for _i, _folder in enumerate(_chain):
+    MAY_INCLUDE[_folder] = set(_chain[:_i])
+MAY_INCLUDE['plans'] = {'runtime/base', 'runtime/tensor'}
+MAY_INCLUDE['plans/targets'] = {'runtime/base', 'runtime/tensor', 'plans'}
+MAY_INCLUDE['planner/workspace'] = set(_chain) | {'plans', 'plans/targets'}
+MAY_INCLUDE['planner/runs'] = MAY_INCLUDE['planner/workspace'] | {'planner/workspace'}
+MAY_INCLUDE['planner/output'] = MAY_INCLUDE['planner/workspace'] | {'planner/workspace'}
+MAY_INCLUDE['planner/jobs'] = MAY_INCLUDE['planner/runs'] | {'planner/runs', 'planner/output'}
+MAY_INCLUDE['tools'] = MAY_INCLUDE['planner/jobs'] | {'planner/jobs'}
+MAY_INCLUDE['tests'] = None  # may include anything
 
 # First part of a third-party include -> the folders that may use it. Abseil, glog and OpenMP are
 # for all.
@@ -61,31 +61,31 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.MULTIL
 SOURCES = ('.h', '.cc', '.inc')
 
 
-def layer_of(path):
+def folder_of(path):
     """The innermost folder of the table that holds `path`, or None."""
-    holders = [layer for layer in LAYERS if path.startswith(layer + '/')]
+    holders = [folder for folder in MAY_INCLUDE if path.startswith(folder + '/')]
     return max(holders, key=len, default=None)
 
 
-def check_include(layer, quote, target):
+def check_include(folder, quote, target):
     """What is wrong with one include, or None."""
-    target_layer = layer_of(target)
-    if target_layer is not None:
-        allowed = LAYERS[layer]
-        if allowed is None or target_layer == layer or target_layer in allowed:
+    target_folder = folder_of(target)
+    if target_folder is not None:
+        allowed = MAY_INCLUDE[folder]
+        if allowed is None or target_folder == folder or target_folder in allowed:
             return None
-        return f'{layer} must not include {target_layer}'
+        return f'{folder} must not include {target_folder}'
     first = target.split('/')[0]
     if first in THIRD_PARTY:
         allowed = THIRD_PARTY[first]
-        if allowed is None or layer == 'tests' or layer in allowed:
+        if allowed is None or folder == 'tests' or folder in allowed:
             return None
-        return f'{layer} must not use {first}'
+        return f'{folder} must not use {first}'
     if quote == '"':
         return 'not a path from the root'
-    if SYSTEM.fullmatch(target) or layer == 'tests':
+    if SYSTEM.fullmatch(target) or folder == 'tests':
         return None
-    return f'{layer} uses {first}, which is not in the table of third-party headers'
+    return f'{folder} uses {first}, which is not in the table of third-party headers'
 
 
 def check_guard(path, text):
@@ -101,22 +101,22 @@ def check_tree(root):
     """(number of files, problems as "path: what" lines)."""
     problems = []
     count = 0
-    for top in sorted({layer.split('/')[0] for layer in LAYERS}):
-        for folder, _, names in sorted(os.walk(os.path.join(root, top))):
+    for top in sorted({folder.split('/')[0] for folder in MAY_INCLUDE}):
+        for directory, _, names in sorted(os.walk(os.path.join(root, top))):
             for name in sorted(names):
                 if not name.endswith(SOURCES):
                     continue
                 count += 1
-                full = os.path.join(folder, name)
+                full = os.path.join(directory, name)
                 path = os.path.relpath(full, root).replace(os.sep, '/')
-                layer = layer_of(path)
-                if layer is None:
+                folder = folder_of(path)
+                if folder is None:
                     problems.append(f'{path}: in no folder of the table')
                     continue
                 with open(full, encoding='utf-8') as file:
                     text = file.read()
                 for match in INCLUDE.finditer(text):
-                    problem = check_include(layer, match[1], match[2])
+                    problem = check_include(folder, match[1], match[2])
                     if problem:
                         line = text.count('\n', 0, match.start(2)) + 1
                         problems.append(f'{path}:{line}: {match[2]}: {problem}')
@@ -154,6 +154,7 @@ def self_check():
         'search/c.cc': '#include <google/protobuf/message.h>\n',
         'plans/b.cc': '#include "runtime/model/decoder/b.h"\n',
         'plans/c.cc': '#include "search/b.h"\n',
+        'plans/d.cc': '#include "plans/targets/b.h"\n',
         'planner/jobs/b.cc': '#include "tools/b.h"\n',
         'planner/jobs/c.cc': '#include <CLI/CLI.hpp>\n',
         'planner/runs/b.cc': '#include "planner/jobs/b.h"\n',

@@ -71,7 +71,8 @@ class Files:
         return run.stdout, self.weights.size / float(run.stderr) / 1e6
 
     def decode(self, name, data):
-        run = subprocess.run([self.tool, "decode", name, str(self.cols)], input=data, stdout=subprocess.PIPE, check=True)
+        run = subprocess.run([self.tool, "decode", name, str(self.cols), str(len(self.weights))], input=data,
+                             stdout=subprocess.PIPE, check=True)
         return np.frombuffer(run.stdout, np.float32).reshape(self.weights.shape)
 
     def errors(self, name, data):

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Plans for llama.cpp beside llama.cpp's own mixes, everything run by llama.cpp.
 
-For every budget (bits per weight, or the name of a mix: its file's size) bitbudget makes a plan (--target llama.cpp, --encoder imatrix, probes and calibration from --calibration) and
-writes its GGUF file; llama.cpp's quantizer makes Q3_K_M, Q4_K_M and Q5_K_M files of the same model, without and with an
-importance matrix (the plan's own moments). All files are then run by llama.cpp over the held-out probes of --text: a prompt and
-the reference's greedy completion. Shown: size, mean KL(reference || file) over the completions' positions, share of equal top
-tokens, both with 95 % bootstrap intervals over probes; for plans also what bitbudget itself measures on the same probes, with
-its default activations and, as llama.cpp computes, with activations of 8 bits. The reference is a file of f16 weights.
+For every budget (bits per weight, or the name of a mix: the size of its file) bitbudget makes a plan (--target llama.cpp,
+--encoder imatrix, calibrated and searched on --calibration) and its GGUF file. llama.cpp's quantizer makes Q3_K_M, Q4_K_M and
+Q5_K_M files of the same model, without and with an importance matrix (the plan's own moments). llama.cpp then runs all files on
+the held-out probes of --text, each a prompt and the reference's greedy completion. Printed: size, mean KL(reference || file) over
+the completions' positions and share of equal top tokens, with 95 % bootstrap intervals over probes; for plans also what bitbudget
+measures on the same probes, with its default activations and with 8-bit ones, as llama.cpp has. The reference has f16 weights.
 
     BITBUDGET_LLAMA_CPP=build/peer tools/peer/mixes.py --model DIR --calibration FILE --text FILE [--budgets 3.5 q4_k_m]
 """

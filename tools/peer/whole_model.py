@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """The whole model in one block type: codes of our encoders beside those of llama.cpp's quantizer, both run by llama.cpp.
 
-For every type the model is written with --encoder clip and imatrix, and by llama.cpp's quantizer without and with an importance
-matrix: the moments that our imatrix encoder used. Shown: mean KL(reference || file) over held-out completions and the ratio of
-ours to theirs, with the verdict of the paired difference (95 %).
+Every type is written with --encoder clip and imatrix, and by llama.cpp's quantizer without and with an importance matrix (the
+moments that our imatrix encoder used). Printed: mean KL(reference || file) over held-out completions, the ratio of ours to
+theirs, and the verdict of the paired difference (95 %).
 
     BITBUDGET_LLAMA_CPP=build/peer tools/peer/whole_model.py --model DIR --calibration FILE --text FILE
 """

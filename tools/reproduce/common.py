@@ -1,4 +1,4 @@
-"""What the scripts of this folder share: runs of the bitbudget command, kept in --work, and tables."""
+"""What the scripts of this folder share: calls of the bitbudget command, whose results --work keeps, and tables."""
 import argparse
 import hashlib
 import json
@@ -16,21 +16,21 @@ def parser(description):
     result = argparse.ArgumentParser(description=description,
                                      formatter_class=argparse.RawTextHelpFormatter)
     result.add_argument("--model", default=str(ROOT / "tools/demo/models/novel-8m"))
-    result.add_argument("--text", help="text that is calibrated and searched on (default: the model's own)")
-    result.add_argument("--eval-text", help="text that results are measured on, used for nothing else "
-                        "(default: the held-out part of --text, else the model's own)")
+    result.add_argument("--text", help="text to calibrate and search on (default: the model's own samples)")
+    result.add_argument("--eval-text", help="text to measure on, used for nothing else "
+                        "(default: the held-out part of --text, else the model's own samples)")
     result.add_argument("--probes", type=int, default=64, help="held-out probes of a measurement")
     result.add_argument("--search-probes", type=int, default=48)
     result.add_argument("--seed", type=int, default=0)
     result.add_argument("--threads", type=int)
     result.add_argument("--work", type=pathlib.Path, required=True,
-                        help="folder that keeps what was run; an interrupted script goes on from it")
+                        help="folder that keeps what was measured; an interrupted script resumes from it")
     result.add_argument("--bitbudget", default=str(ROOT / "build/release/bitbudget"))
     return result
 
 
 class Lab:
-    """Runs commands on one model and keeps their results."""
+    """Calls commands on one model and keeps their results."""
 
     def __init__(self, args):
         self.args = args
@@ -49,7 +49,7 @@ class Lab:
         return result.stdout
 
     def json(self, *command, model=None):
-        """The JSON that a command prints, run now or found in --work."""
+        """The JSON that a command prints, called now or found in --work."""
         model = pathlib.Path(model or self.args.model)
         words = [str(word) for word in command]
         identity = json.dumps([words, str(model.resolve()), self.args.seed])
@@ -137,7 +137,7 @@ class Lab:
 
 
 def quality(evaluation):
-    """(perplexity or, without text, divergent perplexity; its name)"""
+    """Perplexity or, without text, divergent perplexity."""
     if evaluation.get("ppl_candidate"):
         return evaluation["ppl_candidate"]
     return evaluation["dppl"]

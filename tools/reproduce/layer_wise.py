@@ -3,7 +3,7 @@
 
 1. Layers moved to the lower of two widths in LIM or ZD order: quality stays near that of the higher
    width for 25 to 50 % of the layers, in random order for 5 to 10 %.
-2. Quantizing to fewer bits beats pruning whole blocks of the same size, except at 2 bits.
+2. Quantizing to fewer bits beats pruning whole layers of the same size, except at 2 bits.
 """
 import random
 

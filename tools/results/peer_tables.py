@@ -1,0 +1,42 @@
+"""Tables beside llama.cpp: block formats, plans, whole models in one type."""
+from lab import Missing, tables_in
+
+
+def texts(bench):
+    plan_text, eval_text = bench.texts()
+    if plan_text is None:
+        raise Missing("the scripts of tools/peer need --texts")
+    return ["--calibration", plan_text, "--text", eval_text]
+
+
+def mixes(bench):
+    """Plans beside llama.cpp's own mixes, run by llama.cpp, and their paired differences."""
+    out = bench.script("tools/peer/mixes.py", "--model", bench.model("novel-8m"), *texts(bench),
+                       "--binary", bench.bitbudget, "--out", bench.work / "mixes",
+                       "--probes", bench.choose(32, 8), "--held-out", bench.choose(128, 24),
+                       "--budgets", *bench.choose(("3.5", "4.5", "5.5", "q3_k_m", "q4_k_m", "q5_k_m"),
+                                                  ("4.5", "q4_k_m")),
+                       environment=bench.llama_cpp(), threads=False)
+    differences = [f"    {line}" for line in out.splitlines() if line.startswith("plan ")]
+    return tables_in(out) + "\n\nPaired differences of KL (95 %):\n\n" + "\n".join(differences)
+
+
+def types(bench):
+    """One type for the whole model: our codes and llama.cpp's."""
+    return tables_in(bench.script("tools/peer/whole_model.py", "--model", bench.model("novel-8m"), *texts(bench),
+                                  "--binary", bench.bitbudget, "--out", bench.work / "types",
+                                  "--held-out", bench.choose(24, 8),
+                                  "--types", *bench.choose(("q4_k", "q3_k", "q6_k", "q5_k", "q2_k", "iq4_xs", "q4_0",
+                                                            "q8_0"), ("q4_k", "q2_k")),
+                                  environment=bench.llama_cpp(), threads=False))
+
+
+def block_encoders(bench):
+    """Encoders of block formats beside ggml's. Exit code 1: one is worse, which the table shows."""
+    out = bench.script("tools/peer/encoders.py", bench.program("format_tool"), bench.model("novel-8m"),
+                       *bench.choose((), ("q4_k", "q2_k", "q8_0")), environment=bench.llama_cpp(), threads=False,
+                       codes=(0, 1))
+    if out.startswith("SKIPPED"):
+        raise Missing("llama.cpp is not installed")
+    lines = [f"**{line}**" if ", " in line and line.endswith("weights") else line for line in out.splitlines()]
+    return tables_in("\n".join(lines))

@@ -1,0 +1,127 @@
+"""Tables of plans: the demo, search methods, and the claims of papers."""
+import json
+import re
+
+from lab import ROOT, best_bold, interval, table, tables_in
+
+LOW_BITS_METHODS = "greedy,additive,uniform,LIM order,ZD order,random order,signal order"
+CLAIM_SCRIPTS = ("divergent_tokens", "layer_wise", "omniquant", "onebit", "freeze")
+
+
+def demo(bench):
+    """What tools/demo.sh prints, without its comparison and what tells a reader of README.md nothing."""
+    probes = bench.choose(("48", "128"), ("16", "32"))
+    out = bench.run("tools/demo.sh", environment={
+        "BITBUDGET": bench.bitbudget, "DEMO_PROBES": probes[0], "DEMO_HELD_OUT_PROBES": probes[1]})
+    plan, _, rest = out.partition("\n== The same size")
+    continuations = "== Greedy continuations" + rest.partition("== Greedy continuations")[2]
+    dropped = ("fingerprint", "written ", "FDT 75", "SDT", "divergent perplexity")
+    lines = [line.rstrip() for line in plan.splitlines() if not line.strip().startswith(tuple(dropped))]
+    lines = lines[lines.index(next(line for line in lines if line.startswith("== "))):]
+    # The list of formats is the table of layers once more.
+    lines = lines[:next(i for i, line in enumerate(lines) if line.startswith("format "))]
+    return "```\n" + "\n".join(lines).strip() + "\n\n" + continuations.strip() + "\n```"
+
+
+def compare(bench, model, budgets, methods, probes, eval_probes, *options, as_json=True, encoder="clip"):
+    """tools/compare.py: parsed JSON, or its tables."""
+    plan_text, eval_text = bench.texts()
+    texts = ["--plan-text", plan_text, "--eval-text", eval_text] if plan_text else []
+    out = bench.script("tools/compare.py", bench.model(model), "--budgets", budgets, "--methods", methods,
+                       "--encoder", encoder, "--probes", probes, "--eval-probes", eval_probes,
+                       "--work", bench.work / f"compare-{model}-{encoder}-{probes}-{eval_probes}",
+                       "--bitbudget", bench.bitbudget, *texts, *options, *(["--json"] if as_json else []))
+    return json.loads(out) if as_json else out
+
+
+def low_bits_rows(bench, as_json):
+    return compare(bench, "novel-1m", bench.choose("2bpw,2.5bpw,3bpw,3.5bpw,4bpw", "2.5bpw,3.5bpw"),
+                   bench.choose(LOW_BITS_METHODS, "greedy,uniform,LIM order,ZD order,random order"),
+                   bench.choose(48, 16), bench.choose(256, 64), encoder="gptq", as_json=as_json)
+
+
+def low_bits(bench):
+    """KL by budget and method."""
+    rows = low_bits_rows(bench, True)
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    lines, not_better = [], []
+    for budget in dict.fromkeys(row["budget"] for row in rows):
+        found = {row["method"]: row for row in rows if row["budget"] == budget}
+        values = [found[method]["kl_mean"] if method in found else None for method in methods]
+        cells = ["-" if value is None else f"{value:.3g}" for value in values]
+        lines.append([budget.removesuffix("bpw")] + best_bold(cells, values))
+        not_better += [f"{method} at {budget}" for method, row in found.items()
+                       if method != "greedy" and row["greedy_minus_this"]["kl_ci"][1] >= 0]
+    verdict = ("The default search, greedy, is significantly better (95 %, paired) than every other method at every size."
+               if not not_better else
+               f"The default search, greedy, is not significantly better than {', '.join(not_better)}.")
+    names = {"uniform": "best uniform"}
+    return table(["bits per weight"] + [names.get(method, method) for method in methods], lines) + "\n\n" + verdict
+
+
+def low_bits_intervals(bench):
+    return tables_in(low_bits_rows(bench, False))
+
+
+def methods_1m(bench):
+    return tables_in(compare(bench, "novel-1m", bench.choose("4.25bpw,4.5bpw,5bpw,6bpw,8bpw", "4.5bpw"),
+                             "greedy,additive,uniform,LIM order,ZD order,random order",
+                             bench.choose(96, 16), bench.choose(400, 64), as_json=False))
+
+
+def methods_8m(bench):
+    return tables_in(compare(bench, "novel-8m", bench.choose("4.25bpw,4.5bpw,5bpw,6bpw,8bpw", "4.5bpw"),
+                             "greedy,additive,uniform,LIM order,ZD order,random order",
+                             bench.choose(32, 8), bench.choose(400, 32), as_json=False))
+
+
+def searches(bench):
+    """What searches compute, beside running every candidate that they considered."""
+    methods = "greedy,additive,additive exhaustive"
+    rows = compare(bench, "novel-8m", bench.choose("4.5bpw,5bpw,6bpw", "4.5bpw"),
+                   bench.choose(methods, "greedy,additive"), bench.choose(32, 8), bench.choose(96, 32))
+    return table(["budget", "method", "M rows x layers computed", "of naive", "KL"],
+                 [[row["budget"], row["method"], f"{row['search']['computed'] / 1e6:.3g}",
+                   f"{row['search']['computed'] / row['search']['naive']:.1%}",
+                   interval(row["kl_mean"], row["kl_ci"], ".3g")] for row in rows])
+
+
+def reproduce(bench, name, *options):
+    """The output of one script of tools/reproduce on novel-1m."""
+    plan_text, eval_text = bench.texts()
+    texts = ["--text", plan_text, "--eval-text", eval_text] if plan_text else []
+    return bench.script(f"tools/reproduce/{name}.py", "--model", bench.model("novel-1m"), "--bitbudget",
+                        bench.bitbudget, "--work", bench.work / f"reproduce-{name}",
+                        "--probes", bench.choose(64, 16), "--search-probes", bench.choose(48, 16), *texts, *options)
+
+
+def omniquant_output(bench):
+    return reproduce(bench, "omniquant", *bench.choose((), ("--weights", "int3z-g64")))
+
+
+def omniquant(bench):
+    out = re.sub(r"^(int\S+, activations \w+) \((.*?)\):$", r"**\1** (\2)", omniquant_output(bench), flags=re.MULTILINE)
+    return tables_in(out.replace("**On ", "On "))
+
+
+def claims(bench):
+    """One row per claim: what the paper says and what was found."""
+    rows = []
+    for name in CLAIM_SCRIPTS:
+        if name == "omniquant":
+            out = omniquant_output(bench)
+        elif name == "divergent_tokens" and bench.texts()[0] is None:
+            out = reproduce(bench, name, "--orders", "fdt,dppl")
+        else:
+            out = reproduce(bench, name)
+        paper = re.search(r'"""(?:The claims?|The forward claim) of (.*?)\s*\((arXiv \S+?)\)',
+                          (ROOT / f"tools/reproduce/{name}.py").read_text())
+        source = f"[{paper[1]}](https://arxiv.org/abs/{paper[2].removeprefix('arXiv ')})"
+        claim = ""
+        for line in out.splitlines():
+            if line.startswith("### Claim: "):
+                claim = line.removeprefix("### Claim: ")
+            verdict = re.match(r"\*\*On [\w-]+: (.*?)\.\*\* (.*)", line)
+            if verdict:
+                rows.append([source, f"`{name}.py`", claim, f"**{verdict[1]}**. {verdict[2]}"])
+    return table(["paper", "script", "claim", "on novel-1m"], rows)
