@@ -77,8 +77,9 @@ std::string TargetNames();
 // --calibration: the text that a plan's encoder learned from.
 void AddCalibrationOption(CLI::App* app, std::string* path);
 
-// To be asked before any work: whether a command can write what it is to write, and replaces nothing
-// of what it reads (planner/workspace/outputs.h). Every command with an output lists both here.
+// To be asked before any work: whether a command can write what it is to write, and replaces
+// nothing of what it reads (planner/workspace/outputs.h). Every command with an output lists both
+// here.
 absl::Status CheckOut(const std::vector<OutputPath>& writes, const std::vector<std::string>& reads);
 
 // What --activations says; when it is empty, what the plan was validated with, else int16.

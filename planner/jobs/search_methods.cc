@@ -21,7 +21,6 @@ namespace {
 
 constexpr uint64_t kLayerOrderStream = 3;  // of the seed, for the random layer order
 
-
 MethodOptions MethodOptionsOf(const PlanOptions& options) {
   MethodOptions method;
   method.objective = Objective(options.objective);

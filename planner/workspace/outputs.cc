@@ -33,7 +33,8 @@ bool Identify(const fs::path& path, Identity* identity) {
 // Whether a file of a model folder is part of the model. Anything else there, such as a plan, may
 // be replaced.
 bool IsModelFile(const std::string& name) {
-  for (const char* suffix : {".safetensors", ".safetensors.index.json", ".bin", ".model", ".gguf"}) {
+  for (const char* suffix :
+       {".safetensors", ".safetensors.index.json", ".bin", ".model", ".gguf"}) {
     if (absl::EndsWith(name, suffix)) return true;
   }
   for (const char* exact : {"config.json",

@@ -1,9 +1,9 @@
 #include "runtime/base/known_names.h"
 
+#include <gtest/gtest.h>
+
 #include <string>
 #include <vector>
-
-#include "gtest/gtest.h"
 
 namespace bitbudget {
 namespace {
