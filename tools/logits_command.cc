@@ -1,28 +1,26 @@
-#include <algorithm>
 #include <bit>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "planner/runs/calibration.h"
-#include "planner/workspace/workspace.h"
+#include "planner/jobs/planned_model.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/forward.h"
 #include "tools/command.h"
+#include "tools/workspace_flags.h"
 
 namespace bitbudget {
 namespace {
 
 struct LogitsFlags {
-  ModelOption model;
+  WorkspaceFlags workspace;
   std::string plan;
   std::string calibration;
   std::string tokens;
   std::string out;
-  std::string activations;
 };
 
 // A float32 [rows, cols] array in NumPy's .npy format, version 1.0.
@@ -43,13 +41,12 @@ std::string NpyBytes(std::span<const float> values, int64_t rows, int64_t cols) 
 
 absl::Status RunLogits(const LogitsFlags& flags) {
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ParseTokens(flags.tokens));
-  BB_RETURN_IF_ERROR(
-      CheckOut({{"--out", flags.out}}, {flags.model.path, flags.plan, flags.calibration}));
+  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}}, {flags.workspace.model, flags.plan, flags.calibration}));
   std::optional<plans::Plan> plan;
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));
   }
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   const ModelConfig& config = model->config();
   for (const int32_t token : tokens) {
     if (token < 0 || token >= config.vocab_size) {
@@ -57,17 +54,17 @@ absl::Status RunLogits(const LogitsFlags& flags) {
           "--tokens: token ", token, " is outside the vocabulary of ", config.vocab_size));
     }
   }
-  WorkspaceOptions options;
-  BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
-  options.threads = flags.model.Threads();
-  if (plan.has_value()) BB_RETURN_IF_ERROR(options.SetEncoding(plan->options()));
   const int64_t rows = static_cast<int64_t>(tokens.size());
-  const int64_t context = plan.has_value() ? std::max(rows, CalibrationContext(*plan)) : rows;
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> bench,
-                      Workspace::Create(*model, options, context));
-  BB_ASSIGN_OR_RETURN(AssignmentWeights weights,
-                      PlannedWeights(plan, flags.calibration, bench.get()));
-  const Transformer& transformer = bench->transformer();
+  BB_ASSIGN_OR_RETURN(const WorkspaceOptions options, flags.workspace.Options(plan));
+  BB_ASSIGN_OR_RETURN(const PlannedModel planned,
+                      OpenPlannedModel(*model,
+                                       plan.has_value() ? &*plan : nullptr,
+                                       options,
+                                       rows,
+                                       flags.calibration,
+                                       ProcessProgress()));
+  AssignmentWeights weights = planned.workspace->bank()->Weights(planned.assignment);
+  const Transformer& transformer = planned.workspace->transformer();
   AlignedBuffer<float> x(rows * config.hidden_size);
   AlignedBuffer<float> logits(rows * config.vocab_size);
   const SequenceRows sequence{rows, nullptr};
@@ -99,14 +96,11 @@ void AddLogitsCommand(CLI::App* app) {
   CLI::App* command =
       app->add_subcommand("logits", "Write the logits of a token sequence as a NumPy file");
   auto flags = std::make_shared<LogitsFlags>();
-  flags->model.AddTo(command);
   command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
   AddCalibrationOption(command, &flags->calibration);
   command->add_option("--tokens", flags->tokens, "Token ids, e.g. 1,2,3")->required();
   command->add_option("--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
-  command->add_option("--activations",
-                      flags->activations,
-                      absl::StrCat(ActivationsNames(), " (default: as the plan, else int16)"));
+  flags->workspace.AddTo(command, {.activations = true});
   SetBody(command, [flags] { return RunLogits(*flags); });
 }
 

@@ -12,7 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "planner/jobs/constraints.h"
+#include "planner/jobs/feasibility.h"
 #include "runtime/kernels/table.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"

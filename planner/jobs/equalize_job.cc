@@ -43,7 +43,7 @@ absl::StatusOr<Sequences> SequencesOf(const ProbeMaker& maker,
                        workspace->reference(),
                        workspace->options().threads,
                        progress,
-                       workspace->options().states_bytes);
+                       workspace->memory().states);
 }
 
 // Their embeddings.
@@ -242,13 +242,12 @@ absl::Status MeasureDivergence(const Sequences& sequences,
 absl::StatusOr<std::unique_ptr<Workspace>> MakeWorkspace(const Model& model,
                                                          const EqualizeJobOptions& options,
                                                          int64_t context) {
-  WorkspaceOptions workspace_options;
+  WorkspaceOptions workspace_options = options.workspace;
   workspace_options.activations = Activations::kF32;
-  workspace_options.threads = options.threads;
   return Workspace::Create(model, workspace_options, context);
 }
 
-// What an output folder must be, asked before long work.
+// Refuses an output folder that cannot be written, before long work.
 absl::Status CheckOutput(const Model& model, const std::string& folder) {
   std::error_code error;
   if (!std::filesystem::is_directory(model.path(), error)) {
@@ -267,14 +266,14 @@ absl::Status CheckOutput(const Model& model, const std::string& folder) {
 absl::Status EqualizeJobOptions::Validate() const {
   if (probe_count < 4) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--probes is ", probe_count, ", must be at least 4: some are held aside"));
+        absl::StrCat(probe_count, " calibration sequences; at least 4 are needed, as some are held aside"));
   }
   if (format.IsFloat() || format.kind == FormatKind::kRemoved ||
       format.kind == FormatKind::kOneBit) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--format is ", format.Name(), ", must be an integer or block format"));
+        absl::StrCat("format ", format.Name(), ": channels are evened out for integer and block formats only"));
   }
-  return probes.Validate();
+  return workspace.Validate();
 }
 
 absl::Status WriteEqualizedFolder(const Model& model,
@@ -306,7 +305,7 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
     BB_RETURN_IF_ERROR(CheckFits(options.format, model.component(LayerComponentId(0, i))));
   }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,
-                      ProbeMaker::Create(model, options.probes));
+                      ProbeMaker::Create(model, options.workspace.probes));
   BB_RETURN_IF_ERROR(maker->CheckRole(ProbeRole::kHeldOut));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> workspace,
                       MakeWorkspace(model, options, maker->context()));
@@ -318,7 +317,7 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
   for (size_t i = 0; i < all.size(); ++i) (i % 4 == 3 ? aside : chosen).push_back(all[i]);
   if (aside.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        options.probes.path, ": ", all.size(), " calibration sequences, 4 are needed"));
+        options.workspace.probes.path, ": ", all.size(), " calibration sequences, 4 are needed"));
   }
   BB_ASSIGN_OR_RETURN(LayerInputs inputs, Embed(chosen, workspace.get()));
   BB_ASSIGN_OR_RETURN(LayerInputs held, Embed(aside, workspace.get()));
@@ -328,9 +327,9 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
   report.held_tokens = held.x.rows();
   EqualizeOptions layer_options;
   layer_options.format = options.format;
-  layer_options.token_bits = TokenBits(options.activations);
+  layer_options.token_bits = TokenBits(options.workspace.activations);
   layer_options.iterations = options.iterations;
-  layer_options.threads = options.threads;
+  layer_options.threads = options.workspace.threads;
   const std::unique_ptr<Encoder> encoder = MakeClipEncoder();
   std::vector<LayerScales> scales;
   progress->Begin("equalizing layers", config.num_hidden_layers);
@@ -349,23 +348,23 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
     for (LayerInputs* next : {&inputs, &held}) {
       LayerTrace<float> trace;
       DecoderLayer<float>(config, b, maker->context())
-          .Forward(parameters, next->lengths, next->x, options.threads, &trace);
+          .Forward(parameters, next->lengths, next->x, options.workspace.threads, &trace);
       next->x = std::move(trace.outputs);
     }
   }
   progress->End();
   BB_RETURN_IF_ERROR(WriteEqualizedFolder(
-      model, scales, options.float_type, options.out, options.threads, progress));
+      model, scales, options.float_type, options.out, options.workspace.threads, progress));
 
   BB_ASSIGN_OR_RETURN(
       const Sequences held_out,
       SequencesOf(*maker, ProbeRole::kHeldOut, options.probe_count, workspace.get(), progress));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> folded,
-                      Model::Load(options.out, options.threads));
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> folded_bench,
+                      Model::Load(options.out, options.workspace.threads));
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> folded_workspace,
                       MakeWorkspace(*folded, options, maker->context()));
   BB_RETURN_IF_ERROR(
-      MeasureDivergence(held_out, workspace.get(), folded_bench.get(), progress, &report));
+      MeasureDivergence(held_out, workspace.get(), folded_workspace.get(), progress, &report));
   return report;
 }
 

@@ -43,7 +43,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const Probe
                        workspace->reference(),
                        workspace->options().threads,
                        progress,
-                       workspace->options().states_bytes);
+                       workspace->memory().states);
 }
 
 absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,

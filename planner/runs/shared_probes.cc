@@ -96,7 +96,7 @@ absl::StatusOr<Prompts> RememberedPrompts(const ProbeMaker& maker,
                                                         workspace->reference(),
                                                         workspace->options().threads,
                                                         progress,
-                                                        workspace->options().states_bytes));
+                                                        workspace->memory().states));
                                       return PackPrompts(prompts);
                                     }));
   return UnpackPrompts(packed);
