@@ -11,9 +11,11 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/architecture/gguf_checkpoint.h"
+#include "runtime/model/architecture/families.h"
 #include "runtime/model/architecture/gguf_config.h"
 #include "runtime/model/architecture/gguf_names.h"
+#include "runtime/model/checkpoint/ggml_types.h"
+#include "runtime/model/checkpoint/gguf_files.h"
 #include "runtime/model/tokenizer/gguf_tokenizer.h"
 
 namespace bitbudget {
@@ -66,12 +68,8 @@ int64_t InterleavedRow(int64_t row, int64_t head_dim) {
   return row - in_head + 2 * (in_head % half) + in_head / half;
 }
 
-bool IsLlama(const ModelConfig& config) {
-  return absl::string_view(GgufArchitecture(config.architecture)) == "llama";
-}
-
 bool IsInterleaved(const Component& component, const ModelConfig& config) {
-  return IsLlama(config) &&
+  return FamilyOf(config.architecture).gguf.interleaved_qk &&
          (component.kind == ComponentKind::kQ || component.kind == ComponentKind::kK);
 }
 
@@ -149,7 +147,7 @@ absl::Status GgufOutput::AddVectors() {
     if (absl::EndsWith(name, "norm.weight")) {
       for (float& value : values) value += config.norm_weight_offset;
     }
-    if (IsLlama(config) &&
+    if (FamilyOf(config.architecture).gguf.interleaved_qk &&
         (absl::EndsWith(name, ".q_proj.bias") || absl::EndsWith(name, ".k_proj.bias"))) {
       std::vector<float> moved(values.size());
       for (size_t i = 0; i < values.size(); ++i) {
@@ -162,7 +160,7 @@ absl::Status GgufOutput::AddVectors() {
   if (std::vector<float> divisors = GgufRopeDivisors(config); !divisors.empty()) {
     add("rope_freqs.weight", std::move(divisors));
   }
-  if (config.architecture == Architecture::kPhi3) {
+  if (FamilyOf(config.architecture).gguf.long_rope) {
     const RopeScaling& scaling = config.rope_scaling;
     const auto floats = [](const std::vector<double>& values) {
       return std::vector<float>(values.begin(), values.end());

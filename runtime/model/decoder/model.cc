@@ -126,7 +126,6 @@ absl::StatusOr<std::vector<float>> Model::TakeVector(const std::string& name,
                                                      int64_t size,
                                                      float offset) {
   BB_ASSIGN_OR_RETURN(const ArchiveTensor* tensor, Take(name, {size}));
-  fixed_parameters_ += size;
   fixed_bytes_ += tensor->view.bytes();
   std::vector<float> values(size);
   tensor->view.ReadRow(0, values);

@@ -55,7 +55,6 @@ class Model {
   // touches.
   int64_t stored_bytes() const { return stored_bytes_; }
   int64_t fixed_bytes() const { return fixed_bytes_; }
-  int64_t fixed_parameters() const { return fixed_parameters_; }
 
   // SHA-256 over config.json (or a GGUF file's metadata) and every tensor's name, dtype, shape and
   // bytes, in name order: the same for any sharding of the same weights. Computed at the first call
@@ -87,7 +86,6 @@ class Model {
   int64_t parameter_count_ = 0;
   int64_t stored_bytes_ = 0;
   int64_t fixed_bytes_ = 0;
-  int64_t fixed_parameters_ = 0;
   mutable std::once_flag fingerprint_once_;
   mutable std::string fingerprint_;
 };

@@ -19,7 +19,7 @@
 #include "planner/workspace/workspace.h"
 #include "plans/validate.h"
 #include "runtime/base/mapped_file.h"
-#include "runtime/model/architecture/gguf_checkpoint.h"
+#include "runtime/model/checkpoint/gguf_files.h"
 #include "runtime/model/checkpoint/gguf_writer.h"
 #include "tests/planner/planner_test_util.h"
 #include "tests/support/expect_error.h"
