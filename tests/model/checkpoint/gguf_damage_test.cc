@@ -21,118 +21,18 @@
 #include "runtime/model/checkpoint/gguf.h"
 #include "runtime/model/tokenizer/gguf_tokenizer.h"
 #include "runtime/model/tokenizer/tokenizer.h"
+#include "tests/model/checkpoint/gguf_bytes.h"
 #include "tests/support/expect_error.h"
 
 namespace bitbudget {
 namespace {
 
-constexpr uint32_t kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8, kArray = 9, kU64 = 10;
 const auto kInvalid = absl::StatusCode::kInvalidArgument;
 const auto kUnimplemented = absl::StatusCode::kUnimplemented;
 
-// Writes GGUF by itself, right or wrong, and remembers where the numbers stand that lead a reader.
-class Bytes {
- public:
-  struct Number {
-    size_t at;
-    size_t size;  // 4 or 8
-    std::string what;
-  };
-
-  template <typename T>
-  Bytes& Put(T value, const std::string& what = "") {
-    if (!what.empty()) numbers_.push_back({bytes_.size(), sizeof(value), what});
-    bytes_.append(reinterpret_cast<const char*>(&value), sizeof(value));
-    return *this;
-  }
-  Bytes& Text(const std::string& text, const std::string& what) {
-    Put<uint64_t>(text.size(), what + " length");
-    bytes_ += text;
-    return *this;
-  }
-  Bytes& Key(const std::string& key, uint32_t type) {
-    return Text(key, "key " + key).Put(type, "type of " + key);
-  }
-  template <typename T>
-  Bytes& Scalar(const std::string& key, uint32_t type, T value) {
-    return Key(key, type).Put(value, sizeof(value) >= 4 ? "value of " + key : "");
-  }
-  Bytes& String(const std::string& key, const std::string& value) {
-    return Key(key, kString).Text(value, "value of " + key);
-  }
-  Bytes& ArrayOf(const std::string& key, uint32_t element, uint64_t count) {
-    return Key(key, kArray).Put(element, "element of " + key).Put(count, "count of " + key);
-  }
-  Bytes& Texts(const std::string& key, const std::vector<std::string>& values) {
-    ArrayOf(key, kString, values.size());
-    for (const std::string& value : values) Text(value, "item of " + key);
-    return *this;
-  }
-  template <typename T>
-  Bytes& Items(const std::string& key, uint32_t element, const std::vector<T>& values) {
-    ArrayOf(key, element, values.size());
-    for (const T value : values) Put(value, "item of " + key);
-    return *this;
-  }
-  Bytes& Pad() {
-    bytes_.resize((bytes_.size() + 31) / 32 * 32);
-    return *this;
-  }
-  const std::string& bytes() const { return bytes_; }
-  const std::vector<Number>& numbers() const { return numbers_; }
-
- private:
-  std::string bytes_;
-  std::vector<Number> numbers_;
-};
-
-// What a file holds; a test changes a part and looks at the message.
-struct Contents {
-  std::string model = "gpt2", pre = "gpt-2";
-  std::vector<std::string> tokens = {"a", "b", "ab", "\xc4\xa0", "<|end|>"};
-  std::vector<int32_t> types = {1, 1, 1, 1, 3};
-  std::vector<std::string> merges = {"a b"};
-  std::vector<float> scores = {0, 0, 0, 0, 0};
-  uint32_t bos = 4;
-  uint32_t alignment = 32;
-  std::string second_tensor = "output_norm.weight";
-  uint64_t second_offset = 160;
-};
-
-Bytes Build(const Contents& c) {
-  Bytes b;
-  b.Put<uint32_t>(0x46554747, "magic").Put<uint32_t>(3, "version");
-  b.Put<uint64_t>(2, "tensor count").Put<uint64_t>(18, "metadata count");
-  b.String("general.architecture", "llama").Scalar("general.alignment", kU32, c.alignment);
-  b.Scalar<uint32_t>("llama.context_length", kU32, 64);
-  b.Scalar<uint32_t>("llama.embedding_length", kU32, 8);
-  b.Scalar<uint32_t>("llama.block_count", kU32, 1);
-  b.Scalar<uint32_t>("llama.feed_forward_length", kU32, 16);
-  b.Scalar<uint32_t>("llama.attention.head_count", kU32, 2);
-  b.Scalar<float>("llama.attention.layer_norm_rms_epsilon", kF32, 1e-5f);
-  b.Scalar<uint64_t>("llama.rope.dimension_count", kU64, 4);
-  b.String("tokenizer.ggml.model", c.model).String("tokenizer.ggml.pre", c.pre);
-  b.Texts("tokenizer.ggml.tokens", c.tokens);
-  b.Items("tokenizer.ggml.token_type", kI32, c.types);
-  b.Texts("tokenizer.ggml.merges", c.merges);
-  b.Items("tokenizer.ggml.scores", kF32, c.scores);
-  b.Scalar("tokenizer.ggml.bos_token_id", kU32, c.bos);
-  b.Scalar<uint8_t>("tokenizer.ggml.add_bos_token", kBool, 1);
-  b.String("tokenizer.chat_template", "{{ messages }}");
-  b.Text("token_embd.weight", "tensor name").Put<uint32_t>(2, "dimensions");
-  b.Put<uint64_t>(8, "columns").Put<uint64_t>(5, "rows").Put<uint32_t>(0, "tensor type");
-  b.Put<uint64_t>(0, "first offset");
-  b.Text(c.second_tensor, "tensor name").Put<uint32_t>(1, "dimensions");
-  b.Put<uint64_t>(8, "columns").Put<uint32_t>(0, "tensor type");
-  b.Put<uint64_t>(c.second_offset, "second offset");
-  b.Pad();
-  for (int i = 0; i < 24; ++i) b.Put<uint64_t>(0);
-  return b;
-}
-
 // The header, metadata and tensor list that would be read as `file`: the parser's inverse.
 std::string Rewritten(const GgufFile& file, uint32_t version) {
-  Bytes b;
+  GgufBytes b;
   b.Put<uint32_t>(0x46554747).Put(version);
   b.Put<uint64_t>(file.tensors.size()).Put<uint64_t>(file.entries.size());
   const auto raw = [&](std::span<const std::byte> bytes) {
@@ -256,23 +156,23 @@ bool Refused(const std::string& bytes, const std::string& damage) {
   return !status.ok();
 }
 
-void ExpectRefused(const Contents& contents,
+void ExpectRefused(const GgufContents& contents,
                    absl::StatusCode code,
                    const std::vector<std::string>& parts) {
-  ExpectError(Read(Build(contents).bytes()), code, parts);
+  ExpectError(Read(BuildGguf(contents).bytes()), code, parts);
 }
 
 TEST(GgufDamage, TheFileIsRightBeforeItIsDamaged) {
-  const absl::Status status = Read(Build({}).bytes());
+  const absl::Status status = Read(BuildGguf({}).bytes());
   EXPECT_TRUE(status.ok()) << status;
-  Contents llama;
+  GgufContents llama;
   llama.model = "llama";
-  const absl::Status llama_status = Read(Build(llama).bytes());
+  const absl::Status llama_status = Read(BuildGguf(llama).bytes());
   EXPECT_TRUE(llama_status.ok()) << llama_status;
 }
 
 TEST(GgufDamage, AFileThatEndsEarlyIsRefused) {
-  const std::string bytes = Build({}).bytes();
+  const std::string bytes = BuildGguf({}).bytes();
   for (size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_TRUE(Refused(bytes.substr(0, size), absl::StrCat("the first ", size, " bytes")));
   }
@@ -297,11 +197,11 @@ TEST(GgufDamage, AnyNumberInAnyPlaceIsReadAsItIsOrRefusedInLittleMemory) {
                               UINT64_MAX - 31,
                               UINT64_MAX};
   for (const char* const model : {"gpt2", "llama"}) {
-    Contents contents;
+    GgufContents contents;
     contents.model = model;
-    const Bytes good = Build(contents);
+    const GgufBytes good = BuildGguf(contents);
     EXPECT_GT(good.numbers().size(), 80u);
-    for (const Bytes::Number& number : good.numbers()) {
+    for (const GgufBytes::Number& number : good.numbers()) {
       for (const uint64_t value : kValues) {
         std::string bytes = good.bytes();
         std::memcpy(bytes.data() + number.at, &value, number.size);
@@ -325,9 +225,9 @@ TEST(GgufDamage, AnyNumberInAnyPlaceIsReadAsItIsOrRefusedInLittleMemory) {
 
 TEST(GgufDamage, AnyByteIsReadAsItIsOrRefused) {
   for (const char* const model : {"gpt2", "llama"}) {
-    Contents contents;
+    GgufContents contents;
     contents.model = model;
-    const std::string good = Build(contents).bytes();
+    const std::string good = BuildGguf(contents).bytes();
     for (size_t at = 0; at < good.size(); ++at) {
       for (const unsigned char flip : {0x01, 0x80, 0xff}) {
         std::string bytes = good;
@@ -339,7 +239,7 @@ TEST(GgufDamage, AnyByteIsReadAsItIsOrRefused) {
 }
 
 TEST(GgufDamage, TheContainersMessagesNameWhatIsWrong) {
-  Contents c;
+  GgufContents c;
   c.alignment = 0;
   ExpectRefused(c, kInvalid, {"m.gguf", "general.alignment", "0"});
   c.alignment = 3;
@@ -356,7 +256,7 @@ TEST(GgufDamage, TheContainersMessagesNameWhatIsWrong) {
 
 TEST(GgufDamage, TheTokenizersMessagesNameKeyAndItem) {
   const std::string key = "tokenizer.ggml.";
-  Contents c;
+  GgufContents c;
   c.model = "bert";
   ExpectRefused(c, kUnimplemented, {"m.gguf", key + "model", "\"bert\""});
   c = {};
@@ -395,7 +295,7 @@ TEST(GgufDamage, TheTokenizersMessagesNameKeyAndItem) {
 }
 
 TEST(GgufDamage, KeysOfTheWrongTypeAreNamed) {
-  const std::string good = Build({}).bytes();
+  const std::string good = BuildGguf({}).bytes();
   for (const std::string key : {"tokenizer.ggml.model",
                                 "tokenizer.ggml.pre",
                                 "tokenizer.ggml.tokens",
@@ -407,7 +307,7 @@ TEST(GgufDamage, KeysOfTheWrongTypeAreNamed) {
     // The entry as it stands goes under another name; a float takes its place.
     std::string bytes = good;
     bytes[bytes.find(key) + key.size() - 1] = '?';
-    Bytes wrong;
+    GgufBytes wrong;
     wrong.Scalar<float>(key, kF32, 1.5f);
     bytes.insert(24, wrong.bytes());
     const uint64_t count = 19;
