@@ -49,7 +49,7 @@ class Generator {
 
 using nlohmann::json;
 
-// What the architecture's checkpoints have beside the common fields, as they spell it. Soft caps
+// What the family's checkpoints have beside the common fields, as they spell it. Soft caps
 // and windows are small enough to matter in a model with activations of order one.
 json OwnFields(const TinyModelOptions& options, int64_t head_dim) {
   const json window = options.sliding_window.has_value() ? json(*options.sliding_window) : json();
@@ -155,6 +155,12 @@ void TestCheckpoint::Remove(const std::string& name) {
   const size_t removed =
       std::erase_if(tensors, [&](const TestTensor& tensor) { return tensor.name == name; });
   CHECK_EQ(removed, 1u) << name;
+}
+
+std::vector<Architecture> AllArchitectures() {
+  std::vector<Architecture> all;
+  for (const Family& family : Families()) all.push_back(family.architecture);
+  return all;
 }
 
 TestCheckpoint MakeTinyCheckpoint(const TinyModelOptions& options) {
