@@ -7,7 +7,7 @@
 #include "planner/jobs/evaluate_job.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/encoders.h"
 #include "runtime/quantize/pruning.h"
 #include "tools/command.h"
 
@@ -38,7 +38,7 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
   for (const std::string& text : flags.pins) {
     BB_ASSIGN_OR_RETURN(options.pins.emplace_back(), ParsePin(text));
   }
-  BB_RETURN_IF_ERROR(CheckEncoderName(flags.encoder));
+  BB_RETURN_IF_ERROR(FindEncoder(flags.encoder).status());
   options.encoder = flags.encoder;
   BB_ASSIGN_OR_RETURN(options.pruning, ParsePruning(flags.pruning));
   options.calibration = flags.calibration.empty() ? flags.probes.text : flags.calibration;
@@ -194,9 +194,10 @@ void AddEvalCommand(CLI::App* app) {
       ->expected(1)
       ->take_all();
   command
-      ->add_option("--encoder",
-                   flags->encoder,
-                   "Encoder, unless a plan names it: rtn, clip, imatrix, gptq, lwc or auto")
+      ->add_option(
+          "--encoder",
+          flags->encoder,
+          absl::StrCat("How codes are chosen, unless a plan says so: ", DescribeEncoders()))
       ->capture_default_str();
   command
       ->add_option("--pruning",

@@ -22,6 +22,7 @@
 #include "plans/targets/plan_file.h"
 #include "plans/validate.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/quantize/encoders.h"
 #include "runtime/quantize/pruning.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
@@ -353,10 +354,8 @@ void AddPlanCommand(CLI::App* app) {
       ->expected(1)
       ->take_all();
   command
-      ->add_option("--encoder",
-                   flags->encoder,
-                   "clip (error-minimising), imatrix (the same, errors weighed by calibration "
-                   "inputs), gptq (error feedback over calibration inputs) or rtn")
+      ->add_option(
+          "--encoder", flags->encoder, absl::StrCat("How codes are chosen: ", DescribeEncoders()))
       ->capture_default_str();
   command
       ->add_option("--pruning",

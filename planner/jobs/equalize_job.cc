@@ -17,7 +17,9 @@
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/forward.h"
+#include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/layer_gradient.h"
+#include "runtime/quantize/rtn_encoder.h"
 
 namespace bitbudget {
 namespace {
@@ -339,7 +341,7 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
     const LayerParameters<float> parameters = ReadLayer<float>(model, b);
     BB_ASSIGN_OR_RETURN(
         LayerEqualization layer,
-        EqualizeLayer(config, b, parameters, inputs, held, *encoder, layer_options));
+        EqualizeLayer({config, b, parameters, inputs}, held, *encoder, layer_options));
     progress->Update(
         b + 1,
         absl::StrFormat(
@@ -348,8 +350,9 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
     report.layers.push_back(std::move(layer));
     for (LayerInputs* next : {&inputs, &held}) {
       LayerTrace<float> trace;
-      DecoderLayer<float>(config, b, maker->context())
-          .Forward(parameters, next->lengths, next->x, options.threads, &trace);
+      DecoderLayer<float>(
+          config, b, {.max_positions = maker->context(), .threads = options.threads})
+          .Forward(parameters, *next, &trace);
       next->x = std::move(trace.outputs);
     }
   }

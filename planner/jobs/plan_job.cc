@@ -26,6 +26,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/eval/perplexity.h"
 #include "runtime/kernels/table.h"
+#include "runtime/quantize/encoders.h"
 #include "search/typical_error.h"
 #include "search/uniform.h"
 
@@ -138,7 +139,7 @@ class PlanJob {
     }
     plan_.set_complete(complete);
     DescribeComponents(*workspace_->bank(), problem_, assignment, summary, errors_, &plan_);
-    if (workspace_->encoder()->encoder().needs() == StatsNeed::kGram) {
+    if ((*FindEncoder(options_.encoder))->learns_from_text) {
       BB_RETURN_IF_ERROR(RecordEncodings(assignment, workspace_->bank(), &plan_));
     }
     return plan_;
@@ -393,7 +394,7 @@ class PlanJob {
 
 absl::Status PlanOptions::Validate() const {
   BB_RETURN_IF_ERROR(CheckMethod(*this));
-  BB_RETURN_IF_ERROR(CheckEncoderName(encoder));
+  BB_RETURN_IF_ERROR(FindEncoder(encoder).status());
   if (search_probes < 2 || held_out_probes < 2) {
     return absl::InvalidArgumentError(
         absl::StrCat("at least 2 search and 2 held-out probes are "

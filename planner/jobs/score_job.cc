@@ -9,7 +9,7 @@
 #include "planner/runs/run.h"
 #include "planner/workspace/workspace.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/encoders.h"
 #include "scoring/registry.h"
 
 namespace bitbudget {
@@ -38,7 +38,7 @@ absl::StatusOr<std::unique_ptr<Workspace>> MakeWorkspace(const Model& model,
 
 absl::Status ScoreOptions::Validate() const {
   BB_RETURN_IF_ERROR(FindScorer(scorer).status());
-  BB_RETURN_IF_ERROR(CheckEncoderName(encoder));
+  BB_RETURN_IF_ERROR(FindEncoder(encoder).status());
   if (probe_count < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat(probe_count, " calibration sequences; at least 1 is needed"));

@@ -214,6 +214,13 @@ absl::Status CalibrateFromPlan(const plans::Plan& plan,
     workspace->encoder()->SetMoments(std::move(moments));
     return absl::OkStatus();
   }
+  if (!plan.has_calibration()) {
+    return absl::InvalidArgumentError(absl::StrCat("encoder ",
+                                                   plan.options().encoder(),
+                                                   " learns from text, but the plan does not say "
+                                                   "from which: its field 'calibration' is "
+                                                   "missing"));
+  }
   const plans::Calibration& record = plan.calibration();
   ProbeOptions options;
   for (const ProbeSource source : {ProbeSource::kText, ProbeSource::kPrompts}) {

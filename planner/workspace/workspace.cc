@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/quantize/encoders.h"
@@ -18,7 +17,7 @@ int64_t GramBytes(const Encoder& encoder, const WorkspaceOptions& options) {
 
 }  // namespace
 
-bool Workspace::TunesLayers() const { return absl::EndsWith(options_.encoder, kLayerTuning); }
+bool Workspace::TunesLayers() const { return (*FindEncoder(options_.encoder))->tunes_layers; }
 
 void WorkspaceOptions::SetMemory(const MemoryPlan& memory) {
   weights_bytes = memory.weights;
@@ -27,7 +26,7 @@ void WorkspaceOptions::SetMemory(const MemoryPlan& memory) {
 }
 
 absl::Status WorkspaceOptions::SetEncoding(const plans::Options& options) {
-  BB_RETURN_IF_ERROR(CheckEncoderName(options.encoder()));
+  BB_RETURN_IF_ERROR(FindEncoder(options.encoder()).status());
   encoder = options.encoder();
   if (options.pruning().empty()) return absl::OkStatus();
   BB_ASSIGN_OR_RETURN(pruning, ParsePruning(options.pruning()));
@@ -67,7 +66,7 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
                                                    context,
                                                    " positions are asked for"));
   }
-  BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeAnyEncoder(options.encoder));
+  BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeEncoder(options.encoder));
   return std::unique_ptr<Workspace>(new Workspace(model, options, std::move(encoder), context));
 }
 

@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/kernels/kernel_test_util.h"
 
 namespace bitbudget {

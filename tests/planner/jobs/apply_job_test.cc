@@ -21,6 +21,7 @@
 #include "runtime/base/mapped_file.h"
 #include "runtime/model/checkpoint/gguf_files.h"
 #include "runtime/model/checkpoint/gguf_writer.h"
+#include "runtime/quantize/encoders.h"
 #include "tests/planner/planner_test_util.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/random_tokens.h"
