@@ -10,7 +10,7 @@
 #include "plans/targets/plan_file.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/decoder/forward.h"
+#include "runtime/model/decoder/token_pass.h"
 #include "tools/command.h"
 
 namespace bitbudget {
@@ -23,6 +23,25 @@ struct LogitsFlags {
   std::string tokens;
   std::string out;
   std::string activations;
+};
+
+// Keeps the logits [rows][vocab] of the one sequence of a pass.
+class AllLogits final : public PassObserver {
+ public:
+  AllLogits(int64_t rows, const ModelConfig& config)
+      : end_stage_(NumStages(config)), values_(rows * config.vocab_size) {}
+
+  PassNeeds Needs() const override { return {.end_stage = end_stage_, .logits = true}; }
+
+  void Logits(const ObservedRows& x) override {
+    std::copy_n(x.values, x.rows * x.width, values_.data() + x.first * x.width);
+  }
+
+  std::span<const float> values() const { return values_.span(); }
+
+ private:
+  const int end_stage_;
+  AlignedBuffer<float> values_;
 };
 
 // A float32 [rows, cols] array in NumPy's .npy format, version 1.0.
@@ -67,30 +86,10 @@ absl::Status RunLogits(const LogitsFlags& flags) {
                       Workspace::Create(*model, options, context));
   BB_ASSIGN_OR_RETURN(AssignmentWeights weights,
                       PlannedWeights(plan, flags.calibration, bench.get()));
-  const Transformer& transformer = bench->transformer();
-  AlignedBuffer<float> x(rows * config.hidden_size);
-  AlignedBuffer<float> logits(rows * config.vocab_size);
-  const SequenceRows sequence{rows, nullptr};
-  const int stages = NumStages(config);
-  StageRunner runner(options.threads);
-  BB_RETURN_IF_ERROR(runner.Run(
-      &weights,
-      0,
-      stages,
-      1,
-      ProcessProgress(),
-      /*report=*/false,
-      [&](int stage, const WeightSet& set, int64_t, ForwardScratch* scratch) {
-        TransformerWorkspace* workspace = &scratch->workspace;
-        if (stage == 0) {
-          transformer.Embed(set, tokens, x.data());
-        } else if (stage + 1 < stages) {
-          transformer.RunStage(stage, set, {&sequence, 1}, x.data(), workspace);
-        } else {
-          transformer.Logits(set, x.data(), config.hidden_size, rows, logits.data(), workspace);
-        }
-      }));
-  return WriteFileAtomically(flags.out, NpyBytes(logits.span(), rows, config.vocab_size));
+  AllLogits logits(rows, config);
+  TokenPass pass(bench->transformer(), {&tokens, 1}, options.threads);
+  BB_RETURN_IF_ERROR(pass.Observe(&weights, &logits, "logits", ProcessProgress()));
+  return WriteFileAtomically(flags.out, NpyBytes(logits.values(), rows, config.vocab_size));
 }
 
 }  // namespace

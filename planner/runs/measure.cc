@@ -39,15 +39,8 @@ absl::StatusOr<ProbeSet> MakeProbeSet(const ProbeMaker& maker,
                                       Workspace* workspace,
                                       Progress* progress,
                                       bool distributions) {
-  const int threads = workspace->options().threads;
   BB_ASSIGN_OR_RETURN(const std::vector<std::vector<int32_t>> prompts,
-                      maker.Prompts(role,
-                                    count,
-                                    workspace->transformer(),
-                                    workspace->reference(),
-                                    threads,
-                                    progress,
-                                    workspace->options().states_bytes));
+                      maker.Prompts(role, count, workspace->sampler(), progress));
   return MakeProbeSet(prompts, maker.completion_tokens(), {}, workspace, progress, distributions);
 }
 

@@ -52,6 +52,10 @@ class Workspace {
   const Transformer& transformer() const { return transformer_; }
   // The weights of the unmodified model.
   WeightSource* reference() { return &reference_; }
+  // What sampling the model's own text takes.
+  ProbeSampler sampler() {
+    return {&transformer_, &reference_, options_.threads, options_.states_bytes};
+  }
   // What it needs to know of inputs is to be set before anything is encoded.
   StatsWeightEncoder* encoder() { return &weight_encoder_; }
   // For those inputs, where Gram matrices are needed.

@@ -76,12 +76,6 @@ BoundedArgmax::BoundedArgmax(const WeightPanels& head, double soft_cap, int thre
   }
 }
 
-int64_t BoundedArgmax::bytes() const {
-  int64_t bytes = static_cast<int64_t>(norms_.size() * sizeof(RowNorms));
-  for (const WeightPanels& panels : screen_) bytes += panels.bytes();
-  return bytes;
-}
-
 float BoundedArgmax::ExactLogit(const WeightPanels& head,
                                 const PackedActivations& row,
                                 int32_t token) const {

@@ -5,7 +5,7 @@
 
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/decoder/forward.h"
+#include "runtime/model/decoder/token_pass.h"
 #include "runtime/quantize/coded_rows.h"
 #include "runtime/quantize/minimize.h"
 
@@ -133,6 +133,35 @@ class LayerProblem final : public DifferentiableFunction {
   LayerParameters<float> slopes_;
 };
 
+// Copies what goes into every layer.
+class StreamsAheadOfLayers final : public PassObserver {
+ public:
+  StreamsAheadOfLayers(const TokenPass& pass, const ModelConfig& config)
+      : pass_(pass), layers_(config.num_hidden_layers) {
+    LayerInputs inputs;
+    for (int64_t s = 0; s < pass.sequences(); ++s) inputs.lengths.push_back(pass.Length(s));
+    inputs.x.resize(pass.total_rows(), config.hidden_size);
+    inputs_.assign(layers_, inputs);
+  }
+
+  // Up to the last layer, whose own work is not needed.
+  PassNeeds Needs() const override { return {.end_stage = 2 * layers_ - 1}; }
+
+  void Stream(int stage, const ObservedRows& x) override {
+    if (stage % 2 == 0) return;  // between the halves of a layer
+    std::copy_n(x.values,
+                x.rows * x.width,
+                inputs_[stage / 2].x.data() + pass_.FirstRow(x.sequence) * x.width);
+  }
+
+  std::vector<LayerInputs> Take() { return std::move(inputs_); }
+
+ private:
+  const TokenPass& pass_;
+  const int layers_;
+  std::vector<LayerInputs> inputs_;
+};
+
 }  // namespace
 
 std::pair<double, double> TuneLayer(const LayerSample& sample,
@@ -174,35 +203,15 @@ absl::Status LayerTuningEncoder::Calibrate(const Transformer& transformer,
                                            std::span<const std::vector<int32_t>> sequences,
                                            int threads,
                                            Progress* progress) {
-  const ModelConfig& config = model_.config();
-  LayerInputs x;
-  int64_t rows = 0;
-  for (const std::vector<int32_t>& sequence : sequences) {
-    if (rows >= options_.max_tokens) break;
-    x.lengths.push_back(static_cast<int64_t>(sequence.size()));
-    rows += x.lengths.back();
+  size_t count = 0;
+  for (int64_t rows = 0; count < sequences.size() && rows < options_.max_tokens; ++count) {
+    rows += static_cast<int64_t>(sequences[count].size());
   }
-  x.x.resize(rows, config.hidden_size);
-  const int64_t count = static_cast<int64_t>(x.lengths.size());
-  std::vector<int64_t> first(1, 0);
-  for (const int64_t length : x.lengths) first.push_back(first.back() + length);
-  const int layers = static_cast<int>(config.num_hidden_layers);
-  inputs_.assign(layers, LayerInputs{x.lengths, x.x});
-  const auto body = [&](int stage, const WeightSet& set, int64_t i, ForwardScratch* scratch) {
-    const SequenceRows whole{x.lengths[i], nullptr};
-    float* const own = x.x.data() + first[i] * config.hidden_size;
-    if (stage == 0) {
-      transformer.Embed(set, sequences[i], own);
-    } else {
-      transformer.RunStage(stage, set, {&whole, 1}, own, &scratch->workspace);
-    }
-    const int layer = stage / 2;  // that the stage's outputs go into, when it is even
-    if (stage % 2 == 0 && layer < layers) {
-      inputs_[layer].x.middleRows(first[i], x.lengths[i]) = x.x.middleRows(first[i], x.lengths[i]);
-    }
-  };
-  StageRunner runner(threads);
-  return runner.Run(weights, 0, NumStages(config) - 1, count, progress, /*report=*/false, body);
+  TokenPass pass(transformer, sequences.first(count), threads);
+  StreamsAheadOfLayers observer(pass, model_.config());
+  BB_RETURN_IF_ERROR(pass.Observe(weights, &observer, "layer inputs", progress));
+  inputs_ = observer.Take();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Encoding> LayerTuningEncoder::Encode(ComponentId id,

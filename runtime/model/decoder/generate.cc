@@ -104,11 +104,9 @@ class Decoder {
     x_.Resize(total * config_.hidden_size);
     return runner_.Run(
         weights_,
-        0,
-        end,
-        static_cast<int64_t>(batches.size()),
+        {0, end, static_cast<int64_t>(batches.size())},
         progress_,
-        /*report=*/false,
+        Steps::kSilent,
         [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
           const Batch& batch = batches[item];
           const std::span<Sequence> sequences(active_.data() + batch.first,
