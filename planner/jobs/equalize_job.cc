@@ -258,13 +258,8 @@ absl::Status WriteEqualizedFolder(const Model& model,
   FolderOutputOptions output;
   output.float_type = float_type;
   output.vectors = weights.Vectors();
-  return WriteModelFolder(model,
-                          Assignment(model.components().size(), kFormatF32),
-                          weights,
-                          output,
-                          folder,
-                          threads,
-                          progress);
+  const Assignment assignment(model.components().size(), kFormatF32);
+  return WriteModelFolder({model, assignment, weights, threads}, output, folder, progress);
 }
 
 absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
