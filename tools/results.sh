@@ -20,4 +20,5 @@ case " $* " in
     cmake --build --preset release --target bitbudget bitbudget-bench format_tool >/dev/null
     ;;
 esac
-exec /usr/bin/env python3 -B tools/results/main.py "$@"
+# Debian's own interpreter has numpy.
+exec /usr/bin/python3 -B tools/results/main.py "$@"
