@@ -3,7 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/encoders.h"
 #include "tools/command.h"
 
 namespace bitbudget {
@@ -40,9 +40,8 @@ void AddEncoder(CLI::App* command, WorkspaceFlags* flags) {
   command
       ->add_option("--encoder",
                    flags->encoder,
-                   "How codes are chosen: rtn (round to nearest), clip (error-minimising scales), "
-                   "imatrix (clip, weighted by calibration inputs), gptq (error feedback over "
-                   "calibration inputs), lwc (learned clipping) or auto")
+                   absl::StrCat("How codes are chosen, unless a plan says so: ",
+                                DescribeEncoders()))
       ->capture_default_str();
   command
       ->add_option("--pruning",
@@ -94,7 +93,7 @@ absl::StatusOr<WorkspaceOptions> WorkspaceFlags::Options(
   WorkspaceOptions options;
   options.threads = Threads();
   options.probes = ProbesOf(*this);
-  BB_RETURN_IF_ERROR(InOption("--encoder", CheckEncoderName(encoder)));
+  BB_RETURN_IF_ERROR(InOption("--encoder", FindEncoder(encoder).status()));
   options.encoder = encoder;
   const absl::StatusOr<Pruning> rule = ParsePruning(pruning);
   BB_RETURN_IF_ERROR(InOption("--pruning", rule.status()));

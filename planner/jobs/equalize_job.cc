@@ -17,7 +17,9 @@
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/token_pass.h"
+#include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/layer_gradient.h"
+#include "runtime/quantize/rtn_encoder.h"
 
 namespace bitbudget {
 namespace {
@@ -255,13 +257,8 @@ absl::Status WriteEqualizedFolder(const Model& model,
   FolderOutputOptions output;
   output.float_type = float_type;
   output.vectors = weights.Vectors();
-  return WriteModelFolder(model,
-                          Assignment(model.components().size(), kFormatF32),
-                          weights,
-                          output,
-                          folder,
-                          threads,
-                          progress);
+  const Assignment assignment(model.components().size(), kFormatF32);
+  return WriteModelFolder({model, assignment, weights, threads}, output, folder, progress);
 }
 
 absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
@@ -307,7 +304,7 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
     const LayerParameters<float> parameters = ReadLayer<float>(model, b);
     BB_ASSIGN_OR_RETURN(
         LayerEqualization layer,
-        EqualizeLayer(config, b, parameters, inputs, held, *encoder, layer_options));
+        EqualizeLayer({config, b, parameters, inputs}, held, *encoder, layer_options));
     progress->Update(
         b + 1,
         absl::StrFormat(
@@ -316,8 +313,9 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
     report.layers.push_back(std::move(layer));
     for (LayerInputs* next : {&inputs, &held}) {
       LayerTrace<float> trace;
-      DecoderLayer<float>(config, b, maker->context())
-          .Forward(parameters, next->lengths, next->x, options.workspace.threads, &trace);
+      DecoderLayer<float>(
+          config, b, {.max_positions = maker->context(), .threads = options.workspace.threads})
+          .Forward(parameters, *next, &trace);
       next->x = std::move(trace.outputs);
     }
   }

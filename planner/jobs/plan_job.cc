@@ -22,6 +22,7 @@
 #include "planner/workspace/setup.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/table.h"
+#include "runtime/quantize/encoders.h"
 
 namespace bitbudget {
 namespace {
@@ -181,7 +182,7 @@ absl::StatusOr<std::optional<HeldOutComparison>> CompareIfMet(
 absl::StatusOr<std::vector<std::string>> HashEncodings(const Assignment& assignment,
                                                        Workspace* workspace) {
   std::vector<std::string> hashes;
-  if (workspace->encoder()->encoder().needs() != StatsNeed::kGram) return hashes;
+  if (!(*FindEncoder(workspace->options().encoder))->learns_from_text) return hashes;
   for (size_t c = 0; c < assignment.size(); ++c) {
     const ComponentId id = static_cast<ComponentId>(c);
     hashes.emplace_back();
@@ -259,6 +260,7 @@ int PlanOptions::SparsityPermille() const {
 
 absl::Status PlanOptions::Validate() const {
   BB_RETURN_IF_ERROR(CheckMethod(*this));
+#include "runtime/quantize/encoders.h"
   if (search_probes < 2 || held_out_probes < 2) {
     return absl::InvalidArgumentError(
         absl::StrCat("at least 2 search and 2 held-out probes are needed, not ",

@@ -9,7 +9,7 @@
 #include "planner/runs/calibration.h"
 #include "planner/runs/run.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/encoders.h"
 #include "runtime/quantize/pruning.h"
 
 namespace bitbudget {
@@ -105,7 +105,7 @@ absl::StatusOr<Assignment> AssignmentOfPlan(const plans::Plan& plan, const Model
 }
 
 absl::StatusOr<WorkspaceOptions> WithEncodingOf(const plans::Plan& plan, WorkspaceOptions options) {
-  BB_RETURN_IF_ERROR(CheckEncoderName(plan.options().encoder()));
+  BB_RETURN_IF_ERROR(FindEncoder(plan.options().encoder()).status());
   options.encoder = plan.options().encoder();
   if (!plan.options().pruning().empty()) {
     BB_ASSIGN_OR_RETURN(options.pruning, ParsePruning(plan.options().pruning()));
@@ -128,6 +128,13 @@ absl::Status CalibrateFromPlan(const plans::Plan& plan,
     BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(plan, workspace->model()));
     workspace->encoder()->SetMoments(std::move(moments));
     return absl::OkStatus();
+  }
+  if (!plan.has_calibration()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("encoder ",
+                     plan.options().encoder(),
+                     " learns from text, but the plan does not say from which: its field "
+                     "'calibration' is missing"));
   }
   BB_ASSIGN_OR_RETURN(const ProbeOptions options, CalibrationProbes(plan, calibration));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,

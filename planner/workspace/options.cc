@@ -2,12 +2,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/encoders.h"
 
 namespace bitbudget {
 
 absl::Status WorkspaceOptions::Validate() const {
-  BB_RETURN_IF_ERROR(CheckEncoderName(encoder));
+  BB_RETURN_IF_ERROR(FindEncoder(encoder).status());
   if (threads < 1) {
     return absl::InvalidArgumentError(
         absl::StrCat("the number of threads is ", threads, ", must be at least 1"));

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/quantize/encoders.h"
@@ -18,7 +17,7 @@ int64_t GramBytes(const Encoder& encoder, const MemoryPlan& memory) {
 
 }  // namespace
 
-bool Workspace::TunesLayers() const { return absl::EndsWith(options_.encoder, kLayerTuning); }
+bool Workspace::TunesLayers() const { return (*FindEncoder(options_.encoder))->tunes_layers; }
 
 Workspace::Workspace(const Model& model,
                      const WorkspaceOptions& options,
@@ -56,7 +55,7 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
                                                    context,
                                                    " positions are asked for"));
   }
-  BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeAnyEncoder(options.encoder));
+  BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeEncoder(options.encoder));
   return std::unique_ptr<Workspace>(new Workspace(model, options, memory, std::move(encoder), context));
 }
 

@@ -10,7 +10,7 @@
 #include "runtime/base/parallel.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/table.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 
 namespace bitbudget {
 namespace {

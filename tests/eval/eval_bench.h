@@ -16,6 +16,7 @@
 #include "runtime/eval/evaluator.h"
 #include "runtime/eval/reference.h"
 #include "runtime/model/decoder/generate.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/formats.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/reference_weights.h"
