@@ -220,11 +220,12 @@ void AddLimitOptions(CLI::App* command, PlanFlags* flags) {
                     "Share of zeros, such as 60%, among the weights that are not pinned, at any "
                     "size (searches sparsify and uniform)");
   limit->require_option(1);
-  command->add_option("--budget-for",
-                      flags->budget_for,
-                      "What the budget pays for: weights; file (weights and what a GGUF file adds); "
-                      "memory (file, keys and values, run-time buffers). Default: memory with "
-                      "--context, file for a size and a target that makes GGUF files, else weights");
+  command->add_option(
+      "--budget-for",
+      flags->budget_for,
+      "What the budget pays for: weights; file (weights and what a GGUF file adds); "
+      "memory (file, keys and values, run-time buffers). Default: memory with "
+      "--context, file for a size and a target that makes GGUF files, else weights");
   command->add_option("--context", flags->context, "Positions that --budget-for memory pays for")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   command->add_option("--kv", flags->kv, "How keys and values are stored there: f16 or q8_0")
@@ -320,8 +321,8 @@ void AddPlanCommand(CLI::App* app) {
       ->required();
   AddConstraintOptions(command, flags.get());
   AddSearchOptions(command, flags.get());
-  flags->workspace.AddTo(
-      command, {.probes = true, .memory = true, .encoder = true, .activations = true});
+  flags->workspace.AddTo(command,
+                         {.probes = true, .memory = true, .encoder = true, .activations = true});
   CLI::Option* run_dir = command->add_option(
       "--run-dir",
       flags->run_dir,

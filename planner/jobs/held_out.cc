@@ -40,11 +40,8 @@ absl::StatusOr<Measured> SharedPerplexity(const HeldOutContext& context,
     absl::StatusOr<Evaluation> part = Evaluation();
     AssignmentWeights weights = workspace.bank()->Weights(assignment);
     if (!own.empty()) {
-      part = MeasureText(workspace.transformer(),
-                         &weights,
-                         own,
-                         workspace.options().threads,
-                         context.progress);
+      part = MeasureText(
+          workspace.transformer(), &weights, own, workspace.options().threads, context.progress);
     }
     BB_ASSIGN_OR_RETURN(const Evaluation likelihood, GatherDealt(ranks, "text", {0, count}, part));
     return PackResults(likelihood);
@@ -132,8 +129,8 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
   context.progress->End();
   const Windows windows = context.maker->TextWindows(ProbeRole::kHeldOut, context.probes);
   if (!windows.empty()) {
-    BB_ASSIGN_OR_RETURN(
-        result.text, MeasureHeldOutText(context, windows, result.emitted, uniform_assignment));
+    BB_ASSIGN_OR_RETURN(result.text,
+                        MeasureHeldOutText(context, windows, result.emitted, uniform_assignment));
   }
   return result;
 }

@@ -60,8 +60,7 @@ absl::StatusOr<ProblemAndBudget> MakeProblem(const Model& model, const PlanOptio
   SearchLimit limit;
   if (const Budget* budget = std::get_if<Budget>(&options.limit); budget != nullptr) {
     BB_ASSIGN_OR_RETURN(
-        made.budget,
-        SplitBudget(model, *budget, options.budget_scope, options.constraints.target));
+        made.budget, SplitBudget(model, *budget, options.budget_scope, options.constraints.target));
     limit = ByteBudget{made.budget->weight_bytes};
   } else {
     limit = std::get<SparsityGoal>(options.limit).target;
@@ -88,8 +87,7 @@ absl::StatusOr<std::optional<int64_t>> BeginRun(const PlanOptions& options,
                                                 const ProbeMaker& maker,
                                                 const Model& model,
                                                 Run* run) {
-  BB_RETURN_IF_ERROR(
-      run->Begin(options.run_dir, RunIdentity(model, options.workspace, maker)));
+  BB_RETURN_IF_ERROR(run->Begin(options.run_dir, RunIdentity(model, options.workspace, maker)));
   if (run->store() == nullptr) return std::optional<int64_t>();
   std::vector<StoredComponent> components;
   const Assignment stored = StoredAssignment(model);
@@ -203,10 +201,9 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
   BB_RETURN_IF_ERROR(options.Validate());
   BB_ASSIGN_OR_RETURN(const ProblemAndBudget made, MakeProblem(model, options));
   const SearchProblem& problem = made.problem;
-  BB_ASSIGN_OR_RETURN(const ProbedWorkspace ready,
-                      SetUpWorkspace(model,
-                                     options.workspace,
-                                     WorkspaceNeedsOf(options, run->ranks().size())));
+  BB_ASSIGN_OR_RETURN(
+      const ProbedWorkspace ready,
+      SetUpWorkspace(model, options.workspace, WorkspaceNeedsOf(options, run->ranks().size())));
   if (memory != nullptr) *memory = ready.memory;
   VLOG(1) << "kernels " << Kernels().name << ", " << problem.components.size()
           << " components, at most " << problem.MaxBytes() << " bytes, at least "
@@ -219,13 +216,10 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
   findings.budget = made.budget;
   BB_ASSIGN_OR_RETURN(findings.calibration,
                       CalibrateEncoder(*ready.maker, workspace, run, progress));
-  BB_ASSIGN_OR_RETURN(std::unique_ptr<SharedProbes> probes,
-                      SharedProbes::Create(*ready.maker,
-                                           ProbeRole::kSearch,
-                                           options.search_probes,
-                                           workspace,
-                                           run,
-                                           progress));
+  BB_ASSIGN_OR_RETURN(
+      std::unique_ptr<SharedProbes> probes,
+      SharedProbes::Create(
+          *ready.maker, ProbeRole::kSearch, options.search_probes, workspace, run, progress));
   findings.search_probes = probes->size();
   BB_ASSIGN_OR_RETURN(SearchResult found,
                       RunSearch({options, problem, ready, probes.get(), run, progress}));

@@ -47,7 +47,8 @@ absl::StatusOr<InputMoments> Unpack(const std::string& packed) {
     moments[id] = unpacker.Numbers<float>();
   }
   if (!unpacker.Done()) {
-    return absl::DataLossError("the run store's input moments are damaged; remove the store or use another");
+    return absl::DataLossError(
+        "the run store's input moments are damaged; remove the store or use another");
   }
   return moments;
 }
@@ -84,8 +85,8 @@ int64_t TokensOf(const Sequences& sequences) {
 }
 
 // The sequences that Gram matrices are measured on: calibration prompts with the model's greedy
-// completions, which is what candidates are measured on, and as many whole windows of the text where
-// there is one. The widest matrix decides how many.
+// completions, which is what candidates are measured on, and as many whole windows of the text
+// where there is one. The widest matrix decides how many.
 absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
                                         Workspace* workspace,
                                         Progress* progress) {
@@ -124,9 +125,7 @@ absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
   return sequences;
 }
 
-absl::Status LearnFromGrams(const Sequences& sequences,
-                               Workspace* workspace,
-                               Progress* progress) {
+absl::Status LearnFromGrams(const Sequences& sequences, Workspace* workspace, Progress* progress) {
   GramStore* const grams = workspace->grams();
   BB_RETURN_IF_ERROR(MeasureGrams(workspace->transformer(),
                                   workspace->reference(),

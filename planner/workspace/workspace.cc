@@ -56,7 +56,8 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
                                                    " positions are asked for"));
   }
   BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeEncoder(options.encoder));
-  return std::unique_ptr<Workspace>(new Workspace(model, options, memory, std::move(encoder), context));
+  return std::unique_ptr<Workspace>(
+      new Workspace(model, options, memory, std::move(encoder), context));
 }
 
 absl::StatusOr<Assignment> UniformAssignment(const Format& format, const Model& model) {

@@ -160,7 +160,7 @@ class ResumeTest(RunDirTest):
             subprocess.run([BINARY, 'runs', 'show', self.file(name), '--json'],
                            capture_output=True, check=True, text=True).stdout)
         self.assertEqual([job['state'] for job in report['jobs']], ['complete'] * 2)
-        self.assertIn('--budget 7bpw', report['jobs'][1]['options'])
+        self.assertIn('budget 7bpw', report['jobs'][1]['options'])
         self.assertEqual(report['results'], first + added)
         if search:
             self.assertEqual(len(report['alone']), 2 * 29)

@@ -14,7 +14,7 @@
 #include "absl/strings/match.h"
 #include "nlohmann/json.hpp"
 #include "planner/jobs/plan_job.h"
-#include "planner/runs/calibration.h"
+#include "planner/jobs/planned_model.h"
 #include "planner/workspace/checked_encoder.h"
 #include "planner/workspace/workspace.h"
 #include "plans/validate.h"
@@ -192,7 +192,7 @@ class ApplyTest : public testing::Test {
 TEST_F(ApplyTest, CodesWeighedByInputsAreThoseThatWereMeasured) {
   PlanOptions job = SmallJob("uniform", "400%");
   job.constraints.formats = {*ParseFormat("q4_0")};
-  job.encoder = "imatrix";
+  job.workspace.encoder = "imatrix";
   Progress progress;
   const auto plan = RunPlanJob(*tiny_, job, &progress);
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -234,7 +234,7 @@ TEST_F(ApplyTest, CodesThatLearnedFromTextAreMadeAgainOrRefused) {
   for (const char* encoder : {"gptq", "auto"}) {
     PlanOptions job = SmallJob("uniform", "400%");
     job.constraints.formats = {*ParseFormat("q4_0")};
-    job.encoder = encoder;
+    job.workspace.encoder = encoder;
     Progress progress;
     const auto plan = RunPlanJob(*tiny_, job, &progress);
     ASSERT_TRUE(plan.ok()) << plan.status();
@@ -272,7 +272,7 @@ TEST_F(ApplyTest, CodesThatLearnedFromTextAreMadeAgainOrRefused) {
     other.mutable_calibration()->set_source("prompts");
     other.mutable_calibration()->set_fingerprint(std::string(64, 'b'));
     const absl::Status missing = Apply(*tiny_, other, dir_.File("y.gguf"));
-    EXPECT_NE(missing.message().find("--calibration"), std::string::npos) << missing;
+    EXPECT_NE(missing.message().find("which is needed again"), std::string::npos) << missing;
   }
 }
 
@@ -383,7 +383,7 @@ TEST_F(ApplyTest, AFolderOfDecodedWeightsIsTheModelThatWasPlanned) {
 TEST_F(ApplyTest, SparseWeightsAreThoseThatWerePlanned) {
   PlanOptions options = SmallJob("uniform", "400%");
   options.constraints.formats = {*ParseFormat("int4-g32+s50")};
-  options.pruning = Pruning::kWanda;
+  options.workspace.pruning = Pruning::kWanda;
   Progress progress;
   const auto plan = RunPlanJob(*tiny_, options, &progress);
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -478,7 +478,7 @@ TEST_F(ApplyTest, CompressedTensorsHoldTheCodesThatWerePlanned) {
       c.set_size_bytes(c.rows() * c.cols() * 2);
     }
     ApplyOptions options;
-    options.compressed = true;
+    options.weights = FolderOutputOptions::Weights::kCompressedTensors;
     const std::string out = dir_.File(format);
     const absl::Status status = Apply(*model, plan, out, options);
     ASSERT_TRUE(status.ok()) << status;
