@@ -53,7 +53,7 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
                                                    model.config().max_position_embeddings,
                                                    ", but ",
                                                    context,
-                                                   " positions are asked for"));
+                                                   " positions are to be run"));
   }
   BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeEncoder(options.encoder));
   return std::unique_ptr<Workspace>(
