@@ -214,7 +214,7 @@ Progress* SilentProgress() {
 std::string GoesOn(const PlanOptions& options) {
   return options.run_dir.empty() || !std::filesystem::exists(options.run_dir)
              ? ""
-             : absl::StrCat("; the same command goes on from ", options.run_dir);
+             : absl::StrCat("; the same command resumes from ", options.run_dir);
 }
 
 absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
@@ -229,7 +229,7 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
           : absl::StrCat("stopping at the next safe point; interrupt again to end at once",
                          options->run_dir.empty()
                              ? ""
-                             : absl::StrCat("; the same command goes on from ", options->run_dir)));
+                             : absl::StrCat("; the same command resumes from ", options->run_dir)));
   if (ranks->is_root()) {
     std::vector<OutputPath> writes = {{"--out", flags.out}};
     if (!options->run_dir.empty()) {
@@ -385,8 +385,8 @@ void AddPlanCommand(CLI::App* app) {
   CLI::Option* run_dir = command->add_option(
       "--run-dir",
       flags->run_dir,
-      "Folder that keeps what the run measures: the same command goes on from it, and others with "
-      "the same model and probes use it (default: OUT.run, beside the plan)");
+      "Folder for stored runs: the same command resumes its run, and one with another budget or "
+      "search reuses what was measured (default: OUT.run, beside the plan)");
   command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunPlan(*flags); });

@@ -17,8 +17,8 @@
 #include "planner/jobs/search_methods.h"
 #include "planner/runs/calibration.h"
 #include "planner/runs/measure.h"
+#include "planner/runs/messages.h"
 #include "planner/runs/output_errors.h"
-#include "planner/runs/packing.h"
 #include "planner/runs/run.h"
 #include "planner/runs/shared_probes.h"
 #include "planner/workspace/workspace.h"
@@ -55,7 +55,10 @@ class PlanJob {
         const absl::Status ended = store->EndJob(*job_, state);
         if (plan.ok() && !ended.ok()) return ended;
       }
-      if (!plan.ok()) store->RemoveIfUnused(/*keep_blobs=*/absl::IsCancelled(plan.status()));
+      if (!plan.ok()) {
+        store->RemoveIf(absl::IsCancelled(plan.status()) ? RunStore::Empty::kNoResultsAndNoValues
+                                                         : RunStore::Empty::kNoResults);
+      }
     }
     return plan;
   }
@@ -66,7 +69,8 @@ class PlanJob {
     BB_ASSIGN_OR_RETURN(
         const BudgetSplit budget,
         SplitBudget(model_, options_.budget, options_.budget_scope, options_.constraints.target));
-    BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, ConstraintsOf(), budget.weight_bytes));
+    BB_ASSIGN_OR_RETURN(const Constraints constraints, ConstraintsOf());
+    BB_ASSIGN_OR_RETURN(problem_, BuildProblem(model_, constraints, budget.weight_bytes));
     if (options_.sparsity_permille > 0) {
       problem_.limit = SparsityTarget{options_.sparsity_permille};
     }
@@ -117,7 +121,7 @@ class PlanJob {
     CHECK(problem_.Fits(summary.assignment));
     DescribeSearch(model_, summary, &plan_);
     if (run_.store() != nullptr) {
-      BB_RETURN_IF_ERROR(run_.store()->PutMoves(*job_, StoredMoves(plan_)));
+      BB_RETURN_IF_ERROR(run_.store()->PutTrace(*job_, summary.trace));
     }
     VLOG(1) << summary.BriefReport();
 
@@ -145,7 +149,7 @@ class PlanJob {
   }
 
   // The user's, with what the paper pins where sparsity is searched for.
-  Constraints ConstraintsOf() const {
+  absl::StatusOr<Constraints> ConstraintsOf() const {
     Constraints constraints = options_.constraints;
     const bool sparsifies = options_.search == "sparsify" || options_.sparsity_permille > 0;
     if (!sparsifies || options_.prunes_embeddings) return constraints;
@@ -153,8 +157,12 @@ class PlanJob {
     for (size_t c = 0; c < model_.components().size(); ++c) {
       const Component& component = model_.components()[c];
       if (component.layer >= 0) continue;
-      pins.push_back({absl::StrCat("^", absl::StrReplaceAll(component.name, {{".", "\\."}}), "$"),
-                      model_.Weight(static_cast<ComponentId>(c)).format});
+      BB_ASSIGN_OR_RETURN(
+          Regex regex,
+          Regex::Compile(
+              absl::StrCat("^", absl::StrReplaceAll(component.name, {{".", "\\."}}), "$"),
+              RegexDialect::kEcmaScript));
+      pins.push_back({std::move(regex), model_.Weight(static_cast<ComponentId>(c)).format});
     }
     // The last pin that matches holds, so the user's come after these.
     constraints.pins.insert(constraints.pins.begin(), pins.begin(), pins.end());
@@ -191,15 +199,10 @@ class PlanJob {
   }
 
   absl::Status BeginRun() {
-    BB_RETURN_IF_ERROR(run_.Begin(options_.run_dir, RunIdentity(plan_)));
+    BB_RETURN_IF_ERROR(run_.Begin(options_.run_dir, RunIdentity(plan_), progress_));
     if (run_.store() == nullptr) return absl::OkStatus();
-    std::vector<StoredComponent> components;
-    const Assignment stored = workspace_->bank()->StoredAssignment();
-    for (size_t c = 0; c < stored.size(); ++c) {
-      const Component& component = model_.components()[c];
-      components.push_back({component.name, component.rows, component.cols, stored[c].Name()});
-    }
-    BB_RETURN_IF_ERROR(run_.store()->DescribeModel(components, model_.fixed_bytes()));
+    BB_RETURN_IF_ERROR(run_.store()->DescribeModel(
+        model_.components(), workspace_->bank()->StoredAssignment(), model_.fixed_bytes()));
     BB_ASSIGN_OR_RETURN(job_, run_.store()->BeginJob(JobText(plan_, options_)));
     return absl::OkStatus();
   }
@@ -337,9 +340,9 @@ class PlanJob {
                                                 : workspace_->bank()->Reference();
                 BB_ASSIGN_OR_RETURN(const Evaluation likelihood,
                                     GatherDealt(run_.ranks(), "text", {0, count}, run(&weights)));
-                return PackResults(likelihood);
+                return SerializeResults(likelihood);
               }));
-      BB_ASSIGN_OR_RETURN(const Evaluation likelihood, UnpackResults(packed, "the run store"));
+      BB_ASSIGN_OR_RETURN(const Evaluation likelihood, ParseResults(packed, "the run store"));
       *interval = ToProto(BootstrapInterval(Statistic::kDppl, likelihood));
       return Compute(Statistic::kDppl, likelihood);
     };

@@ -184,24 +184,4 @@ std::string JobText(const plans::Plan& plan, const PlanOptions& asked) {
   return text;
 }
 
-std::vector<StoredMove> StoredMoves(const plans::Plan& plan) {
-  std::vector<StoredMove> moves;
-  for (const plans::TraceStep& step : plan.search().trace()) {
-    StoredMove move;
-    move.what = step.what();
-    if (step.what() != "start") {
-      move.changes =
-          absl::StrJoin(step.changes(), ", ", [](std::string* out, const plans::Change& change) {
-            absl::StrAppend(out, change.component(), "=", change.format());
-          });
-    }
-    move.size_bytes = step.size_bytes();
-    move.fdt_mean = step.fdt_mean();
-    move.dppl = step.dppl();
-    move.kl_mean = step.kl_mean();
-    moves.push_back(std::move(move));
-  }
-  return moves;
-}
-
 }  // namespace bitbudget

@@ -47,9 +47,6 @@ std::vector<IdentityField> RunIdentity(const plans::Plan& plan);
 // The command in short, for those who read the run.
 std::string JobText(const plans::Plan& plan, const PlanOptions& asked);
 
-// The search's trace as the plan tells it.
-std::vector<StoredMove> StoredMoves(const plans::Plan& plan);
-
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_PLANNER_JOBS_PLAN_RECORD_H_
