@@ -14,7 +14,7 @@
 #include "absl/time/time.h"
 #include "planner/jobs/plan_job.h"
 #include "planner/runs/communicator.h"
-#include "planner/runs/run_store.h"
+#include "planner/runs/run_directory.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/status_macros.h"
@@ -326,8 +326,8 @@ void AddPlanCommand(CLI::App* app) {
   CLI::Option* run_dir = command->add_option(
       "--run-dir",
       flags->run_dir,
-      "Folder that keeps what is measured: the same command resumes from it, and others with the "
-      "same model and probes reuse it (default: OUT.run, beside the plan)");
+      "Folder for stored runs: the same command resumes its run, and one with another budget or "
+      "search reuses what was measured (default: OUT.run, beside the plan)");
   command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunPlan(*flags); });

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "planner/runs/distributed_evaluator.h"
+#include "planner/runs/messages.h"
 #include "planner/runs/shared_probes.h"
 #include "planner/runs/stored_evaluator.h"
 #include "runtime/base/status_macros.h"
@@ -44,11 +45,11 @@ absl::StatusOr<Measured> SharedPerplexity(const HeldOutContext& context,
           workspace.transformer(), &weights, own, workspace.options().threads, context.progress);
     }
     BB_ASSIGN_OR_RETURN(const Evaluation likelihood, GatherDealt(ranks, "text", {0, count}, part));
-    return PackResults(likelihood);
+    return SerializeResults(likelihood);
   };
-  BB_ASSIGN_OR_RETURN(const std::string packed,
+  BB_ASSIGN_OR_RETURN(const std::string stored,
                       context.run->Remember(absl::StrCat("text/", count, "/", name), measure));
-  BB_ASSIGN_OR_RETURN(const Evaluation likelihood, UnpackResults(packed, "the run store"));
+  BB_ASSIGN_OR_RETURN(const Evaluation likelihood, ParseResults(stored, "the run store"));
   return MeasuredOf(Statistic::kDppl, likelihood);
 }
 

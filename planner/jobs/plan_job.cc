@@ -84,18 +84,15 @@ WorkspaceNeeds WorkspaceNeedsOf(const PlanOptions& options, int64_t ranks) {
 
 // Opens the run and describes the job in its store; the number of the job there, if any.
 absl::StatusOr<std::optional<int64_t>> BeginRun(const PlanOptions& options,
-                                                const ProbeMaker& maker,
-                                                const Model& model,
-                                                Run* run) {
-  BB_RETURN_IF_ERROR(run->Begin(options.run_dir, RunIdentity(model, options.workspace, maker)));
+                                                const ProbedWorkspace& ready,
+                                                Run* run,
+                                                Progress* progress) {
+  const Model& model = ready.workspace->model();
+  BB_RETURN_IF_ERROR(
+      run->Begin(options.run_dir, RunIdentity(model, options.workspace, *ready.maker), progress));
   if (run->store() == nullptr) return std::optional<int64_t>();
-  std::vector<StoredComponent> components;
-  const Assignment stored = StoredAssignment(model);
-  for (size_t c = 0; c < stored.size(); ++c) {
-    const Component& component = model.components()[c];
-    components.push_back({component.name, component.rows, component.cols, stored[c].Name()});
-  }
-  BB_RETURN_IF_ERROR(run->store()->DescribeModel(components, model.fixed_bytes()));
+  BB_RETURN_IF_ERROR(run->store()->DescribeModel(
+      model.components(), StoredAssignment(model), model.fixed_bytes()));
   BB_ASSIGN_OR_RETURN(const int64_t job, run->store()->BeginJob(JobText(options)));
   return std::optional<int64_t>(job);
 }
@@ -209,7 +206,7 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
           << " components, at most " << problem.MaxBytes() << " bytes, at least "
           << problem.SmallestBytes();
   Workspace* const workspace = ready.workspace.get();
-  BB_ASSIGN_OR_RETURN(*job, BeginRun(options, *ready.maker, model, run));
+  BB_ASSIGN_OR_RETURN(*job, BeginRun(options, ready, run, progress));
   progress->Message(ready.memory.Describe());
 
   PlanFindings findings;
@@ -227,7 +224,7 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
   findings.errors = std::move(found.errors);
   CHECK(problem.Fits(findings.search.assignment));
   if (run->store() != nullptr) {
-    BB_RETURN_IF_ERROR(run->store()->PutMoves(**job, StoredMoves(model, findings.search)));
+    BB_RETURN_IF_ERROR(run->store()->PutTrace(**job, findings.search.trace));
   }
 
   const HeldOutContext held_out{&problem,
@@ -254,7 +251,6 @@ int PlanOptions::SparsityPermille() const {
 
 absl::Status PlanOptions::Validate() const {
   BB_RETURN_IF_ERROR(CheckMethod(*this));
-#include "runtime/quantize/encoders.h"
   if (search_probes < 2 || held_out_probes < 2) {
     return absl::InvalidArgumentError(
         absl::StrCat("at least 2 search and 2 held-out probes are needed, not ",
@@ -288,7 +284,10 @@ absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
     const absl::Status ended = store->EndJob(*job, state);
     if (plan.ok() && !ended.ok()) return ended;
   }
-  if (!plan.ok()) store->RemoveIfUnused(/*keep_blobs=*/absl::IsCancelled(plan.status()));
+  if (!plan.ok()) {
+    store->RemoveIf(absl::IsCancelled(plan.status()) ? RunStore::Empty::kNoResultsAndNoValues
+                                                     : RunStore::Empty::kNoResults);
+  }
   return plan;
 }
 

@@ -286,7 +286,8 @@ TEST(Run, RanksWithOtherFilesAreRefused) {
     bitbudget::Run run(rank);
     const std::vector<IdentityField> identity = {{"seed", "1"},
                                                  {"model", rank->is_root() ? "a" : "b"}};
-    return run.Begin("", identity);
+    Progress silent;
+    return run.Begin("", identity, &silent);
   });
   for (const absl::Status& status : statuses) {
     ExpectError(status, absl::StatusCode::kInvalidArgument, {"rank 1", "another model", "b", "a"});
