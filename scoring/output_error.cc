@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/linear.h"
-#include "runtime/model/decoder/forward.h"
+#include "runtime/model/decoder/token_pass.h"
 #include "runtime/quantize/input_sources.h"
 
 namespace bitbudget {
@@ -113,6 +112,31 @@ class ReferenceOutputs {
 
 }  // namespace
 
+// Copies the kept rows among the inputs of every product.
+class InputSample::Keep final : public PassObserver {
+ public:
+  Keep(const TokenPass& pass, int end_stage, InputSample* sample)
+      : pass_(pass), end_stage_(end_stage), sample_(*sample) {}
+
+  PassNeeds Needs() const override { return {.end_stage = end_stage_, .inputs = true}; }
+
+  void Inputs(ComponentId id, const ObservedRows& x) override {
+    float* const kept = sample_.inputs_.at(id).data();
+    const int64_t total = pass_.total_rows();
+    for (int64_t row = 0; row < x.rows; ++row) {
+      const int64_t position = pass_.FirstRow(x.sequence) + x.first + row;
+      const int64_t to = KeptBefore(position, sample_.rows_, total);
+      if (to == KeptBefore(position + 1, sample_.rows_, total)) continue;
+      std::copy_n(x.values + row * x.width, x.width, kept + to * x.width);
+    }
+  }
+
+ private:
+  const TokenPass& pass_;
+  const int end_stage_;
+  InputSample& sample_;
+};
+
 absl::StatusOr<InputSample> InputSample::Create(const Transformer& transformer,
                                                 WeightSource* weights,
                                                 std::span<const std::vector<int32_t>> sequences,
@@ -120,74 +144,22 @@ absl::StatusOr<InputSample> InputSample::Create(const Transformer& transformer,
                                                 int threads,
                                                 Progress* progress) {
   const Model& model = transformer.model();
-  const ModelConfig& config = model.config();
-  const int64_t width = config.hidden_size;
+  TokenPass pass(transformer, sequences, threads);
   InputSample sample;
   sample.sources_ = InputSources(model);
-  sample.token_counts_.resize(config.vocab_size);
-  std::vector<int64_t> first;  // position of every sequence
-  int64_t total = 0;
+  sample.rows_ = std::min(max_rows, pass.total_rows());
+  sample.token_counts_.resize(model.config().vocab_size);
   for (const std::vector<int32_t>& sequence : sequences) {
-    first.push_back(total);
-    total += static_cast<int64_t>(sequence.size());
     for (const int32_t token : sequence) ++sample.token_counts_[token];
   }
-  sample.rows_ = std::min(max_rows, total);
   for (size_t c = 0; c < sample.sources_.size(); ++c) {
     const ComponentId id = static_cast<ComponentId>(c);
     if (sample.sources_[c] == id) {
       sample.inputs_[id].Resize(sample.rows_ * model.component(id).cols);
     }
   }
-
-  std::vector<AlignedBuffer<float>> streams(sequences.size());
-  const int last = NumStages(config) - 1;
-  const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
-    const std::vector<int32_t>& sequence = sequences[item];
-    const int64_t rows = static_cast<int64_t>(sequence.size());
-    AlignedBuffer<float>& x = streams[item];
-    // Copies the kept rows among x[rows][columns], whose first is row `from` of the sequence.
-    const auto keep =
-        [&](ComponentId id, int64_t from, const float* inputs, int64_t count, int64_t columns) {
-          for (int64_t row = 0; row < count; ++row) {
-            const int64_t position = first[item] + from + row;
-            const int64_t to = KeptBefore(position, sample.rows_, total);
-            if (to == KeptBefore(position + 1, sample.rows_, total)) continue;
-            std::memcpy(sample.inputs_.at(id).data() + to * columns,
-                        inputs + row * columns,
-                        static_cast<size_t>(columns) * sizeof(float));
-          }
-        };
-    TransformerWorkspace& workspace = scratch->workspace;
-    if (stage == 0) {
-      x.Resize(rows * width);
-      transformer.Embed(set, sequence, x.data());
-    } else if (stage < last) {
-      workspace.observe_input =
-          [&](ComponentId id, const float* inputs, int64_t count, int64_t columns) {
-            keep(id, 0, inputs, count, columns);
-          };
-      const SequenceRows whole{rows, nullptr};
-      transformer.RunStage(stage, set, {&whole, 1}, x.data(), &workspace);
-    } else {
-      for (int64_t from = 0; from < rows; from += kLogitRows) {
-        workspace.observe_input =
-            [&](ComponentId id, const float* inputs, int64_t count, int64_t columns) {
-              keep(id, from, inputs, count, columns);
-            };
-        const int64_t count = std::min(kLogitRows, rows - from);
-        scratch->logits.Resize(count * config.vocab_size);
-        transformer.Logits(
-            set, x.data() + from * width, width, count, scratch->logits.data(), &workspace);
-      }
-    }
-    workspace.observe_input = nullptr;
-  };
-  const int64_t items = static_cast<int64_t>(sequences.size());
-  progress->Begin("calibration inputs", items * (last + 1));
-  StageRunner runner(threads);
-  BB_RETURN_IF_ERROR(runner.Run(weights, 0, last + 1, items, progress, /*report=*/true, body));
-  progress->End();
+  Keep keep(pass, NumStages(model.config()), &sample);
+  BB_RETURN_IF_ERROR(pass.Observe(weights, &keep, "calibration inputs", progress));
   return sample;
 }
 

@@ -34,6 +34,8 @@ class InputSample {
   const std::vector<int64_t>& token_counts() const { return token_counts_; }
 
  private:
+  class Keep;
+
   int64_t rows_ = 0;
   std::vector<ComponentId> sources_;  // whose inputs a component shares; -1: none
   std::map<ComponentId, AlignedBuffer<float>> inputs_;

@@ -10,34 +10,29 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/decoder/forward.h"
+#include "runtime/model/decoder/token_pass.h"
 #include "scoring/output_error.h"
 
 namespace bitbudget {
 namespace {
 
-// The residual streams of all sequences.
-using Streams = std::vector<AlignedBuffer<float>>;
+// The residual stream [rows of all sequences][hidden].
+using Stream = AlignedBuffer<float>;
 
-Streams Copy(const Streams& from) {
-  Streams copy(from.size());
-  for (size_t s = 0; s < from.size(); ++s) {
-    copy[s].Resize(from[s].size());
-    std::copy_n(from[s].data(), from[s].size(), copy[s].data());
-  }
+Stream Copy(const Stream& from) {
+  Stream copy(from.size());
+  std::copy_n(from.data(), from.size(), copy.data());
   return copy;
 }
 
-double RelativeDistance(const Streams& changed, const Streams& reference) {
+double RelativeDistance(const Stream& changed, const Stream& reference) {
   double error = 0;
   double norm = 0;
-  for (size_t s = 0; s < reference.size(); ++s) {
-    for (int64_t i = 0; i < reference[s].size(); ++i) {
-      const double x = reference[s][i];
-      const double difference = changed[s][i] - x;
-      error += difference * difference;
-      norm += x * x;
-    }
+  for (int64_t i = 0; i < reference.size(); ++i) {
+    const double x = reference[i];
+    const double difference = changed[i] - x;
+    error += difference * difference;
+    norm += x * x;
   }
   return error == 0 ? 0 : std::sqrt(error / norm);
 }
@@ -52,7 +47,7 @@ class Propagation {
         assignment_(*context.assignment),
         components_(context.detail == ScoreDetail::kComponents),
         progress_(*context.progress),
-        runner_(context.threads) {
+        pass_(*context.transformer, context.sequences, context.threads) {
     if (components_) report_.components.resize(assignment_.size());
   }
 
@@ -62,13 +57,13 @@ class Propagation {
     if (components_) BB_RETURN_IF_ERROR(MeasureOutputs());
     progress_.Begin("signal propagation", passes + layers);
     // Ahead of the layer, behind it, and behind all of them, in the reference.
-    Streams before(context_.sequences.size());
+    Stream before = NewStream();
     BB_RETURN_IF_ERROR(Advance(stored_, 0, 1, &before));
     final_ = Copy(before);
     BB_RETURN_IF_ERROR(Advance(stored_, 1, 1 + 2 * layers, &final_));
     if (components_) BB_RETURN_IF_ERROR(Outside(before));
     for (int layer = 0; layer < layers; ++layer) {
-      Streams after = Copy(before);
+      Stream after = Copy(before);
       BB_RETURN_IF_ERROR(Advance(stored_, 1 + 2 * layer, 3 + 2 * layer, &after));
       BB_RETURN_IF_ERROR(Layer(layer, before, after));
       before = std::move(after);
@@ -104,28 +99,12 @@ class Propagation {
     return absl::OkStatus();
   }
 
+  Stream NewStream() const { return Stream(pass_.total_rows() * model_.config().hidden_size); }
+
   // Runs stages [from, to) of an assignment on x; stage 0 sets it.
-  absl::Status Advance(const Assignment& assignment, int from, int to, Streams* x) {
+  absl::Status Advance(const Assignment& assignment, int from, int to, Stream* x) {
     AssignmentWeights weights = bank_.Weights(assignment);
-    const int64_t width = model_.config().hidden_size;
-    const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
-      AlignedBuffer<float>& stream = (*x)[item];
-      const int64_t rows = static_cast<int64_t>(context_.sequences[item].size());
-      if (stage == 0) {
-        stream.Resize(rows * width);
-        context_.transformer->Embed(set, context_.sequences[item], stream.data());
-        return;
-      }
-      const SequenceRows whole{rows, nullptr};
-      context_.transformer->RunStage(stage, set, {&whole, 1}, stream.data(), &scratch->workspace);
-    };
-    return runner_.Run(&weights,
-                       from,
-                       to,
-                       static_cast<int64_t>(context_.sequences.size()),
-                       &progress_,
-                       /*report=*/false,
-                       body);
+    return pass_.Advance(&weights, from, to, x->data(), &progress_);
   }
 
   struct Errors {
@@ -138,8 +117,8 @@ class Propagation {
   absl::StatusOr<Errors> Propagate(std::span<const ComponentFormat> changes,
                                    int from,
                                    int layer_end,
-                                   Streams x,
-                                   const Streams& after) {
+                                   Stream x,
+                                   const Stream& after) {
     BB_RETURN_IF_ERROR(bank_.Prepare(changes, context_.threads, &progress_));
     const Assignment changed = WithDelta(stored_, changes);
     const int end = NumStages(model_.config()) - 1;
@@ -166,24 +145,23 @@ class Propagation {
   }
 
   // The embedding; a head has no stream behind it.
-  absl::Status Outside(const Streams& embedded) {
+  absl::Status Outside(const Stream& embedded) {
     for (size_t c = 0; c < assignment_.size(); ++c) {
       const ComponentId id = static_cast<ComponentId>(c);
       const ComponentKind kind = model_.component(id).kind;
       if (kind == ComponentKind::kHead) progress_.Update(++passes_);
       if (kind != ComponentKind::kEmbedding) continue;
       const ComponentFormat change = {id, assignment_[id]};
-      BB_ASSIGN_OR_RETURN(
-          const Errors errors,
-          Propagate({&change, 1}, 0, 1, Streams(context_.sequences.size()), embedded));
+      BB_ASSIGN_OR_RETURN(const Errors errors,
+                          Propagate({&change, 1}, 0, 1, NewStream(), embedded));
       BB_RETURN_IF_ERROR(Keep(id, errors));
     }
     return absl::OkStatus();
   }
 
-  absl::Status Layer(int layer, const Streams& before, const Streams& after) {
+  absl::Status Layer(int layer, const Stream& before, const Stream& after) {
     const int end = 3 + 2 * layer;
-    Streams halfway;  // ahead of the MLP
+    Stream halfway;  // ahead of the MLP
     if (components_) {
       halfway = Copy(before);
       BB_RETURN_IF_ERROR(Advance(stored_, end - 2, end - 1, &halfway));
@@ -212,8 +190,8 @@ class Propagation {
   const Assignment& assignment_;
   const bool components_;  // and not layers only
   Progress& progress_;
-  StageRunner runner_;
-  Streams final_;
+  TokenPass pass_;
+  Stream final_;
   int64_t passes_ = 0;
   SignalReport report_;
 };

@@ -2,21 +2,20 @@
 #include <memory>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "planner/jobs/equalize_job.h"
+#include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/workspace_flags.h"
 
 namespace bitbudget {
 namespace {
 
 struct EqualizeFlags {
-  ModelOption model;
-  ProbeFlags probes;
+  WorkspaceFlags workspace;
   std::string format;
   std::string out;
   std::string dtype = "f32";
-  std::string activations;
   int64_t probe_count = 16;
   int iterations = 20;
   bool json = false;
@@ -68,20 +67,17 @@ absl::Status RunEqualize(const EqualizeFlags& flags) {
   if (!format.ok()) return UsageError(format.status());
   options.format = *format;
   if (flags.dtype != "f32" && flags.dtype != "stored") {
-    return UsageError(absl::InvalidArgumentError(
-        absl::StrCat("--dtype is \"", flags.dtype, "\", must be f32 or stored")));
+    return UsageError(UnknownName("dtype", flags.dtype, {"f32", "stored"}));
   }
   if (flags.dtype == "stored") options.float_type.reset();
-  BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, std::nullopt));
-  BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
+  BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options());
   options.out = flags.out;
   options.probe_count = flags.probe_count;
   options.iterations = flags.iterations;
-  options.threads = flags.model.Threads();
   if (absl::Status status = options.Validate(); !status.ok()) return UsageError(status);
   BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out, OutputPath::Kind::kNewFolder}},
-                              {flags.model.path, flags.probes.text, flags.probes.prompts}));
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+                              flags.workspace.Reads()));
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(const EqualizeReport report,
                       RunEqualizeJob(*model, options, ProcessProgress()));
   if (flags.json) {
@@ -97,31 +93,27 @@ absl::Status RunEqualize(const EqualizeFlags& flags) {
 void AddEqualizeCommand(CLI::App* app) {
   CLI::App* command = app->add_subcommand(
       "equalize",
-      "Write the same model with its channels evened out, so that it loses less in a format");
+      "Write the same model with its channels equalized, so that it loses less in a format");
   auto flags = std::make_shared<EqualizeFlags>();
-  flags->model.AddTo(command);
-  command->add_option("--format", flags->format, "What the layers' matrices will be stored in")
+  flags->workspace.AddTo(command, {.probes = true, .activations = true});
+  command->add_option("--format", flags->format, "Format that the layers' matrices will get")
       ->required();
-  command->add_option("--out", flags->out, "A new folder: a Hugging Face checkpoint")->required();
+  command->add_option("--out", flags->out, "New folder for the Hugging Face checkpoint")->required();
   command
       ->add_option("--dtype",
                    flags->dtype,
-                   "Of the folder's weights: f32, or stored: the checkpoint's own, which rounds "
-                   "once more")
+                   "Type of the folder's weights: f32, or stored, the checkpoint's own, which "
+                   "rounds once more")
       ->capture_default_str();
-  command->add_option("--activations",
-                      flags->activations,
-                      "What the model will run with: token8 and token4 count in the error");
   command->add_option("--probes", flags->probe_count, "Calibration sequences")
       ->capture_default_str()
       ->check(CLI::Range(4, 1 << 20));
   command
       ->add_option("--iterations",
                    flags->iterations,
-                   "Steps by gradient after the search of scale ratios; 0: none")
+                   "Gradient steps after the search over scale ratios")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));
-  flags->probes.AddTo(command);
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunEqualize(*flags); });
 }

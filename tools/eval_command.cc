@@ -7,24 +7,18 @@
 #include "planner/jobs/evaluate_job.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/quantize/encoder.h"
-#include "runtime/quantize/pruning.h"
 #include "tools/command.h"
+#include "tools/workspace_flags.h"
 
 namespace bitbudget {
 namespace {
 
 struct EvalFlags {
-  ModelOption model;
-  ProbeFlags probes;
-  MemoryFlags memory;
+  WorkspaceFlags workspace;
   std::string plan;
   std::string calibration;
   std::string uniform;
   std::vector<std::string> pins;
-  std::string encoder = "clip";
-  std::string pruning = "magnitude";
-  std::string activations;
   int64_t probe_count = EvaluateOptions().probe_count;
   bool fdt_only = false;
   bool json = false;
@@ -36,18 +30,13 @@ absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
     BB_ASSIGN_OR_RETURN(options.uniform, ParseFormat(flags.uniform));
   }
   for (const std::string& text : flags.pins) {
-    BB_ASSIGN_OR_RETURN(options.pins.emplace_back(), ParsePin(text));
+    const absl::StatusOr<Constraints::Pin> pin = ParsePin(text);
+    BB_RETURN_IF_ERROR(InOption("--pin", pin.status()));
+    options.pins.push_back(*pin);
   }
-  BB_RETURN_IF_ERROR(CheckEncoderName(flags.encoder));
-  options.encoder = flags.encoder;
-  BB_ASSIGN_OR_RETURN(options.pruning, ParsePruning(flags.pruning));
-  options.calibration = flags.calibration.empty() ? flags.probes.text : flags.calibration;
-  BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
+  options.calibration = flags.calibration.empty() ? flags.workspace.text : flags.calibration;
   options.probe_count = flags.probe_count;
   options.fdt_only = flags.fdt_only;
-  options.threads = flags.model.Threads();
-  BB_ASSIGN_OR_RETURN(options.memory_bytes, flags.memory.Limit());
-  options.spill_directory = flags.memory.spill_directory;
   return options;
 }
 
@@ -75,7 +64,7 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
   nlohmann::ordered_json json = {{"size_bytes", report.size_bytes},
                                  {"bits_per_weight", report.bits_per_weight}};
   json.update(MetricsJson(report.metrics));
-  json.update(PerplexityJson(report.text.has_value() ? &*report.text : nullptr));
+  json.update(PerplexityJson(report.text));
   json["noise_floor"] = MetricsJson(report.noise_floor);
   json["memory"] = MemoryJson(report.memory);
   json["completion_tokens"] = report.completion_tokens;
@@ -98,16 +87,15 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
 }
 
 void PrintRow(const char* name,
-              double value,
-              const plans::Interval& interval,
-              double floor,
+              const Measured& measured,
+              const Measured& floor,
               const char* unit) {
   std::printf("  %-22s %10.5g   [%.5g, %.5g]   noise floor %.3g %s\n",
               name,
-              value,
-              interval.low(),
-              interval.high(),
-              floor,
+              measured.value,
+              measured.interval.low,
+              measured.interval.high,
+              floor.value,
               unit);
 }
 
@@ -119,37 +107,36 @@ void PrintFdt(const EvaluateReport& report) {
       report.bits_per_weight,
       report.probes.size(),
       static_cast<long long>(report.completion_tokens),
-      report.metrics.fdt_mean(),
-      report.metrics.fdt_interval().low(),
-      report.metrics.fdt_interval().high(),
-      report.metrics.fdt_75(),
-      report.metrics.fdt_75_interval().low(),
-      report.metrics.fdt_75_interval().high());
+      report.metrics.fdt_mean.value,
+      report.metrics.fdt_mean.interval.low,
+      report.metrics.fdt_mean.interval.high,
+      report.metrics.fdt_75.value,
+      report.metrics.fdt_75.interval.low,
+      report.metrics.fdt_75.interval.high);
 }
 
 void PrintReport(const EvaluateReport& report) {
-  const plans::Metrics& metrics = report.metrics;
-  const plans::Metrics& floor = report.noise_floor;
+  const Metrics& metrics = report.metrics;
+  const Metrics& floor = report.noise_floor;
   std::printf(
       "size %lld bytes, %.4f bits per weight; %zu held-out probes, up to %lld tokens each\n",
       static_cast<long long>(report.size_bytes),
       report.bits_per_weight,
       report.probes.size(),
       static_cast<long long>(report.completion_tokens));
-  PrintRow("FDT mean", metrics.fdt_mean(), metrics.fdt_interval(), floor.fdt_mean(), "tokens");
-  PrintRow(
-      "FDT 75th percentile", metrics.fdt_75(), metrics.fdt_75_interval(), floor.fdt_75(), "tokens");
-  PrintRow("SDT mean", metrics.sdt_mean(), metrics.sdt_interval(), floor.sdt_mean(), "tokens");
-  PrintRow("divergent perplexity", metrics.dppl(), metrics.dppl_interval(), floor.dppl(), "");
-  PrintRow("KL mean", metrics.kl_mean(), metrics.kl_interval(), floor.kl_mean(), "nats/token");
-  std::printf("  %-22s %10.5g %%\n", "top-1 agreement", 100 * metrics.top1_agreement());
+  PrintRow("FDT mean", metrics.fdt_mean, floor.fdt_mean, "tokens");
+  PrintRow("FDT 75th percentile", metrics.fdt_75, floor.fdt_75, "tokens");
+  PrintRow("SDT mean", metrics.sdt_mean, floor.sdt_mean, "tokens");
+  PrintRow("divergent perplexity", metrics.dppl, floor.dppl, "");
+  PrintRow("KL mean", metrics.kl_mean, floor.kl_mean, "nats/token");
+  std::printf("  %-22s %10.5g %%\n", "top-1 agreement", 100 * metrics.top1_agreement);
   if (report.text.has_value()) {
     std::printf("  %-22s %10.5g   [%.5g, %.5g]   reference %.5g\n",
                 "perplexity",
-                report.text->plan(),
-                report.text->plan_interval().low(),
-                report.text->plan_interval().high(),
-                report.text->reference());
+                report.text->candidate.value,
+                report.text->candidate.interval.low,
+                report.text->candidate.interval.high,
+                report.text->reference.value);
   }
 }
 
@@ -159,9 +146,9 @@ absl::Status RunEval(const EvalFlags& flags) {
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(options->plan, ReadPlan(flags.plan));
   }
-  BB_ASSIGN_OR_RETURN(options->activations, ChooseActivations(flags.activations, options->plan));
+  BB_ASSIGN_OR_RETURN(options->workspace, flags.workspace.Options(options->plan));
   if (const absl::Status status = options->Validate(); !status.ok()) return UsageError(status);
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(const EvaluateReport report,
                       RunEvaluateJob(*model, *options, ProcessProgress()));
   if (flags.json) {
@@ -180,7 +167,6 @@ void AddEvalCommand(CLI::App* app) {
   CLI::App* command =
       app->add_subcommand("eval", "Measure a plan or a uniform format on held-out probes");
   auto flags = std::make_shared<EvalFlags>();
-  flags->model.AddTo(command);
   CLI::Option_group* what = command->add_option_group("what");
   what->add_option("--plan", flags->plan, "Plan to evaluate");
   AddCalibrationOption(command, &flags->calibration);
@@ -189,33 +175,18 @@ void AddEvalCommand(CLI::App* app) {
   command
       ->add_option("--pin",
                    flags->pins,
-                   "REGEX=FORMAT: components whose name matches in this format, the rest as the "
-                   "plan, the uniform format or the checkpoint has them (repeatable)")
+                   "REGEX=FORMAT: put components whose name matches in this format, on top of the "
+                   "plan, the uniform format or the checkpoint (repeatable)")
       ->expected(1)
       ->take_all();
-  command
-      ->add_option("--encoder",
-                   flags->encoder,
-                   "Encoder, unless a plan names it: rtn, clip, imatrix, gptq, lwc or auto")
-      ->capture_default_str();
-  command
-      ->add_option("--pruning",
-                   flags->pruning,
-                   "What sparse formats leave out, unless a plan says so: magnitude or wanda")
-      ->capture_default_str();
-  command->add_option("--activations",
-                      flags->activations,
-                      absl::StrCat("Run integer formats on ",
-                                   ActivationsNames(),
-                                   " activations (default: as the plan, else int16)"));
   command->add_option("--probes", flags->probe_count, "Held-out probes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
-  flags->probes.AddTo(command);
-  flags->memory.AddTo(command);
+  flags->workspace.AddTo(
+      command, {.probes = true, .memory = true, .encoder = true, .activations = true});
   command->add_flag("--fdt-only",
                     flags->fdt_only,
-                    "Measure the first divergent token only: a probe is left where it diverges");
+                    "Measure the first divergent token only, and leave a probe where it diverges");
   command->add_flag("--json", flags->json, "Print the result as JSON, with every probe");
   SetBody(command, [flags] { return RunEval(*flags); });
 }

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -7,30 +6,29 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "planner/runs/calibration.h"
-#include "planner/workspace/workspace.h"
+#include "planner/jobs/planned_model.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/generate.h"
 #include "tools/command.h"
+#include "tools/workspace_flags.h"
 
 namespace bitbudget {
 namespace {
 
 struct GenerateFlags {
-  ModelOption model;
+  WorkspaceFlags workspace;
   std::string plan;
   std::string calibration;
-  std::optional<std::string> prompt;  // this or
+  std::optional<std::string> prompt;  // either this or `tokens`
   std::optional<std::string> tokens;
-  std::string activations;
   int64_t count = 100;
   bool sample = false;
   uint64_t seed = 0;
   bool json = false;
 };
 
-// The prompt's token ids: given ones as they are, text behind the beginning-of-sequence token.
+// The prompt's token ids: as given, or of a text with the beginning-of-sequence token ahead.
 absl::StatusOr<std::vector<int32_t>> PromptTokens(const GenerateFlags& flags, const Model& model) {
   if (flags.tokens.has_value()) return ParseTokens(*flags.tokens);
   if (model.tokenizer() == nullptr) {
@@ -51,26 +49,28 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));
   }
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptTokens(flags, *model));
-  WorkspaceOptions options;
-  BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
-  options.threads = flags.model.Threads();
-  if (plan.has_value()) BB_RETURN_IF_ERROR(options.SetEncoding(plan->options()));
-  int64_t context = static_cast<int64_t>(prompt.size()) + flags.count - 1;
-  if (plan.has_value()) context = std::max(context, CalibrationContext(*plan));
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> bench,
-                      Workspace::Create(*model, options, context));
-  BB_ASSIGN_OR_RETURN(AssignmentWeights weights,
-                      PlannedWeights(plan, flags.calibration, bench.get()));
+  BB_ASSIGN_OR_RETURN(const WorkspaceOptions options, flags.workspace.Options(plan));
+  BB_ASSIGN_OR_RETURN(const PlannedModel planned,
+                      OpenPlannedModel(*model,
+                                       plan.has_value() ? &*plan : nullptr,
+                                       options,
+                                       static_cast<int64_t>(prompt.size()) + flags.count - 1,
+                                       flags.calibration,
+                                       ProcessProgress()));
+  AssignmentWeights weights = planned.workspace->bank()->Weights(planned.assignment);
   GenerateOptions generate;
   generate.max_tokens = flags.count;
   if (flags.sample) generate.greedy_tokens = 0;
   generate.seed = flags.seed;
   generate.threads = options.threads;
-  BB_ASSIGN_OR_RETURN(
-      const std::vector<Generation> generations,
-      Generate(bench->transformer(), &weights, {&prompt, 1}, generate, ProcessProgress()));
+  BB_ASSIGN_OR_RETURN(const std::vector<Generation> generations,
+                      Generate(planned.workspace->transformer(),
+                               &weights,
+                               {&prompt, 1},
+                               generate,
+                               ProcessProgress()));
   const std::vector<int32_t>& tokens = generations[0].tokens;
   if (flags.json) {
     nlohmann::ordered_json json = {{"prompt_tokens", prompt}, {"tokens", tokens}};
@@ -91,9 +91,8 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
 
 void AddGenerateCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("generate", "Continue a prompt with the model or with a plan of it");
+      app->add_subcommand("generate", "Continue a prompt with the model, or with a plan for it");
   auto flags = std::make_shared<GenerateFlags>();
-  flags->model.AddTo(command);
   command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
   AddCalibrationOption(command, &flags->calibration);
   CLI::Option_group* what = command->add_option_group("prompt");
@@ -109,9 +108,7 @@ void AddGenerateCommand(CLI::App* app) {
       ->capture_default_str()
       ->check(CLI::NonNegativeNumber)
       ->needs(sample);
-  command->add_option("--activations",
-                      flags->activations,
-                      absl::StrCat(ActivationsNames(), " (default: as the plan, else int16)"));
+  flags->workspace.AddTo(command, {.activations = true});
   command->add_flag("--json", flags->json, "Print token ids as JSON");
   SetBody(command, [flags] { return RunGenerate(*flags); });
 }

@@ -5,24 +5,42 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "planner/runs/calibration.h"
-#include "planner/workspace/workspace.h"
+#include "planner/jobs/planned_model.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/decoder/forward.h"
+#include "runtime/model/decoder/token_pass.h"
 #include "tools/command.h"
+#include "tools/workspace_flags.h"
 
 namespace bitbudget {
 namespace {
 
 struct LogitsFlags {
-  ModelOption model;
+  WorkspaceFlags workspace;
   std::string plan;
   std::string calibration;
   std::string tokens;
   std::string out;
-  std::string activations;
+};
+
+// Keeps the logits [rows][vocab] of the one sequence of a pass.
+class AllLogits final : public PassObserver {
+ public:
+  AllLogits(int64_t rows, const ModelConfig& config)
+      : end_stage_(NumStages(config)), values_(rows * config.vocab_size) {}
+
+  PassNeeds Needs() const override { return {.end_stage = end_stage_, .logits = true}; }
+
+  void Logits(const ObservedRows& x) override {
+    std::copy_n(x.values, x.rows * x.width, values_.data() + x.first * x.width);
+  }
+
+  std::span<const float> values() const { return values_.span(); }
+
+ private:
+  const int end_stage_;
+  AlignedBuffer<float> values_;
 };
 
 // A float32 [rows, cols] array in NumPy's .npy format, version 1.0.
@@ -43,13 +61,12 @@ std::string NpyBytes(std::span<const float> values, int64_t rows, int64_t cols) 
 
 absl::Status RunLogits(const LogitsFlags& flags) {
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ParseTokens(flags.tokens));
-  BB_RETURN_IF_ERROR(
-      CheckOut({{"--out", flags.out}}, {flags.model.path, flags.plan, flags.calibration}));
+  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}}, {flags.workspace.model, flags.plan, flags.calibration}));
   std::optional<plans::Plan> plan;
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));
   }
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   const ModelConfig& config = model->config();
   for (const int32_t token : tokens) {
     if (token < 0 || token >= config.vocab_size) {
@@ -57,40 +74,20 @@ absl::Status RunLogits(const LogitsFlags& flags) {
           "--tokens: token ", token, " is outside the vocabulary of ", config.vocab_size));
     }
   }
-  WorkspaceOptions options;
-  BB_ASSIGN_OR_RETURN(options.activations, ChooseActivations(flags.activations, plan));
-  options.threads = flags.model.Threads();
-  if (plan.has_value()) BB_RETURN_IF_ERROR(options.SetEncoding(plan->options()));
   const int64_t rows = static_cast<int64_t>(tokens.size());
-  const int64_t context = plan.has_value() ? std::max(rows, CalibrationContext(*plan)) : rows;
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> bench,
-                      Workspace::Create(*model, options, context));
-  BB_ASSIGN_OR_RETURN(AssignmentWeights weights,
-                      PlannedWeights(plan, flags.calibration, bench.get()));
-  const Transformer& transformer = bench->transformer();
-  AlignedBuffer<float> x(rows * config.hidden_size);
-  AlignedBuffer<float> logits(rows * config.vocab_size);
-  const SequenceRows sequence{rows, nullptr};
-  const int stages = NumStages(config);
-  StageRunner runner(options.threads);
-  BB_RETURN_IF_ERROR(runner.Run(
-      &weights,
-      0,
-      stages,
-      1,
-      ProcessProgress(),
-      /*report=*/false,
-      [&](int stage, const WeightSet& set, int64_t, ForwardScratch* scratch) {
-        TransformerWorkspace* workspace = &scratch->workspace;
-        if (stage == 0) {
-          transformer.Embed(set, tokens, x.data());
-        } else if (stage + 1 < stages) {
-          transformer.RunStage(stage, set, {&sequence, 1}, x.data(), workspace);
-        } else {
-          transformer.Logits(set, x.data(), config.hidden_size, rows, logits.data(), workspace);
-        }
-      }));
-  return WriteFileAtomically(flags.out, NpyBytes(logits.span(), rows, config.vocab_size));
+  BB_ASSIGN_OR_RETURN(const WorkspaceOptions options, flags.workspace.Options(plan));
+  BB_ASSIGN_OR_RETURN(const PlannedModel planned,
+                      OpenPlannedModel(*model,
+                                       plan.has_value() ? &*plan : nullptr,
+                                       options,
+                                       rows,
+                                       flags.calibration,
+                                       ProcessProgress()));
+  AssignmentWeights weights = planned.workspace->bank()->Weights(planned.assignment);
+  AllLogits logits(rows, config);
+  TokenPass pass(planned.workspace->transformer(), {&tokens, 1}, options.threads);
+  BB_RETURN_IF_ERROR(pass.Observe(&weights, &logits, "logits", ProcessProgress()));
+  return WriteFileAtomically(flags.out, NpyBytes(logits.values(), rows, config.vocab_size));
 }
 
 }  // namespace
@@ -99,14 +96,11 @@ void AddLogitsCommand(CLI::App* app) {
   CLI::App* command =
       app->add_subcommand("logits", "Write the logits of a token sequence as a NumPy file");
   auto flags = std::make_shared<LogitsFlags>();
-  flags->model.AddTo(command);
   command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
   AddCalibrationOption(command, &flags->calibration);
   command->add_option("--tokens", flags->tokens, "Token ids, e.g. 1,2,3")->required();
   command->add_option("--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
-  command->add_option("--activations",
-                      flags->activations,
-                      absl::StrCat(ActivationsNames(), " (default: as the plan, else int16)"));
+  flags->workspace.AddTo(command, {.activations = true});
   SetBody(command, [flags] { return RunLogits(*flags); });
 }
 

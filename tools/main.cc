@@ -12,7 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "planner/jobs/constraints.h"
+#include "planner/jobs/feasibility.h"
 #include "runtime/kernels/table.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
@@ -27,9 +27,7 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Exit codes: 0 done, 2 usage, 3 bad input, 4 no assignment fits the budget, 130 interrupted.\n"
     "Results go to standard output; progress and messages to standard error.\n"
-    "BITBUDGET_CPU=portable|avx2|avx512vnni selects the kernels (default: avx2 where the CPU has "
-    "it,\n"
-    "else portable; avx512vnni is never chosen by itself).";
+    "BITBUDGET_CPU=portable|avx2|avx512vnni selects the kernels (default: the fastest of the CPU).";
 
 // One line: file and tensor names in a message may hold anything.
 void PrintError(const absl::Status& status) {

@@ -6,7 +6,9 @@
 #   tools/results.sh                   every table, in a few hours
 #   tools/results.sh --quick           every table that no full run has filled, in minutes, from few probes
 #   tools/results.sh [--quick] NAME... these tables
-#   tools/results.sh --help            the other options: texts, work folder
+#   tools/results.sh --texts FOLDER    with calibration.txt and development.txt of that folder; without
+#                                      them everything is measured on text that the models write
+#   tools/results.sh --help            the other options
 #
 # What was measured is kept in build/results, so an interrupted run resumes.
 set -euo pipefail
@@ -20,4 +22,5 @@ case " $* " in
     cmake --build --preset release --target bitbudget bitbudget-bench format_tool >/dev/null
     ;;
 esac
-exec /usr/bin/env python3 -B tools/results/main.py "$@"
+# Debian's own interpreter has numpy.
+exec /usr/bin/python3 -B tools/results/main.py "$@"

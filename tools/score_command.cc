@@ -12,17 +12,15 @@
 #include "runtime/base/status_macros.h"
 #include "scoring/registry.h"
 #include "tools/command.h"
+#include "tools/workspace_flags.h"
 
 namespace bitbudget {
 namespace {
 
 struct ScoreFlags {
-  ModelOption model;
-  ProbeFlags probes;
-  MemoryFlags memory;
+  WorkspaceFlags workspace;
   std::string scorer;
   std::string format = ScoreOptions().format.Name();
-  std::string encoder = ScoreOptions().encoder;
   int64_t probe_count = ScoreOptions().probe_count;
   bool json = false;
 };
@@ -30,13 +28,9 @@ struct ScoreFlags {
 absl::StatusOr<ScoreOptions> OptionsOf(const ScoreFlags& flags) {
   ScoreOptions options;
   options.scorer = flags.scorer;
-  BB_ASSIGN_OR_RETURN(options.probes, flags.probes.Options());
+  BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options());
   options.probe_count = flags.probe_count;
   BB_ASSIGN_OR_RETURN(options.format, ParseFormat(flags.format));
-  options.encoder = flags.encoder;
-  options.threads = flags.model.Threads();
-  BB_ASSIGN_OR_RETURN(options.memory_bytes, flags.memory.Limit());
-  options.spill_directory = flags.memory.spill_directory;
   BB_RETURN_IF_ERROR(options.Validate());
   return options;
 }
@@ -126,7 +120,7 @@ std::string LayerTable(const LayerScores& scores, const Model& model) {
 absl::Status RunScore(const ScoreFlags& flags) {
   const absl::StatusOr<ScoreOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.model.Load());
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(const LayerScores scores, RunScoreJob(*model, *options, ProcessProgress()));
   if (flags.json) {
     std::printf("%s\n", ScoresJson(scores, *options, *model).dump(2).c_str());
@@ -147,7 +141,6 @@ void AddScoreCommand(CLI::App* app) {
   CLI::App* command =
       app->add_subcommand("score", "Rank the decoder layers by how much they need their bits");
   auto flags = std::make_shared<ScoreFlags>();
-  flags->model.AddTo(command);
   command->add_option("--scorer", flags->scorer, DescribeScorers())->required();
   command
       ->add_option(
@@ -159,11 +152,7 @@ void AddScoreCommand(CLI::App* app) {
                    flags->format,
                    "Format whose errors are followed, for scorers that look at one")
       ->capture_default_str();
-  command
-      ->add_option("--encoder", flags->encoder, "How the codes of --format are chosen, as in plan")
-      ->capture_default_str();
-  flags->probes.AddTo(command);
-  flags->memory.AddTo(command);
+  flags->workspace.AddTo(command, {.probes = true, .memory = true, .encoder = true});
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunScore(*flags); });
 }

@@ -1,6 +1,5 @@
 #include "planner/jobs/apply_job.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <system_error>
@@ -9,9 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "planner/output/folder_output.h"
+#include "planner/jobs/planned_model.h"
 #include "planner/output/gguf_output.h"
-#include "planner/runs/calibration.h"
 #include "planner/workspace/workspace.h"
 #include "plans/plan_io.h"
 #include "plans/targets/target.h"
@@ -22,7 +20,7 @@
 namespace bitbudget {
 namespace {
 
-// What a reader of the file wants to know of where it comes from.
+// Where the file comes from, for its readers.
 GgufOutput::Provenance ProvenanceOf(const plans::Plan& plan, double bits_per_weight) {
   Sha256 hash;
   hash.Update(SerializePlan(plan));
@@ -87,40 +85,39 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
                      assignment[c].Name(),
                      ": its outputs are normalised, which no file of weights can say"));
   }
-  WorkspaceOptions workspace_options;
-  BB_RETURN_IF_ERROR(workspace_options.SetEncoding(plan.options()));
-  workspace_options.threads = options.threads;
   BB_ASSIGN_OR_RETURN(
-      const std::unique_ptr<Workspace> workspace,
-      Workspace::Create(model, workspace_options, std::max<int64_t>(1, CalibrationContext(plan))));
-  BB_RETURN_IF_ERROR(CalibrateFromPlan(plan, options.calibration, workspace.get(), progress));
-  const WeightEncoder& weights = workspace->weight_encoder();
+      const PlannedModel planned,
+      OpenPlannedModel(
+          model, &plan, options.workspace, /*context=*/1, options.calibration, progress));
+  const WeightEncoder& weights = planned.workspace->weight_encoder();
+  const int threads = options.workspace.threads;
   ApplySummary summary;
   summary.weight_bytes = AssignmentBytes(assignment, model);
   summary.bits_per_weight = BitsPerWeight(summary.weight_bytes, model);
 
+  const bool compressed = options.weights == FolderOutputOptions::Weights::kCompressedTensors;
   if (absl::EndsWith(options.out, ".gguf")) {
-    if (options.compressed || options.float_type.has_value()) {
-      return absl::InvalidArgumentError(
-          "--weights and --dtype are for folders; a GGUF file holds the plan's formats");
+    if (compressed || options.float_type.has_value()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          options.out, ": a GGUF file holds the plan's formats; other weights are for folders"));
     }
     BB_ASSIGN_OR_RETURN(
         const GgufOutput output,
         GgufOutput::Create(model, assignment, ProvenanceOf(plan, summary.bits_per_weight)));
-    BB_RETURN_IF_ERROR(output.Write(options.out, weights, options.threads, progress));
+    BB_RETURN_IF_ERROR(output.Write(options.out, weights, threads, progress));
     summary.file_bytes = output.FileBytes();
     return summary;
   }
   FolderOutputOptions folder;
   folder.float_type = options.float_type;
-  if (options.compressed) {
-    folder.weights = FolderOutputOptions::Weights::kCompressedTensors;
+  folder.weights = options.weights;
+  if (compressed) {
     BB_ASSIGN_OR_RETURN(const TargetProfile* target, FindTarget("compressed-tensors"));
     BB_ASSIGN_OR_RETURN(const Export config, target->ExportPlan(plan, "config.json"));
     folder.quantization_config = config.files.front().contents;
   }
-  BB_RETURN_IF_ERROR(
-      WriteModelFolder(model, assignment, weights, folder, options.out, options.threads, progress));
+  BB_RETURN_IF_ERROR(WriteModelFolder(
+      {model, assignment, weights, threads}, folder, options.out, progress));
   summary.file_bytes = FolderBytes(options.out);
   return summary;
 }

@@ -6,6 +6,8 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "planner/output/folder_output.h"
+#include "planner/workspace/options.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/model/decoder/model.h"
@@ -14,11 +16,12 @@
 namespace bitbudget {
 
 struct ApplyOptions {
-  std::string out;          // "*.gguf": a file; else a folder
-  bool compressed = false;  // a folder of compressed-tensors weights, else dequantized ones
+  std::string out;  // "*.gguf": a file; else a folder
+  // What a folder holds: weights of a float type, or the plan's codes.
+  FolderOutputOptions::Weights weights = FolderOutputOptions::Weights::kDequantized;
   std::optional<Format> float_type;  // of dequantized weights; none: the checkpoint's
-  std::string calibration;  // the text that the plan's encoder learned from, where it needs it
-  int threads = 1;
+  std::string calibration;           // the text that the plan's encoder learned from, if any
+  WorkspaceOptions workspace;        // the plan's encoder and pruning replace those given here
 };
 
 struct ApplySummary {
@@ -27,9 +30,9 @@ struct ApplySummary {
   double bits_per_weight = 0;
 };
 
-// Writes the model that the plan describes, with the codes that the plan's evidence was measured
-// with. Errors: a plan of another model; formats that the output cannot hold, naming the component;
-// those of GgufOutput and WriteModelFolder.
+// Writes the model that the plan describes, with the codes that the plan was measured with. Errors:
+// a plan of another model; a format that the output cannot hold, naming the component; those of
+// GgufOutput and WriteModelFolder.
 absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
                                        const plans::Plan& plan,
                                        const ApplyOptions& options,

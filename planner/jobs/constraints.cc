@@ -1,15 +1,16 @@
 #include "planner/jobs/constraints.h"
 
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
@@ -18,8 +19,6 @@
 
 namespace bitbudget {
 namespace {
-
-constexpr absl::string_view kInfeasiblePayload = "bitbudget/infeasible";
 
 // "LEFT=RIGHT", split at the last '=' (a regular expression may contain one, a format does not).
 absl::StatusOr<std::pair<std::string, std::string>> SplitRule(const std::string& text,
@@ -38,7 +37,7 @@ absl::StatusOr<std::pair<std::string, std::string>> SplitRule(const std::string&
 // Ids of the components whose name contains a match; an error when there is none.
 absl::StatusOr<std::vector<ComponentId>> Matches(const Model& model,
                                                  const Regex& regex,
-                                                 const char* option) {
+                                                 const char* rule) {
   std::vector<ComponentId> ids;
   for (size_t c = 0; c < model.components().size(); ++c) {
     BB_ASSIGN_OR_RETURN(const bool matches,
@@ -46,12 +45,12 @@ absl::StatusOr<std::vector<ComponentId>> Matches(const Model& model,
     if (matches) ids.push_back(static_cast<ComponentId>(c));
   }
   if (ids.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(option,
+    return absl::InvalidArgumentError(absl::StrCat(rule,
                                                    " '",
                                                    regex.pattern(),
                                                    "' matches no component of ",
                                                    model.path(),
-                                                   "; names are like ",
+                                                   "; a name is, for example, ",
                                                    model.components().back().name));
   }
   return ids;
@@ -63,14 +62,14 @@ bool SameLayout(const Format& a, const Format& b, int64_t k) {
          a.sparsity == b.sparsity && a.GroupsPerRow(k) == 1 && b.GroupsPerRow(k) == 1;
 }
 
-// A user's list holds for every target that has its formats.
+// Refuses a user's formats that the target cannot hold.
 absl::Status CheckFormats(const TargetProfile& target, const std::vector<Format>& formats) {
   const std::vector<Format> held = target.Formats();
   for (const Format& format : formats) {
     const Format listed = target.HoldsSparse() ? format.Dense() : format;
     if (std::find(held.begin(), held.end(), listed) != held.end()) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat("--formats ",
+        absl::StrCat("format ",
                      format.Name(),
                      ": ",
                      target.name(),
@@ -82,15 +81,23 @@ absl::Status CheckFormats(const TargetProfile& target, const std::vector<Format>
   return absl::OkStatus();
 }
 
-// The target's own formats without codes of fewer than four bits that the budget can do
-// without: those of b bits are for budgets below b + 1.5 bits per weight. Above that they cost runs
-// and win nothing (docs/formats.md, "Which formats a plan tries").
+// The target's formats, integers of b < 4 bits only for budgets below b + 1.5 bits per weight: above
+// that they cost evaluations and win nothing (docs/formats.md, "Which formats a plan tries").
 std::vector<Format> DefaultFormats(const TargetProfile& target, double bits_per_weight) {
   std::vector<Format> formats = target.DefaultFormats();
   std::erase_if(formats, [&](const Format& format) {
     return !format.IsBlock() && format.bits < 4 && bits_per_weight >= format.bits + 1.5;
   });
   return formats;
+}
+
+// The bits per weight of the components that a budget allows; infinite without a budget.
+double BitsPerWeightOf(const SearchLimit& limit, const Model& model) {
+  const ByteBudget* budget = std::get_if<ByteBudget>(&limit);
+  if (budget == nullptr) return std::numeric_limits<double>::infinity();
+  int64_t weights = 0;
+  for (const Component& component : model.components()) weights += component.rows * component.cols;
+  return 8.0 * static_cast<double>(budget->bytes) / static_cast<double>(weights);
 }
 
 struct UnitRules {
@@ -100,8 +107,8 @@ struct UnitRules {
   int64_t stored_bytes = 0;
 };
 
-// What a unit is pinned to: pins of its components must agree, and the target must hold them as
-// they are.
+// The pin of a unit, if any. Pins of its components must agree, and the target must hold the format
+// unchanged.
 absl::StatusOr<std::optional<Format>> UnitPin(const TargetProfile& target,
                                               const Model& model,
                                               const TargetUnit& unit,
@@ -111,7 +118,7 @@ absl::StatusOr<std::optional<Format>> UnitPin(const TargetProfile& target,
     if (!pinned[c].has_value()) continue;
     if (!first.has_value()) first = c;
     if (*pinned[c] == *pinned[*first]) continue;
-    return absl::InvalidArgumentError(absl::StrCat("--pin: ",
+    return absl::InvalidArgumentError(absl::StrCat("pin: ",
                                                    target.name(),
                                                    " needs one format for ",
                                                    model.components()[*first].name,
@@ -127,11 +134,11 @@ absl::StatusOr<std::optional<Format>> UnitPin(const TargetProfile& target,
   BB_RETURN_IF_ERROR(CheckFits(pin, model.components()[*first]));
   const absl::StatusOr<Format> resolved = target.Resolve(unit, pin);
   if (!resolved.ok()) {
-    return absl::InvalidArgumentError(absl::StrCat("--pin: ", resolved.status().message()));
+    return absl::InvalidArgumentError(absl::StrCat("pin: ", resolved.status().message()));
   }
   const Format stored = model.Weight(*first).format;
   if (pin.IsFloat() && pin != stored && !target.ConvertsFloats()) {
-    return absl::InvalidArgumentError(absl::StrCat("--pin: ",
+    return absl::InvalidArgumentError(absl::StrCat("pin: ",
                                                    model.components()[*first].name,
                                                    " in ",
                                                    pin.Name(),
@@ -149,7 +156,7 @@ absl::StatusOr<std::vector<Choice>> UnitLadder(const TargetProfile& target,
                                                std::vector<Format> allowed,
                                                const Component& component) {
   if (rules.pinned.has_value()) allowed = {*rules.pinned};
-  // What the target leaves alone, or has no kernel for, stays as it is.
+  // What the target leaves alone, or has no kernel for, keeps its stored format.
   const bool left_alone = std::none_of(allowed.begin(), allowed.end(), [&](const Format& format) {
     return target.Resolve(unit, format).ok();
   });
@@ -173,7 +180,7 @@ absl::StatusOr<std::vector<Choice>> UnitLadder(const TargetProfile& target,
         "no allowed format is left for ",
         component.name,
         rules.min_bits > 0 ? absl::StrCat(" with at least ", rules.min_bits, " bits") : "",
-        "; allow more with --formats"));
+        "; allow more formats"));
   }
   std::sort(ladder.begin(), ladder.end(), [](const Choice& a, const Choice& b) {
     return std::pair(a.bytes, a.format) < std::pair(b.bytes, b.format);
@@ -214,7 +221,7 @@ absl::StatusOr<Constraints::Pin> ParsePin(const std::string& text) {
   BB_ASSIGN_OR_RETURN(const auto rule, SplitRule(text, "REGEX=FORMAT"));
   BB_ASSIGN_OR_RETURN(Regex regex, Regex::Compile(rule.first, RegexDialect::kEcmaScript));
   BB_ASSIGN_OR_RETURN(const Format format, ParseFormat(rule.second));
-  return Constraints::Pin{std::move(regex), format};
+  return Constraints::Pin{std::move(regex), format, text};
 }
 
 absl::StatusOr<Constraints::MinBits> ParseMinBits(const std::string& text) {
@@ -225,14 +232,14 @@ absl::StatusOr<Constraints::MinBits> ParseMinBits(const std::string& text) {
     return absl::InvalidArgumentError(
         absl::StrCat("'", text, "': '", rule.second, "' is not a number of bits (1 to 32)"));
   }
-  return Constraints::MinBits{std::move(regex), bits};
+  return Constraints::MinBits{std::move(regex), bits, text};
 }
 
 absl::Status ApplyPins(const Model& model,
                        std::span<const Constraints::Pin> pins,
                        Assignment* assignment) {
   for (const Constraints::Pin& pin : pins) {
-    BB_ASSIGN_OR_RETURN(const std::vector<ComponentId> ids, Matches(model, pin.regex, "--pin"));
+    BB_ASSIGN_OR_RETURN(const std::vector<ComponentId> ids, Matches(model, pin.regex, "pin"));
     for (const ComponentId id : ids) {
       BB_RETURN_IF_ERROR(CheckFits(pin.format, model.component(id)));
       (*assignment)[id] = pin.format;
@@ -243,31 +250,28 @@ absl::Status ApplyPins(const Model& model,
 
 absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
                                            const Constraints& constraints,
-                                           int64_t budget_bytes) {
+                                           const SearchLimit& limit) {
   SearchProblem problem;
   problem.components = model.components();
   problem.fixed_bytes = model.fixed_bytes();
-  problem.limit = ByteBudget{budget_bytes};
+  problem.limit = limit;
 
   const size_t count = model.components().size();
   std::vector<int> min_bits(count, 0);
   for (const Constraints::MinBits& rule : constraints.min_bits) {
-    BB_ASSIGN_OR_RETURN(const auto ids, Matches(model, rule.regex, "--min-bits"));
+    BB_ASSIGN_OR_RETURN(const auto ids, Matches(model, rule.regex, "minimum of bits"));
     for (const ComponentId id : ids) min_bits[id] = std::max(min_bits[id], rule.bits);
   }
   std::vector<std::optional<Format>> pinned(count);
   for (const Constraints::Pin& pin : constraints.pins) {
-    BB_ASSIGN_OR_RETURN(const auto ids, Matches(model, pin.regex, "--pin"));
+    BB_ASSIGN_OR_RETURN(const auto ids, Matches(model, pin.regex, "pin"));
     for (const ComponentId id : ids) pinned[id] = pin.format;
   }
 
   const TargetProfile& target =
       constraints.target != nullptr ? *constraints.target : **FindTarget("native");
   BB_RETURN_IF_ERROR(CheckFormats(target, constraints.formats));
-  int64_t weights = 0;
-  for (const Component& component : model.components()) weights += component.rows * component.cols;
-  const std::vector<Format> defaults = DefaultFormats(
-      target, 8.0 * static_cast<double>(budget_bytes) / static_cast<double>(weights));
+  const std::vector<Format> defaults = DefaultFormats(target, BitsPerWeightOf(limit, model));
   const std::vector<TargetUnit> units = target.Units(ModelForTargets(model));
   if (units.size() != count) {
     for (const TargetUnit& unit : units) problem.units.push_back(unit.parts);
@@ -291,32 +295,6 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
     problem.ladders.push_back(std::move(ladder));
   }
   return problem;
-}
-
-absl::Status CheckFeasible(const SearchProblem& problem, int64_t parameter_count) {
-  const int64_t smallest = problem.SmallestBytes();
-  if (smallest <= problem.MaxBytes()) return absl::OkStatus();
-  const auto bits_per_weight = [&](int64_t bytes) {
-    return 8.0 * static_cast<double>(bytes) / static_cast<double>(parameter_count);
-  };
-  return InfeasibleError(absl::StrFormat(
-      "the budget of %d bytes (%.4f bits per weight) cannot be met: with the allowed formats the "
-      "smallest possible size is %d bytes (%.4f bits per weight)",
-      problem.MaxBytes(),
-      bits_per_weight(problem.MaxBytes()),
-      smallest,
-      bits_per_weight(smallest)));
-}
-
-absl::Status InfeasibleError(const std::string& message) {
-  // A payload rather than a code of its own: system errors use the codes that would fit.
-  absl::Status status = absl::InvalidArgumentError(message);
-  status.SetPayload(kInfeasiblePayload, absl::Cord());
-  return status;
-}
-
-bool IsInfeasible(const absl::Status& status) {
-  return status.GetPayload(kInfeasiblePayload).has_value();
 }
 
 }  // namespace bitbudget

@@ -16,8 +16,10 @@
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/decoder/forward.h"
+#include "runtime/model/decoder/token_pass.h"
+#include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/layer_gradient.h"
+#include "runtime/quantize/rtn_encoder.h"
 
 namespace bitbudget {
 namespace {
@@ -37,32 +39,18 @@ absl::StatusOr<Sequences> SequencesOf(const ProbeMaker& maker,
                                       Progress* progress) {
   Sequences windows = maker.TextWindows(role, count);
   if (!windows.empty()) return windows;
-  return maker.Prompts(role,
-                       count,
-                       workspace->transformer(),
-                       workspace->reference(),
-                       workspace->options().threads,
-                       progress,
-                       workspace->options().states_bytes);
+  return maker.Prompts(role, count, workspace->sampler(), progress);
 }
 
 // Their embeddings.
-absl::StatusOr<LayerInputs> Embed(const Sequences& sequences, Workspace* workspace) {
-  BB_ASSIGN_OR_RETURN(const WeightLease lease,
-                      workspace->reference()->Pin(0, 1, workspace->options().threads));
+absl::StatusOr<LayerInputs> Embed(const Sequences& sequences,
+                                  Workspace* workspace,
+                                  Progress* progress) {
+  TokenPass pass(workspace->transformer(), sequences, workspace->options().threads);
   LayerInputs inputs;
-  int64_t rows = 0;
-  for (const std::vector<int32_t>& sequence : sequences) {
-    inputs.lengths.push_back(static_cast<int64_t>(sequence.size()));
-    rows += inputs.lengths.back();
-  }
-  const int64_t width = workspace->model().config().hidden_size;
-  inputs.x.resize(rows, width);
-  float* x = inputs.x.data();
-  for (const std::vector<int32_t>& sequence : sequences) {
-    workspace->transformer().Embed(lease.set(), sequence, x);
-    x += static_cast<int64_t>(sequence.size()) * width;
-  }
+  for (int64_t s = 0; s < pass.sequences(); ++s) inputs.lengths.push_back(pass.Length(s));
+  inputs.x.resize(pass.total_rows(), workspace->model().config().hidden_size);
+  BB_RETURN_IF_ERROR(pass.Advance(workspace->reference(), 0, 1, inputs.x.data(), progress));
   return inputs;
 }
 
@@ -136,32 +124,15 @@ class FoldedWeights final : public WeightEncoder {
   mutable LayerParameters<float> parameters_;
 };
 
-// The residual streams behind the last layer.
-absl::StatusOr<std::vector<AlignedBuffer<float>>> LastStreams(const Sequences& sequences,
-                                                              Workspace* workspace,
-                                                              Progress* progress) {
-  const Transformer& transformer = workspace->transformer();
-  const int64_t width = workspace->model().config().hidden_size;
-  std::vector<AlignedBuffer<float>> streams(sequences.size());
-  const auto body = [&](int stage, const WeightSet& set, int64_t i, ForwardScratch* scratch) {
-    const int64_t rows = static_cast<int64_t>(sequences[i].size());
-    if (stage == 0) {
-      streams[i].Resize(rows * width);
-      transformer.Embed(set, sequences[i], streams[i].data());
-      return;
-    }
-    const SequenceRows whole{rows, nullptr};
-    transformer.RunStage(stage, set, {&whole, 1}, streams[i].data(), &scratch->workspace);
-  };
-  StageRunner runner(workspace->options().threads);
-  BB_RETURN_IF_ERROR(runner.Run(workspace->reference(),
-                                0,
-                                NumStages(workspace->model().config()) - 1,
-                                static_cast<int64_t>(sequences.size()),
-                                progress,
-                                /*report=*/false,
-                                body));
-  return streams;
+// The residual streams x[tokens of all sequences][hidden] behind the last layer.
+absl::StatusOr<AlignedBuffer<float>> LastStreams(TokenPass* pass,
+                                                 Workspace* workspace,
+                                                 Progress* progress) {
+  const ModelConfig& config = workspace->model().config();
+  AlignedBuffer<float> x(pass->total_rows() * config.hidden_size);
+  BB_RETURN_IF_ERROR(
+      pass->Advance(workspace->reference(), 0, NumStages(config) - 1, x.data(), progress));
+  return x;
 }
 
 // sum p (ln p - ln q) of the distributions of two rows of logits.
@@ -190,8 +161,10 @@ absl::Status MeasureDivergence(const Sequences& sequences,
   const int threads = original->options().threads;
   const ModelConfig& config = original->model().config();
   const int last = NumStages(config) - 1;
-  BB_ASSIGN_OR_RETURN(const auto streams, LastStreams(sequences, original, progress));
-  BB_ASSIGN_OR_RETURN(const auto folded_streams, LastStreams(sequences, folded, progress));
+  TokenPass pass(original->transformer(), sequences, threads);
+  TokenPass folded_pass(folded->transformer(), sequences, threads);
+  BB_ASSIGN_OR_RETURN(const auto stream, LastStreams(&pass, original, progress));
+  BB_ASSIGN_OR_RETURN(const auto folded_stream, LastStreams(&folded_pass, folded, progress));
   BB_ASSIGN_OR_RETURN(const WeightLease head, original->reference()->Pin(last, last + 1, threads));
   BB_ASSIGN_OR_RETURN(const WeightLease folded_head,
                       folded->reference()->Pin(last, last + 1, threads));
@@ -208,13 +181,13 @@ absl::Status MeasureDivergence(const Sequences& sequences,
       own.logits.Resize(some * config.vocab_size);
       own.reference_logits.Resize(some * config.vocab_size);
       original->transformer().Logits(head.set(),
-                                     streams[i].data() + from * width,
+                                     stream.data() + (pass.FirstRow(i) + from) * width,
                                      width,
                                      some,
                                      own.reference_logits.data(),
                                      &own.workspace);
       folded->transformer().Logits(folded_head.set(),
-                                   folded_streams[i].data() + from * width,
+                                   folded_stream.data() + (pass.FirstRow(i) + from) * width,
                                    width,
                                    some,
                                    own.logits.data(),
@@ -229,26 +202,23 @@ absl::Status MeasureDivergence(const Sequences& sequences,
       }
     }
   });
-  int64_t tokens = 0;
   for (int64_t i = 0; i < count; ++i) {
-    tokens += static_cast<int64_t>(sequences[i].size());
     report->divergence += sums[i];
     report->largest_divergence = std::max(report->largest_divergence, largest[i]);
   }
-  report->divergence /= static_cast<double>(std::max<int64_t>(tokens, 1));
+  report->divergence /= static_cast<double>(std::max<int64_t>(pass.total_rows(), 1));
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Workspace>> MakeWorkspace(const Model& model,
                                                          const EqualizeJobOptions& options,
                                                          int64_t context) {
-  WorkspaceOptions workspace_options;
+  WorkspaceOptions workspace_options = options.workspace;
   workspace_options.activations = Activations::kF32;
-  workspace_options.threads = options.threads;
   return Workspace::Create(model, workspace_options, context);
 }
 
-// What an output folder must be, asked before long work.
+// Refuses an output folder that cannot be written, before long work.
 absl::Status CheckOutput(const Model& model, const std::string& folder) {
   std::error_code error;
   if (!std::filesystem::is_directory(model.path(), error)) {
@@ -267,14 +237,14 @@ absl::Status CheckOutput(const Model& model, const std::string& folder) {
 absl::Status EqualizeJobOptions::Validate() const {
   if (probe_count < 4) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--probes is ", probe_count, ", must be at least 4: some are held aside"));
+        absl::StrCat(probe_count, " calibration sequences; at least 4 are needed, as some are held aside"));
   }
   if (format.IsFloat() || format.kind == FormatKind::kRemoved ||
       format.kind == FormatKind::kOneBit) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--format is ", format.Name(), ", must be an integer or block format"));
+        absl::StrCat("format ", format.Name(), ": channels are evened out for integer and block formats only"));
   }
-  return probes.Validate();
+  return workspace.Validate();
 }
 
 absl::Status WriteEqualizedFolder(const Model& model,
@@ -287,13 +257,8 @@ absl::Status WriteEqualizedFolder(const Model& model,
   FolderOutputOptions output;
   output.float_type = float_type;
   output.vectors = weights.Vectors();
-  return WriteModelFolder(model,
-                          Assignment(model.components().size(), kFormatF32),
-                          weights,
-                          output,
-                          folder,
-                          threads,
-                          progress);
+  const Assignment assignment(model.components().size(), kFormatF32);
+  return WriteModelFolder({model, assignment, weights, threads}, output, folder, progress);
 }
 
 absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
@@ -306,7 +271,7 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
     BB_RETURN_IF_ERROR(CheckFits(options.format, model.component(LayerComponentId(0, i))));
   }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,
-                      ProbeMaker::Create(model, options.probes));
+                      ProbeMaker::Create(model, options.workspace.probes));
   BB_RETURN_IF_ERROR(maker->CheckRole(ProbeRole::kHeldOut));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> workspace,
                       MakeWorkspace(model, options, maker->context()));
@@ -318,19 +283,19 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
   for (size_t i = 0; i < all.size(); ++i) (i % 4 == 3 ? aside : chosen).push_back(all[i]);
   if (aside.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        options.probes.path, ": ", all.size(), " calibration sequences, 4 are needed"));
+        options.workspace.probes.path, ": ", all.size(), " calibration sequences, 4 are needed"));
   }
-  BB_ASSIGN_OR_RETURN(LayerInputs inputs, Embed(chosen, workspace.get()));
-  BB_ASSIGN_OR_RETURN(LayerInputs held, Embed(aside, workspace.get()));
+  BB_ASSIGN_OR_RETURN(LayerInputs inputs, Embed(chosen, workspace.get(), progress));
+  BB_ASSIGN_OR_RETURN(LayerInputs held, Embed(aside, workspace.get(), progress));
 
   EqualizeReport report;
   report.tokens = inputs.x.rows();
   report.held_tokens = held.x.rows();
   EqualizeOptions layer_options;
   layer_options.format = options.format;
-  layer_options.token_bits = TokenBits(options.activations);
+  layer_options.token_bits = TokenBits(options.workspace.activations);
   layer_options.iterations = options.iterations;
-  layer_options.threads = options.threads;
+  layer_options.threads = options.workspace.threads;
   const std::unique_ptr<Encoder> encoder = MakeClipEncoder();
   std::vector<LayerScales> scales;
   progress->Begin("equalizing layers", config.num_hidden_layers);
@@ -339,7 +304,7 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
     const LayerParameters<float> parameters = ReadLayer<float>(model, b);
     BB_ASSIGN_OR_RETURN(
         LayerEqualization layer,
-        EqualizeLayer(config, b, parameters, inputs, held, *encoder, layer_options));
+        EqualizeLayer({config, b, parameters, inputs}, held, *encoder, layer_options));
     progress->Update(
         b + 1,
         absl::StrFormat(
@@ -348,24 +313,25 @@ absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
     report.layers.push_back(std::move(layer));
     for (LayerInputs* next : {&inputs, &held}) {
       LayerTrace<float> trace;
-      DecoderLayer<float>(config, b, maker->context())
-          .Forward(parameters, next->lengths, next->x, options.threads, &trace);
+      DecoderLayer<float>(
+          config, b, {.max_positions = maker->context(), .threads = options.workspace.threads})
+          .Forward(parameters, *next, &trace);
       next->x = std::move(trace.outputs);
     }
   }
   progress->End();
   BB_RETURN_IF_ERROR(WriteEqualizedFolder(
-      model, scales, options.float_type, options.out, options.threads, progress));
+      model, scales, options.float_type, options.out, options.workspace.threads, progress));
 
   BB_ASSIGN_OR_RETURN(
       const Sequences held_out,
       SequencesOf(*maker, ProbeRole::kHeldOut, options.probe_count, workspace.get(), progress));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> folded,
-                      Model::Load(options.out, options.threads));
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> folded_bench,
+                      Model::Load(options.out, options.workspace.threads));
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> folded_workspace,
                       MakeWorkspace(*folded, options, maker->context()));
   BB_RETURN_IF_ERROR(
-      MeasureDivergence(held_out, workspace.get(), folded_bench.get(), progress, &report));
+      MeasureDivergence(held_out, workspace.get(), folded_workspace.get(), progress, &report));
   return report;
 }
 

@@ -9,10 +9,9 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "planner/workspace/options.h"
 #include "runtime/base/progress.h"
-#include "runtime/eval/probes.h"
 #include "runtime/model/decoder/model.h"
-#include "runtime/model/decoder/weights.h"
 #include "runtime/quantize/equalize.h"
 #include "runtime/tensor/format.h"
 
@@ -20,16 +19,15 @@ namespace bitbudget {
 
 struct EqualizeJobOptions {
   Format format;  // of every matrix of every layer
-  Activations activations = Activations::kInt16;
   std::string out;  // a folder that does not exist yet, or is empty
-  // What the folded weights are stored in; none: as the checkpoint's, which rounds them once more.
+  // Of the folded weights. None: the checkpoint's own, which rounds them once more.
   std::optional<Format> float_type = kFormatF32;
-  ProbeOptions probes;
-  // Calibration sequences, of which every fourth is held aside; and as many held-out ones for the
-  // folded model's divergence.
+  // Its activations are those that the model will run with: rounding per token counts in the error.
+  WorkspaceOptions workspace;
+  // Calibration sequences, every fourth of them held aside, and as many held-out ones for the
+  // divergence of the folded model.
   int64_t probe_count = 16;
   int iterations = 20;  // of EqualizeOptions
-  int threads = 1;
 
   absl::Status Validate() const;
 };
@@ -38,17 +36,17 @@ struct EqualizeReport {
   std::vector<LayerEqualization> layers;
   int64_t tokens = 0;  // that scales were chosen on
   int64_t held_tokens = 0;
-  // Of the folded model from the original, in nats per token on held-out text, both in f32: what
-  // folding's rounding does.
+  // KL of the folded model from the original, in nats per token on held-out text, both in f32: what
+  // the rounding of folded weights costs.
   double divergence = 0;
   double largest_divergence = 0;  // of a token
 };
 
-// Learns scales for every layer (runtime/quantize/equalize.h) and writes the model with these
-// folded into its weights: a Hugging Face folder that computes the same, but for rounding, and
-// loses less when it is quantized. Errors: a model that is not a folder, an `out` that exists,
-// those of the probes and of the files; kCancelled on interruption, with nothing written unless
-// only the last measurement was cut off.
+// Learns scales for every layer (runtime/quantize/equalize.h) and writes the model with the scales
+// folded into its weights: a Hugging Face folder that computes the same up to rounding and loses less
+// when it is quantized. Errors: a model that is not a folder, an `out` that exists, those of the
+// probes and files; kCancelled on interruption, which leaves no folder unless the divergence alone
+// was missing.
 absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
                                               const EqualizeJobOptions& options,
                                               Progress* progress);

@@ -1,147 +1,153 @@
 #include "planner/jobs/evaluate_job.h"
 
-#include <algorithm>
 #include <memory>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "planner/jobs/planned_model.h"
 #include "planner/runs/calibration.h"
-#include "planner/runs/measure.h"
-#include "planner/workspace/workspace.h"
+#include "planner/runs/run.h"
+#include "planner/workspace/setup.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
+namespace {
+
+absl::StatusOr<Assignment> AssignmentFor(const EvaluateOptions& options, const Model& model) {
+  Assignment assignment = StoredAssignment(model);
+  if (options.plan.has_value()) {
+    BB_ASSIGN_OR_RETURN(assignment, AssignmentOfPlan(*options.plan, model));
+  } else if (options.uniform.has_value()) {
+    BB_ASSIGN_OR_RETURN(assignment, UniformAssignment(*options.uniform, model));
+  }
+  BB_RETURN_IF_ERROR(ApplyPins(model, options.pins, &assignment));
+  return assignment;
+}
+
+// Teaches the encoder from the plan, or else from the calibration probes.
+absl::Status Calibrate(const EvaluateOptions& options, Workspace* workspace, Progress* progress) {
+  if (options.plan.has_value()) {
+    return CalibrateFromPlan(*options.plan, options.calibration, workspace, progress);
+  }
+  ProbeOptions probes = options.workspace.probes;
+  if (!options.calibration.empty() && options.calibration != probes.path) {
+    probes.source = ProbeSource::kText;
+    probes.path = options.calibration;
+  }
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,
+                      ProbeMaker::Create(workspace->model(), probes));
+  Run unstored;
+  return CalibrateEncoder(*maker, workspace, &unstored, progress).status();
+}
+
+absl::Status EvaluateFdt(const Assignment& assignment,
+                         Evaluator* evaluator,
+                         Progress* progress,
+                         EvaluateReport* report) {
+  progress->Begin("evaluation", 1);
+  BB_ASSIGN_OR_RETURN(const std::vector<int> fdt, evaluator->EvaluateFdtFromScratch(assignment));
+  progress->Update(1);
+  progress->End();
+  for (size_t i = 0; i < fdt.size(); ++i) {
+    ProbeResult result;
+    result.tokens = static_cast<int>(report->probes[i].completion());
+    result.fdt = fdt[i];
+    report->evaluation.push_back(result);
+  }
+  report->metrics.fdt_mean = MeasuredOf(Statistic::kFdtMean, report->evaluation);
+  report->metrics.fdt_75 = MeasuredOf(Statistic::kFdt75, report->evaluation);
+  return absl::OkStatus();
+}
+
+absl::Status EvaluateAll(const Assignment& assignment,
+                         Evaluator* evaluator,
+                         Progress* progress,
+                         EvaluateReport* report) {
+  progress->Begin("evaluation", 2);
+  BB_ASSIGN_OR_RETURN(report->evaluation, evaluator->EvaluateFromScratch(assignment));
+  progress->Update(1);
+  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, evaluator->NoiseFloor());
+  progress->End();
+  report->metrics = MetricsOf(report->evaluation);
+  report->noise_floor = MetricsOf(noise_floor);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<TextPerplexity>> EvaluateText(
+    const Assignment& assignment,
+    std::span<const std::vector<int32_t>> windows,
+    Workspace* workspace,
+    Progress* progress) {
+  if (windows.empty()) return std::optional<TextPerplexity>();
+  TextPerplexity text;
+  AssignmentWeights weights = workspace->bank()->Weights(assignment);
+  BB_ASSIGN_OR_RETURN(text.reference,
+                      MeasurePerplexity(*workspace, workspace->reference(), windows, progress));
+  BB_ASSIGN_OR_RETURN(text.candidate, MeasurePerplexity(*workspace, &weights, windows, progress));
+  return std::optional<TextPerplexity>(text);
+}
+
+}  // namespace
 
 absl::Status EvaluateOptions::Validate() const {
   if (plan.has_value() && uniform.has_value()) {
     return absl::InvalidArgumentError("give either a plan or a uniform format");
   }
   if (!plan.has_value() && !uniform.has_value() && pins.empty()) {
-    return absl::InvalidArgumentError("give what to measure: --plan, --uniform or --pin");
+    return absl::InvalidArgumentError(
+        "nothing to evaluate: give a plan, a uniform format or pinned components");
   }
   if (probe_count < 2) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--probes is ", probe_count, ", intervals need at least 2"));
+        absl::StrCat("the number of probes is ", probe_count, "; intervals need at least 2"));
   }
-  if (threads < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("--threads is ", threads, ", must be >= 1"));
-  }
-  return probes.Validate();
+  return workspace.Validate();
 }
 
 absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
                                               const EvaluateOptions& options,
                                               Progress* progress) {
   BB_RETURN_IF_ERROR(options.Validate());
-  Assignment assignment;
+  BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentFor(options, model));
+  WorkspaceOptions workspace_options = options.workspace;
+  WorkspaceNeeds needs;
+  needs.roles = {ProbeRole::kHeldOut};
+  needs.held_out_probes = options.probe_count;
+  needs.fdt_only = options.fdt_only;
   if (options.plan.has_value()) {
-    BB_ASSIGN_OR_RETURN(assignment, AssignmentOfPlan(*options.plan, model));
-  } else if (options.uniform.has_value()) {
-    BB_ASSIGN_OR_RETURN(assignment, UniformAssignment(*options.uniform, model));
-  } else {
-    assignment = StoredAssignment(model);
+    BB_ASSIGN_OR_RETURN(workspace_options, WithEncodingOf(*options.plan, options.workspace));
+    needs.min_context = CalibrationContext(*options.plan);
   }
-  BB_RETURN_IF_ERROR(ApplyPins(model, options.pins, &assignment));
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,
-                      ProbeMaker::Create(model, options.probes));
-  BB_RETURN_IF_ERROR(maker->CheckRole(ProbeRole::kHeldOut));
-  WorkspaceOptions workspace_options;
-  workspace_options.encoder = options.encoder;
-  workspace_options.pruning = options.pruning;
-  if (options.plan.has_value()) {
-    BB_RETURN_IF_ERROR(workspace_options.SetEncoding(options.plan->options()));
-  }
-  workspace_options.activations = options.activations;
-  workspace_options.threads = options.threads;
-  workspace_options.spill_directory = options.spill_directory;
-  int64_t context = maker->context();
-  if (options.plan.has_value()) context = std::max(context, CalibrationContext(*options.plan));
-  MemoryRequest request;
-  request.held_out_probes = options.probe_count;
-  request.context = context;
-  request.completion = maker->completion_tokens();
-  request.text = options.probes.source == ProbeSource::kText;
-  request.fdt_only = options.fdt_only;
-  request.threads = options.threads;
-  BB_ASSIGN_OR_RETURN(const MemoryPlan memory, PlanMemory(model, request, options.memory_bytes));
-  workspace_options.SetMemory(memory);
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> workspace,
-                      Workspace::Create(model, workspace_options, context));
-  progress->Message(memory.Describe());
-  if (options.plan.has_value()) {
-    BB_RETURN_IF_ERROR(
-        CalibrateFromPlan(*options.plan, options.calibration, workspace.get(), progress));
-  } else {
-    ProbeOptions calibration = options.probes;
-    if (!options.calibration.empty() && options.calibration != options.probes.path) {
-      calibration.source = ProbeSource::kText;
-      calibration.path = options.calibration;
-    }
-    BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> calibrator,
-                        ProbeMaker::Create(model, calibration));
-    Run alone;
-    BB_RETURN_IF_ERROR(CalibrateEncoder(*calibrator, workspace.get(), &alone, progress, nullptr));
-  }
-
-  BB_ASSIGN_OR_RETURN(const ProbeSet set,
-                      MakeProbeSet(*maker,
-                                   ProbeRole::kHeldOut,
-                                   options.probe_count,
-                                   workspace.get(),
-                                   progress,
-                                   !options.fdt_only));
+  BB_ASSIGN_OR_RETURN(const ProbedWorkspace ready, SetUpWorkspace(model, workspace_options, needs));
+  Workspace* const workspace = ready.workspace.get();
+  progress->Message(ready.memory.Describe());
+  BB_RETURN_IF_ERROR(Calibrate(options, workspace, progress));
+  BB_ASSIGN_OR_RETURN(
+      const ProbeSet set,
+      MakeProbeSet(*ready.maker,
+                   ProbeRole::kHeldOut,
+                   options.probe_count,
+                   workspace,
+                   progress,
+                   options.fdt_only ? Distributions::kSkip : Distributions::kKeep));
   EvaluateReport report;
-  report.memory = memory;
+  report.memory = ready.memory;
   report.size_bytes = AssignmentBytes(assignment, model);
   report.bits_per_weight = BitsPerWeight(report.size_bytes, model);
-  report.completion_tokens = maker->completion_tokens();
+  report.completion_tokens = ready.maker->completion_tokens();
   report.probes = set.reference->probes();
   if (options.fdt_only) {
-    progress->Begin("evaluation", 1);
-    BB_ASSIGN_OR_RETURN(const std::vector<int> fdt,
-                        set.evaluator->EvaluateFdtFromScratch(assignment));
-    progress->Update(1);
-    progress->End();
-    for (size_t i = 0; i < fdt.size(); ++i) {
-      ProbeResult result;
-      result.tokens = static_cast<int>(report.probes[i].completion());
-      result.fdt = fdt[i];
-      report.evaluation.push_back(result);
-    }
-    report.metrics.set_fdt_mean(Compute(Statistic::kFdtMean, report.evaluation));
-    *report.metrics.mutable_fdt_interval() =
-        ToProto(BootstrapInterval(Statistic::kFdtMean, report.evaluation));
-    report.metrics.set_fdt_75(Compute(Statistic::kFdt75, report.evaluation));
-    *report.metrics.mutable_fdt_75_interval() =
-        ToProto(BootstrapInterval(Statistic::kFdt75, report.evaluation));
+    BB_RETURN_IF_ERROR(EvaluateFdt(assignment, set.evaluator.get(), progress, &report));
     return report;
   }
-  progress->Begin("evaluation", 2);
-  BB_ASSIGN_OR_RETURN(report.evaluation, set.evaluator->EvaluateFromScratch(assignment));
-  progress->Update(1);
-  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor());
-  progress->End();
-  report.metrics = MetricsOf(report.evaluation);
-  report.noise_floor = MetricsOf(noise_floor);
-
-  const std::vector<std::vector<int32_t>> windows =
-      maker->TextWindows(ProbeRole::kHeldOut, options.probe_count);
-  if (!windows.empty()) {
-    AssignmentWeights weights = workspace->bank()->Weights(assignment);
-    plans::TextPerplexity& text = report.text.emplace();
-    double value = 0;
-    BB_RETURN_IF_ERROR(MeasurePerplexity(*workspace,
-                                         workspace->reference(),
-                                         windows,
-                                         progress,
-                                         &value,
-                                         text.mutable_reference_interval()));
-    text.set_reference(value);
-    BB_RETURN_IF_ERROR(MeasurePerplexity(
-        *workspace, &weights, windows, progress, &value, text.mutable_plan_interval()));
-    text.set_plan(value);
-  }
+  BB_RETURN_IF_ERROR(EvaluateAll(assignment, set.evaluator.get(), progress, &report));
+  BB_ASSIGN_OR_RETURN(
+      report.text,
+      EvaluateText(assignment,
+                   ready.maker->TextWindows(ProbeRole::kHeldOut, options.probe_count),
+                   workspace,
+                   progress));
   return report;
 }
 

@@ -8,21 +8,20 @@
 
 #include "absl/status/statusor.h"
 #include "planner/jobs/constraints.h"
+#include "planner/runs/measure.h"
 #include "planner/workspace/memory_plan.h"
+#include "planner/workspace/options.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/metrics.h"
-#include "runtime/eval/probes.h"
 #include "runtime/eval/reference.h"
 #include "runtime/model/decoder/model.h"
-#include "runtime/model/decoder/weights.h"
-#include "runtime/quantize/pruning.h"
 
 namespace bitbudget {
 
 struct EvaluateOptions {
-  // What to evaluate: a plan, or every component in one format, or, with neither, as it is stored;
-  // and then the components that pins match in their formats.
+  // What to evaluate: a plan, every component in one format, or with neither the model as it is
+  // stored; then the components that pins match, in their formats.
   std::optional<plans::Plan> plan;
   std::optional<Format> uniform;
   std::vector<Constraints::Pin> pins;
@@ -30,15 +29,9 @@ struct EvaluateOptions {
   // Measure the first divergent token and nothing else, for less work.
   bool fdt_only = false;
 
-  ProbeOptions probes;
+  WorkspaceOptions workspace;  // a plan's encoder and pruning replace those given here
   int64_t probe_count = 128;
-  std::string encoder = "clip";           // a plan names its own
-  Pruning pruning = Pruning::kMagnitude;  // so does it of this
-  std::string calibration;  // the text that the encoder learns from; empty: that of probes
-  Activations activations = Activations::kInt16;
-  int threads = 1;
-  int64_t memory_bytes = DefaultMemoryLimit();
-  std::string spill_directory = "/tmp";
+  std::string calibration;  // the text that the encoder learns from; empty: the probes'
 
   absl::Status Validate() const;
 };
@@ -48,17 +41,16 @@ struct EvaluateReport {
   double bits_per_weight = 0;
   int64_t completion_tokens = 0;
   std::vector<Probe> probes;
-  // One result per probe, and what follows from them. With fdt_only: nothing but FDT is set, and
-  // there is no noise floor.
-  Evaluation evaluation;
-  plans::Metrics metrics;
-  plans::Metrics noise_floor;
-  // On natural text (reference and plan set); absent unless the probes are text.
-  std::optional<plans::TextPerplexity> text;
+  Evaluation evaluation;  // one result per probe
+  // With fdt_only, only the FDT pair is set, and there is no noise floor.
+  Metrics metrics;
+  Metrics noise_floor;
+  // On natural text; absent unless the probes are text.
+  std::optional<TextPerplexity> text;
   MemoryPlan memory;
 };
 
-// Measures an assignment on held-out probes. Errors as the parts'; kCancelled on interruption.
+// Measures an assignment on held-out probes. Errors: those of the parts; kCancelled on interruption.
 absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
                                               const EvaluateOptions& options,
                                               Progress* progress);

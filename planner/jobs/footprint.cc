@@ -3,24 +3,25 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "planner/jobs/constraints.h"
+#include "planner/jobs/feasibility.h"
 #include "planner/output/gguf_output.h"
+#include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
 namespace {
 
-// llama.cpp's default for what it computes at once.
+// llama.cpp's default batch, in positions.
 constexpr int64_t kBatch = 512;
-// It rounds the number of cells up to this.
+// llama.cpp rounds the cells of a cache up to a multiple of this.
 constexpr int64_t kCellMultiple = 256;
-// Tokens, positions and the like of a batch, and what scheduling adds.
+// Tokens, positions and other inputs of a batch, and what scheduling adds.
 constexpr int64_t kInputBytes = 65536;
 constexpr int64_t kMaxContext = int64_t{1} << 30;
 
-// A tensor's place in a GGUF file is a multiple of 32, so it moves others by less than that.
+// Tensors in a GGUF file are aligned to 32 bytes.
 constexpr int64_t kMaxPadding = 31;
-// What bitbudget writes about the plan into a file: some ten short texts.
+// What bitbudget writes about the plan into a file: about ten short texts.
 constexpr int64_t kProvenanceBytes = 4096;
 
 int64_t RoundUp(int64_t value, int64_t multiple) {
@@ -50,19 +51,18 @@ const char* BudgetForName(BudgetFor what) {
 absl::StatusOr<int64_t> KvBytes(const ModelConfig& config, const RunSettings& settings) {
   if (settings.context < 1 || settings.context > kMaxContext) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--context is ", settings.context, ", must be 1 to ", kMaxContext));
+        absl::StrCat("the context is ", settings.context, " positions, must be 1 to ", kMaxContext));
   }
   if (settings.kv != "f16" && settings.kv != "q8_0") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--kv is '", settings.kv, "', must be f16 or q8_0"));
+    return UnknownName("type of keys and values", settings.kv, {"f16", "q8_0"});
   }
   const Format format = *ParseFormat(settings.kv);
   if (!Fits(format, config.head_dim)) {
-    return absl::InvalidArgumentError(absl::StrCat("--kv ",
+    return absl::InvalidArgumentError(absl::StrCat("keys and values in ",
                                                    settings.kv,
                                                    ": heads of ",
                                                    config.head_dim,
-                                                   " are no whole blocks of ",
+                                                   " are not whole blocks of ",
                                                    format.BlockSize()));
   }
   int64_t bytes = 0;
@@ -73,7 +73,7 @@ absl::StatusOr<int64_t> KvBytes(const ModelConfig& config, const RunSettings& se
 }
 
 int64_t ComputeBytes(const ModelConfig& config, const RunSettings& settings) {
-  // One mask for all layers that see everything, one for all that slide.
+  // One mask for all layers with full attention, one for all with a sliding window.
   int64_t mask = RoundUp(settings.context, kCellMultiple);
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     if (!config.Slides(layer)) continue;
@@ -86,8 +86,7 @@ int64_t ComputeBytes(const ModelConfig& config, const RunSettings& settings) {
 }
 
 absl::StatusOr<int64_t> GgufOverheadBytes(const Model& model) {
-  // Any assignment that GGUF can hold will do: what is beside the weights does not depend on it,
-  // but for padding.
+  // Any assignment that GGUF can hold will do: only padding depends on it.
   const Assignment assignment(model.components().size(), kFormatF16);
   BB_ASSIGN_OR_RETURN(const GgufOutput output, GgufOutput::Create(model, assignment, {}));
   int64_t weights = model.fixed_bytes();
@@ -100,8 +99,7 @@ absl::StatusOr<BudgetFor> ParseBudgetFor(const std::string& text) {
   for (const BudgetFor what : {BudgetFor::kWeights, BudgetFor::kFile, BudgetFor::kMemory}) {
     if (text == BudgetForName(what)) return what;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("--budget-for is '", text, "', must be weights, file or memory"));
+  return UnknownName("purpose of a budget", text, {"weights", "file", "memory"});
 }
 
 absl::StatusOr<BudgetFor> BudgetCounts(const Budget& budget,
@@ -114,22 +112,22 @@ absl::StatusOr<BudgetFor> BudgetCounts(const Budget& budget,
                                                         : BudgetFor::kWeights;
   const BudgetFor counts = scope.counts.value_or(otherwise);
   if (counts == BudgetFor::kMemory && !scope.context.has_value()) {
-    return absl::InvalidArgumentError("--budget-for memory needs --context");
+    return absl::InvalidArgumentError("a budget for memory needs a context");
   }
   if (counts != BudgetFor::kMemory && scope.context.has_value()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "--context counts with --budget-for memory, not with ", BudgetForName(counts)));
+        "a context is for a budget for memory, not for ", BudgetForName(counts)));
   }
   if (counts == BudgetFor::kFile && !makes_file) {
     return absl::InvalidArgumentError(
-        "--budget-for file needs a --target that makes one file: llama.cpp or ik_llama");
+        "a budget for a file needs a target that makes one file: llama.cpp or ik_llama");
   }
   if (counts != BudgetFor::kWeights && !is_size) {
-    return absl::InvalidArgumentError(absl::StrCat("--budget ",
+    return absl::InvalidArgumentError(absl::StrCat("budget ",
                                                    budget.text,
-                                                   " is about the weights; with --budget-for ",
+                                                   " is about the weights; one for ",
                                                    BudgetForName(counts),
-                                                   " write a size, e.g. 6GiB"));
+                                                   " is a size, such as 6GiB"));
   }
   return counts;
 }
@@ -161,7 +159,7 @@ absl::StatusOr<BudgetSplit> SplitBudget(const Model& model,
       split.compute_bytes,
       ", metadata and tokenizer ",
       split.file_overhead,
-      split.counts == BudgetFor::kMemory ? "; a shorter --context or --kv q8_0 takes less" : ""));
+      split.counts == BudgetFor::kMemory ? "; a shorter context or keys and values in q8_0 take less" : ""));
 }
 
 }  // namespace bitbudget

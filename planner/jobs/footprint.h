@@ -13,25 +13,25 @@
 
 namespace bitbudget {
 
-// What a budget is for.
+// What a budget pays for.
 enum class BudgetFor : uint8_t {
-  kWeights,  // the weights alone: budgets in bits per weight or per cent
-  kFile,     // the file: with what a GGUF file holds beside the weights, for targets that make one
+  kWeights,  // the weights alone
+  kFile,     // a GGUF file: weights and everything beside them
   kMemory,   // running it: the file, keys and values of a whole context, run-time buffers
 };
 const char* BudgetForName(BudgetFor what);  // "weights", "file", "memory"
 
-// How much memory a model takes where it runs.
+// What decides how much memory a model takes where it runs.
 struct RunSettings {
   int64_t context = 0;     // positions
-  std::string kv = "f16";  // f16 or q8_0: how keys and values are stored
+  std::string kv = "f16";  // the format of keys and values: f16 or q8_0
 };
 
-// The bytes of keys and values of `context` positions, and their like, as llama.cpp allocates them:
+// The bytes of the keys and values of `context` positions, as llama.cpp allocates them:
 //   2 * kv_heads * head_dim * positions * bytes per value, summed over the layers
 // positions: the context rounded up to 256; in layers with a sliding window at most the window and
 // a batch of 512, rounded up likewise. Bytes per value: 2 (f16) or 34/32 (q8_0).
-// kInvalidArgument: an unknown type, heads that are no whole q8_0 blocks, no positive context.
+// kInvalidArgument: an unknown type, heads that are not whole q8_0 blocks, no positive context.
 absl::StatusOr<int64_t> KvBytes(const ModelConfig& config, const RunSettings& settings);
 
 // An estimate of the run-time buffers of llama.cpp with flash attention, for a batch of 512
@@ -44,40 +44,38 @@ absl::StatusOr<int64_t> KvBytes(const ModelConfig& config, const RunSettings& se
 // (tests/peer/targets_peer_test.py); other backends and versions differ somewhat.
 int64_t ComputeBytes(const ModelConfig& config, const RunSettings& settings);
 
-// What a GGUF file of the model takes beside its planned weights, at most: metadata, tokenizer,
-// vectors that become f32, padding, provenance. Errors: those of GgufOutput::Create.
+// An upper bound on what a GGUF file of the model takes beside its planned weights: metadata,
+// tokenizer, vectors that become f32, padding, provenance. Errors: those of GgufOutput::Create.
 absl::StatusOr<int64_t> GgufOverheadBytes(const Model& model);
 
-// A budget and what it has to pay for.
+// A budget, divided into what it pays for, in bytes.
 struct BudgetSplit {
   BudgetFor counts = BudgetFor::kWeights;
   int64_t total_bytes = 0;    // the budget
-  int64_t weight_bytes = 0;   // what is left for the weights: the search's limit
+  int64_t weight_bytes = 0;   // left for the weights: the search's limit
   int64_t file_overhead = 0;  // GgufOverheadBytes
   int64_t kv_bytes = 0;
   int64_t compute_bytes = 0;
   RunSettings run;  // with kMemory
 };
 
-// What the user says of it.
+// What the user says a budget pays for.
 struct BudgetScope {
-  // Unset: memory when there is a context, else file for sizes and targets that make a GGUF file,
-  // else weights.
+  // Unset: memory with a context, else file for a size and a target that makes a GGUF file, else
+  // weights.
   std::optional<BudgetFor> counts;
   std::optional<int64_t> context;
   std::string kv = "f16";
 };
-// "weights", "file", "memory". kInvalidArgument names another text.
+// "weights", "file" or "memory". kInvalidArgument names any other text.
 absl::StatusOr<BudgetFor> ParseBudgetFor(const std::string& text);
 
-// Checks what does not depend on the model; `target` may be null. kInvalidArgument names options
-// that do not go together.
+// What the budget pays for; `target` may be null. kInvalidArgument says what does not go together.
 absl::StatusOr<BudgetFor> BudgetCounts(const Budget& budget,
                                        const BudgetScope& scope,
                                        const TargetProfile* target);
 
-// Errors as the functions above; one for which IsInfeasible() holds when nothing is left for the
-// weights.
+// Errors: those of the functions above; IsInfeasible() when nothing is left for the weights.
 absl::StatusOr<BudgetSplit> SplitBudget(const Model& model,
                                         const Budget& budget,
                                         const BudgetScope& scope,

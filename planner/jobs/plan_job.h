@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <variant>
 
 #include "absl/status/statusor.h"
 #include "planner/jobs/constraints.h"
@@ -10,66 +11,56 @@
 #include "planner/runs/communicator.h"
 #include "planner/workspace/budget.h"
 #include "planner/workspace/memory_plan.h"
+#include "planner/workspace/options.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/metrics.h"
-#include "runtime/eval/probes.h"
 #include "runtime/model/decoder/model.h"
-#include "runtime/model/decoder/weights.h"
-#include "runtime/quantize/pruning.h"
 #include "search/merit.h"
 
 namespace bitbudget {
 
 struct PlanOptions {
-  Budget budget;
+  // What the plan must meet, and what a budget pays for.
+  std::variant<Budget, SparsityGoal> limit;
   BudgetScope budget_scope;
   Constraints constraints;
-  // As the user wrote them, for the plan's record.
-  std::vector<std::string> pin_texts, min_bits_texts;
 
-  // greedy, additive, layerwise, uniform, random, beam, sparsify
-  std::string search = "greedy";
-  std::string scorer = "lim";  // lim, zd, signal: the order of layerwise
-  // Of beam: states that are kept, and what they are ranked by.
+  std::string search = "greedy";  // a name of search/methods.h
+  std::string scorer = "lim";     // a name of scoring/registry.h, for methods that order layers
+  // Of beam: how many states it keeps, and what it ranks them by.
   int beam_width = 10;
   MeritKind order = MeritKind::kFdt;
-  // Of sparsify and uniform, a target in place of a budget: how many of a thousand weights of the
-  // components that are not pinned are zeros. 0: none; the budget counts.
-  int sparsity_permille = 0;
-  // Embedding and head take part in a search for sparsity (sparsify, or a target of zeros); else
-  // they keep their stored formats, as in the paper, unless a pin says otherwise.
+  // Embedding and head take part in a search for sparsity (method sparsify, or a sparsity goal).
+  // Otherwise they keep their stored formats, as in the paper, unless a pin says otherwise.
   bool prunes_embeddings = false;
-  // greedy, additive and beam run every candidate that they consider on all probes, instead of
-  // screening and predicting.
+  // Evaluate every candidate on all probes instead of predicting and screening.
   bool exhaustive = false;
   Statistic objective = Statistic::kFdtMean;
-  std::string encoder = "clip";
-  Pruning pruning = Pruning::kMagnitude;  // of sparse formats
-  Activations activations = Activations::kInt16;
 
-  ProbeOptions probes;
+  WorkspaceOptions workspace;
   int64_t search_probes = 48;
   int64_t held_out_probes = 128;
-  int threads = 1;
-  int64_t memory_bytes = DefaultMemoryLimit();
-  // Where encodings go that memory has no room for.
-  std::string spill_directory = "/tmp";
 
-  // Where the run keeps what it measures, to go on from after it was ended in any way
-  // (run_store.h); empty: nowhere. It has no influence on the plan.
+  // Where the run keeps what it measures, so that it resumes after it ended in any way
+  // (run_store.h); empty: nowhere. It does not change the plan.
   std::string run_dir;
 
+  // The thousandths of zeros that are asked for; 0 for a budget.
+  int SparsityPermille() const;
+
+  // kInvalidArgument, saying which option is wrong or which do not go together.
   absl::Status Validate() const;
 };
 
-// Searches for an assignment within the budget, compares it with the best uniform one on held-out
-// probes, and returns the plan with its evidence (complete == false after an interruption, then
-// without held-out metrics). The same model, options and seed give the same plan for any number of
-// threads and ranks, and whatever a run directory held. All ranks call it alike and get the same;
-// null: this process alone. Errors: IsInfeasible() when no assignment fits; kCancelled when
-// interrupted before the search began; else as the parts'.
-// `memory`, where not null, gets how memory was divided (kResourceExhausted: it cannot be).
+// Searches for an assignment that meets the limit, compares it with the best uniform one on
+// held-out probes, and returns the plan with its evidence. After an interruption the plan holds the
+// best so far, with complete == false and without held-out metrics. The same model, options and
+// seed give the same plan for any number of threads and ranks and any content of the run directory.
+// All ranks call it alike and get the same plan; null `ranks`: this process alone. `memory`, unless
+// null, is set to how memory was divided. Errors: IsInfeasible() when nothing meets the limit;
+// kResourceExhausted when memory does not suffice; kCancelled on an interruption before the search
+// had begun; otherwise those of the parts.
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
                                        Progress* progress,

@@ -1,51 +1,57 @@
 #ifndef BITBUDGET_PLANNER_JOBS_PLAN_RECORD_H_
 #define BITBUDGET_PLANNER_JOBS_PLAN_RECORD_H_
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "planner/jobs/held_out.h"
 #include "planner/jobs/plan_job.h"
+#include "planner/runs/calibration.h"
 #include "planner/runs/run_store.h"
 #include "plans/plan.pb.h"
-#include "runtime/eval/bank.h"
 #include "runtime/eval/probes.h"
 #include "search/exact_fill.h"
 #include "search/search_method.h"
 
 namespace bitbudget {
 
-// The parts of a plan that say what was asked and what was found, as a job comes to know them.
+// What a plan job found, as values. ToPlan() writes it down.
+struct PlanFindings {
+  std::optional<BudgetSplit> budget;  // none for a sparsity goal
+  EncoderCalibration calibration;
+  int64_t search_probes = 0;
+  SearchSummary search;
+  // Output errors, rows of components as their units' ladders; empty when none were measured.
+  CostTable errors;
+  std::optional<HeldOutComparison> held_out;  // none when the search was interrupted
+  Assignment assignment;                      // that is emitted
+  // SHA-256 of the encoding of every component, empty for one that keeps its stored format; empty
+  // for encoders that make their codes from the plan alone.
+  std::vector<std::string> encoding_sha256;
+};
 
-// Model, budget and options.
-void DescribeJob(const Model& model,
-                 const PlanOptions& options,
-                 const SearchProblem& problem,
-                 const BudgetSplit& budget,
-                 const ProbeMaker& maker,
-                 plans::Plan* plan);
+plans::Plan ToPlan(const Model& model,
+                   const PlanOptions& options,
+                   const ProbeMaker& maker,
+                   const SearchProblem& problem,
+                   const PlanFindings& findings);
 
-// The search's work, trace and result on its own probes.
-void DescribeSearch(const Model& model, const SearchSummary& summary, plans::Plan* plan);
+// What decides the meaning of an evaluation. Limit, constraints, search method and number of probes
+// do not: a run with others shares the same evaluations.
+std::vector<IdentityField> RunIdentity(const Model& model,
+                                       const WorkspaceOptions& options,
+                                       const ProbeMaker& maker);
 
-// Every component's format, with what was measured of it alone. `errors`: of stage 0, rows of
-// components as their units' ladders; empty when there are none.
-void DescribeComponents(const EncodingBank& bank,
-                        const SearchProblem& problem,
-                        const Assignment& assignment,
-                        const SearchSummary& summary,
-                        const CostTable& errors,
-                        plans::Plan* plan);
+// The options of the command that decide its plan, for readers of the run's store.
+std::string JobText(const PlanOptions& options);
 
-// What every component's encoding must be when it is made again. Errors: EncodingBank::Encoded's.
-absl::Status RecordEncodings(const Assignment& assignment, EncodingBank* bank, plans::Plan* plan);
-
-// What decides what an evaluation means, from a plan that DescribeJob() filled. The budget, the
-// constraints, the search and the number of probes are not here: a run with others uses the same
-// evaluations.
-std::vector<IdentityField> RunIdentity(const plans::Plan& plan);
-
-// The command in short, for those who read the run.
-std::string JobText(const plans::Plan& plan, const PlanOptions& asked);
+// Values as a plan holds them, and back.
+plans::Metrics ToProto(const Metrics& metrics);
+Metrics FromProto(const plans::Metrics& metrics);
+plans::Interval ToProto(const Interval& interval);
+Interval FromProto(const plans::Interval& interval);
 
 }  // namespace bitbudget
 

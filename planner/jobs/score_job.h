@@ -6,9 +6,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "planner/workspace/memory_plan.h"
+#include "planner/workspace/options.h"
 #include "runtime/base/progress.h"
-#include "runtime/eval/probes.h"
 #include "runtime/model/decoder/model.h"
 #include "runtime/tensor/format.h"
 #include "scoring/scores.h"
@@ -17,16 +16,12 @@ namespace bitbudget {
 
 struct ScoreOptions {
   std::string scorer;  // a name of scoring/registry.h
-  // For scorers that need tokens: how many calibration sequences, and where they come from.
-  ProbeOptions probes;
+  // For scorers that need tokens: how many calibration sequences.
   int64_t probe_count = 64;
-  // For scorers that need formats: every component's, and how its codes are chosen.
+  // For scorers that need formats: every component's.
   Format format{FormatKind::kInteger, 4, 64, false};
-  std::string encoder = "clip";
 
-  int threads = 1;
-  int64_t memory_bytes = DefaultMemoryLimit();
-  std::string spill_directory = "/tmp";
+  WorkspaceOptions workspace;
 
   absl::Status Validate() const;
 };

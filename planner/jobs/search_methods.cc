@@ -4,6 +4,7 @@
 
 #include <numeric>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -74,14 +75,14 @@ class LayerOrder {
     if (NeedsOf(options_).layer_order == MethodNeeds::LayerOrder::kRandom) {
       std::vector<int> order(workspace_.model().config().num_hidden_layers);
       std::iota(order.begin(), order.end(), 0);
-      Random random(options_.probes.seed, {kLayerOrderStream});
+      Random random(options_.workspace.probes.seed, {kLayerOrderStream});
       random.Shuffle(order);
       return order;
     }
     ScoreContext context;
     context.model = &workspace_.model();
     context.detail = ScoreDetail::kLayers;
-    context.threads = options_.threads;
+    context.threads = options_.workspace.threads;
     context.progress = progress_;
     std::vector<std::vector<int32_t>> sequences;
     Assignment lowered;
@@ -121,18 +122,20 @@ absl::Status CheckMethod(const PlanOptions& options) {
   BB_ASSIGN_OR_RETURN(const MethodInfo* const method, FindMethod(options.search));
   BB_RETURN_IF_ERROR(FindScorer(options.scorer).status());
   BB_RETURN_IF_ERROR(CheckMethodOptions(MethodOptionsOf(options)));
-  if (NeedsOf(options).text && options.probes.source != ProbeSource::kText) {
+  if (NeedsOf(options).text && options.workspace.probes.source != ProbeSource::kText) {
     return absl::InvalidArgumentError(
         absl::StrCat("the beam order ",
                      MeritKindName(options.order),
                      " is the perplexity of natural text, but probes come from the ",
-                     ProbeSourceName(options.probes.source),
+                     ProbeSourceName(options.workspace.probes.source),
                      "; take them from a text"));
   }
-  if (options.sparsity_permille == 0) return absl::OkStatus();
-  if (options.sparsity_permille < 0 || options.sparsity_permille > 1000) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "the sparsity target is ", options.sparsity_permille / 10.0, " %; it must be 0.1 to 100"));
+  const auto* goal = std::get_if<SparsityGoal>(&options.limit);
+  if (goal == nullptr) return absl::OkStatus();
+  const int permille = goal->target.permille;
+  if (permille < 1 || permille > 1000) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the sparsity target is ", permille / 10.0, " %; it must be 0.1 to 100"));
   }
   if (method->takes_sparsity) return absl::OkStatus();
   std::vector<std::string> able;

@@ -11,18 +11,20 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/architecture/gguf_checkpoint.h"
+#include "runtime/model/architecture/families.h"
 #include "runtime/model/architecture/gguf_config.h"
 #include "runtime/model/architecture/gguf_names.h"
+#include "runtime/model/checkpoint/ggml_types.h"
+#include "runtime/model/checkpoint/gguf_files.h"
 #include "runtime/model/tokenizer/gguf_tokenizer.h"
 
 namespace bitbudget {
 namespace {
 
-// llama.cpp's GGML_QNT_VERSION: what the block layouts are called together.
+// llama.cpp's GGML_QNT_VERSION: the version of all block layouts.
 constexpr uint32_t kQuantizationVersion = 2;
 
-// `general.file_type` (llama_ftype) of files that are mostly in one format; informative.
+// `general.file_type` (llama_ftype) of files that are mostly in one format. Informative only.
 uint32_t FileType(const Format& format) {
   constexpr std::pair<const char*, uint32_t> kTypes[] = {{"f32", 0},
                                                          {"f16", 1},
@@ -48,7 +50,7 @@ uint32_t FileType(const Format& format) {
   return 1024;  // llama.cpp's "guessed"
 }
 
-// Layers in order, what is outside them first; within a layer by name.
+// The embedding, the layers in order and by name within a layer, then everything else by name.
 std::tuple<int64_t, std::string> OrderOf(const std::string& name) {
   int64_t layer = -1;
   if (absl::StartsWith(name, "blk.")) {
@@ -58,20 +60,16 @@ std::tuple<int64_t, std::string> OrderOf(const std::string& name) {
   return {name == "token_embd.weight" ? -1 : INT64_MAX, name};
 }
 
-// Where a file for llama.cpp holds row `row` of a matrix of heads of `head_dim` rows: the halves
-// that rotate together are interleaved.
+// Where a file for llama.cpp holds row `row` of a matrix of heads with `head_dim` rows each: it
+// interleaves the two halves of a head, which rotate together.
 int64_t InterleavedRow(int64_t row, int64_t head_dim) {
   const int64_t half = head_dim / 2;
   const int64_t in_head = row % head_dim;
   return row - in_head + 2 * (in_head % half) + in_head / half;
 }
 
-bool IsLlama(const ModelConfig& config) {
-  return absl::string_view(GgufArchitecture(config.architecture)) == "llama";
-}
-
 bool IsInterleaved(const Component& component, const ModelConfig& config) {
-  return IsLlama(config) &&
+  return FamilyOf(config.architecture).gguf.interleaved_qk &&
          (component.kind == ComponentKind::kQ || component.kind == ComponentKind::kK);
 }
 
@@ -102,7 +100,7 @@ absl::Status GgufOutput::AddMetadata(const Provenance& provenance) {
   if (const bool gguf = absl::EndsWith(model_->path(), ".gguf"); gguf) {
     BB_ASSIGN_OR_RETURN(const GgufFiles source, OpenGgufFiles(model_->path()));
     for (const GgufEntry& entry : source.parsed.front().entries) {
-      // What is about the file, not about the model.
+      // These describe the file, not the model.
       if (entry.key == "general.file_type" || entry.key == "general.quantization_version" ||
           entry.key == "general.alignment" || absl::StartsWith(entry.key, "split.") ||
           absl::StartsWith(entry.key, "quantize.")) {
@@ -142,14 +140,14 @@ absl::Status GgufOutput::AddVectors() {
     const std::optional<std::string> gguf = GgufTensorName(name, config.architecture);
     if (!gguf.has_value()) {
       return absl::UnimplementedError(
-          absl::StrCat(tensor->file, ": tensor \"", name, "\": has no name in GGUF files"));
+          absl::StrCat(tensor->file, ": tensor \"", name, "\" has no name in GGUF files"));
     }
     std::vector<float> values(tensor->view.cols);
     tensor->view.ReadRow(0, values);
     if (absl::EndsWith(name, "norm.weight")) {
       for (float& value : values) value += config.norm_weight_offset;
     }
-    if (IsLlama(config) &&
+    if (FamilyOf(config.architecture).gguf.interleaved_qk &&
         (absl::EndsWith(name, ".q_proj.bias") || absl::EndsWith(name, ".k_proj.bias"))) {
       std::vector<float> moved(values.size());
       for (size_t i = 0; i < values.size(); ++i) {
@@ -162,7 +160,7 @@ absl::Status GgufOutput::AddVectors() {
   if (std::vector<float> divisors = GgufRopeDivisors(config); !divisors.empty()) {
     add("rope_freqs.weight", std::move(divisors));
   }
-  if (config.architecture == Architecture::kPhi3) {
+  if (FamilyOf(config.architecture).gguf.long_rope) {
     const RopeScaling& scaling = config.rope_scaling;
     const auto floats = [](const std::vector<double>& values) {
       return std::vector<float>(values.begin(), values.end());
@@ -185,7 +183,7 @@ absl::Status GgufOutput::AddTensors() {
       return absl::InvalidArgumentError(absl::StrCat(component.name,
                                                      ": GGUF has no format ",
                                                      format.Name(),
-                                                     "; make the plan with --target llama.cpp"));
+                                                     "; make the plan for target llama.cpp"));
     }
     const std::string name = *GgufTensorName(component.stored_name, config.architecture);
     if (component.stored_row == 0) {
@@ -196,13 +194,13 @@ absl::Status GgufOutput::AddTensors() {
     if (assignment_[tensor.components.front()] != format) {
       return absl::InvalidArgumentError(
           absl::StrCat(component.name,
-                       ": has format ",
+                       " has format ",
                        format.Name(),
                        ", but ",
                        model_->component(tensor.components.front()).name,
                        " of the same tensor has ",
                        assignment_[tensor.components.front()].Name(),
-                       "; make the plan with --target llama.cpp"));
+                       "; make the plan for target llama.cpp"));
     }
     tensor.components.push_back(id);
   }

@@ -15,17 +15,17 @@
 
 namespace bitbudget {
 
-// The GGUF file that a model becomes under an assignment, as llama.cpp reads it: its names, its
-// order of rows, components that it stores as one tensor joined, vectors in f32. Metadata and
-// tokenizer of a model that came from a GGUF file are copied.
+// The GGUF file of a model under an assignment, as llama.cpp reads it: with its names and order of
+// rows, components that it stores as one tensor joined, and vectors in f32. Metadata and tokenizer
+// of a model from a GGUF file are copied.
 class GgufOutput {
  public:
   // Metadata about the file itself, as (key, text).
   using Provenance = std::vector<std::pair<std::string, std::string>>;
 
   // kInvalidArgument, naming the component, where GGUF has no such format or components of one
-  // tensor have different ones; kUnimplemented where llama.cpp's metadata cannot say what the model
-  // is. The model outlives it.
+  // tensor have different ones; kUnimplemented where llama.cpp's metadata cannot describe the
+  // model. The model outlives the output.
   static absl::StatusOr<GgufOutput> Create(const Model& model,
                                            const Assignment& assignment,
                                            const Provenance& provenance);
@@ -33,8 +33,8 @@ class GgufOutput {
   // The exact size of the file.
   int64_t FileBytes() const { return writer_.FileBytes(); }
 
-  // Encodes a tensor at a time and writes the file, whole or not at all. kCancelled on
-  // interruption; errors of the weights' encoding and of the file.
+  // Encodes tensor by tensor and writes the file, whole or not at all. kCancelled on interruption;
+  // errors of encoding and of the file.
   absl::Status Write(const std::string& path,
                      const WeightEncoder& encoder,
                      int threads,

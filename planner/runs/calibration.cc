@@ -1,7 +1,6 @@
 #include "planner/runs/calibration.h"
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,8 +17,9 @@
 namespace bitbudget {
 namespace {
 
-// Tokens that a Gram matrix is averaged over, per input: enough for its smallest eigenvalues to be
-// known to a factor of (1 - 1/4)^2 for normal inputs. And the most prompts that are run for them.
+// Tokens per input that a Gram matrix (the Hessian of GPTQ, up to a factor) is averaged over. For
+// normal inputs this gives its smallest eigenvalues to a factor of (1 - 1/4)^2. kGramProbes bounds
+// the prompts that are run for them.
 constexpr int64_t kGramTokensPerInput = 16;
 constexpr int64_t kGramProbes = 512;
 
@@ -58,9 +58,9 @@ int64_t TokensOf(const Sequences& sequences) {
   return tokens;
 }
 
-// What Gram matrices are measured on: prompts of the calibration role with the model's greedy
-// completions, as what will be measured is, and of text as many whole windows; as many as the
-// widest matrix asks for.
+// The sequences that Gram matrices are measured on: calibration prompts with the model's greedy
+// completions, which is what candidates are measured on, and as many whole windows of the text
+// where there is one. The widest matrix decides how many.
 absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
                                         Workspace* workspace,
                                         Progress* progress) {
@@ -75,7 +75,7 @@ absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
   GenerateOptions generate;
   generate.max_tokens = maker.completion_tokens();
   generate.threads = workspace->options().threads;
-  generate.max_kv_bytes = workspace->options().states_bytes;
+  generate.max_kv_bytes = workspace->memory().states;
   BB_ASSIGN_OR_RETURN(
       const std::vector<Generation> completions,
       Generate(workspace->transformer(), workspace->reference(), sequences, generate, progress));
@@ -94,14 +94,12 @@ absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
       sequences.size(),
       " sequences",
       tokens < wanted
-          ? absl::StrCat("; ", wanted, " were wanted for matrices of ", widest, " inputs")
+          ? absl::StrCat("; ", wanted, " would be enough for matrices of ", widest, " inputs")
           : ""));
   return sequences;
 }
 
-absl::Status MeasureBenchGrams(const Sequences& sequences,
-                               Workspace* workspace,
-                               Progress* progress) {
+absl::Status LearnFromGrams(const Sequences& sequences, Workspace* workspace, Progress* progress) {
   GramStore* const grams = workspace->grams();
   BB_RETURN_IF_ERROR(MeasureGrams(workspace->transformer(),
                                   workspace->reference(),
@@ -119,110 +117,25 @@ absl::Status MeasureBenchGrams(const Sequences& sequences,
                                         progress);
 }
 
-void AddMoments(const InputMoments& moments, const Model& model, plans::Plan* plan) {
-  for (const auto& [id, values] : moments) {
-    plans::InputMoments* stored = plan->add_input_moments();
-    stored->set_component(model.component(id).name);
-    stored->set_squares(values.data(), values.size() * sizeof(float));
-  }
-}
-
-absl::StatusOr<InputMoments> MomentsOfPlan(const plans::Plan& plan, const Model& model) {
-  InputMoments moments;
-  for (const plans::InputMoments& stored : plan.input_moments()) {
-    ComponentId id = -1;
-    for (size_t c = 0; c < model.components().size(); ++c) {
-      if (model.component(static_cast<ComponentId>(c)).name == stored.component()) {
-        id = static_cast<ComponentId>(c);
-      }
-    }
-    if (id < 0 || stored.squares().size() != model.component(id).cols * sizeof(float)) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "input_moments: component \"", stored.component(), "\" does not fit the model"));
-    }
-    std::vector<float>& values = moments[id];
-    values.resize(model.component(id).cols);
-    std::memcpy(values.data(), stored.squares().data(), stored.squares().size());
-  }
-  return moments;
-}
-
 }  // namespace
 
-absl::Status CalibrateEncoder(const ProbeMaker& maker,
-                              Workspace* workspace,
-                              Run* run,
-                              Progress* progress,
-                              plans::Plan* plan) {
+absl::StatusOr<EncoderCalibration> CalibrateEncoder(const ProbeMaker& maker,
+                                                    Workspace* workspace,
+                                                    Run* run,
+                                                    Progress* progress) {
+  EncoderCalibration calibration;
   const StatsNeed needs = workspace->encoder()->needs();
-  if (needs == StatsNeed::kNothing) return absl::OkStatus();
+  if (needs == StatsNeed::kNothing) return calibration;
   if (needs == StatsNeed::kMoments) {
-    BB_ASSIGN_OR_RETURN(InputMoments moments, RememberedMoments(maker, workspace, run, progress));
-    if (plan != nullptr) AddMoments(moments, workspace->model(), plan);
-    workspace->encoder()->SetMoments(std::move(moments));
-    return absl::OkStatus();
+    BB_ASSIGN_OR_RETURN(calibration.moments, RememberedMoments(maker, workspace, run, progress));
+    workspace->encoder()->SetMoments(calibration.moments);
+    return calibration;
   }
   BB_ASSIGN_OR_RETURN(const Sequences sequences, GramSequences(maker, workspace, progress));
-  if (plan != nullptr) {
-    plans::Calibration& record = *plan->mutable_calibration();
-    record.set_source(plan->options().probe_source());
-    record.set_fingerprint(maker.fingerprint());
-    record.set_sequences(static_cast<int64_t>(sequences.size()));
-    record.set_tokens(TokensOf(sequences));
-  }
-  return MeasureBenchGrams(sequences, workspace, progress);
-}
-
-int64_t CalibrationContext(const plans::Plan& plan) {
-  if (!plan.has_calibration()) return 0;
-  return plan.options().prefix_tokens() + plan.options().completion_tokens();
-}
-
-absl::Status CalibrateFromPlan(const plans::Plan& plan,
-                               const std::string& text,
-                               Workspace* workspace,
-                               Progress* progress) {
-  const StatsNeed needs = workspace->encoder()->needs();
-  if (needs == StatsNeed::kNothing) return absl::OkStatus();
-  if (needs == StatsNeed::kMoments) {
-    BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(plan, workspace->model()));
-    workspace->encoder()->SetMoments(std::move(moments));
-    return absl::OkStatus();
-  }
-  const plans::Calibration& record = plan.calibration();
-  ProbeOptions options;
-  for (const ProbeSource source : {ProbeSource::kText, ProbeSource::kPrompts}) {
-    if (record.source() == ProbeSourceName(source)) options.source = source;
-  }
-  const bool own = options.source == ProbeSource::kModel;
-  if (!own && text.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("encoder ",
-                     plan.options().encoder(),
-                     " learned from a ",
-                     record.source(),
-                     " file; give it with --calibration (its SHA-256 is ",
-                     record.fingerprint(),
-                     ")"));
-  }
-  if (!own) options.path = text;
-  options.prefix_tokens = plan.options().prefix_tokens();
-  options.completion_tokens = plan.options().completion_tokens();
-  options.seed = plan.options().seed();
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<ProbeMaker> maker,
-                      ProbeMaker::Create(workspace->model(), options));
-  if (maker->fingerprint() != record.fingerprint()) {
-    return absl::InvalidArgumentError(absl::StrCat(text,
-                                                   ": not the text that the plan was calibrated "
-                                                   "on: its SHA-256 is ",
-                                                   maker->fingerprint(),
-                                                   ", not ",
-                                                   record.fingerprint()));
-  }
-  BB_ASSIGN_OR_RETURN(const Sequences sequences, GramSequences(*maker, workspace, progress));
-  BB_RETURN_IF_ERROR(MeasureBenchGrams(sequences, workspace, progress));
-  workspace->ExpectEncodings(plan);
-  return absl::OkStatus();
+  calibration.sequences = static_cast<int64_t>(sequences.size());
+  calibration.tokens = TokensOf(sequences);
+  BB_RETURN_IF_ERROR(LearnFromGrams(sequences, workspace, progress));
+  return calibration;
 }
 
 }  // namespace bitbudget

@@ -2,35 +2,30 @@
 #define BITBUDGET_PLANNER_RUNS_CALIBRATION_H_
 
 #include <cstdint>
-#include <string>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "planner/runs/run.h"
 #include "planner/workspace/workspace.h"
-#include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/probes.h"
+#include "runtime/quantize/weight_encoder.h"
 
 namespace bitbudget {
 
-// Gives the workspace's encoder what it needs to know of its inputs on calibration text, the
-// moments from the run's store where it has them. Nothing to do for encoders that need nothing.
-// `plan`, where not null, gets what `apply` needs to do the same again.
-absl::Status CalibrateEncoder(
-    const ProbeMaker& maker, Workspace* workspace, Run* run, Progress* progress, plans::Plan* plan);
+// What an encoder learned, as far as a plan records it.
+struct EncoderCalibration {
+  InputMoments moments;   // of encoders that weigh columns by their inputs
+  int64_t sequences = 0;  // that Gram matrices were measured on
+  int64_t tokens = 0;     // in them
+};
 
-// The same for a plan's encoder, which is the workspace's: moments are the plan's own; what takes
-// the calibration text again is measured on `text`, the file that the plan names by its
-// fingerprint (empty where the plan was calibrated on the model's own samples). From then on the
-// workspace's encodings must be those of the plan. Errors: kInvalidArgument when moments do not fit
-// the model, or the text is missing or another one.
-absl::Status CalibrateFromPlan(const plans::Plan& plan,
-                               const std::string& text,
-                               Workspace* workspace,
-                               Progress* progress);
-
-// Positions that CalibrateFromPlan runs, 0 for none.
-int64_t CalibrationContext(const plans::Plan& plan);
+// Teaches the workspace's encoder about its inputs on probes of the calibration role; nothing to do
+// for encoders that learn nothing. Moments are recalled from the run's store where it has them.
+// Errors: those of the probes, the model's passes and the store.
+absl::StatusOr<EncoderCalibration> CalibrateEncoder(const ProbeMaker& maker,
+                                                    Workspace* workspace,
+                                                    Run* run,
+                                                    Progress* progress);
 
 }  // namespace bitbudget
 

@@ -7,30 +7,17 @@
 
 namespace bitbudget {
 
-plans::Interval ToProto(const Interval& interval) {
-  plans::Interval proto;
-  proto.set_low(interval.low);
-  proto.set_high(interval.high);
-  return proto;
+Measured MeasuredOf(Statistic statistic, const Evaluation& evaluation) {
+  return {Compute(statistic, evaluation), BootstrapInterval(statistic, evaluation)};
 }
 
-plans::Metrics MetricsOf(const Evaluation& evaluation) {
-  plans::Metrics metrics;
-  const auto interval = [&](Statistic statistic) {
-    return ToProto(BootstrapInterval(statistic, evaluation));
-  };
-  metrics.set_fdt_mean(Compute(Statistic::kFdtMean, evaluation));
-  *metrics.mutable_fdt_interval() = interval(Statistic::kFdtMean);
-  metrics.set_fdt_75(Compute(Statistic::kFdt75, evaluation));
-  *metrics.mutable_fdt_75_interval() = interval(Statistic::kFdt75);
-  metrics.set_sdt_mean(Compute(Statistic::kSdtMean, evaluation));
-  *metrics.mutable_sdt_interval() = interval(Statistic::kSdtMean);
-  metrics.set_dppl(Compute(Statistic::kDppl, evaluation));
-  *metrics.mutable_dppl_interval() = interval(Statistic::kDppl);
-  metrics.set_kl_mean(Compute(Statistic::kKlMean, evaluation));
-  *metrics.mutable_kl_interval() = interval(Statistic::kKlMean);
-  metrics.set_top1_agreement(Top1Agreement(evaluation));
-  return metrics;
+Metrics MetricsOf(const Evaluation& evaluation) {
+  return {MeasuredOf(Statistic::kFdtMean, evaluation),
+          MeasuredOf(Statistic::kFdt75, evaluation),
+          MeasuredOf(Statistic::kSdtMean, evaluation),
+          MeasuredOf(Statistic::kDppl, evaluation),
+          MeasuredOf(Statistic::kKlMean, evaluation),
+          Top1Agreement(evaluation)};
 }
 
 absl::StatusOr<ProbeSet> MakeProbeSet(const ProbeMaker& maker,
@@ -38,16 +25,9 @@ absl::StatusOr<ProbeSet> MakeProbeSet(const ProbeMaker& maker,
                                       int64_t count,
                                       Workspace* workspace,
                                       Progress* progress,
-                                      bool distributions) {
-  const int threads = workspace->options().threads;
+                                      Distributions distributions) {
   BB_ASSIGN_OR_RETURN(const std::vector<std::vector<int32_t>> prompts,
-                      maker.Prompts(role,
-                                    count,
-                                    workspace->transformer(),
-                                    workspace->reference(),
-                                    threads,
-                                    progress,
-                                    workspace->options().states_bytes));
+                      maker.Prompts(role, count, workspace->sampler(), progress));
   return MakeProbeSet(prompts, maker.completion_tokens(), {}, workspace, progress, distributions);
 }
 
@@ -56,14 +36,14 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
                                       std::vector<Generation> completions,
                                       Workspace* workspace,
                                       Progress* progress,
-                                      bool distributions) {
+                                      Distributions distributions) {
   const int threads = workspace->options().threads;
   ReferenceOptions reference_options;
   reference_options.completion_tokens = completion_tokens;
   reference_options.threads = threads;
-  reference_options.distributions = distributions;
-  reference_options.max_kv_bytes = workspace->options().states_bytes;
-  reference_options.max_logits_bytes = workspace->options().logits_bytes;
+  reference_options.distributions = distributions == Distributions::kKeep;
+  reference_options.max_kv_bytes = workspace->memory().states;
+  reference_options.max_logits_bytes = workspace->memory().logits;
   reference_options.completions = std::move(completions);
   ProbeSet set;
   BB_ASSIGN_OR_RETURN(
@@ -72,25 +52,21 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
           workspace->transformer(), workspace->reference(), prompts, reference_options, progress));
   EvaluatorOptions evaluator_options;
   evaluator_options.threads = threads;
-  evaluator_options.max_cache_bytes = workspace->options().states_bytes;
+  evaluator_options.max_cache_bytes = workspace->memory().states;
   set.evaluator = std::make_unique<Evaluator>(
       workspace->transformer(), *set.reference, workspace->bank(), evaluator_options, progress);
   return set;
 }
 
-absl::Status MeasurePerplexity(const Workspace& workspace,
-                               WeightSource* weights,
-                               std::span<const std::vector<int32_t>> windows,
-                               Progress* progress,
-                               double* perplexity,
-                               plans::Interval* interval) {
+absl::StatusOr<Measured> MeasurePerplexity(const Workspace& workspace,
+                                           WeightSource* weights,
+                                           std::span<const std::vector<int32_t>> windows,
+                                           Progress* progress) {
   BB_ASSIGN_OR_RETURN(
       const Evaluation likelihood,
       MeasureText(
           workspace.transformer(), weights, windows, workspace.options().threads, progress));
-  *perplexity = Compute(Statistic::kDppl, likelihood);
-  *interval = ToProto(BootstrapInterval(Statistic::kDppl, likelihood));
-  return absl::OkStatus();
+  return MeasuredOf(Statistic::kDppl, likelihood);
 }
 
 }  // namespace bitbudget

@@ -3,12 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "planner/workspace/workspace.h"
-#include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/evaluator.h"
 #include "runtime/eval/metrics.h"
@@ -17,10 +17,30 @@
 
 namespace bitbudget {
 
-// All metrics of an evaluation with their 95 % intervals.
-plans::Metrics MetricsOf(const Evaluation& evaluation);
+// A statistic with its 95 % interval.
+struct Measured {
+  double value = 0;
+  Interval interval;
+};
+Measured MeasuredOf(Statistic statistic, const Evaluation& evaluation);
 
-plans::Interval ToProto(const Interval& interval);
+// All metrics of an evaluation, in the units of Statistic.
+struct Metrics {
+  Measured fdt_mean;
+  Measured fdt_75;
+  Measured sdt_mean;
+  Measured dppl;
+  Measured kl_mean;
+  double top1_agreement = 0;  // in [0, 1]
+};
+Metrics MetricsOf(const Evaluation& evaluation);
+
+// Perplexities of the same natural text.
+struct TextPerplexity {
+  Measured reference;
+  Measured candidate;
+  std::optional<Measured> uniform;  // of the uniform assignment beside the candidate
+};
 
 // Probes of one role with the reference's behaviour on them, and an evaluator over both.
 struct ProbeSet {
@@ -28,31 +48,31 @@ struct ProbeSet {
   std::unique_ptr<Evaluator> evaluator;
 };
 
+// Whether the reference's distributions are kept, without which only FDT can be measured.
+enum class Distributions : uint8_t { kKeep, kSkip };
+
 // Errors as ProbeMaker::Prompts and ReferenceRun::Create. Everything passed in outlives the set.
-// `distributions`: of ReferenceOptions.
 absl::StatusOr<ProbeSet> MakeProbeSet(const ProbeMaker& maker,
                                       ProbeRole role,
                                       int64_t count,
                                       Workspace* workspace,
                                       Progress* progress,
-                                      bool distributions = true);
+                                      Distributions distributions = Distributions::kKeep);
 
-// The same for known prompts, and, unless `completions` is empty, their known completions of
-// `completion_tokens` at most.
+// The same for known prompts and, unless `completions` is empty, their known completions of at most
+// `completion_tokens`.
 absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prompts,
                                       int64_t completion_tokens,
                                       std::vector<Generation> completions,
                                       Workspace* workspace,
                                       Progress* progress,
-                                      bool distributions = true);
+                                      Distributions distributions = Distributions::kKeep);
 
-// Runs `weights` over windows of natural text; sets *perplexity and its interval.
-absl::Status MeasurePerplexity(const Workspace& workspace,
-                               WeightSource* weights,
-                               std::span<const std::vector<int32_t>> windows,
-                               Progress* progress,
-                               double* perplexity,
-                               plans::Interval* interval);
+// The perplexity of windows of natural text under `weights`.
+absl::StatusOr<Measured> MeasurePerplexity(const Workspace& workspace,
+                                           WeightSource* weights,
+                                           std::span<const std::vector<int32_t>> windows,
+                                           Progress* progress);
 
 }  // namespace bitbudget
 

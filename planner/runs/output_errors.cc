@@ -38,13 +38,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const Probe
                                                                      int64_t count,
                                                                      Workspace* workspace,
                                                                      Progress* progress) {
-  return maker.Prompts(ProbeRole::kCalibration,
-                       count,
-                       workspace->transformer(),
-                       workspace->reference(),
-                       workspace->options().threads,
-                       progress,
-                       workspace->options().states_bytes);
+  return maker.Prompts(ProbeRole::kCalibration, count, workspace->sampler(), progress);
 }
 
 absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,

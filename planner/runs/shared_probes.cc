@@ -40,20 +40,15 @@ absl::StatusOr<Prompts> RememberedPrompts(const ProbeMaker& maker,
                                           Workspace* workspace,
                                           Run* run,
                                           Progress* progress) {
-  BB_ASSIGN_OR_RETURN(const std::string stored,
-                      run->Remember(absl::StrCat("prompts/", ProbeRoleName(role), "/", count),
-                                    [&]() -> absl::StatusOr<std::string> {
-                                      BB_ASSIGN_OR_RETURN(
-                                          const Prompts prompts,
-                                          maker.Prompts(role,
-                                                        count,
-                                                        workspace->transformer(),
-                                                        workspace->reference(),
-                                                        workspace->options().threads,
-                                                        progress,
-                                                        workspace->options().states_bytes));
-                                      return SerializeSequences(prompts);
-                                    }));
+  BB_ASSIGN_OR_RETURN(
+      const std::string stored,
+      run->Remember(absl::StrCat("prompts/", ProbeRoleName(role), "/", count),
+                    [&]() -> absl::StatusOr<std::string> {
+                      BB_ASSIGN_OR_RETURN(
+                          const Prompts prompts,
+                          maker.Prompts(role, count, workspace->sampler(), progress));
+                      return SerializeSequences(prompts);
+                    }));
   return ParseSequences(stored, "the run store");
 }
 

@@ -71,4 +71,16 @@ absl::StatusOr<Budget> ParseBudget(absl::string_view text) {
       "share of the model as it stands (60%)"));
 }
 
+absl::StatusOr<SparsityGoal> ParseSparsityGoal(absl::string_view text) {
+  absl::string_view number = text;
+  double percent = 0;
+  if (absl::ConsumeSuffix(&number, "%") && IsNumber(number, &percent) && percent > 0 &&
+      percent <= 100) {
+    const int permille = static_cast<int>(std::lround(percent * 10));
+    if (permille >= 1) return SparsityGoal{{permille}, std::string(text)};
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "sparsity '", text, "' is not a share of zeros above 0 and up to 100 %, like 60% or 62.5%"));
+}
+
 }  // namespace bitbudget

@@ -6,11 +6,12 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "search/problem.h"
 
 namespace bitbudget {
 
-// A memory budget as users write it. It always covers the whole model: embedding, head, norms and
-// biases included, tied weights once.
+// A memory budget as users write it. It covers the whole model: embedding, head, norms and biases
+// included, tied weights once.
 struct Budget {
   enum class Unit : uint8_t { kBytes, kBitsPerWeight, kShare };
   Unit unit = Unit::kBytes;
@@ -20,6 +21,15 @@ struct Budget {
   // The limit in whole bytes.
   int64_t Bytes(int64_t parameter_count, int64_t stored_bytes) const;
 };
+
+// A share of zeros as users write it, in place of a budget.
+struct SparsityGoal {
+  SparsityTarget target;
+  std::string text;  // as written
+};
+
+// "60%" or "62.5%": above 0 and at most 100. kInvalidArgument naming the text.
+absl::StatusOr<SparsityGoal> ParseSparsityGoal(absl::string_view text);
 
 // "4.5bpw", "60%", "12345678B", "900KiB", "500MiB", "3.2GiB" or the decimal "500MB", "3.4GB".
 // Errors: kInvalidArgument naming the text and the accepted forms.

@@ -1,7 +1,5 @@
 #include "planner/workspace/checked_encoder.h"
 
-#include <algorithm>
-
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/sha256.h"
@@ -13,16 +11,6 @@ std::string EncodingSha256(const Encoding& encoding) {
   Sha256 hash;
   hash.Update({reinterpret_cast<const char*>(encoding.bytes.data()), encoding.bytes.size()});
   return hash.Finish();
-}
-
-void CheckedWeightEncoder::Expect(const plans::Plan& plan) {
-  expected_.clear();
-  for (int c = 0; c < plan.components_size(); ++c) {
-    const plans::Component& planned = plan.components(c);
-    const absl::StatusOr<Format> format = ParseFormat(planned.format());
-    if (planned.encoding_sha256().empty() || !format.ok()) continue;
-    expected_[{c, *format}] = planned.encoding_sha256();
-  }
 }
 
 absl::StatusOr<Encoding> CheckedWeightEncoder::Encode(ComponentId id,
@@ -37,11 +25,11 @@ absl::StatusOr<Encoding> CheckedWeightEncoder::Encode(ComponentId id,
       absl::StrCat(model_.component(id).name,
                    " in ",
                    format.Name(),
-                   ": encoded again from the calibration text it has the SHA-256 ",
+                   ": encoded again, it has the SHA-256 ",
                    hash,
-                   ", not the plan's ",
+                   ", not the ",
                    found->second,
-                   "; the plan was made by another version of bitbudget"));
+                   " of the plan; another version of bitbudget made the plan"));
 }
 
 }  // namespace bitbudget

@@ -3,9 +3,9 @@
 
 #include <map>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
-#include "plans/plan.pb.h"
 #include "runtime/eval/assignment.h"
 #include "runtime/quantize/weight_encoder.h"
 #include "runtime/tensor/encoding.h"
@@ -15,23 +15,26 @@ namespace bitbudget {
 // SHA-256 of an encoding's bytes, as plans record it.
 std::string EncodingSha256(const Encoding& encoding);
 
-// An encoder of weights whose encodings must be those that a plan was measured with, wherever the
-// plan has their hashes.
+// The SHA-256 of encodings, by component and format.
+using EncodingHashes = std::map<ComponentFormat, std::string>;
+
+// Encodes weights again and refuses bytes that are not those that were measured.
 class CheckedWeightEncoder : public WeightEncoder {
  public:
-  // Both outlive it. Expects nothing yet.
+  // Both outlive it. Takes any encoding until Expect() is called.
   CheckedWeightEncoder(const Model& model, const WeightEncoder& encoder)
       : model_(model), encoder_(encoder) {}
 
-  void Expect(const plans::Plan& plan);
+  // From now on, what has a hash here must have that hash.
+  void Expect(EncodingHashes hashes) { expected_ = std::move(hashes); }
 
-  // The errors of the encoder, and kFailedPrecondition for other bytes than expected.
+  // Errors: the encoder's; kFailedPrecondition, naming component and hashes, for unexpected bytes.
   absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
 
  private:
   const Model& model_;
   const WeightEncoder& encoder_;
-  std::map<ComponentFormat, std::string> expected_;
+  EncodingHashes expected_;
 };
 
 }  // namespace bitbudget

@@ -18,8 +18,8 @@ namespace {
 constexpr int64_t kFloat = sizeof(float);
 // The program, its libraries and small objects.
 constexpr int64_t kProgramBytes = int64_t{48} << 20;
-// Passes whose scratch memory lives at the same time: of the evaluators of search and held-out
-// probes, and of what runs besides (completions, perplexity).
+// Passes whose scratch memory is alive at the same time: the evaluators of search and held-out
+// probes, and what runs beside them (completions, perplexity).
 constexpr int64_t kRunners = 3;
 constexpr int64_t kSmallestLimit = int64_t{256} << 20;
 
@@ -29,7 +29,7 @@ std::string GiB(int64_t bytes) {
 
 int64_t RoundUp(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
-// As f32 panels, the largest that there are.
+// In f32 panels, the largest kind.
 int64_t PanelBytes(const Component& component) {
   return RoundUp(component.rows, kPanelWidth) * RoundUp(component.cols, kInputPad) * kFloat;
 }
@@ -95,7 +95,7 @@ Needs NeedsOf(const Model& model, const MemoryRequest& request) {
   least.weights = largest_stage + making;
   needs.weights = making;
   for (const Component& component : model.components()) {
-    // Of the reference, of an assignment, and its encodings in many formats.
+    // The panels of the reference and of an assignment, and encodings in many formats.
     needs.weights += 4 * PanelBytes(component);
   }
   const int64_t kv = KvCacheBytes(config, request.context);
@@ -147,9 +147,9 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Model& model,
         " of memory, but the limit is ",
         GiB(limit),
         "; ",
-        fewer_help ? "take fewer probes, shorter ones (--prefix, --completion) or" : "give",
-        " more --memory",
-        request.threads > 1 ? ", or fewer --threads" : ""));
+        fewer_help ? "take fewer or shorter probes, allow" : "allow",
+        " more memory",
+        request.threads > 1 ? ", or use fewer threads" : ""));
   }
   MemoryPlan plan = needs.least;
   plan.limit = limit;
@@ -165,9 +165,17 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Model& model,
   const int64_t more_weights = std::min(std::max<int64_t>(needs.weights - plan.weights, 0), left);
   plan.weights += more_weights;
   left -= more_weights;
-  // What the weights have no use for.
+  // The states get what the weights cannot use.
   plan.states = std::min(std::max(needs.states, plan.states), plan.states + left);
   plan.total = Total(plan);
+  return plan;
+}
+
+MemoryPlan UnplannedMemory() {
+  MemoryPlan plan;
+  plan.weights = int64_t{4} << 30;
+  plan.states = int64_t{4} << 30;
+  plan.logits = int64_t{1} << 30;
   return plan;
 }
 
@@ -187,7 +195,7 @@ absl::StatusOr<int64_t> ParseMemory(absl::string_view text) {
   const absl::StatusOr<Budget> budget = ParseBudget(text);
   if (!budget.ok() || budget->unit != Budget::Unit::kBytes) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--memory '", text, "' is not understood; write a size: 16GiB, 900MiB, 8GB"));
+        absl::StrCat("memory size '", text, "' is not understood; write 16GiB, 900MiB or 8GB"));
   }
   return budget->Bytes(/*parameter_count=*/0, /*stored_bytes=*/0);
 }

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/quantize/encoders.h"
@@ -12,44 +11,32 @@ namespace bitbudget {
 namespace {
 
 // The part of the memory for weights that Gram matrices may take.
-int64_t GramBytes(const Encoder& encoder, const WorkspaceOptions& options) {
-  return encoder.needs() == StatsNeed::kGram ? options.weights_bytes / 4 : 0;
+int64_t GramBytes(const Encoder& encoder, const MemoryPlan& memory) {
+  return encoder.needs() == StatsNeed::kGram ? memory.weights / 4 : 0;
 }
 
 }  // namespace
 
-bool Workspace::TunesLayers() const { return absl::EndsWith(options_.encoder, kLayerTuning); }
-
-void WorkspaceOptions::SetMemory(const MemoryPlan& memory) {
-  weights_bytes = memory.weights;
-  states_bytes = memory.states;
-  logits_bytes = memory.logits;
-}
-
-absl::Status WorkspaceOptions::SetEncoding(const plans::Options& options) {
-  BB_RETURN_IF_ERROR(CheckEncoderName(options.encoder()));
-  encoder = options.encoder();
-  if (options.pruning().empty()) return absl::OkStatus();
-  BB_ASSIGN_OR_RETURN(pruning, ParsePruning(options.pruning()));
-  return absl::OkStatus();
-}
+bool Workspace::TunesLayers() const { return (*FindEncoder(options_.encoder))->tunes_layers; }
 
 Workspace::Workspace(const Model& model,
                      const WorkspaceOptions& options,
+                     const MemoryPlan& memory,
                      std::unique_ptr<Encoder> encoder,
                      int64_t context)
     : model_(model),
       options_(options),
+      memory_(memory),
       encoder_(std::move(encoder)),
       weight_encoder_(model, *encoder_),
       tuning_(model, weight_encoder_),
       checked_encoder_(model, tuning_),
-      grams_(GramBytes(*encoder_, options), options.spill_directory),
+      grams_(GramBytes(*encoder_, memory), options.spill_directory),
       transformer_(model, context),
       bank_(model,
             checked_encoder_,
             {options.activations,
-             options.weights_bytes - GramBytes(*encoder_, options),
+             memory.weights - GramBytes(*encoder_, memory),
              options.spill_directory}),
       reference_(bank_.Reference()) {
   weight_encoder_.SetPruning(options.pruning);
@@ -57,7 +44,8 @@ Workspace::Workspace(const Model& model,
 
 absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
                                                              const WorkspaceOptions& options,
-                                                             int64_t context) {
+                                                             int64_t context,
+                                                             const MemoryPlan& memory) {
   BB_RETURN_IF_ERROR(CheckContext(model.config(), model.config_path(), context));
   if (context > model.config().max_position_embeddings) {
     return absl::InvalidArgumentError(absl::StrCat(model.config_path(),
@@ -67,39 +55,8 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
                                                    context,
                                                    " positions are asked for"));
   }
-  BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeAnyEncoder(options.encoder));
-  return std::unique_ptr<Workspace>(new Workspace(model, options, std::move(encoder), context));
-}
-
-absl::StatusOr<Assignment> AssignmentOfPlan(const plans::Plan& plan, const Model& model) {
-  if (plan.model().fingerprint() != model.Fingerprint()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the plan is for another model: its fingerprint is ",
-                     plan.model().fingerprint(),
-                     ", that of ",
-                     model.path(),
-                     " is ",
-                     model.Fingerprint()));
-  }
-  if (plan.components_size() != static_cast<int>(model.components().size())) {
-    return absl::InvalidArgumentError(absl::StrCat("the plan lists ",
-                                                   plan.components_size(),
-                                                   " components, the model has ",
-                                                   model.components().size()));
-  }
-  Assignment assignment;
-  for (int c = 0; c < plan.components_size(); ++c) {
-    const plans::Component& planned = plan.components(c);
-    const Component& component = model.component(c);
-    if (planned.name() != component.name || planned.rows() != component.rows ||
-        planned.cols() != component.cols) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "the plan's component ", c, " is ", planned.name(), ", the model's is ", component.name));
-    }
-    BB_ASSIGN_OR_RETURN(const Format format, ParseFormat(planned.format()));
-    assignment.push_back(format);
-  }
-  return assignment;
+  BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeEncoder(options.encoder));
+  return std::unique_ptr<Workspace>(new Workspace(model, options, memory, std::move(encoder), context));
 }
 
 absl::StatusOr<Assignment> UniformAssignment(const Format& format, const Model& model) {

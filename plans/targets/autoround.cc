@@ -5,11 +5,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
-#include "plans/targets/json_file.h"
+#include "plans/targets/format_lists.h"
+#include "plans/targets/int_scheme.h"
 #include "plans/targets/modules.h"
+#include "plans/targets/name_rule.h"
 #include "plans/targets/profiles.h"
-#include "plans/targets/regex.h"
-#include "runtime/base/regex.h"
+#include "plans/targets/python_driver.h"
 #include "runtime/base/status_macros.h"
 
 // AutoRound `layer_config`, read in auto_round/compressors/layer_config/resolver.py (2bc02646). Its
@@ -17,15 +18,24 @@
 namespace bitbudget::internal {
 namespace {
 
-constexpr const char* kFormats[] = {
-    "bf16",      "f16",      "f32",        "int2-g128", "int2-g32",  "int2-g64",   "int3-g128",
-    "int3-g32",  "int3-g64", "int2z-g128", "int2z-g32", "int2z-g64", "int3z-g128", "int3z-g32",
-    "int3z-g64", "int4-g32", "int4-g64",   "int4-g128", "int4z-g32", "int4z-g64",  "int4z-g128",
-    "int8",      "int8-g32", "int8-g64",   "int8-g128"};
+constexpr PythonDriver kDriver = {"MODEL OUT",
+                                  R"py("""Quantizes a model with AutoRound as a bitbudget plan says.
 
-// What a value of layer_config says; text: what is wrong with it.
+    python $DRIVER $ARGUMENTS
+"""
+import json
+import os
+import sys
+
+from auto_round import AutoRound
+
+with open($CONFIG) as file:
+    layer_config = json.load(file)
+AutoRound(sys.argv[1], scheme="W4A16", layer_config=layer_config).quantize_and_save(sys.argv[2], format="auto_round")
+)py"};
+
+// Sets what a value of layer_config says. Errors say what is wrong with the value.
 absl::Status ReadValue(const Json& value, Reading* reading) {
-  Json config = value;
   if (value.is_string()) {
     const std::string preset = absl::AsciiStrToUpper(value.get<std::string>());
     if (preset == "BF16") {
@@ -103,86 +113,40 @@ class AutoRound : public ModuleProfile {
   absl::string_view summary() const override {
     return "AutoRound: layer_config and a driver; modules that vLLM joins share a scheme";
   }
-  std::vector<Format> Formats() const override { return FormatsNamed(kFormats); }
 
-  absl::StatusOr<Export> ExportPlan(const plans::Plan& plan,
-                                    const std::string& path) const override {
-    const std::vector<TargetUnit> units = Units(ModelOfPlan(plan));
-    BB_ASSIGN_OR_RETURN(const std::vector<Format> formats, UnitFormats(*this, units, plan));
+ protected:
+  std::vector<Format> IntegerFormats() const override {
+    return FormatsNamed(
+        {"int2-g*", "int2z-g*", "int3-g*", "int3z-g*", "int4-g*", "int4z-g*", "int8", "int8-g*"});
+  }
+
+  absl::StatusOr<Export> ExportUnits(const PlannedUnits& planned,
+                                     const std::string& path) const override {
     Json layers = Json::object();
-    for (size_t u = 0; u < units.size(); ++u) {
-      if (units[u].never_quantized) continue;
-      for (const std::string& name : units[u].names) {
-        if (formats[u].IsFloat()) {
+    for (size_t u = 0; u < planned.units.size(); ++u) {
+      if (planned.units[u].never_quantized) continue;
+      for (const std::string& name : planned.units[u].names) {
+        if (planned.formats[u].IsFloat()) {
           layers[name] = {{"bits", 16}};
           continue;
         }
-        const IntScheme scheme = SchemeOf(formats[u]);
+        const IntScheme scheme = SchemeOf(planned.formats[u]);
         layers[name] = {{"bits", scheme.bits},
                         {"group_size", scheme.group},
                         {"sym", scheme.symmetric},
                         {"data_type", "int"}};
       }
     }
-    Export result;
-    result.files.push_back({path, JsonText(layers)});
-    const std::string driver = PathBeside(path, ".py");
-    result.files.push_back(
-        {driver,
-         absl::StrCat(
-             "\"\"\"Quantizes a model with AutoRound as a bitbudget plan says.\n\n    python ",
-             FileName(driver),
-             " MODEL OUT\n\"\"\"\nimport json\nimport os\nimport sys\n\n"
-             "from auto_round import AutoRound\n\n"
-             "with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), ",
-             PythonQuote(FileName(path)),
-             ")) as file:\n    layer_config = json.load(file)\n"
-             "AutoRound(sys.argv[1], scheme=\"W4A16\", layer_config=layer_config)"
-             ".quantize_and_save(sys.argv[2], format=\"auto_round\")\n")});
-    result.instructions = absl::StrCat("python ", driver, " MODEL OUT");
-    return result;
+    return ExportWithDriver(path, layers, kDriver);
   }
 
-  absl::StatusOr<FileReading> Read(absl::string_view contents,
-                                   const std::string& path,
-                                   const TargetModel& model) const override {
-    BB_ASSIGN_OR_RETURN(const Json layers, ParseJsonObject(contents, path));
-    FileReading file;
-    const std::vector<TargetUnit> units = Units(model);
-    file.readings = BlankReadings(units, /*fused=*/false);
-    std::vector<bool> exact(file.readings.size(), false);
+  absl::Status ReadConfig(const Json& layers, ModuleFile* file) const override {
     // Exact names first, then every other key as a pattern that is searched for, '*' meaning '.*'.
     for (const auto& [key, value] : layers.items()) {
-      bool used = false, is_name = false;
-      for (size_t i = 0; i < file.readings.size(); ++i) {
-        Reading& reading = file.readings[i];
-        if (reading.name != key) continue;
-        is_name = true;
-        if (units[reading.unit].never_quantized) continue;
-        used = exact[i] = true;
-        if (!reading.rule.empty()) NoteSecond(key, &reading);
-        BB_RETURN_IF_ERROR(Apply(key, value, path, &reading));
-      }
-      if (!is_name) {
-        const std::string pattern = absl::StrReplaceAll(key, {{"*", ".*"}});
-        const absl::StatusOr<Regex> regex = Regex::Compile(pattern, RegexDialect::kPython);
-        if (!regex.ok()) {
-          return absl::InvalidArgumentError(absl::StrCat(path, ": ", regex.status().message()));
-        }
-        for (Reading& reading : file.readings) {
-          if (units[reading.unit].never_quantized) continue;
-          BB_ASSIGN_OR_RETURN(const bool matches,
-                              regex->Matches(reading.name, Regex::Where::kAnywhere));
-          if (!matches) continue;
-          used = true;
-          if (!reading.rule.empty()) NoteSecond(key, &reading);
-          BB_RETURN_IF_ERROR(Apply(key, value, path, &reading));
-        }
-      }
-      if (!used) file.unused.push_back(key);
+      BB_RETURN_IF_ERROR(ReadKey(key, value, file));
     }
-    for (Reading& reading : file.readings) {
-      const TargetUnit& unit = units[reading.unit];
+    for (Reading& reading : file->reading.readings) {
+      const TargetUnit& unit = file->units[reading.unit];
       if (unit.never_quantized) {
         GetsKept(&reading);
         continue;
@@ -202,36 +166,46 @@ class AutoRound : public ModuleProfile {
             unit.cols));
       }
     }
-    return file;
+    return absl::OkStatus();
   }
 
  private:
-  static void NoteSecond(const std::string& key, Reading* reading) {
-    reading->problems.push_back(absl::StrCat("matched by '",
-                                             reading->rule,
-                                             "' and '",
-                                             key,
-                                             "': which counts depends on "
-                                             "the version"));
-  }
-
-  static absl::Status Apply(const std::string& key,
-                            const Json& value,
-                            const std::string& path,
-                            Reading* reading) {
-    reading->rule = key;
-    reading->gets.clear();
-    const absl::Status status = ReadValue(value, reading);
-    if (status.ok()) return status;
-    return absl::InvalidArgumentError(absl::StrCat(path, ": '", key, "' ", status.message()));
+  static absl::Status ReadKey(const std::string& key, const Json& value, ModuleFile* file) {
+    std::vector<Reading>& readings = file->reading.readings;
+    const bool is_name = std::any_of(
+        readings.begin(), readings.end(), [&](const Reading& r) { return r.name == key; });
+    NameRule rule{key, std::nullopt, &value};
+    if (!is_name) {
+      const std::string pattern = absl::StrReplaceAll(key, {{"*", ".*"}});
+      BB_ASSIGN_OR_RETURN(rule, PatternRule(key, pattern, &value, file->path));
+    }
+    for (Reading& reading : readings) {
+      if (file->units[reading.unit].never_quantized) continue;
+      BB_ASSIGN_OR_RETURN(const bool matches, rule.Matches(reading.name, Regex::Where::kAnywhere));
+      if (!matches) continue;
+      rule.used = true;
+      if (!reading.rule.empty()) {
+        reading.problems.push_back(absl::StrCat("matched by '",
+                                                reading.rule,
+                                                "' and '",
+                                                key,
+                                                "': which counts depends on the version"));
+      }
+      reading.rule = key;
+      reading.gets.clear();
+      const absl::Status status = ReadValue(value, &reading);
+      if (!status.ok()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(file->path, ": '", key, "' ", status.message()));
+      }
+    }
+    if (!rule.used) file->reading.unused.push_back(key);
+    return absl::OkStatus();
   }
 };
 
 }  // namespace
 
-const TargetProfile* AutoRoundProfile() {
-  static const AutoRound* const profile = new AutoRound();
-  return profile;
-}
+const TargetProfile* AutoRoundProfile() { return TheOnly<AutoRound>(); }
 
 }  // namespace bitbudget::internal

@@ -1,16 +1,16 @@
 #include <algorithm>
-#include <map>
 #include <set>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "plans/targets/json_file.h"
+#include "plans/targets/format_lists.h"
+#include "plans/targets/int_scheme.h"
+#include "plans/targets/module_patterns.h"
 #include "plans/targets/modules.h"
+#include "plans/targets/name_rule.h"
 #include "plans/targets/profiles.h"
-#include "plans/targets/regex.h"
-#include "runtime/base/regex.h"
 #include "runtime/base/status_macros.h"
 
 // compressed-tensors `quantization_config`, read by llm-compressor and compressed-tensors
@@ -19,50 +19,7 @@
 namespace bitbudget::internal {
 namespace {
 
-constexpr const char* kFormats[] = {"bf16",
-                                    "f16",
-                                    "f32",
-                                    "int4-g32",
-                                    "int4-g64",
-                                    "int4-g128",
-                                    "int4z-g32",
-                                    "int4z-g64",
-                                    "int4z-g128",
-                                    "int8",
-                                    "int8-g32",
-                                    "int8-g64",
-                                    "int8-g128"};
-
-constexpr const char* kIgnore = "ignore";
-
-struct Target {
-  std::string text;
-  std::optional<Regex> regex;  // of "re:..."
-  int group = 0;
-  bool used = false;
-};
-
-absl::StatusOr<Target> MakeTarget(const Json& value, int group, const std::string& path) {
-  if (!value.is_string()) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": a target that is no text"));
-  }
-  Target target;
-  target.text = value.get<std::string>();
-  target.group = group;
-  if (absl::StartsWith(target.text, "re:")) {
-    absl::StatusOr<Regex> regex = Regex::Compile(target.text.substr(3), RegexDialect::kPython);
-    if (!regex.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ": ", regex.status().message()));
-    }
-    target.regex = *std::move(regex);
-  }
-  return target;
-}
-
-absl::StatusOr<bool> NameMatches(const Target& target, const std::string& name) {
-  if (!target.regex.has_value()) return target.text == name;
-  return target.regex->Matches(name, Regex::Where::kAtStart);
-}
+constexpr auto kMatch = Regex::Where::kAtStart;
 
 // vLLM's class of what it joins or of a single module.
 const char* VllmClass(const TargetUnit& unit, const TargetModel& model) {
@@ -75,47 +32,47 @@ const char* VllmClass(const TargetUnit& unit, const TargetModel& model) {
 class CompressedTensors : public ModuleProfile {
  public:
   CompressedTensors()
-      : ModuleProfile({.loader_joins = true, .cols_multiple = 128, .joined_rows_multiple = 64}) {}
+      : ModuleProfile({.loader_joins = true,
+                       .asks_fused_names = true,
+                       .cols_multiple = 128,
+                       .joined_rows_multiple = 64}) {}
 
   absl::string_view name() const override { return "compressed-tensors"; }
   absl::string_view summary() const override {
     return "compressed-tensors: quantization_config for vLLM (pack-quantized) and a recipe for "
            "llm-compressor";
   }
-  std::vector<Format> Formats() const override { return FormatsNamed(kFormats); }
 
-  absl::StatusOr<Export> ExportPlan(const plans::Plan& plan,
-                                    const std::string& path) const override {
-    const TargetModel model = ModelOfPlan(plan);
-    const std::vector<TargetUnit> units = Units(model);
-    BB_ASSIGN_OR_RETURN(const std::vector<Format> formats, UnitFormats(*this, units, plan));
-    std::vector<std::string> values(units.size());
-    for (size_t u = 0; u < units.size(); ++u) {
-      if (units[u].never_quantized) continue;
-      values[u] = formats[u].IsFloat() ? kIgnore : formats[u].Name();
-    }
+ protected:
+  std::vector<Format> IntegerFormats() const override {
+    return FormatsNamed({"int4-g*", "int4z-g*", "int8", "int8-g*"});
+  }
+
+  absl::StatusOr<Export> ExportUnits(const PlannedUnits& planned,
+                                     const std::string& path) const override {
     Json groups = Json::object();
     Json ignore = Json::array();
-    for (const PatternRule& rule : PatternRules(units, model, values)) {
-      if (rule.value == kIgnore) {
+    for (const ModulePattern& rule : PatternsOf(planned)) {
+      if (!rule.format.has_value()) {
         ignore.push_back("re:" + rule.pattern);
         continue;
       }
-      if (!groups.contains(rule.value)) {
-        const IntScheme scheme = SchemeOf(*ParseFormat(rule.value));
+      const std::string group_name = rule.format->Name();
+      if (!groups.contains(group_name)) {
+        const IntScheme scheme = SchemeOf(*rule.format);
         Json weights = {{"num_bits", scheme.bits},
                         {"type", "int"},
                         {"symmetric", scheme.symmetric},
                         {"strategy", scheme.group < 0 ? "channel" : "group"}};
         if (scheme.group > 0) weights["group_size"] = scheme.group;
         weights["dynamic"] = false;
-        groups[rule.value] = {{"targets", Json::array()},
+        groups[group_name] = {{"targets", Json::array()},
                               {"weights", std::move(weights)},
                               {"input_activations", nullptr},
                               {"output_activations", nullptr},
                               {"format", "pack-quantized"}};
       }
-      groups[rule.value]["targets"].push_back("re:" + rule.pattern);
+      groups[group_name]["targets"].push_back("re:" + rule.pattern);
     }
     // A tied head is a module too.
     ignore.push_back("lm_head");
@@ -145,55 +102,22 @@ class CompressedTensors : public ModuleProfile {
     return result;
   }
 
-  absl::StatusOr<FileReading> Read(absl::string_view contents,
-                                   const std::string& path,
-                                   const TargetModel& model) const override {
-    BB_ASSIGN_OR_RETURN(Json config, ParseJsonObject(contents, path));
-    if (const Json* inner = ObjectField(config, "quantization_config"); inner != nullptr) {
-      config = Json(*inner);  // a whole config.json
-    }
-    const Json* groups = ObjectField(config, "config_groups");
-    if (groups == nullptr) return absl::InvalidArgumentError(path + ": no object 'config_groups'");
-    std::vector<Json> schemes;
-    std::vector<Target> targets, ignored;
-    FileReading file;
-    for (const auto& [key, group] : groups->items()) {
-      BB_RETURN_IF_ERROR(CheckGroup(key, group, path));
-      for (const Json& target : group["targets"]) {
-        BB_ASSIGN_OR_RETURN(targets.emplace_back(),
-                            MakeTarget(target, static_cast<int>(schemes.size()), path));
-      }
-      schemes.push_back(group);
-    }
-    if (const auto ignore = config.find("ignore"); ignore != config.end() && ignore->is_array()) {
-      for (const Json& target : *ignore) {
-        BB_ASSIGN_OR_RETURN(ignored.emplace_back(), MakeTarget(target, 0, path));
-      }
-    }
-    const std::vector<TargetUnit> units = Units(model);
-    file.readings = BlankReadings(units, /*fused=*/true);
-    for (Reading& reading : file.readings) {
-      const TargetUnit& unit = units[reading.unit];
-      const bool fused = reading.name == unit.fused_name;
-      if (model.components[unit.parts[0]].kind == "embed") {
+  absl::Status ReadConfig(const Json& file_json, ModuleFile* file) const override {
+    const Json* inner = ObjectField(file_json, "quantization_config");  // of a whole config.json
+    const Json& config = inner != nullptr ? *inner : file_json;
+    std::vector<NameRule> targets, ignored;
+    BB_RETURN_IF_ERROR(ReadRules(config, file->path, &targets, &ignored));
+    for (Reading& reading : file->reading.readings) {
+      const TargetUnit& unit = file->units[reading.unit];
+      if (file->model.components[unit.parts[0]].kind == "embed") {
         GetsKept(&reading);
         continue;
       }
+      const bool fused = reading.name == unit.fused_name;
       BB_ASSIGN_OR_RETURN(
           const bool is_ignored,
           fused ? VllmIgnores(unit, ignored, &reading) : Ignored(reading.name, ignored, &reading));
-      Target* decides = nullptr;
-      if (fused || unit.fused_name.empty()) {
-        BB_ASSIGN_OR_RETURN(decides, VllmTarget(unit, model, targets, &reading));
-      }
-      if (!fused) {
-        BB_ASSIGN_OR_RETURN(Target * by_module, ModuleTarget(reading.name, targets, &reading));
-        if (decides != nullptr && by_module != nullptr && decides->group != by_module->group) {
-          reading.problems.push_back(absl::StrCat(
-              "llm-compressor takes ", by_module->text, ", vLLM takes ", decides->text));
-        }
-        if (by_module != nullptr) decides = by_module;
-      }
+      BB_ASSIGN_OR_RETURN(const NameRule* decides, Decides(*file, targets, &reading));
       if (is_ignored) {
         if (decides != nullptr && !absl::EqualsIgnoreCase(decides->text, "linear")) {
           reading.problems.push_back(absl::StrCat("ignored, but also targeted by ", decides->text));
@@ -204,29 +128,52 @@ class CompressedTensors : public ModuleProfile {
         if (!unit.never_quantized) reading.problems.push_back("no target and no ignore matches");
       } else {
         reading.rule = decides->text;
-        Gets(schemes[decides->group], &reading);
+        Gets(*decides->value, &reading);
         if (unit.never_quantized) {
           reading.problems.push_back("vLLM does not read a quantized head from this format");
         }
       }
     }
-    for (const auto* list : {&targets, &ignored}) {
-      for (const Target& target : *list) {
-        // A tied head is no component here, but a module.
-        if (!target.used && target.text != "lm_head") file.unused.push_back(target.text);
-      }
-    }
-    return file;
+    AddUnused(targets, &file->reading);
+    AddUnused(ignored, &file->reading);
+    // A tied head is no component here, but a module.
+    std::erase(file->reading.unused, "lm_head");
+    return absl::OkStatus();
   }
 
  private:
+  // The targets, whose values are their groups, and what is ignored.
+  static absl::Status ReadRules(const Json& config,
+                                const std::string& path,
+                                std::vector<NameRule>* targets,
+                                std::vector<NameRule>* ignored) {
+    const auto add = [&](const Json& target, const Json* group, std::vector<NameRule>* rules) {
+      if (!target.is_string()) {
+        return absl::InvalidArgumentError(absl::StrCat(path, ": a target is not a string"));
+      }
+      BB_ASSIGN_OR_RETURN(NameRule rule, NameOrPatternRule(target.get<std::string>(), group, path));
+      rules->push_back(std::move(rule));
+      return absl::OkStatus();
+    };
+    const Json* groups = ObjectField(config, "config_groups");
+    if (groups == nullptr) return absl::InvalidArgumentError(path + ": no object 'config_groups'");
+    for (const auto& [key, group] : groups->items()) {
+      BB_RETURN_IF_ERROR(CheckGroup(key, group, path));
+      for (const Json& target : group["targets"]) BB_RETURN_IF_ERROR(add(target, &group, targets));
+    }
+    if (const auto ignore = config.find("ignore"); ignore != config.end() && ignore->is_array()) {
+      for (const Json& target : *ignore) BB_RETURN_IF_ERROR(add(target, nullptr, ignored));
+    }
+    return absl::OkStatus();
+  }
+
   static absl::Status CheckGroup(const std::string& key,
                                  const Json& group,
                                  const std::string& path) {
     const auto bad = [&](absl::string_view what) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": config_groups['", key, "'] ", what));
     };
-    if (!group.is_object()) return bad("is no object");
+    if (!group.is_object()) return bad("is not an object");
     for (const auto& [field, unused] : group.items()) {
       static const std::set<std::string> kKnown = {
           "targets", "weights", "input_activations", "output_activations", "format"};
@@ -237,11 +184,31 @@ class CompressedTensors : public ModuleProfile {
     return absl::OkStatus();
   }
 
+  // The target that decides about a name, for llm-compressor where both programs ask. Null: none.
+  static absl::StatusOr<const NameRule*> Decides(const ModuleFile& file,
+                                                 std::vector<NameRule>& targets,
+                                                 Reading* reading) {
+    const TargetUnit& unit = file.units[reading->unit];
+    const bool fused = reading->name == unit.fused_name;
+    const NameRule* by_vllm = nullptr;
+    if (fused || unit.fused_name.empty()) {
+      BB_ASSIGN_OR_RETURN(by_vllm, VllmTarget(unit, file.model, targets, reading));
+    }
+    if (fused) return by_vllm;
+    BB_ASSIGN_OR_RETURN(const NameRule* by_module, ModuleTarget(reading->name, targets, reading));
+    if (by_module == nullptr) return by_vllm;
+    if (by_vllm != nullptr && by_vllm->value != by_module->value) {
+      reading->problems.push_back(
+          absl::StrCat("llm-compressor takes ", by_module->text, ", vLLM takes ", by_vllm->text));
+    }
+    return by_module;
+  }
+
   static absl::StatusOr<bool> Ignored(const std::string& name,
-                                      std::vector<Target>& ignored,
+                                      std::vector<NameRule>& ignored,
                                       Reading* reading) {
-    for (Target& target : ignored) {
-      BB_ASSIGN_OR_RETURN(const bool matches, NameMatches(target, name));
+    for (NameRule& target : ignored) {
+      BB_ASSIGN_OR_RETURN(const bool matches, target.Matches(name, kMatch));
       if (!matches) continue;
       target.used = true;
       reading->rule = absl::StrCat("ignore ", target.text);
@@ -252,9 +219,9 @@ class CompressedTensors : public ModuleProfile {
 
   // vLLM asks for every part of what it joins, unless the joined name itself is on the list.
   static absl::StatusOr<bool> VllmIgnores(const TargetUnit& unit,
-                                          std::vector<Target>& ignored,
+                                          std::vector<NameRule>& ignored,
                                           Reading* reading) {
-    for (Target& target : ignored) {
+    for (NameRule& target : ignored) {
       if (target.text == unit.fused_name) return Ignored(unit.fused_name, ignored, reading);
     }
     int count = 0;
@@ -269,13 +236,13 @@ class CompressedTensors : public ModuleProfile {
   }
 
   // The most specific target: the name, then patterns, then the class.
-  static absl::StatusOr<Target*> ModuleTarget(const std::string& name,
-                                              std::vector<Target>& targets,
-                                              Reading* reading) {
-    Target* best = nullptr;
+  static absl::StatusOr<const NameRule*> ModuleTarget(const std::string& name,
+                                                      std::vector<NameRule>& targets,
+                                                      Reading* reading) {
+    const NameRule* best = nullptr;
     int best_rank = 3;
-    for (Target& target : targets) {
-      BB_ASSIGN_OR_RETURN(bool matches, NameMatches(target, name));
+    for (NameRule& target : targets) {
+      BB_ASSIGN_OR_RETURN(bool matches, target.Matches(name, kMatch));
       int rank = target.regex.has_value() ? 1 : 0;
       if (target.text == "Linear") {
         matches = true;
@@ -295,32 +262,32 @@ class CompressedTensors : public ModuleProfile {
 
   // vLLM: the first target that matches the name, else (in either order, by version) one that is
   // contained in the class or those of all parts.
-  static absl::StatusOr<Target*> VllmTarget(const TargetUnit& unit,
-                                            const TargetModel& model,
-                                            std::vector<Target>& targets,
-                                            Reading* reading) {
+  static absl::StatusOr<const NameRule*> VllmTarget(const TargetUnit& unit,
+                                                    const TargetModel& model,
+                                                    std::vector<NameRule>& targets,
+                                                    Reading* reading) {
     const std::string& name = unit.fused_name.empty() ? unit.names[0] : unit.fused_name;
-    for (Target& target : targets) {
-      BB_ASSIGN_OR_RETURN(const bool matches, NameMatches(target, name));
+    for (NameRule& target : targets) {
+      BB_ASSIGN_OR_RETURN(const bool matches, target.Matches(name, kMatch));
       if (!matches) continue;
       target.used = true;
       return &target;
     }
-    Target* by_class = nullptr;
+    NameRule* by_class = nullptr;
     const std::string vllm_class = absl::AsciiStrToLower(VllmClass(unit, model));
-    for (Target& target : targets) {
-      BB_ASSIGN_OR_RETURN(bool matches, NameMatches(target, VllmClass(unit, model)));
+    for (NameRule& target : targets) {
+      BB_ASSIGN_OR_RETURN(bool matches, target.Matches(VllmClass(unit, model), kMatch));
       if (!target.regex.has_value()) {
         matches = absl::StrContains(vllm_class, absl::AsciiStrToLower(target.text));
       }
       if (matches && by_class == nullptr) by_class = &target;
     }
-    Target* by_parts = nullptr;
+    NameRule* by_parts = nullptr;
     if (!unit.fused_name.empty()) {
       size_t matched = 0;
       for (const std::string& part : unit.names) {
-        for (Target& target : targets) {
-          BB_ASSIGN_OR_RETURN(const bool matches, NameMatches(target, part));
+        for (NameRule& target : targets) {
+          BB_ASSIGN_OR_RETURN(const bool matches, target.Matches(part, kMatch));
           if (!matches) continue;
           if (matched == 0) by_parts = &target;
           ++matched;
@@ -329,7 +296,7 @@ class CompressedTensors : public ModuleProfile {
       }
       if (matched < unit.names.size()) by_parts = nullptr;
     }
-    if (by_class != nullptr && by_parts != nullptr && by_class->group != by_parts->group) {
+    if (by_class != nullptr && by_parts != nullptr && by_class->value != by_parts->value) {
       reading->problems.push_back(
           absl::StrCat("depends on the vLLM version: before 2026-07 the "
                        "class name takes ",
@@ -337,7 +304,7 @@ class CompressedTensors : public ModuleProfile {
                        ", later its parts take ",
                        by_parts->text));
     }
-    Target* const decides = by_parts != nullptr ? by_parts : by_class;
+    NameRule* const decides = by_parts != nullptr ? by_parts : by_class;
     if (decides != nullptr) decides->used = true;
     return decides;
   }
@@ -376,9 +343,6 @@ class CompressedTensors : public ModuleProfile {
 
 }  // namespace
 
-const TargetProfile* CompressedTensorsProfile() {
-  static const CompressedTensors* const profile = new CompressedTensors();
-  return profile;
-}
+const TargetProfile* CompressedTensorsProfile() { return TheOnly<CompressedTensors>(); }
 
 }  // namespace bitbudget::internal

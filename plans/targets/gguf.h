@@ -1,35 +1,30 @@
 #ifndef BITBUDGET_PLANS_TARGETS_GGUF_H_
 #define BITBUDGET_PLANS_TARGETS_GGUF_H_
 
-#include <cstdint>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "plans/targets/ggml_types.h"
 #include "plans/targets/target.h"
+#include "runtime/base/regex.h"
 
-// What llama.cpp and ik_llama.cpp have in common: tensor names, types, rules of the form
-// PATTERN=TYPE.
+// What llama.cpp and ik_llama.cpp have in common: tensor names, types, and files of rules of the
+// form PATTERN=TYPE.
 namespace bitbudget::internal {
 
-// A ggml type, as far as rules for it go.
-struct GgmlType {
-  const char* format;         // here: in lower case
-  const char* name;           // ggml_type_name, which ik_llama.cpp compares with strcmp
-  int block = 1;              // weights per block: rows are whole blocks
-  const char* fallback = "";  // what llama-quantize takes for other rows; empty: it stops
-  const char* ik_fallback = "";
-  bool in_llama = true;
-  bool in_ik = true;
-  bool needs_imatrix = false;  // llama-quantize stops without one
+// A rule of a file.
+struct TypeRule {
+  std::string text;
+  Regex regex;
+  const GgmlType* type = nullptr;
+  bool used = false;  // it matches some tensor
 };
-std::span<const GgmlType> GgmlTypes();
-// By ggml_type_name, in any case or exactly; null: there is none.
-const GgmlType* FindGgmlType(absl::string_view name, bool any_case);
 
+// A program that quantizes to GGUF: derive, and say how it writes and reads its rules.
 class GgufProfile : public TargetProfile {
  public:
   std::vector<Format> Formats() const override;
@@ -38,30 +33,48 @@ class GgufProfile : public TargetProfile {
   bool ConvertsFloats() const override { return true; }
   std::vector<TargetUnit> Units(const TargetModel& model) const override;
   absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const override;
+  absl::StatusOr<Export> ExportPlan(const plans::Plan& plan,
+                                    const std::string& path) const override;
+  absl::StatusOr<FileReading> Read(absl::string_view contents,
+                                   const std::string& path,
+                                   const TargetModel& model) const override;
 
  protected:
-  explicit GgufProfile(bool ik) : ik_(ik) {}
+  explicit GgufProfile(GgufProgram program) : program_(program) {}
 
-  bool Has(const GgmlType& type) const { return ik_ ? type.in_ik : type.in_llama; }
+  const GgmlType* FindType(absl::string_view name, LetterCase letters) const {
+    return FindGgmlType(name, letters, program_);
+  }
 
-  // Rules of the whole plan, each tensor in exactly one: (pattern, format name).
-  absl::StatusOr<std::vector<std::pair<std::string, std::string>>> Rules(
-      const plans::Plan& plan) const;
+  // What stands before the rules of an exported file.
+  virtual std::string FileHeader(const plans::Plan& plan) const = 0;
+  // A type as the program's rules spell it.
+  virtual std::string TypeName(const GgmlType& type) const = 0;
+  // How the program is run with the exported file. `base` is a file type that it is to be given.
+  virtual std::string Instructions(const std::string& path, const std::string& base) const = 0;
 
-  // A file type for the command line that quantizes, and to a type that the plan has nowhere: a
-  // rule whose type is the file's own was ignored by some versions.
-  absl::StatusOr<std::string> BaseType(const plans::Plan& plan) const;
-
-  // Sets what a tensor gets when a rule says `type`, with the substitute for rows of its length.
-  void GetsType(const GgmlType& type, const TargetUnit& unit, Reading* reading) const;
+  // The rules of a file in their order. Oddities of the whole file go to `problems`.
+  virtual absl::StatusOr<std::vector<TypeRule>> ReadRules(
+      absl::string_view contents,
+      const std::string& path,
+      std::vector<std::string>* problems) const = 0;
+  // Adds what is wrong with several rules matching one tensor, the first of which counts.
+  virtual void NoteSeveral(const std::vector<const TypeRule*>& matching,
+                           Reading* reading) const = 0;
 
  private:
-  const bool ik_;
+  const GgufProgram program_;
 };
 
 // Splits "PATTERN=TYPE" at the first '='. kInvalidArgument names `path` and the text.
 absl::StatusOr<std::pair<std::string, std::string>> SplitTypeRule(absl::string_view text,
                                                                   const std::string& path);
+
+// A rule whose pattern is `pattern`. kInvalidArgument names `path` and the pattern.
+absl::StatusOr<TypeRule> MakeTypeRule(absl::string_view text,
+                                      const std::string& pattern,
+                                      const GgmlType* type,
+                                      const std::string& path);
 
 // For a POSIX shell; as it stands where it needs no quotes.
 std::string ShellQuote(const std::string& text);

@@ -44,11 +44,4 @@ std::string PathBeside(const std::string& path, const std::string& ending) {
   return absl::StrCat(absl::StripSuffix(path, ".json"), ending);
 }
 
-std::string PythonQuote(const std::string& text) {
-  // JSON strings in ASCII are Python strings too.
-  return Json(text).dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
-}
-
-std::string FileName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
-
 }  // namespace bitbudget::internal

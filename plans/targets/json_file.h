@@ -31,12 +31,6 @@ std::string JsonText(const Json& json);
 // `path` with `ending` in place of ".json".
 std::string PathBeside(const std::string& path, const std::string& ending);
 
-// As a Python string literal.
-std::string PythonQuote(const std::string& text);
-
-// The last part of a path.
-std::string FileName(const std::string& path);
-
 }  // namespace bitbudget::internal
 
 #endif  // BITBUDGET_PLANS_TARGETS_JSON_FILE_H_

@@ -7,10 +7,10 @@
 
 namespace bitbudget::internal {
 
-// What one name in one layer shall get.
+// What one name in one layer is to get.
 struct LayerEntry {
   int layer = 0;
-  std::string suffix;  // the name behind the layer number
+  std::string suffix;  // of the name, after the layer number
   std::string value;
 };
 
@@ -21,13 +21,12 @@ struct LayerRule {
   std::string value;
 };
 
-// Few rules that say what the entries say. Disjoint: every entry is in exactly one. In the order of
-// first entries.
+// A few rules that together say what the entries say, each entry in exactly one. In the order of
+// their first entries.
 std::vector<LayerRule> CompactRules(const std::vector<LayerEntry>& entries);
 
-// A regular expression for exactly these decimal numbers: "7", "([0-9]|1[0-5])", "(0|2|4)". It uses
-// only what every dialect has and means alike, and nothing that changes in lower case. REQUIRES:
-// not empty, none negative.
+// A regular expression for exactly these decimal numbers: "7", "[024]", "([0-9]|1[0-5])". It uses
+// only what means the same in every dialect, and no capitals. REQUIRES: not empty, none negative.
 std::string NumbersRegex(const std::set<int>& numbers);
 
 // "a" or "(a|b)". REQUIRES: not empty.

@@ -26,15 +26,15 @@ absl::Status CheckSameModel(const TargetModel& model, const plans::Plan& plan) {
   return absl::InvalidArgumentError("the plan is for a model with other components");
 }
 
-// Why what a name gets is not what the component was meant to get; empty: it is.
+// What the component was meant to get, if the name gets something else; empty: it gets that.
 std::string Deviation(const TargetProfile& target,
                       const Reading& reading,
                       const plans::Component& c) {
   const Format meant = *ParseFormat(c.format());  // the plan is valid
   const bool keeps = meant.IsFloat() && c.encoder().empty();
   if (reading.kept ? keeps : reading.format == meant) return "";
-  // Leaving a float as it is stored and naming its type are the same.
-  std::string name = target.ConvertsFloats() || !keeps ? c.format() : "as stored";
+  // A consumer that converts no floats can only leave them as stored.
+  const std::string name = target.ConvertsFloats() || !keeps ? c.format() : "as stored";
   return absl::StrCat("meant: ", name);
 }
 
@@ -67,7 +67,7 @@ absl::StatusOr<LintReport> Lint(const TargetProfile& target,
     line.rule = reading.rule;
     line.gets = reading.gets;
     line.problems = std::move(reading.problems);
-    // A name stands for its own part, or for all of them.
+    // A name stands for its own part or for all parts.
     const auto own = std::find(unit.names.begin(), unit.names.end(), reading.name);
     std::vector<int> parts = unit.parts;
     if (own != unit.names.end() && unit.names.size() > 1) {
@@ -81,7 +81,7 @@ absl::StatusOr<LintReport> Lint(const TargetProfile& target,
       const std::string deviation = Deviation(target, reading, c);
       if (!deviation.empty()) line.problems.push_back(absl::StrCat(deviation, " (", c.name(), ")"));
     }
-    // What a loader joins shares a scheme.
+    // A loader that joins modules wants one scheme for them.
     const auto [first, added] = first_of_unit.insert({reading.unit, &reading});
     if (!added && (first->second->gets != reading.gets)) {
       line.problems.push_back(absl::StrCat(
@@ -113,9 +113,10 @@ std::string RenderLint(const LintReport& report) {
     if (!line.rule.empty()) absl::StrAppend(&text, " by ", line.rule);
     absl::StrAppend(&text, ": ", absl::StrJoin(line.problems, "; "), "\n");
   }
-  if (hidden > 0) absl::StrAppend(&text, "  ... and ", hidden, " more names; --json has all\n");
+  if (hidden > 0)
+    absl::StrAppend(&text, "  ... and ", hidden, " more names (the JSON report has all)\n");
   for (const std::string& rule : report.unused) {
-    absl::StrAppend(&text, "  note: nothing is decided by ", rule, "\n");
+    absl::StrAppend(&text, "  note: matches nothing: ", rule, "\n");
   }
   struct Use {
     int names = 0;

@@ -11,36 +11,36 @@
 
 namespace bitbudget {
 
-// What a consumer makes of a file, beside what was meant.
+// What a consumer makes of a file, compared with what was meant.
 struct LintReport {
   struct Line {
     std::vector<std::string> components;  // that the name stands for
-    std::string name;                     // in the consumer's words
+    std::string name;                     // the consumer's
     std::string rule;                     // that decides; empty: none does
-    std::string gets;
-    std::string meant;                  // format name; empty without a plan
-    std::vector<std::string> problems;  // none: as it should be
+    std::string gets;                     // in words
+    std::string meant;                    // format name; empty without a plan
+    std::vector<std::string> problems;
   };
   std::string target;
   std::string path;
   std::vector<Line> lines;            // every name, in execution order
   std::vector<std::string> problems;  // of the file as a whole
-  std::vector<std::string> unused;    // rules that decide nothing: no error, but odd
+  std::vector<std::string> unused;    // rules that match no name: odd, but no error
 
   int problem_count() const;
   bool ok() const { return problem_count() == 0; }
 };
 
-// Reads a file by the target's rules and compares it with `plan`, which may be null: then only what
-// is wrong whatever was meant is reported. kInvalidArgument where the consumer would refuse the
-// file, or plan and model have other components.
+// Reads a file by the target's rules and compares it with `plan`. Without one (null) it reports
+// only what is wrong whatever was meant. kInvalidArgument where the consumer would refuse the file
+// or the plan is for a model with other components.
 absl::StatusOr<LintReport> Lint(const TargetProfile& target,
                                 absl::string_view contents,
                                 const std::string& path,
                                 const TargetModel& model,
                                 const plans::Plan* plan);
 
-// For people: the verdict, every problem, and what gets what.
+// For people: the verdict, the problems, and which names get what.
 std::string RenderLint(const LintReport& report);
 
 }  // namespace bitbudget

@@ -3,31 +3,39 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "plans/targets/json_file.h"
+#include "plans/targets/format_lists.h"
+#include "plans/targets/int_scheme.h"
 #include "plans/targets/modules.h"
 #include "plans/targets/profiles.h"
-#include "runtime/base/status_macros.h"
+#include "plans/targets/python_driver.h"
 
 // MLX-LM `config.json: quantization` and `quant_predicate`, read in mlx_lm/utils.py (003da2e9).
 namespace bitbudget::internal {
 namespace {
 
-// "affine" stores a scale and an offset per group: what zero points say.
-constexpr const char* kFormats[] = {"bf16",
-                                    "f16",
-                                    "f32",
-                                    "int2z-g128",
-                                    "int2z-g32",
-                                    "int2z-g64",
-                                    "int3z-g128",
-                                    "int3z-g32",
-                                    "int3z-g64",
-                                    "int4z-g32",
-                                    "int4z-g64",
-                                    "int4z-g128",
-                                    "int8z-g32",
-                                    "int8z-g64",
-                                    "int8z-g128"};
+constexpr PythonDriver kDriver = {"MODEL OUT",
+                                  R"py("""Converts a model with MLX-LM as a bitbudget plan says.
+
+    python $DRIVER $ARGUMENTS
+"""
+import json
+import os
+import sys
+
+from mlx_lm import convert
+
+with open($CONFIG) as file:
+    quantization = json.load(file)["quantization"]
+
+
+def predicate(path, module):
+    return quantization.get(path, False)
+
+
+convert(sys.argv[1], mlx_path=sys.argv[2], quantize=True,
+        q_group_size=quantization["group_size"], q_bits=quantization["bits"],
+        quant_predicate=predicate)
+)py"};
 
 class Mlx : public ModuleProfile {
  public:
@@ -37,50 +45,37 @@ class Mlx : public ModuleProfile {
   absl::string_view summary() const override {
     return "MLX-LM: the quantization dictionary of config.json and a driver for mlx_lm.convert";
   }
-  std::vector<Format> Formats() const override { return FormatsNamed(kFormats); }
 
-  absl::StatusOr<Export> ExportPlan(const plans::Plan& plan,
-                                    const std::string& path) const override {
-    const std::vector<TargetUnit> units = Units(ModelOfPlan(plan));
-    BB_ASSIGN_OR_RETURN(const std::vector<Format> formats, UnitFormats(*this, units, plan));
+ protected:
+  // "affine" stores a scale and an offset per group: what zero points say.
+  std::vector<Format> IntegerFormats() const override {
+    return FormatsNamed({"int2z-g*", "int3z-g*", "int4z-g*", "int8z-g*"});
+  }
+
+  absl::StatusOr<Export> ExportUnits(const PlannedUnits& planned,
+                                     const std::string& path) const override {
     // MLX-LM leaves a module alone when the default group size does not divide its inputs, whatever
     // is said of the module; the smallest one divides wherever the module's own does.
     int64_t group = 128;
     int64_t stored_bits = 0, weights = 0;
     Json modules = Json::object();
-    for (size_t u = 0; u < units.size(); ++u) {
-      const std::string& module = units[u].names[0];
-      if (formats[u].IsFloat()) {
+    for (size_t u = 0; u < planned.units.size(); ++u) {
+      const std::string& module = planned.units[u].names[0];
+      if (planned.formats[u].IsFloat()) {
         modules[module] = false;
         continue;
       }
-      const IntScheme scheme = SchemeOf(formats[u]);
+      const IntScheme scheme = SchemeOf(planned.formats[u]);
       group = std::min(group, scheme.group);
       modules[module] = {{"group_size", scheme.group}, {"bits", scheme.bits}, {"mode", "affine"}};
-      const int64_t count = units[u].rows * units[u].cols;
+      const int64_t count = planned.units[u].rows * planned.units[u].cols;
       weights += count;
       stored_bits += count * scheme.bits + count / scheme.group * 32;
     }
     Json quantization = {{"group_size", group}, {"bits", 4}, {"mode", "affine"}};
     quantization.update(modules);
     const Json config = {{"quantization", quantization}, {"quantization_config", quantization}};
-    Export result;
-    result.files.push_back({path, JsonText(config)});
-    const std::string driver = PathBeside(path, ".py");
-    result.files.push_back(
-        {driver,
-         absl::StrCat("\"\"\"Converts a model with MLX-LM as a bitbudget plan says.\n\n    python ",
-                      FileName(driver),
-                      " MODEL OUT\n\"\"\"\nimport json\nimport os\nimport sys\n\n"
-                      "from mlx_lm import convert\n\n"
-                      "with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), ",
-                      PythonQuote(FileName(path)),
-                      ")) as file:\n    quantization = json.load(file)[\"quantization\"]\n\n\n"
-                      "def predicate(path, module):\n    return quantization.get(path, False)\n\n\n"
-                      "convert(sys.argv[1], mlx_path=sys.argv[2], quantize=True,\n"
-                      "        q_group_size=quantization[\"group_size\"], "
-                      "q_bits=quantization[\"bits\"],\n        quant_predicate=predicate)\n")});
-    result.instructions = absl::StrCat("python ", driver, " MODEL OUT");
+    Export result = ExportWithDriver(path, config, kDriver);
     if (weights > 0) {
       absl::StrAppend(&result.instructions,
                       "\nMLX stores an f16 offset beside every f16 scale: the quantized modules "
@@ -91,24 +86,18 @@ class Mlx : public ModuleProfile {
     return result;
   }
 
-  absl::StatusOr<FileReading> Read(absl::string_view contents,
-                                   const std::string& path,
-                                   const TargetModel& model) const override {
-    BB_ASSIGN_OR_RETURN(const Json config, ParseJsonObject(contents, path));
+  absl::Status ReadConfig(const Json& config, ModuleFile* file) const override {
     const Json* quantization = ObjectField(config, "quantization");
     if (quantization == nullptr) quantization = &config;
     const auto default_group = IntField(*quantization, "group_size");
     if (!default_group.has_value() || *default_group <= 0 ||
         !IntField(*quantization, "bits").has_value()) {
       return absl::InvalidArgumentError(
-          absl::StrCat(path, ": quantization has no numbers group_size and bits"));
+          absl::StrCat(file->path, ": quantization has no numbers group_size and bits"));
     }
-    FileReading file;
-    const std::vector<TargetUnit> units = Units(model);
-    file.readings = BlankReadings(units, /*fused=*/false);
     std::set<std::string> known = {"group_size", "bits", "mode", "quant_method", "linear_class"};
-    for (Reading& reading : file.readings) {
-      const int64_t cols = units[reading.unit].cols;
+    for (Reading& reading : file->reading.readings) {
+      const int64_t cols = file->units[reading.unit].cols;
       known.insert(reading.name);
       const auto value = quantization->find(reading.name);
       if (value == quantization->end()) {
@@ -148,17 +137,14 @@ class Mlx : public ModuleProfile {
       }
     }
     for (const auto& [key, unused] : quantization->items()) {
-      if (!known.contains(key)) file.unused.push_back(key);
+      if (!known.contains(key)) file->reading.unused.push_back(key);
     }
-    return file;
+    return absl::OkStatus();
   }
 };
 
 }  // namespace
 
-const TargetProfile* MlxProfile() {
-  static const Mlx* const profile = new Mlx();
-  return profile;
-}
+const TargetProfile* MlxProfile() { return TheOnly<Mlx>(); }
 
 }  // namespace bitbudget::internal

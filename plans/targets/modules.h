@@ -6,18 +6,22 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "plans/targets/layer_rules.h"
+#include "plans/targets/json_file.h"
 #include "plans/targets/target.h"
+#include "plans/targets/units.h"
 
-// What the targets have in common that name Hugging Face modules and quantize to integers with one
-// scale per group of inputs.
+// What the targets have in common that name Hugging Face modules in a JSON file and quantize to
+// integers with one scale per group of inputs.
 namespace bitbudget::internal {
 
 struct ModuleRules {
   // vLLM and SGLang join q, k, v and gate, up when they load, and want one scheme for what they
   // join.
   bool loader_joins = false;
+  // The file is also asked by the names of what is joined.
+  bool asks_fused_names = false;
   bool quantizes_embedding = false;
   bool quantizes_head = false;
   // What divides the inputs of a quantized module, its outputs, and the outputs of all that is
@@ -27,53 +31,39 @@ struct ModuleRules {
   int64_t joined_rows_multiple = 1;
 };
 
+// A file being read: what every name gets is set in `reading`.
+struct ModuleFile {
+  const std::string& path;
+  const TargetModel& model;
+  std::vector<TargetUnit> units;
+  FileReading reading;
+};
+
 // Profiles of this kind derive from this.
 class ModuleProfile : public TargetProfile {
  public:
-  explicit ModuleProfile(const ModuleRules& rules) : rules_(rules) {}
-
-  std::vector<Format> DefaultFormats() const override;  // the integer ones
+  std::vector<Format> Formats() const override;         // the stored floats and IntegerFormats()
+  std::vector<Format> DefaultFormats() const override;  // the latter
   std::vector<TargetUnit> Units(const TargetModel& model) const override;
   absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const override;
+  absl::StatusOr<Export> ExportPlan(const plans::Plan& plan,
+                                    const std::string& path) const override;
+  absl::StatusOr<FileReading> Read(absl::string_view contents,
+                                   const std::string& path,
+                                   const TargetModel& model) const override;
 
  protected:
+  explicit ModuleProfile(const ModuleRules& rules) : rules_(rules) {}
+
+  virtual std::vector<Format> IntegerFormats() const = 0;
+  // ExportPlan, with the plan in units that the target can hold.
+  virtual absl::StatusOr<Export> ExportUnits(const PlannedUnits& planned,
+                                             const std::string& path) const = 0;
+  // Read, with a blank reading for every name.
+  virtual absl::Status ReadConfig(const Json& config, ModuleFile* file) const = 0;
+
   const ModuleRules rules_;
 };
-
-// An integer scheme in the consumers' words.
-struct IntScheme {
-  int64_t bits = 0;
-  int64_t group = -1;  // inputs per scale; -1: the whole row
-  bool symmetric = true;
-
-  friend bool operator==(const IntScheme&, const IntScheme&) = default;
-};
-IntScheme SchemeOf(const Format& format);  // REQUIRES: an integer format
-// nullopt: none of bitbudget's formats is like it.
-std::optional<Format> FormatOf(const IntScheme& scheme);
-std::string Describe(const IntScheme& scheme);  // "4 bits, groups of 64, symmetric"
-
-// Sets what a reading gets.
-void GetsScheme(const IntScheme& scheme, Reading* reading);
-void GetsKept(Reading* reading);
-
-// One reading per unit and name, with nothing decided; the fused name, where there is one and
-// `fused` is set, comes last in its unit.
-std::vector<Reading> BlankReadings(const std::vector<TargetUnit>& units, bool fused);
-
-// Python-compatible, anchored patterns for units with the same value, each name in exactly one:
-// "^model\.layers\.([0-3])\.self_attn\.(q_proj|k_proj|v_proj|qkv_proj)$". Fused names are among
-// them. `values` has one entry per unit; units with an empty value are left out.
-struct PatternRule {
-  std::string pattern;
-  std::string value;
-};
-std::vector<PatternRule> PatternRules(const std::vector<TargetUnit>& units,
-                                      const TargetModel& model,
-                                      const std::vector<std::string>& values);
-
-// Formats by name. REQUIRES: names of SupportedFormats().
-std::vector<Format> FormatsNamed(std::span<const char* const> names);
 
 }  // namespace bitbudget::internal
 

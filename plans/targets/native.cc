@@ -2,9 +2,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "plans/plan_io.h"
-#include "plans/targets/modules.h"
+#include "plans/targets/format_lists.h"
 #include "plans/targets/plan_file.h"
 #include "plans/targets/profiles.h"
+#include "plans/targets/units.h"
 #include "runtime/base/status_macros.h"
 
 // bitbudget itself, and programs that read its plans: docs/plan-format.md.
@@ -21,39 +22,33 @@ class Native : public TargetProfile {
   }
   bool HoldsSparse() const override { return true; }
   std::vector<Format> DefaultFormats() const override {
-    static constexpr const char* kNames[] = {"onebit",
-                                             "int2-g128",
-                                             "int2z-g128",
-                                             "int2-g64",
-                                             "int2z-g64",
-                                             "int2z-g32",
-                                             "int3-g128",
-                                             "int3z-g128",
-                                             "int3-g64",
-                                             "int3z-g64",
-                                             "int3z-g32",
-                                             "int4-g128",
-                                             "int4z-g128",
-                                             "int4-g64",
-                                             "int4z-g64",
-                                             "int4-g32",
-                                             "int4z-g32",
-                                             "int8",
-                                             "int8-g32"};
-    return FormatsNamed(kNames);
+    return FormatsNamed({"onebit",
+                         "int2-g128",
+                         "int2z-g128",
+                         "int2-g64",
+                         "int2z-g64",
+                         "int2z-g32",
+                         "int3-g128",
+                         "int3z-g128",
+                         "int3-g64",
+                         "int3z-g64",
+                         "int3z-g32",
+                         "int4-g128",
+                         "int4z-g128",
+                         "int4-g64",
+                         "int4z-g64",
+                         "int4-g32",
+                         "int4z-g32",
+                         "int8",
+                         "int8-g32"});
   }
   bool ConvertsFloats() const override { return true; }
 
   std::vector<TargetUnit> Units(const TargetModel& model) const override {
-    std::vector<TargetUnit> units;
-    for (size_t i = 0; i < model.components.size(); ++i) {
-      const TargetComponent& c = model.components[i];
-      TargetUnit& unit = units.emplace_back();
-      unit.parts = {static_cast<int>(i)};
-      unit.names = {c.name};
-      unit.name_rows = {c.rows};
-      unit.rows = c.rows;
-      unit.cols = c.cols;
+    std::vector<TargetUnit> units = MakeUnits(model, Tie::kNothing);
+    for (TargetUnit& unit : units) {
+      unit.names = {model.components[unit.parts[0]].name};
+      unit.name_rows = {unit.rows};
     }
     return units;
   }
@@ -65,7 +60,7 @@ class Native : public TargetProfile {
                                                    format.Name(),
                                                    ": rows of ",
                                                    unit.cols,
-                                                   " are no whole blocks of ",
+                                                   " are not whole blocks of ",
                                                    format.BlockSize()));
   }
 
@@ -85,7 +80,7 @@ class Native : public TargetProfile {
     std::map<std::string, const plans::Component*> components;
     for (const plans::Component& c : plan.components()) components[c.name()] = &c;
     FileReading file;
-    file.readings = BlankReadings(Units(model), /*fused=*/false);
+    file.readings = BlankReadings(Units(model), Names::kOwn);
     for (size_t i = 0; i < file.readings.size(); ++i) {
       Reading& reading = file.readings[i];
       const auto at = components.find(reading.name);
@@ -99,7 +94,7 @@ class Native : public TargetProfile {
       reading.gets = c.format();
       reading.format = *ParseFormat(c.format());
       if (c.rows() != model.components[i].rows || c.cols() != model.components[i].cols) {
-        reading.problems.push_back(absl::StrCat("of another shape, ", c.rows(), " x ", c.cols()));
+        reading.problems.push_back(absl::StrCat("has another shape, ", c.rows(), " x ", c.cols()));
       }
       components.erase(at);
     }
@@ -110,9 +105,6 @@ class Native : public TargetProfile {
 
 }  // namespace
 
-const TargetProfile* NativeProfile() {
-  static const Native* const profile = new Native();
-  return profile;
-}
+const TargetProfile* NativeProfile() { return TheOnly<Native>(); }
 
 }  // namespace bitbudget::internal

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "plans/plan_io.h"
 #include "plans/targets/target.h"
+#include "plans/targets/units.h"
 #include "plans/validate.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/mapped_file.h"
@@ -37,11 +38,10 @@ absl::Status CheckTarget(const plans::Plan& plan) {
   };
   const absl::StatusOr<const TargetProfile*> target = FindTarget(plan.options().target());
   if (!target.ok()) return refuse(target.status());
-  const std::vector<TargetUnit> units = (*target)->Units(ModelOfPlan(plan));
-  const absl::Status loads = UnitFormats(**target, units, plan).status();
-  if (!loads.ok()) return refuse(loads);
+  const auto planned = internal::UnitsOfPlan(**target, plan);
+  if (!planned.ok()) return refuse(planned.status());
   if (plan.held_out().uniform_format().empty()) return absl::OkStatus();
-  return CheckUniformSize(plan, UniformFormats(plan, **target, units));
+  return CheckUniformSize(plan, UniformFormats(plan, **target, planned->units));
 }
 
 }  // namespace

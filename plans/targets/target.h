@@ -29,16 +29,16 @@ struct TargetModel {
 };
 TargetModel ModelOfPlan(const plans::Plan& plan);
 
-// What a consumer decides about as one: a tensor of its own that holds several components (phi-3's
-// fused matrices), or modules that its loader joins and therefore wants in one scheme.
+// Components that a consumer gives one format: those of a tensor that it stores as one (phi-3's
+// joined matrices), or modules that its loader joins and therefore wants in one scheme.
 struct TargetUnit {
   std::vector<int> parts;  // indices into the model's components, in row order; at least one
-  std::vector<std::string> names;  // in the consumer's words: one per part, or one for all parts
+  std::vector<std::string> names;  // the consumer's: one per part, or one for all parts
   std::vector<int64_t> name_rows;  // of every name
-  std::string fused_name;          // what the loader calls them together; empty: nothing
+  std::string fused_name;          // the loader's for all parts; empty: it has none
   int64_t rows = 0;                // of all parts
   int64_t cols = 0;
-  bool never_quantized = false;  // the consumer leaves these weights as they stand
+  bool never_quantized = false;  // the consumer leaves these weights as stored
 };
 
 struct ExportedFile {
@@ -47,62 +47,61 @@ struct ExportedFile {
 };
 struct Export {
   std::vector<ExportedFile> files;  // the first is the one that lint reads
-  std::string instructions;         // how the consumer is run with them, for people
+  std::string instructions;         // how to run the consumer with them, for people
 };
 
-// What a consumer makes of one name, read from a file by the consumer's own rules.
+// What a consumer gives one name, read from a file by the consumer's own rules.
 struct Reading {
-  int unit = 0;      // index into Units()
-  std::string name;  // tensor, module, or what a loader calls several of them
-  std::string rule;  // the rule that decides; empty: none does
-  std::string gets;  // what the name gets, in words
-  // What that is here; nullopt: nothing that bitbudget knows. Not set where `kept`.
-  std::optional<Format> format;
-  bool kept = false;                  // the weights stay as they stand
+  int unit = 0;                       // index into Units()
+  std::string name;                   // of a tensor or a module, or a fused name
+  std::string rule;                   // that decides; empty: none does
+  std::string gets;                   // what the name gets, in words
+  std::optional<Format> format;       // that; nullopt: `kept`, or a format that bitbudget has not
+  bool kept = false;                  // the weights stay as stored
   std::vector<std::string> problems;  // one line each
 };
 struct FileReading {
-  std::vector<Reading> readings;      // every name of every unit, in their order
+  std::vector<Reading> readings;      // of every name of every unit, in order
   std::vector<std::string> problems;  // of the file as a whole
-  std::vector<std::string> unused;    // rules that decide about none of the names
+  std::vector<std::string> unused;    // rules that match no name
 };
 
-// A consumer of plans: what it can hold and how it is told. Stateless; one object per consumer.
+// A consumer of plans: what it can hold and how it is configured. Stateless; one object each.
 class TargetProfile {
  public:
   virtual ~TargetProfile() = default;
 
-  virtual absl::string_view name() const = 0;     // as --target and --to spell it
+  virtual absl::string_view name() const = 0;     // as users spell it
   virtual absl::string_view summary() const = 0;  // one line: which program, which versions
 
-  // The formats that it can hold at all, and those that a plan for it chooses from unless told
-  // otherwise, beside the stored one.
+  // The formats that it can hold, and those among them that a plan for it chooses from by default,
+  // beside the stored one.
   virtual std::vector<Format> Formats() const = 0;
   virtual std::vector<Format> DefaultFormats() const { return Formats(); }
 
   // Whether it also holds the sparse forms of these.
   virtual bool HoldsSparse() const { return false; }
 
-  // Whether what it makes is one GGUF file.
+  // Whether it writes one GGUF file.
   virtual bool WritesGguf() const { return false; }
 
-  // Whether a float format other than the stored one can be asked for.
+  // Whether it converts to float formats other than the stored one.
   virtual bool ConvertsFloats() const { return false; }
 
   // Every component is a part of exactly one unit, in the order of first parts.
   virtual std::vector<TargetUnit> Units(const TargetModel& model) const = 0;
 
-  // What a unit becomes when `format` is asked for it: `format` itself or the consumer's substitute
-  // for rows of this length. kInvalidArgument, naming the unit, where it can hold neither.
+  // What a unit becomes if `format` is asked for: that, or the consumer's substitute for rows of
+  // this length. kInvalidArgument, naming the unit, where it can hold neither.
   virtual absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const = 0;
 
-  // The files that tell the consumer, `path` and what goes beside it. kInvalidArgument, naming the
-  // component, where the consumer cannot do what the plan says. REQUIRES: a valid plan.
+  // The files that configure the consumer: `path` and what goes beside it. kInvalidArgument, naming
+  // the component, where the consumer cannot do what the plan says. REQUIRES: a valid plan.
   virtual absl::StatusOr<Export> ExportPlan(const plans::Plan& plan,
                                             const std::string& path) const = 0;
 
-  // Reads a file as the consumer does. Knows nothing of how ExportPlan writes. kInvalidArgument,
-  // naming `path`, where the consumer would refuse the file.
+  // Reads a file as the consumer does, whoever wrote it. kInvalidArgument, naming `path`, where the
+  // consumer would refuse the file.
   virtual absl::StatusOr<FileReading> Read(absl::string_view contents,
                                            const std::string& path,
                                            const TargetModel& model) const = 0;
@@ -110,14 +109,8 @@ class TargetProfile {
 
 // All profiles, in the order in which help lists them.
 std::span<const TargetProfile* const> Targets();
-// kInvalidArgument names the unknown text and lists what is known.
+// kInvalidArgument names the unknown target and lists the known ones.
 absl::StatusOr<const TargetProfile*> FindTarget(absl::string_view name);
-
-// The format of every unit of a plan. kInvalidArgument, naming the component, where parts differ or
-// the consumer cannot hold a unit's format as it is (without a substitute).
-absl::StatusOr<std::vector<Format>> UnitFormats(const TargetProfile& target,
-                                                const std::vector<TargetUnit>& units,
-                                                const plans::Plan& plan);
 
 }  // namespace bitbudget
 

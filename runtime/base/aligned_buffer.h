@@ -11,14 +11,13 @@
 
 namespace bitbudget {
 
-// Asks for large pages where that pays (a hint: nothing depends on it). Large buffers are new
-// memory from the kernel each time, and with small pages touching them costs more than most of what
-// is done with them.
+// Asks the kernel for large pages where that pays (a hint). Large buffers are fresh memory each
+// time, and faulting it in by small pages costs more than most of the work done on it.
 void AdviseHugePages(void* data, size_t bytes);
 
 // A block of trivially copyable elements on a 64-byte boundary (one cache line, one AVX-512
-// register). Move-only. Resize() does not keep the contents and never shrinks the allocation, so a
-// buffer can be a workspace that is reused for ragged batches.
+// register). Move-only. Resize() loses the contents and never shrinks the allocation, so that a
+// buffer can be reused for batches of different sizes.
 template <typename T>
 class AlignedBuffer {
   static_assert(std::is_trivially_copyable_v<T>);

@@ -10,8 +10,8 @@
 
 namespace bitbudget {
 
-// A file that appears at its path whole or not at all: written to a temporary file beside it, which
-// Commit syncs and renames, and which goes away with the object on every other way out. Move-only.
+// A file that appears at its path whole or not at all: it is written under a temporary name beside
+// it, which Commit() syncs and renames; without Commit() the destructor removes it. Move-only.
 // Errors name the path.
 class AtomicFile {
  public:
@@ -38,8 +38,8 @@ class AtomicFile {
 // error (full disk, no permission) the old file at `path` is untouched and no temporary is left.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view contents);
 
-// Whether WriteFileAtomically(path) could create its file: lets a long job fail before its work
-// instead of after it. Leaves nothing behind.
+// Whether WriteFileAtomically(path) could create its file, so that a long job fails before its
+// work, not after it. Leaves nothing behind.
 absl::Status CheckWritable(const std::string& path);
 
 }  // namespace bitbudget

@@ -32,7 +32,7 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// The whole of a (small) file as a string, with the errors of MappedFile::Open.
+// A whole (small) file as a string. Errors: those of MappedFile::Open.
 absl::StatusOr<std::string> ReadFile(const std::string& path);
 
 }  // namespace bitbudget

@@ -7,9 +7,9 @@
 
 namespace bitbudget {
 
-// How long work reports to whoever shows it, and how it learns that it should stop. Libraries never
-// print; the tool implements this as a bar or as plain lines. Calls come from one thread at a time.
-// The base class shows nothing and never interrupts.
+// Progress of long work and requests to stop it. Libraries never print; the tool implements this as
+// a bar or as plain lines. Calls come from one thread at a time. The base class shows nothing and
+// never interrupts.
 class Progress {
  public:
   virtual ~Progress() = default;
@@ -22,11 +22,11 @@ class Progress {
 
   virtual void End() {}
 
-  // One line worth knowing whatever comes next, e.g. an estimate. Between phases.
+  // A line that stays visible, e.g. an estimate. Called between phases.
   virtual void Message(absl::string_view /*line*/) {}
 
   // True once the user asked to stop. Long work asks at least once per evaluation, stops as soon as
-  // it can do so cleanly and returns the best that it has. Safe to call from any thread.
+  // it cleanly can and returns its best result so far. Safe to call from any thread.
   virtual bool Interrupted() const { return false; }
 };
 

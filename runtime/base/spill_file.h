@@ -10,9 +10,9 @@
 
 namespace bitbudget {
 
-// Bytes put aside on disk, in a file without a name: it is gone with the process, however that
-// ends. What was read or written lately stays in the kernel's page cache for as long as memory is
-// free, so coming back is cheap then. The file is made by the first Append.
+// Bytes put aside on disk, in an unnamed file that ends with the process, however that ends. Recent
+// bytes stay in the kernel's page cache while memory is free, so reading them back is cheap. The
+// first Append() creates the file.
 class SpillFile {
  public:
   // In this existing directory.
@@ -22,10 +22,10 @@ class SpillFile {
   ~SpillFile();
 
   // Writes `bytes` at the end and returns their offset. Errors name the directory and the size
-  // (a full disk: kResourceExhausted); what was written before is intact then.
+  // (kResourceExhausted: a full disk) and leave earlier bytes intact.
   absl::StatusOr<int64_t> Append(std::span<const uint8_t> bytes);
 
-  // Reads back what was written at `offset`. Safe to call from many threads.
+  // Reads bytes that Append() wrote at `offset`. Safe to call from many threads.
   absl::Status Read(int64_t offset, std::span<uint8_t> out) const;
 
   int64_t size() const { return size_; }

@@ -37,7 +37,7 @@ Assignment StoredAssignment(const Model& model) {
 }
 
 absl::StatusOr<WeightLease> AssignmentWeights::Pin(int first, int end, int threads) {
-  return bank_->Pin(assignment_, round_activations_, first, end, threads);
+  return bank_->Pin(assignment_, activations_, first, end, threads);
 }
 
 EncodingBank::EncodingBank(const Model& model,
@@ -51,6 +51,7 @@ Format EncodingBank::StoredFormat(ComponentId component) const {
 
 EncodingBank::Counts EncodingBank::counts() const {
   Counts counts = counts_;
+  counts.held_bytes = held_bytes_;
   counts.spilled_bytes = spill_.size();
   return counts;
 }
@@ -97,7 +98,7 @@ absl::Status EncodingBank::Prepare(std::span<const ComponentFormat> wanted,
   std::sort(missing.begin(), missing.end());
   missing.erase(std::unique(missing.begin(), missing.end()), missing.end());
 
-  // A few at a time: what is done can be put aside before the next are made.
+  // A few at a time, so that finished ones can be spilled before the next are made.
   const size_t at_once = static_cast<size_t>(threads);
   for (size_t begin = 0; begin < missing.size(); begin += at_once) {
     if (progress->Interrupted()) return absl::CancelledError("interrupted");
@@ -109,7 +110,7 @@ absl::Status EncodingBank::Prepare(std::span<const ComponentFormat> wanted,
     }
     BB_RETURN_IF_ERROR(MakeRoom(bytes));
     std::vector<absl::StatusOr<Encoding>> made(count);
-    // The last ones are shared by all threads, row by row.
+    // A single one is spread over all threads, row by row.
     const int each = count == 1 ? threads : 1;
     ParallelFor(count == 1 ? 1 : threads, static_cast<int64_t>(count), [&](int64_t i, int) {
       const auto& [component, format] = missing[begin + i];
@@ -203,7 +204,7 @@ std::vector<ComponentFormat> EncodingBank::OfStage(const Assignment& assignment,
 }
 
 absl::StatusOr<WeightLease> EncodingBank::Pin(
-    const Assignment& assignment, bool round_activations, int first, int end, int threads) {
+    const Assignment& assignment, F32Activations activations, int first, int end, int threads) {
   CHECK(0 <= first && first < end && end <= NumStages(model_.config()));
   CHECK_EQ(assignment.size(), model_.components().size());
   ++pin_clock_;
@@ -215,7 +216,7 @@ absl::StatusOr<WeightLease> EncodingBank::Pin(
   BB_RETURN_IF_ERROR(Prepare(all, threads, &silent));
   for (const ComponentFormat& what : all) entries_[what].needed_at = pin_clock_;
 
-  // As many stages as fit, what is pinned already included; at least one.
+  // As many stages as fit beside what is pinned already; at least one.
   std::vector<ComponentFormat> pinned;
   int64_t bytes = 0;
   for (const auto& [what, entry] : entries_) {
@@ -241,7 +242,7 @@ absl::StatusOr<WeightLease> EncodingBank::Pin(
   }
   WeightSet set;
   set.components.resize(assignment.size());
-  set.round_activations = round_activations;
+  set.round_activations = activations == F32Activations::kRounded;
   for (const ComponentFormat& what : pinned) {
     set.components[what.component] = entries_[what].weights.get();
   }

@@ -25,11 +25,17 @@ class EncodingBank;
 // Every component in the format that the checkpoint stores it in: the reference as an assignment.
 Assignment StoredAssignment(const Model& model);
 
+// How products on the f32 path take their activations: as they are, or rounded as the int16 path
+// rounds them (WeightSet::round_activations).
+enum class F32Activations : uint8_t { kExact, kRounded };
+
 // The weights of an assignment, from a bank that outlives it.
 class AssignmentWeights : public WeightSource {
  public:
-  AssignmentWeights(EncodingBank* bank, Assignment assignment, bool round_activations = false)
-      : bank_(bank), assignment_(std::move(assignment)), round_activations_(round_activations) {}
+  AssignmentWeights(EncodingBank* bank,
+                    Assignment assignment,
+                    F32Activations activations = F32Activations::kExact)
+      : bank_(bank), assignment_(std::move(assignment)), activations_(activations) {}
 
   const Assignment& assignment() const { return assignment_; }
   absl::StatusOr<WeightLease> Pin(int first, int end, int threads) override;
@@ -37,29 +43,29 @@ class AssignmentWeights : public WeightSource {
  private:
   EncodingBank* bank_;
   Assignment assignment_;
-  bool round_activations_;
+  F32Activations activations_;
 };
 
 struct BankOptions {
   Activations activations = Activations::kInt16;
-  // Memory for encodings and panels together. What is pinned at one time is exempt: one stage's
-  // weights must fit whatever this says.
+  // Memory for encodings and panels together. The weights of one stage are pinned even where they
+  // alone exceed it.
   int64_t max_bytes = int64_t{4} << 30;
-  // Where encodings go that memory has no room for.
+  // For the encodings that do not fit into memory.
   std::string spill_directory = "/tmp";
 };
 
-// Owns everything that can be run: for every (component, format) that was asked for the encoding,
+// Owns everything that can be run: for every (component, format) that was asked for, the encoding,
 // made once, and the panels that execute it, made when a stage needs them. A format that is the
 // checkpoint's own stands for the unmodified weights; these have no encoding, their panels are made
-// from the mapped checkpoint. When memory is short, go first: panels that the running pass does not
-// need any more (least recently used first), then encodings (to a file, from where panels are made
-// just as well), then panels that the running pass will need last. So what fits stays, and a
-// sequence of passes over more than fits finds part of it there. Not thread-safe; what a lease
-// holds is shareable.
+// from the mapped checkpoint. When memory is short, the bank drops, in this order: panels that the
+// running pass no longer needs, least recently used first; encodings, to a file from which panels
+// are made just as well; panels that the running pass needs last. So what fits stays, and repeated
+// passes over more than fits find part of it there. Not thread-safe; what a lease holds is
+// shareable.
 class EncodingBank {
  public:
-  // The model and the encoder, which is for it, outlive the bank.
+  // The model and its encoder outlive the bank.
   EncodingBank(const Model& model, const WeightEncoder& encoder, const BankOptions& options);
 
   // Encodes what was not encoded yet, on up to `threads` threads. kInvalidArgument when a component
@@ -68,16 +74,16 @@ class EncodingBank {
   absl::Status Prepare(std::span<const ComponentFormat> wanted, int threads, Progress* progress);
   absl::Status Prepare(const Assignment& assignment, int threads, Progress* progress);
 
-  // Sources of weights. What was not prepared is when it is pinned.
+  // Sources of weights. Pinning encodes what was not prepared.
   AssignmentWeights Weights(const Assignment& assignment) { return {this, assignment}; }
   AssignmentWeights Reference() { return {this, StoredAssignment()}; }
 
-  // A copy of an encoding, made if need be.
+  // A copy of an encoding, which is made unless it exists.
   absl::StatusOr<Encoding> Encoded(const ComponentFormat& what);
 
   // Pins the weights of some stages of an assignment: WeightSource::Pin.
   absl::StatusOr<WeightLease> Pin(
-      const Assignment& assignment, bool round_activations, int first, int end, int threads);
+      const Assignment& assignment, F32Activations activations, int first, int end, int threads);
 
   // The format that the checkpoint stores a component in.
   Format StoredFormat(ComponentId component) const;
@@ -86,17 +92,15 @@ class EncodingBank {
   const Model& model() const { return model_; }
   Activations activations() const { return options_.activations; }
 
-  // What was done so far.
+  // The work done so far, and the bytes held now in memory and in the spill file.
   struct Counts {
     int64_t encoded = 0;  // encodings made
     int64_t packed = 0;   // panels made
+    int64_t held_bytes = 0;
     int64_t spilled_bytes = 0;
   };
   Counts counts() const;
-  // Memory held in encodings and panels.
-  int64_t held_bytes() const { return held_bytes_; }
-  // Memory that the panels of a component in a format take, as far as it can be told before they
-  // are made: an upper bound.
+  // An upper bound on the memory, in bytes, that the panels of a component in a format take.
   int64_t PanelBytes(const ComponentFormat& what) const;
 
  private:
@@ -114,7 +118,7 @@ class EncodingBank {
   std::vector<ComponentFormat> OfStage(const Assignment& assignment, int stage) const;
   // Frees memory until `bytes` more fit, or nothing can go.
   absl::Status MakeRoom(int64_t bytes);
-  // Makes what is missing of what was just pinned.
+  // Makes the panels of what was just pinned that do not exist yet.
   absl::Status MakeWeights(const std::vector<ComponentFormat>& pinned, int threads);
   absl::StatusOr<std::unique_ptr<ComponentWeights>> Make(const ComponentFormat& what,
                                                          const Entry& entry) const;

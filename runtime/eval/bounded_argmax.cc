@@ -10,7 +10,7 @@
 #include "runtime/base/parallel.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/table.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 
 namespace bitbudget {
 namespace {
@@ -74,12 +74,6 @@ BoundedArgmax::BoundedArgmax(const WeightPanels& head, double soft_cap, int thre
   for (const RowNorms& norms : norms_) {
     largest_norm_ = std::max<double>(largest_norm_, norms.weights);
   }
-}
-
-int64_t BoundedArgmax::bytes() const {
-  int64_t bytes = static_cast<int64_t>(norms_.size() * sizeof(RowNorms));
-  for (const WeightPanels& panels : screen_) bytes += panels.bytes();
-  return bytes;
 }
 
 float BoundedArgmax::ExactLogit(const WeightPanels& head,

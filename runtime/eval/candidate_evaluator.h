@@ -19,8 +19,8 @@ struct ProbeRange {
 };
 
 // Answers one question: how does the incumbent with a small change compare with the reference?
-// Results are those of running the whole candidate; caching may make them cheaper, never different.
-// Search sees this interface only, so that methods can be tested on functions with a known optimum.
+// Results are those of running the whole candidate; caching makes them cheaper, never different.
+// Search sees only this interface, so that methods can be tested on functions with a known optimum.
 class CandidateEvaluator {
  public:
   virtual ~CandidateEvaluator() = default;
@@ -35,8 +35,8 @@ class CandidateEvaluator {
 
   // Evaluates the incumbent with `delta` applied on the probes of `range`, one result per probe;
   // the incumbent stays. A probe's result does not depend on the range that it is asked in.
-  // kCancelled when the user interrupted, kInvalidArgument when a component cannot be encoded in
-  // the format asked for. REQUIRES: an incumbent, and a range within the probes.
+  // kCancelled on interruption, kInvalidArgument when a component cannot be encoded in the format
+  // asked for. REQUIRES: an incumbent, and a range within the probes.
   virtual absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta,
                                               ProbeRange range) = 0;
   absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta) {
@@ -47,10 +47,10 @@ class CandidateEvaluator {
   // returned.
   virtual absl::Status Commit(std::span<const ComponentFormat> delta) = 0;
 
-  // The work of Evaluate(delta, range) in rows x layers of the decoder (embedding and head not
-  // counted) from the first stage that `delta` changes on. It is a fact of the model and the
-  // probes, whatever was cached, stored or spread over machines. An attention or MLP stage counts
-  // half a layer; nullopt: all stages, what SetIncumbent runs.
+  // The work of Evaluate(delta, range) from the first stage that `delta` changes on, in rows x
+  // decoder layers, without embedding and head; an attention or MLP stage is half a layer. It
+  // depends on the model and the probes only, not on what was cached, stored or spread over
+  // machines. nullopt: all stages, what SetIncumbent runs.
   virtual double CostOf(std::optional<std::span<const ComponentFormat>> delta,
                         ProbeRange range) const = 0;
 };

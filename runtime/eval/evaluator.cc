@@ -11,6 +11,30 @@
 #include "runtime/model/decoder/generate.h"
 
 namespace bitbudget {
+namespace {
+
+// One stage ahead of the head on the rows x of whole probes: stage 0 sets them, the others update
+// them.
+void RunProbes(const Transformer& transformer,
+               int stage,
+               const WeightSet& weights,
+               std::span<const Probe> probes,
+               float* x,
+               TransformerWorkspace* workspace) {
+  if (stage == 0) {
+    for (const Probe& probe : probes) {
+      transformer.Embed(
+          weights, std::span(probe.tokens).first(static_cast<size_t>(probe.rows())), x);
+      x += probe.rows() * transformer.model().config().hidden_size;
+    }
+    return;
+  }
+  std::vector<SequenceRows> sequences;
+  for (const Probe& probe : probes) sequences.push_back({probe.rows(), nullptr});
+  transformer.RunStage(stage, weights, sequences, x, workspace);
+}
+
+}  // namespace
 
 Evaluator::Evaluator(const Transformer& transformer,
                      const ReferenceRun& reference,
@@ -27,7 +51,7 @@ Evaluator::Evaluator(const Transformer& transformer,
   const int stages = NumStages(config);
   const int64_t stage_bytes =
       reference.total_rows() * config.hidden_size * static_cast<int64_t>(sizeof(float));
-  // Stage 1 is always kept: with no room at all a candidate still need not embed again.
+  // Stage 1 is always kept: whatever the memory, no candidate needs to embed again.
   while (cache_stride_ < stages &&
          (stages - 1 + cache_stride_ - 1) / cache_stride_ * stage_bytes > options.max_cache_bytes) {
     ++cache_stride_;
@@ -45,10 +69,10 @@ absl::Status Evaluator::Commit(std::span<const ComponentFormat> delta) {
 }
 
 absl::Status Evaluator::Replace(Assignment assignment, int first_stage, CacheUse cache) {
-  // What cannot be encoded leaves the incumbent as it is.
+  // An assignment that cannot be encoded leaves the incumbent as it is.
   const absl::Status prepared = bank_->Prepare(assignment, options_.threads, progress_);
   if (!prepared.ok() && !absl::IsCancelled(prepared)) return prepared;
-  // The cache is overwritten from here on; until that is done nothing can use it.
+  // From here on the cache is overwritten: no incumbent until that is done.
   incumbent_.clear();
   BB_RETURN_IF_ERROR(prepared);
   AssignmentWeights weights = bank_->Weights(assignment);
@@ -73,7 +97,7 @@ absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(const Assignment& assi
 }
 
 absl::StatusOr<Evaluation> Evaluator::NoiseFloor() {
-  AssignmentWeights weights(bank_, bank_->StoredAssignment(), /*round_activations=*/true);
+  AssignmentWeights weights(bank_, bank_->StoredAssignment(), F32Activations::kRounded);
   return Run(&weights, 0, {.load = false, .save = false}, {0, probe_count()});
 }
 
@@ -102,6 +126,9 @@ int Evaluator::StartStage(int first_stage) const {
   return first_stage;
 }
 
+// On StageRunner, not TokenPass: a pass starts from cached streams at any stage, replaces them
+// where a candidate becomes the incumbent, and the head has two sets of weights pinned at the same
+// time.
 absl::StatusOr<Evaluation> Evaluator::Run(WeightSource* weights,
                                           int first_stage,
                                           CacheUse cache,
@@ -151,11 +178,9 @@ absl::StatusOr<Evaluation> Evaluator::Run(WeightSource* weights,
   const auto run = [&](int from, int to) {
     return from == to ? absl::OkStatus()
                       : runner_.Run(weights,
-                                    from,
-                                    to,
-                                    static_cast<int64_t>(batches.size()),
+                                    {from, to, static_cast<int64_t>(batches.size())},
                                     progress_,
-                                    /*report=*/false,
+                                    Steps::kSilent,
                                     body);
   };
   if (reference_.keeps_logits()) {

@@ -17,19 +17,19 @@ namespace bitbudget {
 
 struct EvaluatorOptions {
   int threads = 1;
-  // Memory for the incumbent's residual stream ahead of the stages. When all stages do not fit,
-  // every second, third, ... one is kept and a candidate starts at the last kept one before its
-  // first change: dearer, never different. EvaluateFdt has what is left of it for keys and values,
-  // and takes as many probes at a time as fit, at least one.
+  // Memory for the incumbent's residual streams ahead of the stages. Where not all fit, only every
+  // second, third, ... one is kept, and a candidate starts at the last kept one before its first
+  // change: slower, same result. EvaluateFdt uses the rest for keys and values and takes as many
+  // probes at a time as fit, at least one.
   int64_t max_cache_bytes = int64_t{4} << 30;
 };
 
-// Runs candidates on the reference's probes, teacher-forced: one causal pass over prompt and
-// reference completion gives every metric. FDT from this pass is the FDT of free-running greedy
-// decoding, since both agree up to the first miss and all kernels are batch-invariant.
+// Evaluates candidates on the reference's probes, teacher-forced: one causal pass over prompt and
+// reference completion gives every metric. Its FDT is that of free-running greedy decoding: both
+// agree up to the first miss, and all kernels are batch-invariant.
 // A candidate starts from the incumbent's cached residual stream at its first changed stage; the
 // result is bitwise that of a full pass. An interrupted SetIncumbent or Commit leaves no incumbent
-// (incumbent() is empty): SetIncumbent comes next. Not thread-safe.
+// (incumbent() is empty); the next call must be SetIncumbent. Not thread-safe.
 class Evaluator : public CandidateEvaluator {
  public:
   // All arguments outlive the evaluator.
@@ -50,35 +50,33 @@ class Evaluator : public CandidateEvaluator {
   double CostOf(std::optional<std::span<const ComponentFormat>> delta,
                 ProbeRange range) const override;
 
-  // One full pass with nothing cached: the incumbent is neither used nor changed.
+  // One full pass that neither uses nor changes the incumbent.
   absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
 
-  // The first divergent token of every probe of the range, as Evaluate() finds it, and nothing
-  // else, for less work: rows go through the candidate in chunks of completion positions, a probe
-  // leaves as soon as it diverges, and the head is asked only whether the reference's token wins
-  // (bounded_argmax.h). Errors and requirements as Evaluate.
+  // Only the first divergent token of every probe of the range, exactly as Evaluate() finds it, for
+  // less work: rows pass in chunks of completion positions, a probe is dropped once it diverges,
+  // and the head only decides whether the reference's token wins (bounded_argmax.h). Errors and
+  // requirements as Evaluate.
   absl::StatusOr<std::vector<int>> EvaluateFdt(std::span<const ComponentFormat> delta,
                                                ProbeRange range);
-  // The same with nothing cached, on all probes.
+  // The same in one full pass over all probes, without the incumbent.
   absl::StatusOr<std::vector<int>> EvaluateFdtFromScratch(const Assignment& assignment);
 
-  // The reference compared with itself with its activations rounded to int16: what the runtime's
-  // own numerics contribute, below which differences cannot be measured.
+  // The reference with its activations rounded to int16, compared with itself: what the runtime's
+  // own numerics contribute. Smaller differences cannot be measured.
   absl::StatusOr<Evaluation> NoiseFloor();
 
  private:
   class FdtPass;  // evaluator_fdt.cc
 
-  // What a pass does besides: the incumbent's streams are used where a pass starts, or not; they
-  // are replaced by those of the pass, or not.
   struct CacheUse {
-    bool load = false;
-    bool save = false;
+    bool load = false;  // start from the incumbent's stream
+    bool save = false;  // replace the incumbent's streams by those of the pass
   };
-  // Makes screen_ fit a head that runs on the f32 path; null for others.
+  // Makes screen_ for a head of the f32 path; null for others.
   absl::Status PrepareScreen(WeightSource* weights, const Format& head_format);
-  // The first of `rows` rows x of the final residual stream whose argmax is not the probe's token
-  // at that completion position, counted from first_position; `rows` if there is none.
+  // The first row of x[rows][hidden], the final residual stream, whose argmax is not the probe's
+  // token at completion position first_position + row; `rows` if there is none.
   int64_t FirstMiss(const WeightSet& weights,
                     const float* x,
                     int64_t rows,
@@ -90,7 +88,7 @@ class Evaluator : public CandidateEvaluator {
                                  int first_stage,
                                  CacheUse cache,
                                  ProbeRange range);
-  // The residual stream x ahead of the head, at the probe's first completion position.
+  // Compares a probe by its final residual stream x[completion][hidden].
   ProbeResult Score(int64_t probe,
                     const WeightSet& head,
                     const WeightSet* reference_head,
@@ -110,12 +108,12 @@ class Evaluator : public CandidateEvaluator {
   Assignment incumbent_;
   Evaluation incumbent_evaluation_;
   int cache_stride_ = 1;
-  // cache_[stage]: the residual stream [rows of all probes][hidden] ahead of the stage; empty if
-  // not kept.
+  // By stage: the incumbent's residual stream [rows of all probes][hidden] ahead of it; empty where
+  // it is not kept.
   std::vector<AlignedBuffer<float>> cache_;
   AlignedBuffer<float> x_;  // the stream of the running pass
   StageRunner runner_;
-  // The quantised head of EvaluateFdt, for a head in this format.
+  // EvaluateFdt's screen for a head in this format.
   Format screened_format_;
   std::unique_ptr<BoundedArgmax> screen_;
 };

@@ -1,4 +1,5 @@
-// Evaluator::EvaluateFdt: rows of live probes in chunks of completion positions.
+// Evaluator::EvaluateFdt: rows of live probes in chunks of completion positions. On StageRunner,
+// not TokenPass: sequences come in pieces, with their keys and values kept, and leave half-way.
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -12,8 +13,8 @@
 namespace bitbudget {
 namespace {
 
-// Completion positions per chunk: few at first, since bad candidates diverge early, then enough for
-// the kernels to be at full speed with few live probes.
+// Completion positions per chunk: few at first, as bad candidates diverge early, then enough to
+// keep the kernels at full speed when few probes are live.
 constexpr int64_t kFirstChunk = 8;
 constexpr int64_t kLargestChunk = 32;
 
@@ -23,12 +24,8 @@ constexpr int64_t kLargestChunk = 32;
 // the other, each in chunks of completion positions until its probes have diverged or ended.
 class Evaluator::FdtPass {
  public:
-  // Starts ahead of stage `start`, from the incumbent's stream there where `use_cache` says so.
-  FdtPass(Evaluator* evaluator,
-          WeightSource* weights,
-          const Format& head_format,
-          int start,
-          bool use_cache)
+  // Starts from the incumbent's stream ahead of stage `start`, or at the embedding (0).
+  FdtPass(Evaluator* evaluator, WeightSource* weights, const Format& head_format, int start)
       : evaluator_(*evaluator),
         transformer_(evaluator->transformer_),
         probes_(evaluator->reference_.probes()),
@@ -36,8 +33,7 @@ class Evaluator::FdtPass {
         head_(NumStages(transformer_.model().config()) - 1),
         weights_(weights),
         head_format_(head_format),
-        start_(start),
-        use_cache_(use_cache) {}
+        start_(start) {}
 
   absl::StatusOr<std::vector<int>> Run(ProbeRange range) {
     std::vector<int> result(static_cast<size_t>(range.count));
@@ -73,8 +69,8 @@ class Evaluator::FdtPass {
     int fdt = -1;           // once it is known
   };
 
-  // Makes the probes from `next` on live, as many as there is room for and at least one; returns
-  // the one after them.
+  // Makes the probes from `next` on live, as many as fit in memory and at least one; returns the
+  // one after them.
   int64_t TakeProbes(int64_t next, int64_t end) {
     const ModelConfig& config = transformer_.model().config();
     // Layers ahead of the first stage have no keys and values here.
@@ -101,7 +97,7 @@ class Evaluator::FdtPass {
       const Probe& known = probes_[probe.index];
       probe.first_row += probe.rows;
       probe.done += probe.positions;
-      // With the stream ahead of the head at hand nothing else of the prompt is needed.
+      // From a stream ahead of the head, no other row of the prompt is needed.
       if (probe.done == 0 && start_ == head_) probe.first_row = known.prompt - 1;
       probe.positions = std::min(chunk, known.completion() - probe.done);
       probe.rows = known.prompt - 1 + probe.done + probe.positions - probe.first_row;
@@ -125,11 +121,9 @@ class Evaluator::FdtPass {
     const auto run = [&](int from, int to) {
       return from == to ? absl::OkStatus()
                         : evaluator_.runner_.Run(weights_,
-                                                 from,
-                                                 to,
-                                                 static_cast<int64_t>(batches.size()),
+                                                 {from, to, static_cast<int64_t>(batches.size())},
                                                  evaluator_.progress_,
-                                                 /*report=*/false,
+                                                 Steps::kSilent,
                                                  body);
     };
     BB_RETURN_IF_ERROR(run(start_, head_));
@@ -144,7 +138,7 @@ class Evaluator::FdtPass {
                 float* x,
                 ForwardScratch* scratch) const {
     if (stage == 0) return Embed(set, batch, x);
-    if (stage == start_ && use_cache_) LoadStream(batch, x);
+    if (stage == start_) LoadStream(batch, x);
     if (stage == head_) return Decide(set, batch, x, scratch);
     std::vector<SequenceRows> sequences;
     for (LiveProbe& probe : batch) sequences.push_back({probe.rows, &probe.cache});
@@ -196,7 +190,6 @@ class Evaluator::FdtPass {
   WeightSource* const weights_;
   const Format head_format_;
   const int start_;
-  const bool use_cache_;
   std::vector<LiveProbe> live_;
 };
 
@@ -208,14 +201,14 @@ absl::StatusOr<std::vector<int>> Evaluator::EvaluateFdt(std::span<const Componen
   AssignmentWeights weights = bank_->Weights(WithDelta(incumbent_, delta));
   const Format& head_format = weights.assignment()[transformer_.model().head()];
   const int start = StartStage(FirstAffected(delta));
-  return FdtPass(this, &weights, head_format, start, /*use_cache=*/true).Run(range);
+  return FdtPass(this, &weights, head_format, start).Run(range);
 }
 
 absl::StatusOr<std::vector<int>> Evaluator::EvaluateFdtFromScratch(const Assignment& assignment) {
   BB_RETURN_IF_ERROR(bank_->Prepare(assignment, options_.threads, progress_));
   AssignmentWeights weights = bank_->Weights(assignment);
   const Format& head_format = assignment[transformer_.model().head()];
-  return FdtPass(this, &weights, head_format, 0, /*use_cache=*/false).Run({0, probe_count()});
+  return FdtPass(this, &weights, head_format, 0).Run({0, probe_count()});
 }
 
 absl::Status Evaluator::PrepareScreen(WeightSource* weights, const Format& head_format) {

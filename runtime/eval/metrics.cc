@@ -5,8 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
+#include "runtime/base/known_names.h"
 #include "runtime/base/random.h"
 
 namespace bitbudget {
@@ -117,13 +116,12 @@ double Compute(Statistic statistic, std::span<const ProbeResult> probes) {
 bool LargerIsBetter(Statistic statistic) { return Info(statistic).larger_is_better; }
 
 absl::StatusOr<Statistic> ParseStatistic(absl::string_view name) {
-  std::string known;
+  std::vector<absl::string_view> known;
   for (const StatisticInfo& info : kStatistics) {
     if (name == info.name) return info.statistic;
-    absl::StrAppend(&known, known.empty() ? "" : ", ", info.name);
+    known.push_back(info.name);
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown objective '", name, "'; known are: ", known));
+  return UnknownName("objective", name, known);
 }
 
 const char* StatisticName(Statistic statistic) { return Info(statistic).name; }

@@ -13,10 +13,9 @@
 
 namespace bitbudget {
 
-// What one teacher-forced pass over one probe says about a candidate, measured on the reference's
-// greedy completion of N tokens (Divergent Token Metrics, arXiv 2311.01544; docs/design.md,
-// "Evaluation"). A position is a hit when the candidate's argmax (lowest id among ties) is the
-// reference's token.
+// A candidate on one probe: the result of one teacher-forced pass over the reference's greedy
+// completion of N tokens (Divergent Token Metrics, arXiv 2311.01544; docs/design.md, "Evaluation").
+// A position is a hit when the candidate's argmax (lowest id among ties) is the reference's token.
 struct ProbeResult {
   int tokens = 0;      // N, completion tokens compared
   int fdt = 0;         // first divergent token: index of the first miss, N if all hit
@@ -28,9 +27,8 @@ struct ProbeResult {
 };
 
 // A negative log likelihood or divergence of one position as results sum it: at most kMaxNats,
-// which also stands for what is not finite. A candidate so broken that its logits overflow must
-// lose every comparison, not poison it, and exp(kMaxNats), the divergent perplexity, is still
-// finite.
+// which also stands for values that are not finite. A candidate so broken that its logits overflow
+// must lose every comparison, not poison it; and exp(kMaxNats), its perplexity, is still finite.
 inline constexpr double kMaxNats = 700;
 inline double BoundedNats(double nats) {
   return std::isfinite(nats) ? std::min(nats, kMaxNats) : kMaxNats;

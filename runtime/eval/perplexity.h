@@ -12,10 +12,10 @@
 
 namespace bitbudget {
 
-// Negative log likelihood of natural text: one result per window with `tokens` and `nll_sum` set
-// (every token but a window's first is predicted from the window's earlier ones), so that
-// Compute(Statistic::kDppl, ...) is the perplexity and its intervals are those of any metric.
-// kCancelled on interruption, or the errors of the weights.
+// Negative log likelihood of natural text: one result per window, with `tokens` and `nll_sum` set.
+// Every token of a window but its first is predicted from the earlier ones, so that
+// Compute(Statistic::kDppl, ...) is the perplexity, and its interval is that of any metric.
+// Errors: kCancelled on interruption, those of the weights. REQUIRES: no empty window.
 absl::StatusOr<Evaluation> MeasureText(const Transformer& transformer,
                                        WeightSource* weights,
                                        std::span<const std::vector<int32_t>> windows,

@@ -73,8 +73,7 @@ const char* ProbeSourceName(ProbeSource source) {
 absl::Status ProbeOptions::Validate() const {
   if (prefix_tokens < 1 || completion_tokens < 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("probes need at least one prefix and one "
-                     "completion token, not ",
+        absl::StrCat("probes need at least one prefix token and one completion token, not ",
                      prefix_tokens,
                      " and ",
                      completion_tokens));
@@ -115,7 +114,7 @@ absl::StatusOr<std::unique_ptr<ProbeMaker>> ProbeMaker::Create(const Model& mode
   if (model.tokenizer() == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(
         model.path(),
-        ": has no tokenizer (tokenizer.json or tokenizer.model), which probes from text need"));
+        ": probes from text need a tokenizer (tokenizer.json or tokenizer.model); there is none"));
   }
   BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.path));
   maker->fingerprint_ = Sha256Hex(std::as_bytes(std::span(text)));
@@ -166,7 +165,8 @@ absl::Status ProbeMaker::ReadPrompts(const std::string& text) {
                        room,
                        " ahead of ",
                        completion_tokens_,
-                       " completion tokens; shorten it or lower --completion"));
+                       " completion tokens; shorten the prompt or ask for fewer completion "
+                       "tokens"));
     }
     longest = std::max(longest, static_cast<int64_t>(item.size()));
     if (seen.insert(item).second) items_.push_back(std::move(item));
@@ -193,7 +193,7 @@ absl::Status ProbeMaker::CheckRole(ProbeRole role) const {
   if (options_.source == ProbeSource::kModel || !Choose(role, 1).empty()) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
       options_.path,
-      ": too short: it gives ",
+      ": too short: it has ",
       items_.size(),
       options_.source == ProbeSource::kText ? absl::StrCat(" windows of ", context_, " tokens")
                                             : std::string(" prompts"),
@@ -202,14 +202,10 @@ absl::Status ProbeMaker::CheckRole(ProbeRole role) const {
       " probes; at least 8 are needed for every role to get some"));
 }
 
-absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
-    ProbeRole role,
-    int64_t count,
-    const Transformer& transformer,
-    WeightSource* weights,
-    int threads,
-    Progress* progress,
-    int64_t max_kv_bytes) const {
+absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(ProbeRole role,
+                                                                      int64_t count,
+                                                                      const ProbeSampler& sampler,
+                                                                      Progress* progress) const {
   CHECK_GE(count, 1);
   BB_RETURN_IF_ERROR(CheckRole(role));
   std::vector<std::vector<int32_t>> prompts;
@@ -235,16 +231,15 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
     return absl::InvalidArgumentError(absl::StrCat(model_.path(),
                                                    ": has ",
                                                    first_tokens.size(),
-                                                   " ordinary tokens to start probes from, needed "
-                                                   "is one for each of ",
+                                                   " ordinary tokens to start probes from; ",
                                                    kRoles,
-                                                   " roles"));
+                                                   " are needed, one for each role"));
   }
   Random random(options_.seed, {kFirstTokenStream});
   random.Shuffle(first_tokens);
   GenerateOptions generate;
   const uint64_t first = static_cast<uint64_t>(role);
-  // Tokens first, first + kRoles, ... are the role's own; it starts again when it runs out of them.
+  // The role owns tokens first, first + kRoles, ...; when they run out it starts over.
   const uint64_t own = (first_tokens.size() - first + kRoles - 1) / kRoles;
   for (uint64_t i = 0; i < static_cast<uint64_t>(count); ++i) {
     std::vector<int32_t> prompt;
@@ -258,11 +253,11 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(
   generate.greedy_tokens = kGreedyTokens;
   generate.stop_at_eos = false;
   generate.seed = options_.seed;
-  generate.threads = threads;
-  generate.max_kv_bytes = max_kv_bytes;
+  generate.threads = sampler.threads;
+  generate.max_kv_bytes = sampler.max_kv_bytes;
   progress->Begin(absl::StrCat("sampling ", ProbeRoleName(role), " probes"), count);
   BB_ASSIGN_OR_RETURN(const std::vector<Generation> sampled,
-                      Generate(transformer, weights, prompts, generate, progress));
+                      Generate(*sampler.transformer, sampler.weights, prompts, generate, progress));
   progress->End();
   for (size_t i = 0; i < prompts.size(); ++i) {
     prompts[i].insert(prompts[i].end(), sampled[i].tokens.begin(), sampled[i].tokens.end());

@@ -13,8 +13,8 @@
 
 namespace bitbudget {
 
-// What a set of probes is for. The sets are disjoint by construction: a window of text, a prompt or
-// a first token belongs to one role, whatever the seed and the number of probes.
+// What a set of probes is for. The sets are disjoint: a window of text, a prompt or a first token
+// belongs to one role, whatever the seed and the number of probes.
 enum class ProbeRole : uint8_t { kCalibration, kSearch, kHeldOut };
 const char* ProbeRoleName(ProbeRole role);  // "calibration", "search", "held-out"
 
@@ -29,8 +29,8 @@ struct ProbeOptions {
   ProbeSource source = ProbeSource::kModel;
   std::string path;  // of the text or prompts file
   // Tokens of prefix (including the beginning-of-sequence token, when the model has one) and of
-  // completion: the paper's setting (Divergent Token Metrics, papers' probe set-up). Less where the
-  // context is shorter; prompts keep their own length.
+  // completion, as in Divergent Token Metrics (arXiv 2311.01544). Fewer where the context is
+  // shorter; prompts keep their own length.
   int64_t prefix_tokens = 100;
   int64_t completion_tokens = 100;
   uint64_t seed = 0;
@@ -38,12 +38,20 @@ struct ProbeOptions {
   absl::Status Validate() const;
 };
 
+// What sampling the model's own text takes. Nothing is owned.
+struct ProbeSampler {
+  const Transformer* transformer = nullptr;
+  WeightSource* weights = nullptr;  // of the unmodified model
+  int threads = 1;
+  int64_t max_kv_bytes = int64_t{4} << 30;  // for keys and values
+};
+
 // Makes prompts for probes.
-//   text: the token stream is cut into consecutive windows of prefix + completion tokens; window i
-//     belongs to the role of i mod 8 (1 calibration, 3 search, 4 held-out); repeated windows are
-//     dropped. A window's prefix is the prompt; the whole window serves perplexity.
-//   prompts: line i belongs to the role of i mod 8; repeated lines are dropped.
-//   model: tokens are shuffled by the seed and dealt to the roles as first tokens, the next four
+//   text: the token stream is cut into consecutive windows of prefix + completion tokens. Of every
+//     eight, one is for calibration, three for search, four held out; repeated windows are dropped.
+//     A window's prefix is the prompt; the whole window serves perplexity.
+//   prompts: lines are dealt to the roles like windows; repeated lines are dropped.
+//   model: tokens are shuffled by the seed and dealt to the roles as first tokens; the next four
 //     are greedy, the rest is sampled at temperature 1 (the data recipe of LLM-QAT and OneBit).
 // The seed chooses among a role's windows or lines when there are more than asked for.
 class ProbeMaker {
@@ -56,33 +64,28 @@ class ProbeMaker {
 
   int64_t prefix_tokens() const { return prefix_tokens_; }
   int64_t completion_tokens() const { return completion_tokens_; }
-  // Positions that any probe needs.
+  // The positions of the longest probe.
   int64_t context() const { return context_; }
   // SHA-256 of the file; empty for the model's own probes.
   const std::string& fingerprint() const { return fingerprint_; }
 
-  // kInvalidArgument when the file has no prompt for a role; it says how many it gives. Asked
-  // before long work.
+  // kInvalidArgument when the file has no prompt for a role; the message says how many it has. To
+  // be called before long work.
   absl::Status CheckRole(ProbeRole role) const;
 
-  // Up to `count` prompts of a role: fewer when the file has no more, never none: CheckRole's error
-  // then. `transformer` and `weights` sample the model's own probes,
-  // with keys and values in `max_kv_bytes`. REQUIRES: count >= 1.
+  // Up to `count` prompts of a role, fewer when the file has no more. Errors: CheckRole's, those of
+  // sampling (Generate). REQUIRES: count >= 1.
   absl::StatusOr<std::vector<std::vector<int32_t>>> Prompts(ProbeRole role,
                                                             int64_t count,
-                                                            const Transformer& transformer,
-                                                            WeightSource* weights,
-                                                            int threads,
-                                                            Progress* progress,
-                                                            int64_t max_kv_bytes = int64_t{4}
-                                                                                   << 30) const;
+                                                            const ProbeSampler& sampler,
+                                                            Progress* progress) const;
 
   // Up to `count` whole windows of natural text of a role; empty unless the source is text.
   std::vector<std::vector<int32_t>> TextWindows(ProbeRole role, int64_t count) const;
 
-  // The same windows as prompts, which are those of Prompts(), and the text's own continuations in
-  // place of the reference's (ReferenceOptions::completions): what is then measured along the
-  // completions is measured on natural text, so that exp(mean nll) is perplexity.
+  // The same windows as the prompts of Prompts() and the text's own continuations, to follow in
+  // place of the reference's (ReferenceOptions::completions): metrics are then taken along natural
+  // text, and exp(mean nll) is perplexity.
   struct TextProbes {
     std::vector<std::vector<int32_t>> prompts;
     std::vector<Generation> continuations;  // tokens only

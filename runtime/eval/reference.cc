@@ -8,8 +8,46 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/table.h"
 #include "runtime/model/decoder/generate.h"
+#include "runtime/model/decoder/token_pass.h"
 
 namespace bitbudget {
+
+// Keeps the distributions along the completions: logits, or what they can be computed from again.
+class ReferenceRun::Distributions final : public PassObserver {
+ public:
+  explicit Distributions(ReferenceRun* run)
+      : run_(*run), head_(NumStages(run->transformer_.model().config()) - 1) {}
+
+  PassNeeds Needs() const override { return {.end_stage = head_ + 1, .logits = true}; }
+
+  int64_t FirstLogit(int64_t probe) const override { return run_.probes_[probe].prompt - 1; }
+
+  void Stream(int stage, const ObservedRows& x) override {
+    if (stage != head_ || run_.keeps_logits_) return;
+    const int64_t first = FirstLogit(x.sequence);
+    AlignedBuffer<float>& kept = run_.final_x_[x.sequence];
+    kept.Resize((x.rows - first) * x.width);
+    std::copy_n(x.values + first * x.width, kept.size(), kept.data());
+  }
+
+  void Logits(const ObservedRows& logits) override {
+    const int64_t first = logits.first - FirstLogit(logits.sequence);  // completion position
+    if (run_.keeps_logits_) {
+      AlignedBuffer<float>& kept = run_.logits_[logits.sequence];
+      if (first == 0) kept.Resize(run_.probes_[logits.sequence].completion() * logits.width);
+      std::copy_n(logits.values, logits.rows * logits.width, kept.data() + first * logits.width);
+    }
+    for (int64_t row = 0; row < logits.rows; ++row) {
+      run_.log_sum_exp_[logits.sequence].push_back(
+          Kernels().log_sum_exp(logits.values + row * logits.width, logits.width));
+    }
+  }
+
+ private:
+  ReferenceRun& run_;
+  const int head_;
+};
+
 absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
     const Transformer& transformer,
     WeightSource* weights,
@@ -41,71 +79,25 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
     completion_tokens += probe.completion();
     run->probes_.push_back(std::move(probe));
   }
-  std::vector<int64_t> rows;
   run->first_row_.push_back(0);
   for (const Probe& probe : run->probes_) {
-    rows.push_back(probe.rows());
     run->first_row_.push_back(run->first_row_.back() + probe.rows());
   }
   if (!options.distributions) return run;
 
-  const ModelConfig& config = transformer.model().config();
-  const int64_t width = config.hidden_size;
-  const int64_t vocab = config.vocab_size;
-  run->keeps_logits_ =
-      completion_tokens * vocab <= options.max_logits_bytes / int64_t{sizeof(float)};
-  const size_t probe_count = run->probes_.size();
-  run->final_x_.resize(probe_count);
-  run->logits_.resize(probe_count);
-  run->log_sum_exp_.resize(probe_count);
-
-  const std::vector<Batch> batches = MakeBatches(rows);
-  const int64_t items = static_cast<int64_t>(batches.size());
-  const int stages = NumStages(config);
-  AlignedBuffer<float> x(run->total_rows() * width);
-  StageRunner runner(options.threads);
-  progress->Begin("reference distributions", items * stages);
-  const auto body = [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
-    const Batch& batch = batches[item];
-    const std::span<const Probe> probes(run->probes_.data() + batch.first,
-                                        static_cast<size_t>(batch.count));
-    float* batch_x = x.data() + batch.first_row * width;
-    if (stage + 1 < stages) {
-      RunProbes(transformer, stage, set, probes, batch_x, &scratch->workspace);
-      return;
-    }
-    for (int64_t i = batch.first; i < batch.first + batch.count; ++i) {
-      const Probe& probe = run->probes_[i];
-      run->AddHead(i, set, x.data() + (run->FirstRow(i) + probe.prompt - 1) * width, scratch);
-    }
-  };
-  BB_RETURN_IF_ERROR(runner.Run(weights, 0, stages, items, progress, /*report=*/true, body));
-  progress->End();
+  run->keeps_logits_ = completion_tokens * transformer.model().config().vocab_size <=
+                       options.max_logits_bytes / int64_t{sizeof(float)};
+  run->final_x_.resize(run->probes_.size());
+  run->logits_.resize(run->probes_.size());
+  run->log_sum_exp_.resize(run->probes_.size());
+  std::vector<std::span<const int32_t>> tokens;
+  for (const Probe& probe : run->probes_) {
+    tokens.push_back(std::span(probe.tokens).first(static_cast<size_t>(probe.rows())));
+  }
+  TokenPass pass(transformer, std::move(tokens), options.threads);
+  Distributions distributions(run.get());
+  BB_RETURN_IF_ERROR(pass.Observe(weights, &distributions, "reference distributions", progress));
   return run;
-}
-
-void ReferenceRun::AddHead(int64_t probe,
-                           const WeightSet& head,
-                           const float* x,
-                           ForwardScratch* scratch) {
-  const int64_t width = transformer_.model().config().hidden_size;
-  const int64_t vocab = transformer_.model().config().vocab_size;
-  const int64_t tokens = probes_[probe].completion();
-  if (keeps_logits_) {
-    logits_[probe].Resize(tokens * vocab);
-  } else {
-    final_x_[probe].Resize(tokens * width);
-    std::copy_n(x, tokens * width, final_x_[probe].data());
-  }
-  for (int64_t first = 0; first < tokens; first += kLogitRows) {
-    const int64_t count = std::min(kLogitRows, tokens - first);
-    if (!keeps_logits_) scratch->logits.Resize(count * vocab);
-    float* logits = keeps_logits_ ? logits_[probe].data() + first * vocab : scratch->logits.data();
-    transformer_.Logits(head, x + first * width, width, count, logits, &scratch->workspace);
-    for (int64_t t = 0; t < count; ++t) {
-      log_sum_exp_[probe].push_back(Kernels().log_sum_exp(logits + t * vocab, vocab));
-    }
-  }
 }
 
 std::span<const float> ReferenceRun::Logits(int64_t probe,
@@ -122,25 +114,6 @@ std::span<const float> ReferenceRun::Logits(int64_t probe,
   transformer_.Logits(
       *head, final_x_[probe].data() + first * width, width, count, scratch->data(), workspace);
   return scratch->span();
-}
-
-void RunProbes(const Transformer& transformer,
-               int stage,
-               const WeightSet& weights,
-               std::span<const Probe> probes,
-               float* x,
-               TransformerWorkspace* workspace) {
-  if (stage == 0) {
-    for (const Probe& probe : probes) {
-      transformer.Embed(
-          weights, std::span(probe.tokens).first(static_cast<size_t>(probe.rows())), x);
-      x += probe.rows() * transformer.model().config().hidden_size;
-    }
-    return;
-  }
-  std::vector<SequenceRows> sequences;
-  for (const Probe& probe : probes) sequences.push_back({probe.rows(), nullptr});
-  transformer.RunStage(stage, weights, sequences, x, workspace);
 }
 
 }  // namespace bitbudget

@@ -9,7 +9,6 @@
 #include "absl/status/statusor.h"
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/progress.h"
-#include "runtime/model/decoder/forward.h"
 #include "runtime/model/decoder/generate.h"
 #include "runtime/model/decoder/transformer.h"
 
@@ -20,7 +19,7 @@ struct Probe {
   std::vector<int32_t> tokens;  // prompt, then completion
   int64_t prompt = 0;           // tokens that are prompt, >= 1
   std::vector<float> margins;   // of every completion token: top-1 minus top-2 logit
-  // The reference's tokens of the largest logits at every completion position (Generation).
+  // The reference's likeliest tokens at every completion position (Generation).
   std::vector<int32_t> likely;
 
   int64_t completion() const { return static_cast<int64_t>(tokens.size()) - prompt; }
@@ -28,32 +27,23 @@ struct Probe {
   int64_t rows() const { return static_cast<int64_t>(tokens.size()) - 1; }
 };
 
-// Runs one stage ahead of the head on the rows x of whole probes: stage 0 sets them, the others
-// update them.
-void RunProbes(const Transformer& transformer,
-               int stage,
-               const WeightSet& weights,
-               std::span<const Probe> probes,
-               float* x,
-               TransformerWorkspace* workspace);
-
 struct ReferenceOptions {
   int64_t completion_tokens = 100;
-  // Whether the next-token distributions are needed, or the completions only (EvaluateFdt).
+  // False: completions only, without next-token distributions, which EvaluateFdt does not need.
   bool distributions = true;
   int threads = 1;
-  // Reference logits are kept when they fit into this, else recomputed from the final residual
-  // stream for every comparison (the same bits, one more head product).
+  // Reference logits are kept where they fit into this, else recomputed from the final residual
+  // stream for every comparison: the same bits for one more head product.
   int64_t max_logits_bytes = int64_t{1} << 30;
   // For keys and values while the completions are generated (GenerateOptions).
   int64_t max_kv_bytes = int64_t{4} << 30;
-  // The completions of all prompts, where an earlier run has made them, or others to be followed in
-  // place of the reference's (ProbeMaker::MakeTextProbes); empty: they are made.
+  // The completions of all prompts: known ones, or others to follow in place of the reference's
+  // (ProbeMaker::MakeTextProbes). Empty: they are generated.
   std::vector<Generation> completions;
 };
 
 // What the unmodified model does on a set of prompts: its greedy completions with margins, and the
-// next-token distributions along them. Everything a candidate is compared with.
+// next-token distributions along them. This is all that a candidate is compared with.
 class ReferenceRun {
  public:
   // `weights` are those of the unmodified model. Transformer and weights outlive the run. Errors as
@@ -70,9 +60,9 @@ class ReferenceRun {
   int64_t FirstRow(int64_t probe) const { return first_row_[probe]; }
   int64_t total_rows() const { return first_row_.back(); }
 
-  // Reference logits [count][vocab] of a probe's completion positions [first, first + count).
-  // Computed into `scratch` with `head`, the reference's weights of the last stage, when they are
-  // not kept.
+  // Reference logits [count][vocab] of a probe's completion positions [first, first + count). Where
+  // they are not kept, they are computed into `scratch` with `head`, the reference's weights of the
+  // last stage.
   bool keeps_logits() const { return keeps_logits_; }
   std::span<const float> Logits(int64_t probe,
                                 int64_t first,
@@ -86,8 +76,7 @@ class ReferenceRun {
   WeightSource* weights() const { return weights_; }
 
  private:
-  // Logits of a probe from the final residual stream x[completion][hidden].
-  void AddHead(int64_t probe, const WeightSet& head, const float* x, ForwardScratch* scratch);
+  class Distributions;  // reference.cc
 
   ReferenceRun(const Transformer& transformer, WeightSource* weights)
       : transformer_(transformer), weights_(weights) {}

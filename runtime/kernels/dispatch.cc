@@ -22,12 +22,16 @@ bool HasF16c() {
   return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0;
 }
 
-// The built-in asks the operating system too (xgetbv), so AVX registers are really saved.
+// What the flags of tier_avx2.cc let the compiler use (-mavx2 brings popcnt). The built-in asks the
+// operating system too (xgetbv): "avx2" holds only where it saves the 256-bit registers, "avx512f"
+// only where it saves the 512-bit registers and the masks.
 bool HasAvx2Tier() {
   __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+         __builtin_cpu_supports("popcnt") && HasF16c();
 }
 
+// Likewise for tier_avx512vnni.cc.
 bool HasAvx512VnniTier() {
   return HasAvx2Tier() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
@@ -62,10 +66,7 @@ std::span<const KernelTable* const> AvailableKernels() {
   return tables;
 }
 
-const KernelTable& DefaultKernels() {
-  const KernelTable* avx2 = Find("avx2");
-  return avx2 != nullptr ? *avx2 : kPortableKernels;
-}
+const KernelTable& DefaultKernels() { return *AvailableKernels().back(); }
 
 const KernelTable& Kernels() {
   static const KernelTable* const chosen = [] {

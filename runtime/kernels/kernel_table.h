@@ -35,8 +35,8 @@ struct Uint4Panels {
 // standard container, because the tier files are compiled with their own instruction-set flags.
 struct KernelTable {
   const char* name;  // "portable", "avx2", "avx512vnni"
-  // Panels that the tiles work on at once with six rows: calls with a multiple of it are fastest,
-  // and more at a time only widen the working set.
+  // Panels that the tiles process together with six rows: calls with a multiple of it are fastest;
+  // more per call only widen the working set.
   int six_row_panels;
 
   // For every panel p and row r < rows <= 6:
@@ -146,8 +146,8 @@ struct KernelTable {
       const float* p_logits, double p_lse, const float* q_logits, double q_lse, int64_t n);
 };
 
-// The tables of the tiers, defined in tier_*.cc. Only dispatch.cc may name them: a tier must not be
-// called before the CPU has been asked.
+// The tables of the tiers, defined in tier_*.cc. Only dispatch.cc may name them: it checks the CPU
+// first.
 extern const KernelTable kPortableKernels;
 extern const KernelTable kAvx2Kernels;
 extern const KernelTable kAvx512VnniKernels;

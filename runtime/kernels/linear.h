@@ -23,8 +23,7 @@ void PackActivations(ActivationPacking packing,
 void Linear(
     const PackedActivations& x, const WeightPanels& w, float* y, int64_t ldy, int threads = 1);
 
-// What the kInt16 path sees of x[m][k]: every row rounded to int16 with its scale and back, in
-// place.
+// Rounds every row of x[m][k] to int16 with its scale and back, as the kInt16 path does, in place.
 void RoundActivationsInt16(float* x, int64_t ldx, int64_t m, int64_t k);
 
 }  // namespace bitbudget

@@ -10,7 +10,7 @@
 
 namespace bitbudget {
 
-// How weights and activations meet.
+// The kind of matrix product that weights take part in.
 //   kF32:   f32 weights, f32 activations, FMA.
 //   kInt16: codes widened to int16, activations rounded to int16 per row, exact int32 sums.
 //   kInt8:  the panels of kInt16 with activations rounded to int8 per row and flush group.
@@ -18,7 +18,7 @@ namespace bitbudget {
 //   kNone:  nothing is multiplied, and outputs are zeros (removed matrices).
 enum class Path : uint8_t { kF32, kInt16, kInt8, kUint4, kNone };
 
-// What a product needs of its activations.
+// How a product wants its activations packed.
 struct ActivationPacking {
   // A path without groups is a packing. NOLINTNEXTLINE(google-explicit-constructor)
   ActivationPacking(Path path = Path::kF32, int group = 0, int sum_group = 0, int token_bits = 0)
@@ -76,7 +76,7 @@ struct WeightPanels {
 };
 
 // Float and one-bit formats give kF32 panels, a removed matrix kNone, all others kInt16 panels.
-// What a sparse format does not store is a zero like any other in all of them.
+// Weights that a sparse format does not store are ordinary zeros in all of them.
 WeightPanels PackWeights(const Encoding& encoding);
 
 // The same for int8 activations: what would give kInt16 panels gives kUint4 panels when its levels

@@ -11,13 +11,12 @@ namespace bitbudget {
 // All tiers this machine can run, slowest first.
 std::span<const KernelTable* const> AvailableKernels();
 
-// The tier that runs unless another is asked for: avx2 where the CPU has it, else portable. Not
-// avx512vnni, which has been run on one kind of CPU only (docs/kernels.md, "Tiers").
+// The tier that runs unless another is asked for: the fastest one that this machine has.
 const KernelTable& DefaultKernels();
 
 // The tier in use: the default, or what the environment variable BITBUDGET_CPU names
-// (portable | avx2 | avx512vnni). Chosen once, at the first call. CHECK-fails never: an unknown or
-// unavailable name is reported by CheckKernelOverride and the default is used.
+// (portable | avx2 | avx512vnni). Chosen once, at the first call. An unknown or unavailable name
+// leaves the default in use; CheckKernelOverride() reports it.
 const KernelTable& Kernels();
 
 // OK when BITBUDGET_CPU is unset, empty or names an available tier; otherwise kInvalidArgument with

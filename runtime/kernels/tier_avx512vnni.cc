@@ -1,5 +1,5 @@
 // Compiled with -mavx512f -mavx512bw -mavx512vl -mavx512vnni beside the flags of the AVX2 tier
-// (CMakeLists.txt); dispatch.cc calls it only where the CPU has them and the override asks for it.
+// (CMakeLists.txt); dispatch.cc calls it only where the CPU has them.
 #define BITBUDGET_TIER avx512vnni_tier
 
 // The bodies are written over the primitives, which therefore come first.

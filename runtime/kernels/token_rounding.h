@@ -5,7 +5,7 @@
 
 namespace bitbudget {
 
-// What dynamic per-token quantization of `bits` bits leaves of x[rows][width] (row stride ldx), in
+// Dynamic per-token quantization of x[rows][width] (row stride ldx) to `bits` bits and back, in
 // place. With [low, high] the range of a row and 0, h = (high - low) / (2^bits - 1) and
 // z = round(-low / h), a value becomes h * (clamp(round(x / h) + z, 0, 2^bits - 1) - z), ties to
 // even: asymmetric, as OmniQuant (arXiv 2308.13137) quantizes activations. Rows with a value that

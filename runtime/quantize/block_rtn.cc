@@ -6,8 +6,8 @@
 #include <array>
 #include <cmath>
 
-#include "runtime/quantize/grid_fit.h"
 #include "runtime/quantize/integer_grid.h"
+#include "runtime/quantize/level_table.h"
 
 namespace bitbudget {
 namespace {
@@ -32,13 +32,6 @@ int EndLevel(const BlockTraits& traits) {
 // In ternary types the code for level 2 stays unused.
 int LargestCode(const BlockTraits& traits) {
   return traits.kind == FormatKind::kTQ2_0 ? 2 : traits.codes - 1;
-}
-
-const LevelTable* TableOf(const BlockTraits& traits) {
-  static const LevelTable non_linear{internal::kNonLinearLevels};
-  static const LevelTable e2m1{internal::kE2M1Levels};
-  if (traits.levels == nullptr) return nullptr;
-  return traits.levels == internal::kE2M1Levels ? &e2m1 : &non_linear;
 }
 
 float SignedMax(std::span<const float> weights) {
@@ -113,7 +106,7 @@ void RoundBlock(std::span<const float> weights, const BlockTraits& traits, Block
 }
 
 void RoundToFields(std::span<const float> weights, const BlockTraits& traits, BlockFields* fields) {
-  const LevelTable* table = TableOf(traits);
+  const LevelTable* table = LevelTableOf(traits);
   const float offset = static_cast<float>(traits.offset);
   const float step = static_cast<float>(traits.step);
   const float largest = static_cast<float>(LargestCode(traits));
@@ -127,7 +120,7 @@ void RoundToFields(std::span<const float> weights, const BlockTraits& traits, Bl
         continue;
       }
       const float code = std::clamp((level + offset) / step, 0.0f, largest);
-      fields->codes[i] = static_cast<uint8_t>((code + 0x1.8p23f) - 0x1.8p23f);  // to nearest even
+      fields->codes[i] = static_cast<uint8_t>(RoundEven(code));
     }
   }
 }

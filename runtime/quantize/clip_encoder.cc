@@ -1,3 +1,5 @@
+#include "runtime/quantize/clip_encoder.h"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -6,8 +8,8 @@
 #include <utility>
 
 #include "runtime/quantize/block_search.h"
-#include "runtime/quantize/encoder.h"
 #include "runtime/quantize/grid_fit.h"
+#include "runtime/quantize/groupwise_encoder.h"
 #include "runtime/quantize/integer_grid.h"
 
 namespace bitbudget {
@@ -166,11 +168,12 @@ class RangeSearch {
   std::array<Candidate, kFinalists> finalists_;  // best first
 };
 
-class ClipEncoder final : public Encoder {
+class ClipEncoder final : public GroupwiseEncoder {
  public:
-  explicit ClipEncoder(bool weighted) : weighted_(weighted) {}
-  absl::string_view name() const override { return weighted_ ? "imatrix" : "clip"; }
-  StatsNeed needs() const override { return weighted_ ? StatsNeed::kMoments : StatsNeed::kNothing; }
+  // The search is the same: GroupwiseEncoder gives importance where moments are needed.
+  ClipEncoder(absl::string_view name, StatsNeed needs) : name_(name), needs_(needs) {}
+  absl::string_view name() const override { return name_; }
+  StatsNeed needs() const override { return needs_; }
 
  protected:
   void EncodeGroup(std::span<const float> weights,
@@ -213,12 +216,18 @@ class ClipEncoder final : public Encoder {
   }
 
  private:
-  const bool weighted_;
+  const absl::string_view name_;
+  const StatsNeed needs_;
 };
 
 }  // namespace
 
-std::unique_ptr<Encoder> MakeClipEncoder() { return std::make_unique<ClipEncoder>(false); }
-std::unique_ptr<Encoder> MakeImatrixEncoder() { return std::make_unique<ClipEncoder>(true); }
+std::unique_ptr<Encoder> MakeClipEncoder() {
+  return std::make_unique<ClipEncoder>("clip", StatsNeed::kNothing);
+}
+
+std::unique_ptr<Encoder> MakeImatrixEncoder() {
+  return std::make_unique<ClipEncoder>("imatrix", StatsNeed::kMoments);
+}
 
 }  // namespace bitbudget

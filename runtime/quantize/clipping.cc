@@ -17,16 +17,14 @@ double LogitOf(double ratio) {
   return std::log(share / (1 - share));
 }
 
-// Weights in steps, nearest even integer, one step beyond the ends at most: additions, which every
-// compiler vectorises.
+// A weight in steps, and the nearest level, at most one step beyond the ends.
 struct Rounded {
   float steps;
   float level;
 };
 Rounded RoundSteps(float weight, float h, float low, float high) {
-  constexpr float kShift = 0x1.8p23f;
   const float steps = weight / h;
-  return {steps, (std::clamp(steps, low - 1, high + 1) + kShift) - kShift};
+  return {steps, RoundEven(std::clamp(steps, low - 1, high + 1))};
 }
 
 }  // namespace

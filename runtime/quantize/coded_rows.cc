@@ -6,50 +6,41 @@
 #include <cstring>
 
 #include "runtime/base/float16.h"
+#include "runtime/quantize/sparse_codes.h"
+#include "runtime/tensor/bit_packing.h"
 #include "runtime/tensor/sparse_layout.h"
 
 namespace bitbudget {
 namespace {
 
-// Code `index` of a row of codes of `bits` bits each, packed from the lowest bit of the first byte.
-int ReadCode(const uint8_t* row, int64_t index, int bits) {
-  int code = 0;
-  for (int bit = 0; bit < bits; ++bit) {
-    const int64_t at = index * bits + bit;
-    code |= (row[at / 8] >> (at % 8) & 1) << bit;
-  }
-  return code;
+LevelGrid MakeGrid(float scale, float minimum, float low, float high) {
+  LevelGrid grid{.minimum = minimum, .low = low, .high = high};
+  grid.SetScale(scale);
+  return grid;
 }
 
-void WriteCode(int code, int64_t index, int bits, uint8_t* row) {
-  for (int bit = 0; bit < bits; ++bit) {
-    const int64_t at = index * bits + bit;
-    row[at / 8] = static_cast<uint8_t>(row[at / 8] | (code >> bit & 1) << (at % 8));
-  }
+LevelGrid MakeGrid(const IntegerGrid& grid, const Format& format) {
+  return MakeGrid(grid.scale,
+                  0.0f,
+                  static_cast<float>(-grid.zero),
+                  static_cast<float>((1 << format.bits) - 1 - grid.zero));
 }
 
-int ZeroOf(const LevelGrid& grid) { return -static_cast<int>(grid.low); }
-
-// Scales and zero points of a row of an integer format.
+// Writes scales and zero points of a row of an integer format.
 void WriteGrids(std::span<const LevelGrid> grids, int64_t row, Encoding* encoding) {
   const Format& format = encoding->format;
   const EncodingLayout layout(format, encoding->rows, encoding->cols);
-  uint8_t* const bytes = encoding->bytes.data();
+  uint8_t* const scales = encoding->bytes.data() + layout.scales_offset + 2 * row * layout.groups;
+  std::vector<uint8_t> zeros;
   for (int64_t g = 0; g < layout.groups; ++g) {
     const uint16_t scale = FloatToHalf(grids[g].scale);
-    std::memcpy(
-        bytes + layout.scales_offset + 2 * (row * layout.groups + g), &scale, sizeof(scale));
-    if (format.zero_point) {
-      WriteCode(ZeroOf(grids[g]),
-                g,
-                format.bits,
-                bytes + layout.zeros_offset + row * layout.zero_row_bytes);
-    }
+    std::memcpy(scales + 2 * g, &scale, sizeof(scale));
+    zeros.push_back(static_cast<uint8_t>(grids[g].zero()));
   }
-}
-
-LevelGrid MakeGrid(float scale, float minimum, float low, float high) {
-  return {scale, minimum, scale == 0.0f ? 0.0f : 1.0f / scale, low, high};
+  if (!format.zero_point) return;
+  PackBits<uint8_t>(zeros,
+                    format.bits,
+                    encoding->bytes.data() + layout.zeros_offset + row * layout.zero_row_bytes);
 }
 
 }  // namespace
@@ -109,20 +100,40 @@ CodedRow CodedRow::Read(const Encoding& encoding, const FormatLevels& levels, in
   const uint8_t* const zeros =
       encoding.bytes.data() + layout.zeros_offset + row * layout.zero_row_bytes;
   for (int64_t g = 0; g < layout.groups; ++g) {
-    const int zero = format.zero_point ? ReadCode(zeros, g, format.bits) : 1 << (format.bits - 1);
-    coded.grids[g] = MakeGrid(scales[g],
-                              0.0f,
-                              static_cast<float>(-zero),
-                              static_cast<float>((1 << format.bits) - 1 - zero));
+    const int zero = format.zero_point ? static_cast<int>(LoadBits(zeros, g, format.bits))
+                                       : SymmetricZero(format);
+    coded.grids[g] = MakeGrid({scales[g], zero}, format);
+  }
+  return coded;
+}
+
+CodedRow CodedRow::Round(std::span<const float> weights,
+                         std::span<const IntegerGrid> grids,
+                         const FormatLevels& levels) {
+  const Format& format = levels.format();
+  CHECK(format.IsInteger() && !format.IsSparse()) << format.Name();
+  const int64_t cols = static_cast<int64_t>(weights.size());
+  const int64_t group = format.GroupSize(cols);
+  CodedRow coded;
+  std::vector<uint8_t> codes(cols);
+  for (size_t g = 0; g < grids.size(); ++g) {
+    const int64_t begin = static_cast<int64_t>(g) * group;
+    const int64_t count = std::min(group, cols - begin);
+    RoundToGrid(
+        weights.subspan(begin, count), grids[g], format, std::span(codes).subspan(begin, count));
+    coded.grids.push_back(MakeGrid(grids[g], format));
+  }
+  for (int64_t i = 0; i < cols; ++i) {
+    coded.levels.push_back(static_cast<int16_t>(codes[i] - grids[i / group].zero));
   }
   return coded;
 }
 
 void CodedRow::Write(const FormatLevels& levels_of, int64_t row, Encoding* encoding) const {
   const Format& format = encoding->format;
+  CHECK(!format.IsSparse()) << format.Name();
   const EncodingLayout layout(format, encoding->rows, encoding->cols);
-  uint8_t* const bytes = encoding->bytes.data();
-  uint8_t* const code_row = bytes + row * layout.code_row_bytes;
+  uint8_t* const code_row = encoding->bytes.data() + row * layout.code_row_bytes;
   if (format.IsBlock()) {
     const BlockTraits& traits = *levels_of.traits();
     std::array<uint8_t, 256> code_of{};  // by level + 128
@@ -140,29 +151,36 @@ void CodedRow::Write(const FormatLevels& levels_of, int64_t row, Encoding* encod
   }
   WriteGrids(grids, row, encoding);
   const int64_t group = format.GroupSize(encoding->cols);
+  std::vector<uint8_t> codes(levels.size());
   for (int64_t i = 0; i < encoding->cols; ++i) {
-    WriteCode(levels[i] + ZeroOf(grids[i / group]), i, format.bits, code_row);
+    codes[i] = static_cast<uint8_t>(levels[i] + grids[i / group].zero());
   }
+  PackBits<uint8_t>(codes, format.bits, code_row);
 }
 
-void WriteSparse(std::span<const CodedRow> rows, const Encoding& start, Encoding* encoding) {
+std::vector<IntegerGrid> CodedRow::IntegerGrids() const {
+  std::vector<IntegerGrid> out;
+  for (const LevelGrid& grid : grids) out.push_back({grid.scale, grid.zero()});
+  return out;
+}
+
+void WriteSparseRows(std::span<const CodedRow> rows, const Encoding& start, Encoding* encoding) {
   const Format& format = encoding->format;
   const int64_t group = format.GroupSize(encoding->cols);
   const SparseLayout layout(format, encoding->rows, encoding->cols);
-  const bool by_row = format.sparsity.kind == SparsityKind::k2of4;
   std::copy_n(start.bytes.begin(), layout.codes_offset, encoding->bytes.begin());
-  int64_t index = 0;
+  std::vector<uint32_t> codes;
+  std::vector<int64_t> first_codes = {0};
   for (int64_t row = 0; row < encoding->rows; ++row) {
     const CodedRow& coded = rows[row];
     WriteGrids(coded.grids, row, encoding);
-    uint8_t* const codes =
-        encoding->bytes.data() + layout.codes_offset + (by_row ? row * layout.code_row_bytes : 0);
-    if (by_row) index = 0;
     for (int64_t i = 0; i < encoding->cols; ++i) {
       if (!coded.Keeps(i)) continue;
-      WriteCode(coded.levels[i] + ZeroOf(coded.grids[i / group]), index++, format.bits, codes);
+      codes.push_back(static_cast<uint32_t>(coded.levels[i] + coded.grids[i / group].zero()));
     }
+    first_codes.push_back(static_cast<int64_t>(codes.size()));
   }
+  WriteSparseCodes(codes, first_codes, encoding);
 }
 
 void CodedRow::Errors(std::span<const float> weights,

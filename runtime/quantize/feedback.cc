@@ -90,16 +90,15 @@ std::unique_ptr<Feedback> MakeFeedback(const DampedGram& gram, std::vector<int64
 
   auto feedback = std::make_unique<Feedback>();
   feedback->order_ = std::move(order);
-  feedback->damping_ = gram.damping;
-  feedback->diagonal_.assign(k * Feedback::kBlock, 0.0f);
+  feedback->diagonal_.assign(k * Feedback::kColumnBatch, 0.0f);
   for (int64_t j = 0; j < k; ++j) {
     feedback->costs_.push_back(static_cast<float>(upper(j, j) * upper(j, j)));
   }
-  for (int64_t begin = 0; begin < k; begin += Feedback::kBlock) {
-    const int64_t end = std::min(k, begin + Feedback::kBlock);
+  for (int64_t begin = 0; begin < k; begin += Feedback::kColumnBatch) {
+    const int64_t end = std::min(k, begin + Feedback::kColumnBatch);
     for (int64_t j = begin; j < end; ++j) {
       for (int64_t i = begin; i < j; ++i) {
-        feedback->diagonal_[i * Feedback::kBlock + j - begin] =
+        feedback->diagonal_[i * Feedback::kColumnBatch + j - begin] =
             static_cast<float>(upper(i, j) / upper(j, j));
       }
     }
@@ -121,20 +120,20 @@ void Feedback::OutputErrors(std::span<const float> errors, std::span<double> out
   CHECK_EQ(static_cast<int64_t>(errors.size()), rows * k);
   PackedActivations packed;
   AlignedBuffer<float> sums;
-  sums.Resize(rows * kBlock);
+  sums.Resize(rows * kColumnBatch);
   std::fill(out.begin(), out.end(), 0.0);
-  for (int64_t begin = 0; begin < k; begin += kBlock) {
-    const int64_t width = std::min(kBlock, k - begin);
-    std::fill(sums.data(), sums.data() + rows * kBlock, 0.0f);
+  for (int64_t begin = 0; begin < k; begin += kColumnBatch) {
+    const int64_t width = std::min(kColumnBatch, k - begin);
+    std::fill(sums.data(), sums.data() + rows * kColumnBatch, 0.0f);
     if (begin > 0) {
       PackActivations(Path::kF32, errors.data(), k, rows, begin, &packed);
-      Linear(packed, AheadOf(begin / kBlock), sums.data(), kBlock);
+      Linear(packed, AheadOf(begin / kColumnBatch), sums.data(), kColumnBatch);
     }
     for (int64_t row = 0; row < rows; ++row) {
       const float* const d = errors.data() + row * k + begin;
-      Eigen::Map<Eigen::ArrayXf> t(sums.data() + row * kBlock, kBlock);
+      Eigen::Map<Eigen::ArrayXf> t(sums.data() + row * kColumnBatch, kColumnBatch);
       for (int64_t i = 0; i < width; ++i) {
-        t += d[i] * Eigen::Map<const Eigen::ArrayXf>(InBlock(begin + i).data(), kBlock);
+        t += d[i] * Eigen::Map<const Eigen::ArrayXf>(InBatch(begin + i).data(), kColumnBatch);
       }
       for (int64_t j = 0; j < width; ++j) {
         const double value = static_cast<double>(t[j]) + d[j];

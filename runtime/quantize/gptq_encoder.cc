@@ -9,10 +9,11 @@
 
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/coded_rows.h"
 #include "runtime/quantize/feedback.h"
 #include "runtime/quantize/gptq_rows.h"
-#include "runtime/quantize/lwc.h"
+#include "runtime/quantize/lwc_encoder.h"
 #include "runtime/quantize/row_refiner.h"
 
 namespace bitbudget {
@@ -28,13 +29,14 @@ constexpr double kGain = 1e-4;
 
 class GptqEncoder final : public Encoder {
  public:
-  // `learned`: whether the grids of "lwc" are tried, too.
-  explicit GptqEncoder(bool learned)
-      : clip_(MakeClipEncoder()),
+  // `learned`, if not null: an encoder whose grids are tried, too.
+  GptqEncoder(absl::string_view name, std::unique_ptr<Encoder> learned)
+      : name_(name),
+        clip_(MakeClipEncoder()),
         imatrix_(MakeImatrixEncoder()),
-        learned_(learned ? MakeLwcEncoder() : nullptr) {}
+        learned_(std::move(learned)) {}
 
-  absl::string_view name() const override { return learned_ != nullptr ? "auto" : "gptq"; }
+  absl::string_view name() const override { return name_; }
   StatsNeed needs() const override { return StatsNeed::kGram; }
 
  protected:
@@ -43,25 +45,14 @@ class GptqEncoder final : public Encoder {
                             int threads,
                             Encoding* encoding) const override;
 
-  // Groups are not encoded one by one.
-  void EncodeGroup(std::span<const float>,
-                   std::span<const float>,
-                   const Format&,
-                   std::span<uint8_t>,
-                   float*,
-                   int*) const override {}
-  void EncodeBlock(std::span<const float>,
-                   std::span<const float>,
-                   const BlockTraits&,
-                   BlockFields*) const override {}
-
  private:
-  std::unique_ptr<Encoder> clip_;
-  std::unique_ptr<Encoder> imatrix_;
-  std::unique_ptr<Encoder> learned_;
+  const absl::string_view name_;
+  const std::unique_ptr<Encoder> clip_;
+  const std::unique_ptr<Encoder> imatrix_;
+  const std::unique_ptr<Encoder> learned_;
 };
 
-// The encodings of a few rows with the smallest errors d H d^T that were offered.
+// Of the encodings offered for a few rows, those with the smallest errors d H d^T.
 class BestRows {
  public:
   BestRows(const Feedback& feedback, int64_t group, int64_t rows)
@@ -112,7 +103,7 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
   const RowRefiner refiner(gram, *natural, levels);
   const int64_t group = format.GroupSize(k);
   const int64_t unit = levels.traits() != nullptr ? levels.traits()->block : group;
-  const Encoder* const chooser = Feedback::kBlock % unit == 0 ? imatrix_.get() : nullptr;
+  const Encoder* const chooser = Feedback::kColumnBatch % unit == 0 ? imatrix_.get() : nullptr;
   std::vector<CodedRow> sparse(format.IsSparse() ? weights.rows : 0);
 
   const auto encode = [&](int64_t first, int64_t rows) {
@@ -134,7 +125,7 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
     for (const Encoding& start : starts) {
       read(start);
       best.Offer(batch);
-      // A grid beyond f16, which only the chooser can meet, is one that the starts do not need.
+      // Only the chooser can fail, on a grid beyond f16; the starts do without.
       if (RunFeedback(*natural, levels, &start == &starts.front() ? chooser : nullptr, &batch).ok())
         best.Offer(batch);
       if (by_energy == nullptr) continue;
@@ -156,13 +147,18 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
     const int64_t first = item * kRowsAtOnce;
     encode(first, std::min(kRowsAtOnce, weights.rows - first));
   });
-  if (format.IsSparse()) WriteSparse(sparse, clip, encoding);
+  if (format.IsSparse()) WriteSparseRows(sparse, clip, encoding);
   return absl::OkStatus();
 }
 
 }  // namespace
 
-std::unique_ptr<Encoder> MakeGptqEncoder() { return std::make_unique<GptqEncoder>(false); }
-std::unique_ptr<Encoder> MakeAutoEncoder() { return std::make_unique<GptqEncoder>(true); }
+std::unique_ptr<Encoder> MakeGptqEncoder() {
+  return std::make_unique<GptqEncoder>("gptq", nullptr);
+}
+
+std::unique_ptr<Encoder> MakeAutoEncoder() {
+  return std::make_unique<GptqEncoder>("auto", MakeLwcEncoder());
+}
 
 }  // namespace bitbudget

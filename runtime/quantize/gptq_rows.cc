@@ -12,24 +12,25 @@
 namespace bitbudget {
 namespace {
 
-// Positions [begin, begin + width) of the rows as feedback has made them.
+// Positions [begin, begin + width) of the rows, weights plus feedback.
 struct Targets {
   int64_t begin;
   int64_t width;
-  AlignedBuffer<float> values;  // [rows][kBlock]
+  AlignedBuffer<float> values;  // [rows][kColumnBatch]
 
-  float* Row(int64_t row) { return values.data() + row * Feedback::kBlock; }
+  float* Row(int64_t row) { return values.data() + row * Feedback::kColumnBatch; }
 };
 
-// Grids for the inputs [begin, begin + width), one unit, from the rows' targets.
+// Chooses the grids of the unit whose first input is `begin`, from the rows' targets, weighed by
+// the costs of its inputs.
 absl::Status ChooseGrids(const Encoder& chooser,
                          const FormatLevels& levels,
                          std::span<const float> costs,
                          int64_t begin,
-                         int64_t width,
                          Targets* targets,
                          RowBatch* batch) {
   const Format& format = levels.format();
+  const int64_t width = static_cast<int64_t>(costs.size());
   std::vector<float> unit(batch->rows() * width);
   for (int64_t row = 0; row < batch->rows(); ++row) {
     const float* const target = targets->Row(row) + begin - targets->begin;
@@ -39,7 +40,7 @@ absl::Status ChooseGrids(const Encoder& chooser,
     }
   }
   InputStats stats;
-  stats.moments = costs.subspan(begin, width);
+  stats.moments = costs;
   BB_ASSIGN_OR_RETURN(const Encoding encoding,
                       chooser.Encode(ViewOf(unit, batch->rows(), width), format, stats, 1));
   const int64_t group = format.GroupSize(batch->cols);
@@ -71,21 +72,21 @@ absl::Status RunFeedback(const Feedback& feedback,
   const int64_t rows = batch->rows();
   const int64_t group = levels.format().GroupSize(k);
   const int64_t unit = levels.traits() != nullptr ? levels.traits()->block : group;
-  CHECK(chooser == nullptr || Feedback::kBlock % unit == 0) << unit;
+  CHECK(chooser == nullptr || Feedback::kColumnBatch % unit == 0) << unit;
   AlignedBuffer<float> errors(rows * k);  // by position
   PackedActivations packed;
   Targets targets;
-  targets.values.Resize(rows * Feedback::kBlock);
-  for (int64_t begin = 0; begin < k; begin += Feedback::kBlock) {
+  targets.values.Resize(rows * Feedback::kColumnBatch);
+  for (int64_t begin = 0; begin < k; begin += Feedback::kColumnBatch) {
     targets.begin = begin;
-    targets.width = std::min(Feedback::kBlock, k - begin);
+    targets.width = std::min(Feedback::kColumnBatch, k - begin);
     targets.values.Fill(0.0f);
     if (begin > 0) {
       PackActivations(Path::kF32, errors.data(), k, rows, begin, &packed);
       Linear(packed,
-             feedback.AheadOf(begin / Feedback::kBlock),
+             feedback.AheadOf(begin / Feedback::kColumnBatch),
              targets.values.data(),
-             Feedback::kBlock);
+             Feedback::kColumnBatch);
     }
     for (int64_t row = 0; row < rows; ++row) {
       const std::span<const float> weights = batch->Weights(row);
@@ -97,8 +98,12 @@ absl::Status RunFeedback(const Feedback& feedback,
     for (int64_t first = begin; first < begin + targets.width; first += step) {
       const int64_t end = std::min(first + step, begin + targets.width);
       if (chooser != nullptr) {
-        BB_RETURN_IF_ERROR(
-            ChooseGrids(*chooser, levels, feedback.costs(), first, end - first, &targets, batch));
+        BB_RETURN_IF_ERROR(ChooseGrids(*chooser,
+                                       levels,
+                                       feedback.costs().subspan(first, end - first),
+                                       first,
+                                       &targets,
+                                       batch));
       }
       for (int64_t row = 0; row < rows; ++row) {
         const std::span<const float> weights = batch->Weights(row);
@@ -113,9 +118,9 @@ absl::Status RunFeedback(const Feedback& feedback,
           errors[row * k + position] = error;
           // From the last multiple of 16 on: coefficients are 0 up to the position itself.
           const int64_t from = (position - begin) / 16 * 16;
-          Eigen::Map<Eigen::ArrayXf>(target + from, Feedback::kBlock - from) +=
-              error * Eigen::Map<const Eigen::ArrayXf>(feedback.InBlock(position).data() + from,
-                                                       Feedback::kBlock - from);
+          Eigen::Map<Eigen::ArrayXf>(target + from, Feedback::kColumnBatch - from) +=
+              error * Eigen::Map<const Eigen::ArrayXf>(feedback.InBatch(position).data() + from,
+                                                       Feedback::kColumnBatch - from);
         }
       }
     }

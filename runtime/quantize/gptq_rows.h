@@ -12,8 +12,8 @@
 
 namespace bitbudget {
 
-// A few rows w[rows][k] that are encoded together, so that the matrices of a Gram matrix are read
-// once for all of them. What becomes of a row does not depend on the others.
+// A few rows w[rows][k] that are encoded together, so that H is read once for all of them. The
+// result for a row does not depend on the others.
 struct RowBatch {
   int64_t cols = 0;
   std::vector<float> weights;
@@ -28,10 +28,11 @@ struct RowBatch {
 };
 
 // One pass of error feedback over the rows: new levels for all inputs, in the feedback's order.
-// With `chooser` the grids of every unit of inputs (a group or block) are chosen by it when the
+// `chooser`, if not null, chooses the grids of every unit of inputs (a group or block) when the
 // feedback reaches it, on the weights as they are then and weighed by the costs of the inputs; the
-// order must be the natural one. Else the grids of `batch->coded` stay. Errors: the chooser's (a
-// scale beyond f16); the batch is not to be used then.
+// order must be the natural one, and units must divide Feedback::kColumnBatch. Otherwise the grids
+// of `batch->coded` stay. Errors: the chooser's (a scale beyond f16), which leave the batch
+// unusable.
 absl::Status RunFeedback(const Feedback& feedback,
                          const FormatLevels& levels,
                          const Encoder* chooser,

@@ -7,7 +7,7 @@
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/linear.h"
-#include "runtime/model/decoder/forward.h"
+#include "runtime/model/decoder/token_pass.h"
 #include "runtime/quantize/input_sources.h"
 #include "runtime/tensor/tensor_view.h"
 
@@ -54,10 +54,41 @@ void Accumulate(std::span<const float> x, int64_t tokens, int threads, Gram* gra
   }
 }
 
-// The inputs x[tokens][width] of one source on the tokens at hand.
-struct HeldInputs {
-  int64_t width = 0;
-  AlignedBuffer<float> values;
+// Holds the inputs of one stage's products for some consecutive sequences of a pass.
+class HeldInputs final : public PassObserver {
+ public:
+  // Of the sources among the stage's components.
+  HeldInputs(const TokenPass& pass, const Model& model, int stage) : pass_(pass), stage_(stage) {
+    const std::vector<ComponentId> sources = InputSources(model);
+    for (const ComponentId id : StageComponents(stage, model.config())) {
+      if (stage > 0 && sources[id] == id) inputs_[id].width = model.component(id).cols;
+    }
+  }
+
+  // Makes room for the inputs of `rows` rows, the first of which is `first_row` of the pass.
+  void Hold(int64_t first_row, int64_t rows) {
+    first_row_ = first_row;
+    for (auto& [id, inputs] : inputs_) inputs.values.Resize(rows * inputs.width);
+  }
+
+  PassNeeds Needs() const override { return {.end_stage = stage_ + 1, .inputs = true}; }
+
+  void Inputs(ComponentId id, const ObservedRows& x) override {
+    const int64_t row = pass_.FirstRow(x.sequence) + x.first - first_row_;
+    std::copy_n(x.values, x.rows * x.width, inputs_.at(id).values.data() + row * x.width);
+  }
+
+  struct Source {
+    int64_t width = 0;
+    AlignedBuffer<float> values;  // [rows][width]
+  };
+  const std::map<ComponentId, Source>& sources() const { return inputs_; }
+
+ private:
+  const TokenPass& pass_;
+  const int stage_;
+  int64_t first_row_ = 0;
+  std::map<ComponentId, Source> inputs_;
 };
 
 }  // namespace
@@ -98,68 +129,31 @@ absl::Status MeasureGrams(const Transformer& transformer,
                           Progress* progress,
                           GramStore* store) {
   const Model& model = transformer.model();
-  const int64_t hidden = model.config().hidden_size;
-  const std::vector<ComponentId> sources = InputSources(model);
+  TokenPass pass(transformer, sequences, threads);
   std::vector<int64_t> lengths;
-  int64_t tokens = 0;
-  for (const std::vector<int32_t>& sequence : sequences) {
-    lengths.push_back(static_cast<int64_t>(sequence.size()));
-    tokens += lengths.back();
-  }
-  const std::vector<Batch> parts = MakeBatches(lengths, kHeldTokens);
-  const int last = NumStages(model.config()) - 1;
-  std::vector<AlignedBuffer<float>> streams(sequences.size());
-  StageRunner runner(threads);
-  progress->Begin("Gram matrices", static_cast<int64_t>(parts.size()) * (last + 1));
+  for (int64_t s = 0; s < pass.sequences(); ++s) lengths.push_back(pass.Length(s));
+  const std::vector<Batch> groups = MakeBatches(lengths, kHeldTokens);
+  const int stages = NumStages(model.config());
+  AlignedBuffer<float> x(pass.total_rows() * model.config().hidden_size);
+  progress->Begin("Gram matrices", static_cast<int64_t>(groups.size()) * stages);
   int64_t done = 0;
-  for (int stage = 0; stage <= last; ++stage) {
+  for (int stage = 0; stage < stages; ++stage) {
+    HeldInputs held(pass, model, stage);
     std::map<ComponentId, Gram> grams;
-    std::map<ComponentId, HeldInputs> held;
-    for (const ComponentId id : StageComponents(stage, model.config())) {
-      if (sources[id] != id || (stage == 0)) continue;
-      const int64_t k = model.component(id).cols;
-      grams[id] = {k, std::vector<float>(k * k)};
-      held[id].width = k;
+    for (const auto& [id, source] : held.sources()) {
+      grams[id] = {source.width, std::vector<float>(source.width * source.width)};
     }
-    for (const Batch& part : parts) {
-      for (auto& [id, inputs] : held) inputs.values.Resize(part.rows * inputs.width);
-      std::vector<int64_t> first_row(part.count);
-      for (int64_t i = 1; i < part.count; ++i) {
-        first_row[i] = first_row[i - 1] + lengths[part.first + i - 1];
-      }
-      const auto body = [&](int, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
-        const std::vector<int32_t>& sequence = sequences[part.first + item];
-        AlignedBuffer<float>& x = streams[part.first + item];
-        const int64_t rows = static_cast<int64_t>(sequence.size());
-        if (stage == 0) {
-          x.Resize(rows * hidden);
-          transformer.Embed(set, sequence, x.data());
-        } else if (stage < last) {
-          scratch->workspace.observe_input =
-              [&](ComponentId id, const float* inputs, int64_t count, int64_t width) {
-                std::copy_n(
-                    inputs, count * width, held.at(id).values.data() + first_row[item] * width);
-              };
-          const SequenceRows whole{rows, nullptr};
-          transformer.RunStage(stage, set, {&whole, 1}, x.data(), &scratch->workspace);
-          scratch->workspace.observe_input = nullptr;
-        } else {
-          // The head's inputs, without the work of the head.
-          transformer.FinalNorm(x.data(),
-                                hidden,
-                                rows,
-                                held.at(model.head()).values.data() + first_row[item] * hidden);
-        }
-      };
+    for (const Batch& group : groups) {
+      held.Hold(group.first_row, group.rows);
       BB_RETURN_IF_ERROR(
-          runner.Run(weights, stage, stage + 1, part.count, progress, /*report=*/false, body));
+          pass.Run(weights, {stage, group.first, group.count}, &held, x.data(), progress));
       for (auto& [id, gram] : grams) {
-        Accumulate(held.at(id).values.span(), part.rows, threads, &gram);
+        Accumulate(held.sources().at(id).values.span(), group.rows, threads, &gram);
       }
       progress->Update(++done);
     }
+    const float scale = 1.0f / static_cast<float>(std::max<int64_t>(pass.total_rows(), 1));
     for (auto& [id, gram] : grams) {
-      const float scale = 1.0f / static_cast<float>(std::max<int64_t>(tokens, 1));
       for (float& value : gram.values) value *= scale;
       BB_RETURN_IF_ERROR(store->Add(id, std::move(gram)));
     }

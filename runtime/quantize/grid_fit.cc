@@ -1,9 +1,6 @@
 #include "runtime/quantize/grid_fit.h"
 
-#include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <vector>
 
 #include "runtime/tensor/block_format.h"
 
@@ -22,7 +19,7 @@ BITBUDGET_INLINE float SumLanes(const Lanes& lanes) {
          ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
-// Rounds |x| <= 2^22 to nearest even by pushing the fraction out of the mantissa.
+// RoundEven (integer_grid.h) by lanes.
 constexpr float kRound = 0x1.8p23f;
 
 // Calls add(weights, importance) for all chunks. A last chunk is padded with zero weights of
@@ -200,27 +197,6 @@ ScaleFit FitSteps(std::span<const float> weights,
   return Chosen().steps(weights, importance, scale, low, high);
 }
 
-LevelTable::LevelTable(std::span<const int8_t> levels) {
-  std::vector<int> sorted(levels.begin(), levels.end());
-  std::sort(sorted.begin(), sorted.end());
-  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
-  lowest_ = static_cast<float>(sorted[0]);
-  for (size_t i = 1; i < sorted.size(); ++i) {
-    borders_.push_back({static_cast<float>(sorted[i - 1] + sorted[i]) / 2.0f,
-                        static_cast<float>(sorted[i] - sorted[i - 1])});
-  }
-  for (int i = 0; i < kHalfSteps; ++i) {
-    const float middle = (static_cast<float>(i - kHalfSteps / 2) + 0.5f) / 2.0f;
-    const auto distance = [&](int8_t level) {
-      return std::abs(static_cast<float>(level) - middle);
-    };
-    const auto nearest = std::min_element(levels.begin(), levels.end(), [&](int8_t a, int8_t b) {
-      return distance(a) < distance(b);
-    });
-    codes_[i] = static_cast<uint8_t>(nearest - levels.begin());
-  }
-}
-
 ScaleFit FitLevels(std::span<const float> weights,
                    std::span<const float> importance,
                    float scale,
@@ -244,7 +220,7 @@ bool FitsAgree(std::span<const float> weights, std::span<const float> importance
   const auto same = [](const auto& x, const auto& y) {
     return std::memcmp(&x, &y, sizeof(x)) == 0;
   };
-  static const LevelTable table{internal::kNonLinearLevels};
+  const LevelTable& table = *LevelTableOf(BlockTraitsOf(FormatKind::kIQ4_NL));
   return same(a.steps(weights, importance, scale, -8, 7),
               b.steps(weights, importance, scale, -8, 7)) &&
          same(a.levels(weights, importance, scale, table),

@@ -1,10 +1,9 @@
 #ifndef BITBUDGET_RUNTIME_QUANTIZE_GRID_FIT_H_
 #define BITBUDGET_RUNTIME_QUANTIZE_GRID_FIT_H_
 
-#include <array>
-#include <cstdint>
 #include <span>
-#include <vector>
+
+#include "runtime/quantize/level_table.h"
 
 namespace bitbudget {
 
@@ -33,36 +32,6 @@ ScaleFit FitSteps(std::span<const float> weights,
                   float low,
                   float high);
 
-// A few integer levels. Between two neighbours the border is a multiple of one half, so every half
-// step has one nearest level.
-class LevelTable {
- public:
-  struct Border {
-    float value;
-    float step;  // between the levels on its sides
-  };
-
-  // REQUIRES: at least one level.
-  explicit LevelTable(std::span<const int8_t> levels);
-
-  float lowest() const { return lowest_; }
-  std::span<const Border> borders() const { return borders_; }  // increasing
-
-  // The code of the nearest level; of equals the first in the list.
-  uint8_t Code(float value) const {
-    float half_steps = 2.0f * value + kHalfSteps / 2;
-    half_steps = half_steps > 0.0f ? half_steps : 0.0f;
-    return codes_[static_cast<int>(half_steps < kHalfSteps - 1 ? half_steps : kHalfSteps - 1)];
-  }
-
- private:
-  static constexpr int kHalfSteps = 512;
-
-  float lowest_;
-  std::vector<Border> borders_;
-  std::array<uint8_t, kHalfSteps> codes_;
-};
-
 // The same as FitSteps for the levels of a table.
 ScaleFit FitLevels(std::span<const float> weights,
                    std::span<const float> importance,
@@ -83,8 +52,6 @@ struct AffineFit {
   //   energy a^2 - 2 sum a b + total b^2 - 2 cross a + 2 residual b.
   // The best such move, of the minimum alone where all codes are equal. False if there is none.
   bool BestMove(float* scale_step, float* minimum_step) const;
-  // The best move of the scale alone.
-  float ScaleStep() const { return energy > 0.0f ? cross / energy : 0.0f; }
   float ErrorAfter(float scale_step, float minimum_step) const;
 };
 
@@ -97,7 +64,8 @@ AffineFit FitAffine(std::span<const float> weights,
 
 namespace internal {
 
-// Whether the bodies for this machine give the bits of the portable ones. For tests.
+// Whether the bodies for this machine give the bits of the portable ones, their reference: for
+// tests.
 bool FitsAgree(std::span<const float> weights, std::span<const float> importance, float scale);
 
 }  // namespace internal

@@ -13,10 +13,10 @@
 
 namespace bitbudget {
 
-// The second moments of every component's inputs over all tokens of the sequences, which are run
-// through the model. Deterministic for any `threads`; memory for up to eight
-// sums per component, in double, and the residual streams. kCancelled on interruption; else the
-// errors of the weights.
+// The second moments E[x_j^2] of every component's inputs over all tokens of the sequences, by the
+// component that InputSources names. The same bits for any number of threads. Memory: eight sums
+// per input, in double, and the residual streams. Errors: kCancelled on interruption, those of the
+// weights.
 absl::StatusOr<InputMoments> MeasureInputMoments(const Transformer& transformer,
                                                  WeightSource* weights,
                                                  std::span<const std::vector<int32_t>> sequences,

@@ -5,9 +5,13 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/status.h"
+
 namespace bitbudget {
 
-// E[x x^T] of the inputs x[size] of a matrix, over the tokens of calibration text.
+// The Gram matrix E[x x^T] of the inputs x[size] of a matrix, over the tokens of calibration text.
+// The Hessian of GPTQ, H = 2 X X^T for inputs X [size, tokens], is the same up to the factor
+// 2 * tokens, which changes no code: comments here call both H.
 struct Gram {
   int64_t size = 0;
   std::vector<float> values;  // [size][size], symmetric
@@ -26,6 +30,12 @@ struct InputStats {
   const Gram* gram = nullptr;      // of size k
   Pruning pruning = Pruning::kMagnitude;
 };
+
+// kInvalidArgument unless there are `cols` moments, all finite and not negative.
+absl::Status CheckMoments(std::span<const float> moments, int64_t cols);
+
+// kInvalidArgument unless the matrix is of `cols` inputs and finite.
+absl::Status CheckGram(const Gram& gram, int64_t cols);
 
 }  // namespace bitbudget
 

@@ -8,17 +8,6 @@
 #include "runtime/base/float16.h"
 
 namespace bitbudget {
-namespace {
-
-// Rounds to nearest even by pushing the fraction out of the mantissa. Exact for |x| <= 2^22 in the
-// default rounding mode, and plain additions, which every compiler vectorises.
-float RoundEven(float x) {
-  constexpr float kShift = 0x1.8p23f;
-  return (x + kShift) - kShift;
-}
-
-}  // namespace
-
 float RoundToHalf(float value) { return HalfToFloat(FloatToHalf(value)); }
 
 IntegerGrid RangeGrid(std::span<const float> weights, const Format& format) {

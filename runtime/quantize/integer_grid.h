@@ -18,6 +18,13 @@ struct IntegerGrid {
 // The zero point of a symmetric format.
 inline int SymmetricZero(const Format& format) { return 1 << (format.bits - 1); }
 
+// Rounds to the nearest integer, ties to even, by pushing the fraction out of the mantissa. Exact
+// for |x| <= 2^22 in the default rounding mode; plain additions, which every compiler vectorises.
+inline float RoundEven(float x) {
+  constexpr float kShift = 0x1.8p23f;
+  return (x + kShift) - kShift;
+}
+
 // `value` as the f16 that will be stored (0 below half the smallest f16, infinite from 65520).
 float RoundToHalf(float value);
 

@@ -85,10 +85,9 @@ AttentionShape::AttentionShape(const ModelConfig& config, int layer)
 template <typename T>
 Matrix<T> AttentionForward(const AttentionShape& shape,
                            std::span<const int64_t> lengths,
-                           const Matrix<T>& q,
-                           const Matrix<T>& k,
-                           const Matrix<T>& v,
+                           const AttentionInputs<T>& inputs,
                            int threads) {
+  const auto& [q, k, v] = inputs;
   Matrix<T> result(q.rows(), q.cols());
   ForEachHead(shape, lengths, q.rows(), threads, [&](const Rows& rows, int64_t kv_head) {
     const Matrix<T> keys = HeadOf(shape, k, rows, kv_head);
@@ -104,26 +103,23 @@ Matrix<T> AttentionForward(const AttentionShape& shape,
 }
 
 template <typename T>
-void AttentionBackward(const AttentionShape& shape,
-                       std::span<const int64_t> lengths,
-                       const Matrix<T>& q,
-                       const Matrix<T>& k,
-                       const Matrix<T>& v,
-                       const Matrix<T>& d_result,
-                       int threads,
-                       Matrix<T>* d_q,
-                       Matrix<T>* d_k,
-                       Matrix<T>* d_v) {
+AttentionGradient<T> AttentionBackward(const AttentionShape& shape,
+                                       std::span<const int64_t> lengths,
+                                       const AttentionInputs<T>& inputs,
+                                       const Matrix<T>& d_result,
+                                       int threads) {
+  const auto& [q, k, v] = inputs;
   const int64_t dim = shape.head_dim;
-  d_q->resize(q.rows(), q.cols());
-  d_k->setZero(k.rows(), k.cols());
-  d_v->setZero(v.rows(), v.cols());
+  AttentionGradient<T> gradient;
+  gradient.q.resize(q.rows(), q.cols());
+  gradient.k.setZero(k.rows(), k.cols());
+  gradient.v.setZero(v.rows(), v.cols());
   ForEachHead(shape, lengths, q.rows(), threads, [&](const Rows& rows, int64_t kv_head) {
     const Matrix<T> keys = HeadOf(shape, k, rows, kv_head);
     const Matrix<T> keys_transposed = keys.transpose();
     const Matrix<T> values = HeadOf(shape, v, rows, kv_head);
-    auto d_keys = d_k->block(rows.first, kv_head * dim, rows.count, dim);
-    auto d_values = d_v->block(rows.first, kv_head * dim, rows.count, dim);
+    auto d_keys = gradient.k.block(rows.first, kv_head * dim, rows.count, dim);
+    auto d_values = gradient.v.block(rows.first, kv_head * dim, rows.count, dim);
     for (int64_t i = 0; i < shape.heads_per_kv(); ++i) {
       const int64_t head = kv_head * shape.heads_per_kv() + i;
       const Matrix<T> queries = HeadOf(shape, q, rows, head);
@@ -139,30 +135,22 @@ void AttentionBackward(const AttentionShape& shape,
         d_scores.row(row).array() = weights.row(row).array() * (d_scores.row(row).array() - mean) *
                                     bent.row(row).array() * static_cast<T>(shape.scale);
       }
-      d_q->block(rows.first, head * dim, rows.count, dim) =
+      gradient.q.block(rows.first, head * dim, rows.count, dim) =
           TimesTransposed(d_scores, keys_transposed, 1);
       d_keys += TimesTransposed(Matrix<T>(d_scores.transpose()), Matrix<T>(queries.transpose()), 1);
     }
   });
+  return gradient;
 }
 
-#define BB_INSTANTIATE(T)                                          \
-  template Matrix<T> AttentionForward<T>(const AttentionShape&,    \
-                                         std::span<const int64_t>, \
-                                         const Matrix<T>&,         \
-                                         const Matrix<T>&,         \
-                                         const Matrix<T>&,         \
-                                         int);                     \
-  template void AttentionBackward<T>(const AttentionShape&,        \
-                                     std::span<const int64_t>,     \
-                                     const Matrix<T>&,             \
-                                     const Matrix<T>&,             \
-                                     const Matrix<T>&,             \
-                                     const Matrix<T>&,             \
-                                     int,                          \
-                                     Matrix<T>*,                   \
-                                     Matrix<T>*,                   \
-                                     Matrix<T>*);
+#define BB_INSTANTIATE(T)                                                               \
+  template Matrix<T> AttentionForward<T>(                                               \
+      const AttentionShape&, std::span<const int64_t>, const AttentionInputs<T>&, int); \
+  template AttentionGradient<T> AttentionBackward<T>(const AttentionShape&,             \
+                                                     std::span<const int64_t>,          \
+                                                     const AttentionInputs<T>&,         \
+                                                     const Matrix<T>&,                  \
+                                                     int);
 BB_INSTANTIATE(float)
 BB_INSTANTIATE(double)
 #undef BB_INSTANTIATE

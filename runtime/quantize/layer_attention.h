@@ -9,7 +9,7 @@
 
 namespace bitbudget {
 
-// What a layer's attention is, besides its inputs.
+// The shape and constants of a layer's attention.
 struct AttentionShape {
   AttentionShape(const ModelConfig& config, int layer);
 
@@ -23,30 +23,37 @@ struct AttentionShape {
   int64_t heads_per_kv() const { return heads / kv_heads; }
 };
 
-// Causal attention over whole sequences that follow each other in the rows: q [rows, heads * dim],
-// k and v [rows, kv_heads * dim], rotated where they are to be; returns [rows, heads * dim].
-// `lengths` add up to rows. The result does not depend on `threads`.
+// Queries [rows, heads * head_dim], keys and values [rows, kv_heads * head_dim], rotated already.
+template <typename T>
+struct AttentionInputs {
+  const Matrix<T>& q;
+  const Matrix<T>& k;
+  const Matrix<T>& v;
+};
+
+// Causal attention over whole sequences that follow each other in the rows; returns
+// [rows, heads * head_dim]. `lengths` add up to rows. The result does not depend on `threads`.
 template <typename T>
 Matrix<T> AttentionForward(const AttentionShape& shape,
                            std::span<const int64_t> lengths,
-                           const Matrix<T>& q,
-                           const Matrix<T>& k,
-                           const Matrix<T>& v,
+                           const AttentionInputs<T>& inputs,
                            int threads);
 
-// The gradients with respect to q, k and v, given that with respect to the result. The weights are
-// computed anew instead of kept: [length, length] per head would be most of the memory.
 template <typename T>
-void AttentionBackward(const AttentionShape& shape,
-                       std::span<const int64_t> lengths,
-                       const Matrix<T>& q,
-                       const Matrix<T>& k,
-                       const Matrix<T>& v,
-                       const Matrix<T>& d_result,
-                       int threads,
-                       Matrix<T>* d_q,
-                       Matrix<T>* d_k,
-                       Matrix<T>* d_v);
+struct AttentionGradient {
+  Matrix<T> q;
+  Matrix<T> k;
+  Matrix<T> v;
+};
+
+// The gradient by the inputs, given that by the result. Attention weights are computed again, not
+// kept: [length, length] per head would be most of the memory.
+template <typename T>
+AttentionGradient<T> AttentionBackward(const AttentionShape& shape,
+                                       std::span<const int64_t> lengths,
+                                       const AttentionInputs<T>& inputs,
+                                       const Matrix<T>& d_result,
+                                       int threads);
 
 }  // namespace bitbudget
 

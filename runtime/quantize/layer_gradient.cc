@@ -110,22 +110,20 @@ LayerParameters<T> ReadLayer(const Model& model, int layer) {
 template <typename T>
 DecoderLayer<T>::DecoderLayer(const ModelConfig& config,
                               int layer,
-                              int64_t max_positions,
-                              int token_bits)
-    : config_(config), attention_(config, layer), token_bits_(token_bits) {
+                              const DecoderLayerOptions& options)
+    : config_(config), attention_(config, layer), options_(options) {
   const bool own = config.Slides(layer) && config.sliding_rope_theta.has_value();
   rope_ = RopeTable(own ? *config.sliding_rope_theta : config.rope_theta,
                     own ? RopeScaling() : config.rope_scaling,
                     config.rotary_dim,
-                    max_positions);
+                    options.max_positions);
 }
 
 template <typename T>
 Matrix<T> DecoderLayer<T>::Multiply(const LayerParameters<T>& parameters,
                                     LayerMatrix which,
-                                    const Matrix<T>& x,
-                                    int threads) const {
-  Matrix<T> y = TimesTransposed(x, parameters.matrices[which], threads);
+                                    const Matrix<T>& x) const {
+  Matrix<T> y = TimesTransposed(x, parameters.matrices[which], options_.threads);
   if (parameters.biases[which].size() > 0) y.rowwise() += parameters.biases[which];
   return y;
 }
@@ -135,19 +133,18 @@ Matrix<T> DecoderLayer<T>::MultiplyBackward(const LayerParameters<T>& parameters
                                             LayerMatrix which,
                                             const Matrix<T>& x,
                                             const Matrix<T>& d_y,
-                                            int threads,
                                             LayerParameters<T>* gradient) const {
   gradient->matrices[which] =
-      TimesTransposed(Matrix<T>(d_y.transpose()), Matrix<T>(x.transpose()), threads);
+      TimesTransposed(Matrix<T>(d_y.transpose()), Matrix<T>(x.transpose()), options_.threads);
   if (parameters.biases[which].size() > 0) gradient->biases[which] = d_y.colwise().sum();
-  return TimesTransposed(d_y, Matrix<T>(parameters.matrices[which].transpose()), threads);
+  return TimesTransposed(d_y, Matrix<T>(parameters.matrices[which].transpose()), options_.threads);
 }
 
 template <typename T>
 void DecoderLayer<T>::RoundParts(int64_t width, Matrix<T>* x) const {
-  if (token_bits_ == 0) return;
+  if (options_.token_bits == 0) return;
   Matrix<float> rounded = x->template cast<float>();
-  RoundPerToken(rounded.data(), width, rounded.size() / width, width, token_bits_);
+  RoundPerToken(rounded.data(), width, rounded.size() / width, width, options_.token_bits);
   *x = rounded.template cast<T>();
 }
 
@@ -198,58 +195,55 @@ Matrix<T> DecoderLayer<T>::NormHeadsBackward(const RowVector<T>& weight,
 
 template <typename T>
 void DecoderLayer<T>::Forward(const LayerParameters<T>& parameters,
-                              std::span<const int64_t> lengths,
-                              const Matrix<T>& x,
-                              int threads,
+                              const LayerInputsOf<T>& inputs,
                               LayerTrace<T>* trace) const {
+  const auto& [lengths, x] = inputs;
   CHECK_EQ(x.cols(), config_.hidden_size);
   const double eps = config_.rms_norm_eps;
   LayerTrace<T>& t = *trace;
   t.normed = Norm(parameters.attention_norm, eps, x);
   RoundParts(t.normed.cols(), &t.normed);
-  t.q_raw = Multiply(parameters, kQMatrix, t.normed, threads);
-  t.k_raw = Multiply(parameters, kKMatrix, t.normed, threads);
-  t.v = Multiply(parameters, kVMatrix, t.normed, threads);
+  t.q_raw = Multiply(parameters, kQMatrix, t.normed);
+  t.k_raw = Multiply(parameters, kKMatrix, t.normed);
+  t.v = Multiply(parameters, kVMatrix, t.normed);
   t.q = config_.qk_norm ? NormHeads(parameters.q_norm, t.q_raw) : t.q_raw;
   t.k = config_.qk_norm ? NormHeads(parameters.k_norm, t.k_raw) : t.k_raw;
   Rotate(lengths, 1, &t.q);
   Rotate(lengths, 1, &t.k);
   for (Matrix<T>* heads : {&t.q, &t.k, &t.v}) RoundParts(config_.head_dim, heads);
-  t.context = AttentionForward(attention_, lengths, t.q, t.k, t.v, threads);
+  t.context = AttentionForward<T>(attention_, lengths, {t.q, t.k, t.v}, options_.threads);
   RoundParts(t.context.cols(), &t.context);
-  t.attention_out = Multiply(parameters, kOMatrix, t.context, threads);
+  t.attention_out = Multiply(parameters, kOMatrix, t.context);
   t.middle = x + Norm(parameters.attention_post_norm, eps, t.attention_out);
 
   t.mlp_normed = Norm(parameters.mlp_norm, eps, t.middle);
   RoundParts(t.mlp_normed.cols(), &t.mlp_normed);
-  t.gate = Multiply(parameters, kGateMatrix, t.mlp_normed, threads);
-  t.up = Multiply(parameters, kUpMatrix, t.mlp_normed, threads);
+  t.gate = Multiply(parameters, kGateMatrix, t.mlp_normed);
+  t.up = Multiply(parameters, kUpMatrix, t.mlp_normed);
   t.hidden = Activate(config_.activation, t.gate).cwiseProduct(t.up);
   RoundParts(t.hidden.cols(), &t.hidden);
-  t.mlp_out = Multiply(parameters, kDownMatrix, t.hidden, threads);
+  t.mlp_out = Multiply(parameters, kDownMatrix, t.hidden);
   t.outputs = t.middle + Norm(parameters.mlp_post_norm, eps, t.mlp_out);
 }
 
 template <typename T>
 void DecoderLayer<T>::Backward(const LayerParameters<T>& parameters,
-                               std::span<const int64_t> lengths,
-                               const Matrix<T>& x,
+                               const LayerInputsOf<T>& inputs,
                                const LayerTrace<T>& t,
                                const Matrix<T>& d_outputs,
-                               int threads,
                                LayerParameters<T>* gradient,
                                Matrix<T>* d_x) const {
+  const auto& [lengths, x] = inputs;
   const double eps = config_.rms_norm_eps;
   const Matrix<T> d_mlp_out =
       NormBackward(parameters.mlp_post_norm, eps, t.mlp_out, d_outputs, &gradient->mlp_post_norm);
   const Matrix<T> d_hidden =
-      MultiplyBackward(parameters, kDownMatrix, t.hidden, d_mlp_out, threads, gradient);
+      MultiplyBackward(parameters, kDownMatrix, t.hidden, d_mlp_out, gradient);
   const Matrix<T> d_up = d_hidden.cwiseProduct(Activate(config_.activation, t.gate));
   const Matrix<T> d_gate =
       d_hidden.cwiseProduct(t.up).cwiseProduct(ActivationSlope(config_.activation, t.gate));
-  Matrix<T> d_normed =
-      MultiplyBackward(parameters, kUpMatrix, t.mlp_normed, d_up, threads, gradient);
-  d_normed += MultiplyBackward(parameters, kGateMatrix, t.mlp_normed, d_gate, threads, gradient);
+  Matrix<T> d_normed = MultiplyBackward(parameters, kUpMatrix, t.mlp_normed, d_up, gradient);
+  d_normed += MultiplyBackward(parameters, kGateMatrix, t.mlp_normed, d_gate, gradient);
   const Matrix<T> d_middle =
       d_outputs + NormBackward(parameters.mlp_norm, eps, t.middle, d_normed, &gradient->mlp_norm);
 
@@ -259,11 +253,9 @@ void DecoderLayer<T>::Backward(const LayerParameters<T>& parameters,
                                                  d_middle,
                                                  &gradient->attention_post_norm);
   const Matrix<T> d_context =
-      MultiplyBackward(parameters, kOMatrix, t.context, d_attention_out, threads, gradient);
-  Matrix<T> d_q;
-  Matrix<T> d_k;
-  Matrix<T> d_v;
-  AttentionBackward(attention_, lengths, t.q, t.k, t.v, d_context, threads, &d_q, &d_k, &d_v);
+      MultiplyBackward(parameters, kOMatrix, t.context, d_attention_out, gradient);
+  auto [d_q, d_k, d_v] =
+      AttentionBackward<T>(attention_, lengths, {t.q, t.k, t.v}, d_context, options_.threads);
   // The transpose of a rotation (times the attention factor) is the rotation back (times it).
   Rotate(lengths, -1, &d_q);
   Rotate(lengths, -1, &d_k);
@@ -271,9 +263,9 @@ void DecoderLayer<T>::Backward(const LayerParameters<T>& parameters,
     d_q = NormHeadsBackward(parameters.q_norm, t.q_raw, d_q, &gradient->q_norm);
     d_k = NormHeadsBackward(parameters.k_norm, t.k_raw, d_k, &gradient->k_norm);
   }
-  d_normed = MultiplyBackward(parameters, kQMatrix, t.normed, d_q, threads, gradient);
-  d_normed += MultiplyBackward(parameters, kKMatrix, t.normed, d_k, threads, gradient);
-  d_normed += MultiplyBackward(parameters, kVMatrix, t.normed, d_v, threads, gradient);
+  d_normed = MultiplyBackward(parameters, kQMatrix, t.normed, d_q, gradient);
+  d_normed += MultiplyBackward(parameters, kKMatrix, t.normed, d_k, gradient);
+  d_normed += MultiplyBackward(parameters, kVMatrix, t.normed, d_v, gradient);
   const Matrix<T> through =
       NormBackward(parameters.attention_norm, eps, x, d_normed, &gradient->attention_norm);
   if (d_x != nullptr) *d_x = d_middle + through;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "runtime/model/architecture/rope.h"
 #include "runtime/model/decoder/model.h"
@@ -29,58 +30,67 @@ inline ComponentId LayerComponentId(int layer, int matrix) {
   return 1 + layer * kLayerMatrices + matrix;
 }
 
-// Everything that one decoder layer learns, or the gradient with respect to it. What a model has
-// none of is empty. Norm weights include ModelConfig::norm_weight_offset.
+// All parameters of one decoder layer, or the gradient by them. Parameters that a model does not
+// have are empty. Norm weights include ModelConfig::norm_weight_offset.
 template <typename T>
 struct LayerParameters {
   std::array<Matrix<T>, kLayerMatrices> matrices;    // [outputs, inputs]
   std::array<RowVector<T>, kLayerMatrices> biases;   // [outputs]
-  RowVector<T> attention_norm, attention_post_norm;  // [hidden]: ahead of it, behind it
+  RowVector<T> attention_norm, attention_post_norm;  // [hidden]: before and after attention
   RowVector<T> mlp_norm, mlp_post_norm;              // [hidden]
   RowVector<T> q_norm, k_norm;                       // [head_dim], of every head
 };
 
-// Those of the checkpoint.
+// The parameters of the checkpoint.
 template <typename T>
 LayerParameters<T> ReadLayer(const Model& model, int layer);
 
-// What a forward pass leaves behind for the backward pass; a reused workspace. All [rows, ...].
+// Whole sequences that follow each other in the rows of x [rows, hidden]; `lengths` add up to rows.
+template <typename T>
+struct LayerInputsOf {
+  std::vector<int64_t> lengths;
+  Matrix<T> x;
+};
+using LayerInputs = LayerInputsOf<float>;
+
+// Intermediate values of a forward pass that the backward pass needs; a reused workspace. All
+// [rows, ...].
 template <typename T>
 struct LayerTrace {
-  Matrix<T> normed, q_raw, k_raw;  // q and k ahead of their norms, if there are norms
+  Matrix<T> normed, q_raw, k_raw;  // q and k before their norms, if there are norms
   Matrix<T> q, k, v, context, attention_out;
   Matrix<T> middle;  // the residual stream between the halves
   Matrix<T> mlp_normed, gate, up, hidden, mlp_out;
   Matrix<T> outputs;
 };
 
-// One decoder layer as Transformer::RunStage runs both of its halves, differentiable: the reverse
-// mode by hand. In T = double gradients can be checked against differences; float runs on the
-// runtime's kernels. Results do not depend on `threads`. Immutable and shareable.
+struct DecoderLayerOptions {
+  int64_t max_positions = 0;  // no sequence is longer
+  // Bits that the inputs of matrices are rounded to per token, and queries, keys and values per
+  // token and head (RoundPerToken); 0: not at all. Gradients pass straight through this rounding.
+  int token_bits = 0;
+  int threads = 1;
+};
+
+// One decoder layer, both halves of Transformer::RunStage, differentiable: its reverse mode is
+// written by hand. In T = double gradients can be checked against differences; float runs on the
+// runtime's kernels. Results do not depend on the number of threads. Immutable and shareable.
 template <typename T>
 class DecoderLayer {
  public:
-  // Positions up to `max_positions`. `token_bits`: what the inputs of the matrices are rounded to
-  // per token, and queries, keys and values per token and head (RoundPerToken); 0: not at all.
-  // Gradients pass straight through this rounding.
-  DecoderLayer(const ModelConfig& config, int layer, int64_t max_positions, int token_bits = 0);
+  DecoderLayer(const ModelConfig& config, int layer, const DecoderLayerOptions& options);
 
-  // trace->outputs = layer(x) for whole sequences that follow each other in the rows of
-  // x [rows, hidden]; `lengths` add up to rows.
+  // Sets `trace`, its outputs [rows, hidden] among it.
   void Forward(const LayerParameters<T>& parameters,
-               std::span<const int64_t> lengths,
-               const Matrix<T>& x,
-               int threads,
+               const LayerInputsOf<T>& inputs,
                LayerTrace<T>* trace) const;
 
-  // Given the gradient of a loss with respect to the outputs, that with respect to the parameters,
-  // and to x unless `d_x` is null. The other arguments are those of the forward pass.
+  // Given the gradient of a loss by the outputs, sets that by the parameters, and by inputs.x
+  // unless `d_x` is null. The other arguments are those of the forward pass.
   void Backward(const LayerParameters<T>& parameters,
-                std::span<const int64_t> lengths,
-                const Matrix<T>& x,
+                const LayerInputsOf<T>& inputs,
                 const LayerTrace<T>& trace,
                 const Matrix<T>& d_outputs,
-                int threads,
                 LayerParameters<T>* gradient,
                 Matrix<T>* d_x) const;
 
@@ -88,20 +98,18 @@ class DecoderLayer {
   // y = x W^T + bias
   Matrix<T> Multiply(const LayerParameters<T>& parameters,
                      LayerMatrix which,
-                     const Matrix<T>& x,
-                     int threads) const;
-  // The gradients of that: those of matrix and bias are set; returns that of x.
+                     const Matrix<T>& x) const;
+  // Sets the gradients of matrix and bias; returns that of x.
   Matrix<T> MultiplyBackward(const LayerParameters<T>& parameters,
                              LayerMatrix which,
                              const Matrix<T>& x,
                              const Matrix<T>& d_y,
-                             int threads,
                              LayerParameters<T>* gradient) const;
-  // Rounds parts of `width` of every row of x, if activations are rounded.
+  // Rounds x in parts of `width` inputs each, if activations are rounded.
   void RoundParts(int64_t width, Matrix<T>* x) const;
   // Rotates every head of x [rows, heads * head_dim] to its position; `direction` -1: back.
   void Rotate(std::span<const int64_t> lengths, T direction, Matrix<T>* x) const;
-  // x, or its heads normed; and the way back, which sets the weight's gradient.
+  // Norms every head of x; and its reverse, which sets the weight's gradient.
   Matrix<T> NormHeads(const RowVector<T>& weight, const Matrix<T>& x) const;
   Matrix<T> NormHeadsBackward(const RowVector<T>& weight,
                               const Matrix<T>& x,
@@ -110,7 +118,7 @@ class DecoderLayer {
 
   ModelConfig config_;
   AttentionShape attention_;
-  int token_bits_;
+  DecoderLayerOptions options_;
   RopeTable rope_;
 };
 

@@ -5,8 +5,8 @@
 
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/decoder/forward.h"
-#include "runtime/quantize/integer_rows.h"
+#include "runtime/model/decoder/token_pass.h"
+#include "runtime/quantize/coded_rows.h"
 #include "runtime/quantize/minimize.h"
 
 namespace bitbudget {
@@ -48,22 +48,16 @@ class ScaledLevels {
   // The encoding with these scales, rounded to f16, and the levels that it has. A group whose scale
   // f16 cannot hold keeps it.
   void Store(const double* logs, Encoding* encoding) const {
-    std::vector<IntegerGrid> grids(groups_);
-    std::vector<int16_t> levels(encoding->cols);
-    std::vector<float> scales(groups_);
-    std::vector<uint8_t> codes(encoding->cols);
+    const FormatLevels levels(encoding->format);
     for (int64_t row = 0; row < encoding->rows; ++row) {
-      ReadGrids(*encoding, row, grids);
-      UnpackIntegerRow(*encoding, row, levels, scales);
-      for (int64_t i = 0; i < encoding->cols; ++i) {
-        codes[i] = static_cast<uint8_t>(levels[i] + grids[i / group_].zero);
-      }
+      CodedRow coded = CodedRow::Read(*encoding, levels, row);
       for (int64_t g = 0; g < groups_; ++g) {
+        LevelGrid& grid = coded.grids[g];
         const float scale =
-            RoundToHalf(static_cast<float>(grids[g].scale * std::exp(logs[row * groups_ + g])));
-        if (scale != 0.0f && std::isfinite(scale)) grids[g].scale = scale;
+            RoundToHalf(static_cast<float>(grid.scale * std::exp(logs[row * groups_ + g])));
+        if (scale != 0.0f && std::isfinite(scale)) grid.SetScale(scale);
       }
-      WriteIntegerRow(codes, grids, row, encoding);
+      coded.Write(levels, row, encoding);
     }
   }
 
@@ -82,19 +76,17 @@ class ScaledLevels {
 };
 
 // The layer's relative output error by the scales of all its matrices.
-class LayerProblem final : public Objective {
+class LayerProblem final : public DifferentiableFunction {
  public:
   LayerProblem(const DecoderLayer<float>& layer,
                const LayerParameters<float>& parameters,
                const LayerInputs& inputs,
                const Matrix<float>& target,
-               std::span<const ScaledLevels> levels,
-               int threads)
+               std::span<const ScaledLevels> levels)
       : layer_(layer),
         inputs_(inputs),
         target_(target),
         levels_(levels),
-        threads_(threads),
         norm_(target.cast<double>().squaredNorm()),
         rounded_(parameters) {}
 
@@ -109,7 +101,7 @@ class LayerProblem final : public Objective {
       rounded_.matrices[i] = levels_[i].Weights(logs);
       logs += levels_[i].size();
     }
-    layer_.Forward(rounded_, inputs_.lengths, inputs_.x, threads_, &trace_);
+    layer_.Forward(rounded_, inputs_, &trace_);
     return RelativeDistance(trace_.outputs, target_);
   }
 
@@ -121,8 +113,7 @@ class LayerProblem final : public Objective {
     if (!std::isfinite(*cost)) return false;
     if (gradient == nullptr) return true;
     const Matrix<float> d_outputs = (trace_.outputs - target_) * static_cast<float>(2 / norm_);
-    layer_.Backward(
-        rounded_, inputs_.lengths, inputs_.x, trace_, d_outputs, threads_, &slopes_, nullptr);
+    layer_.Backward(rounded_, inputs_, trace_, d_outputs, &slopes_, nullptr);
     for (int i = 0; i < kLayerMatrices; ++i) {
       levels_[i].Gradient(rounded_.matrices[i], slopes_.matrices[i], unit_, gradient);
       gradient += levels_[i].size();
@@ -135,7 +126,6 @@ class LayerProblem final : public Objective {
   const LayerInputs& inputs_;
   const Matrix<float>& target_;
   std::span<const ScaledLevels> levels_;
-  int threads_;
   double norm_;
   double unit_ = 0;
   LayerParameters<float> rounded_;
@@ -143,23 +133,49 @@ class LayerProblem final : public Objective {
   LayerParameters<float> slopes_;
 };
 
+// Copies what goes into every layer.
+class StreamsAheadOfLayers final : public PassObserver {
+ public:
+  StreamsAheadOfLayers(const TokenPass& pass, const ModelConfig& config)
+      : pass_(pass), layers_(config.num_hidden_layers) {
+    LayerInputs inputs;
+    for (int64_t s = 0; s < pass.sequences(); ++s) inputs.lengths.push_back(pass.Length(s));
+    inputs.x.resize(pass.total_rows(), config.hidden_size);
+    inputs_.assign(layers_, inputs);
+  }
+
+  // Up to the last layer, whose own work is not needed.
+  PassNeeds Needs() const override { return {.end_stage = 2 * layers_ - 1}; }
+
+  void Stream(int stage, const ObservedRows& x) override {
+    if (stage % 2 == 0) return;  // between the halves of a layer
+    std::copy_n(x.values,
+                x.rows * x.width,
+                inputs_[stage / 2].x.data() + pass_.FirstRow(x.sequence) * x.width);
+  }
+
+  std::vector<LayerInputs> Take() { return std::move(inputs_); }
+
+ private:
+  const TokenPass& pass_;
+  const int layers_;
+  std::vector<LayerInputs> inputs_;
+};
+
 }  // namespace
 
-std::pair<double, double> TuneLayer(const ModelConfig& config,
-                                    int layer,
-                                    const LayerParameters<float>& parameters,
-                                    const LayerInputs& inputs,
+std::pair<double, double> TuneLayer(const LayerSample& sample,
                                     int iterations,
                                     int threads,
                                     LayerEncodings* encodings) {
-  int64_t longest = 0;
-  for (const int64_t length : inputs.lengths) longest = std::max(longest, length);
-  const DecoderLayer<float> decoder(config, layer, longest);
+  const auto& [config, layer, parameters, inputs] = sample;
+  const DecoderLayer<float> decoder(
+      config, layer, {.max_positions = LongestOf(inputs.lengths), .threads = threads});
   LayerTrace<float> exact;
-  decoder.Forward(parameters, inputs.lengths, inputs.x, threads, &exact);
+  decoder.Forward(parameters, inputs, &exact);
 
   std::vector<ScaledLevels> levels(encodings->begin(), encodings->end());
-  LayerProblem problem(decoder, parameters, inputs, exact.outputs, levels, threads);
+  LayerProblem problem(decoder, parameters, inputs, exact.outputs, levels);
   std::vector<double> logs(problem.size());
   const double before = problem.Error(logs.data());
   if (!(before > 0) || !std::isfinite(before)) return {before, before};
@@ -175,7 +191,7 @@ std::pair<double, double> TuneLayer(const ModelConfig& config,
     DecodeReference(tuned[i], {matrix.data(), static_cast<size_t>(matrix.size())});
   }
   LayerTrace<float> trace;
-  decoder.Forward(stored, inputs.lengths, inputs.x, threads, &trace);
+  decoder.Forward(stored, inputs, &trace);
   const double after = RelativeDistance(trace.outputs, exact.outputs);
   if (!(after < before)) return {before, before};
   *encodings = std::move(tuned);
@@ -187,35 +203,15 @@ absl::Status LayerTuningEncoder::Calibrate(const Transformer& transformer,
                                            std::span<const std::vector<int32_t>> sequences,
                                            int threads,
                                            Progress* progress) {
-  const ModelConfig& config = model_.config();
-  LayerInputs x;
-  int64_t rows = 0;
-  for (const std::vector<int32_t>& sequence : sequences) {
-    if (rows >= options_.max_tokens) break;
-    x.lengths.push_back(static_cast<int64_t>(sequence.size()));
-    rows += x.lengths.back();
+  size_t count = 0;
+  for (int64_t rows = 0; count < sequences.size() && rows < options_.max_tokens; ++count) {
+    rows += static_cast<int64_t>(sequences[count].size());
   }
-  x.x.resize(rows, config.hidden_size);
-  const int64_t count = static_cast<int64_t>(x.lengths.size());
-  std::vector<int64_t> first(1, 0);
-  for (const int64_t length : x.lengths) first.push_back(first.back() + length);
-  const int layers = static_cast<int>(config.num_hidden_layers);
-  inputs_.assign(layers, LayerInputs{x.lengths, x.x});
-  const auto body = [&](int stage, const WeightSet& set, int64_t i, ForwardScratch* scratch) {
-    const SequenceRows whole{x.lengths[i], nullptr};
-    float* const own = x.x.data() + first[i] * config.hidden_size;
-    if (stage == 0) {
-      transformer.Embed(set, sequences[i], own);
-    } else {
-      transformer.RunStage(stage, set, {&whole, 1}, own, &scratch->workspace);
-    }
-    const int layer = stage / 2;  // that the stage's outputs go into, when it is even
-    if (stage % 2 == 0 && layer < layers) {
-      inputs_[layer].x.middleRows(first[i], x.lengths[i]) = x.x.middleRows(first[i], x.lengths[i]);
-    }
-  };
-  StageRunner runner(threads);
-  return runner.Run(weights, 0, NumStages(config) - 1, count, progress, /*report=*/false, body);
+  TokenPass pass(transformer, sequences.first(count), threads);
+  StreamsAheadOfLayers observer(pass, model_.config());
+  BB_RETURN_IF_ERROR(pass.Observe(weights, &observer, "layer inputs", progress));
+  inputs_ = observer.Take();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Encoding> LayerTuningEncoder::Encode(ComponentId id,
@@ -247,13 +243,9 @@ absl::Status LayerTuningEncoder::Tune(int layer,
   for (int i = 0; i < kLayerMatrices; ++i) {
     BB_ASSIGN_OR_RETURN((*out)[i], encoder_.Encode(LayerComponentId(layer, i), format, threads));
   }
-  TuneLayer(model_.config(),
-            layer,
-            ReadLayer<float>(model_, layer),
-            inputs_[layer],
-            options_.iterations,
-            threads,
-            out);
+  const LayerParameters<float> parameters = ReadLayer<float>(model_, layer);
+  TuneLayer(
+      {model_.config(), layer, parameters, inputs_[layer]}, options_.iterations, threads, out);
   return absl::OkStatus();
 }
 

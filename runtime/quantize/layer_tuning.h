@@ -16,7 +16,7 @@
 #include "runtime/model/decoder/model.h"
 #include "runtime/model/decoder/transformer.h"
 #include "runtime/model/decoder/weights.h"
-#include "runtime/quantize/equalize.h"
+#include "runtime/quantize/layer_error.h"
 #include "runtime/quantize/layer_gradient.h"
 #include "runtime/quantize/weight_encoder.h"
 
@@ -29,25 +29,21 @@ struct LayerTuningOptions {
   int64_t max_tokens = 4096;  // of calibration text, per layer
 };
 
-// The layer stage of learnable clipping (OmniQuant, arXiv 2308.13137, section 3.1): the scales of
-// all seven matrices of a layer, in one dense integer format, are learned together on the layer's
+// The layer stage of learnable clipping (OmniQuant, arXiv 2308.13137, section 3.1): learns the
+// scales of all seven matrices of a layer, in one dense integer format, together on the layer's
 // output error ||layer' - layer||^2, for inputs and outputs of the unmodified model. Codes and zero
-// points stay, so that the gradient (layer_gradient.h) is exact and L-BFGS (Ceres) can follow it;
-// it is how far each group's grid reaches that is learned, as with clipping logits. Scales are
-// rounded to f16 at the end and kept if the error with them is lower. Returns the relative error
-// before and after.
-std::pair<double, double> TuneLayer(const ModelConfig& config,
-                                    int layer,
-                                    const LayerParameters<float>& parameters,
-                                    const LayerInputs& inputs,
+// points stay, so the gradient (layer_gradient.h) is exact and L-BFGS (Ceres) can follow it. Scales
+// are rounded to f16 at the end and kept if they lower the error. Returns the relative error before
+// and after.
+std::pair<double, double> TuneLayer(const LayerSample& sample,
                                     int iterations,
                                     int threads,
                                     LayerEncodings* encodings);
 
-// Encodings by another encoder, tuned layer by layer. All matrices of a layer are encoded in the
-// format that one of them is asked for in, whatever formats they end up with in an assignment, and
-// kept: so what a component is in a format depends on nothing else. Formats that are not dense
-// integers, and matrices of no layer, are as the other encoder makes them.
+// Tunes the encodings of another encoder layer by layer. For a component in a format, all matrices
+// of its layer are encoded in that format, whatever an assignment gives them, tuned together and
+// kept: so its encoding depends on nothing else. Formats other than dense integers, and matrices
+// outside the layers, stay as the other encoder makes them.
 class LayerTuningEncoder : public WeightEncoder {
  public:
   // Both outlive it.

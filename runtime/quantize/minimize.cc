@@ -10,22 +10,22 @@ namespace {
 
 class Adapter final : public ceres::FirstOrderFunction {
  public:
-  explicit Adapter(Objective* objective) : objective_(*objective) {}
+  explicit Adapter(DifferentiableFunction* function) : function_(*function) {}
 
   bool Evaluate(const double* parameters, double* cost, double* gradient) const override {
-    return objective_.Evaluate(parameters, cost, gradient);
+    return function_.Evaluate(parameters, cost, gradient);
   }
-  int NumParameters() const override { return static_cast<int>(objective_.size()); }
+  int NumParameters() const override { return static_cast<int>(function_.size()); }
 
  private:
-  Objective& objective_;
+  DifferentiableFunction& function_;
 };
 
 }  // namespace
 
-void Minimize(Objective* objective, int iterations, std::vector<double>* parameters) {
-  CHECK_EQ(static_cast<int64_t>(parameters->size()), objective->size());
-  const ceres::GradientProblem problem(std::make_unique<Adapter>(objective).release());  // takes it
+void Minimize(DifferentiableFunction* function, int iterations, std::vector<double>* parameters) {
+  CHECK_EQ(static_cast<int64_t>(parameters->size()), function->size());
+  const ceres::GradientProblem problem(std::make_unique<Adapter>(function).release());  // takes it
   ceres::GradientProblemSolver::Options options;
   options.line_search_direction_type = ceres::LBFGS;
   options.line_search_type = ceres::WOLFE;

@@ -6,20 +6,20 @@
 
 namespace bitbudget {
 
-// A function of many parameters that is to be made small.
-class Objective {
+// A function of many parameters, with its gradient.
+class DifferentiableFunction {
  public:
-  virtual ~Objective() = default;
+  virtual ~DifferentiableFunction() = default;
   virtual int64_t size() const = 0;  // parameters
-  // Its value, and its gradient [size()] unless that is null; false where it has none.
+  // The value, and the gradient [size()] unless that is null; false where there is none.
   virtual bool Evaluate(const double* parameters, double* value, double* gradient) = 0;
 };
 
-// Limited-memory BFGS with line searches for Wolfe's conditions (Ceres), from `parameters` on,
-// which become the best that was accepted. Where gradients pass straight through rounding they are
-// not those of the function, and a search along a line may fail and end it early: an objective that
-// wants the best of all points that were asked for keeps it itself.
-void Minimize(Objective* objective, int iterations, std::vector<double>* parameters);
+// Limited-memory BFGS with line searches for Wolfe's conditions (Ceres). Starts from `parameters`,
+// which become the best point that it accepted. Gradients that pass straight through rounding are
+// not those of the function, so a line search may fail and end the minimisation early: a function
+// that wants the best of all points evaluated keeps it itself.
+void Minimize(DifferentiableFunction* function, int iterations, std::vector<double>* parameters);
 
 }  // namespace bitbudget
 

@@ -126,10 +126,7 @@ void RowRefiner::FitScales(RowBatch* batch) const {
   std::vector<float> errors;
   batch->Errors(group_, &errors);
   std::vector<double> before(rows);
-  {
-    std::vector<double>& out = before;
-    feedback_.OutputErrors(errors, out);
-  }
+  feedback_.OutputErrors(errors, before);
   std::vector<float> gradients;
   Gradients(errors, rows, &gradients);
 
@@ -201,8 +198,7 @@ void RowRefiner::FitScales(RowBatch* batch) const {
         coded.SetBlockGrids(levels_, parameters[p].unit);
       } else {
         LevelGrid& grid = coded.grids[parameters[p].unit];
-        grid.scale = moved(grid.scale);
-        grid.inverse = grid.scale == 0.0f ? 0.0f : 1.0f / grid.scale;
+        grid.SetScale(moved(grid.scale));
       }
     }
   }

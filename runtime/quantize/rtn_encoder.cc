@@ -1,15 +1,18 @@
+#include "runtime/quantize/rtn_encoder.h"
+
 #include <cmath>
 
 #include "runtime/quantize/block_rtn.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/groupwise_encoder.h"
 #include "runtime/quantize/integer_grid.h"
 
 namespace bitbudget {
 namespace {
 
-class RtnEncoder final : public Encoder {
+class RtnEncoder final : public GroupwiseEncoder {
  public:
   absl::string_view name() const override { return "rtn"; }
+  StatsNeed needs() const override { return StatsNeed::kNothing; }
 
  protected:
   void EncodeGroup(std::span<const float> weights,

@@ -12,6 +12,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/quantize/finite_rows.h"
 #include "runtime/quantize/integer_grid.h"
+#include "runtime/tensor/bit_packing.h"
 #include "runtime/tensor/one_bit.h"
 
 namespace bitbudget {
@@ -184,12 +185,13 @@ absl::Status EncodeOneBit(const TensorView& weights,
   Magnitudes magnitudes(rows, cols, threads);
   BB_RETURN_IF_ERROR(
       ForEachFiniteRow(weights, threads, [&](std::span<const float> values, int64_t row) {
-        uint8_t* const signs = bytes + row * layout.sign_row_bytes;
+        std::vector<uint8_t> negative(cols);
         const std::span<float> out = magnitudes.Row(row);
         for (int64_t i = 0; i < cols; ++i) {
-          if (values[i] < 0) signs[i / 8] |= static_cast<uint8_t>(1 << i % 8);
+          negative[i] = values[i] < 0;
           out[i] = std::abs(values[i]);
         }
+        PackBits<uint8_t>(negative, 1, bytes + row * layout.sign_row_bytes);
         return absl::OkStatus();
       }));
 

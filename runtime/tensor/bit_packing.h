@@ -6,9 +6,17 @@
 
 namespace bitbudget {
 
-// Values of `bits` bits each, one after the other, the low bits of a byte first; what is left of
-// the last byte is 0. REQUIRES: 0 <= bits <= 32, values below 2^bits, room for ceil(size * bits /
-// 8) bytes.
+// Works for the 128-bit sizes of SizeBits, too.
+template <typename T>
+constexpr T BytesForBits(T bits) {
+  return (bits + 7) / 8;
+}
+
+// The one way in which encodings pack codes, zero points, masks and signs: value i takes the bits
+// i * bits to (i + 1) * bits - 1, counted from the lowest bit of the first byte.
+
+// Packs the values and zeroes the padding of the last byte: overwrites ceil(size * bits / 8) bytes.
+// REQUIRES: 0 <= bits <= 56, values below 2^bits.
 template <typename T>
 void PackBits(std::span<const T> values, int bits, uint8_t* out) {
   uint64_t pending = 0;
@@ -20,8 +28,10 @@ void PackBits(std::span<const T> values, int bits, uint8_t* out) {
   if (count > 0) *out = static_cast<uint8_t>(pending);
 }
 
-// Value `i` of those. Only the bytes that hold it are read.
+// Value i. Reads only the bytes that hold it. REQUIRES: 0 <= bits <= 56.
 inline uint64_t LoadBits(const uint8_t* bytes, int64_t i, int bits) {
+  if (bits == 8) return bytes[i];
+  if (bits == 4) return bytes[i / 2] >> (i % 2 * 4) & 0xf;
   const int64_t bit = i * bits;
   const int shift = static_cast<int>(bit % 8);
   bytes += bit / 8;

@@ -25,13 +25,6 @@ uint16_t Load16(const uint8_t* bytes) {
   return value;
 }
 
-// Code `i` of a plane row.
-int LoadCode(const uint8_t* row, int64_t i, int bits) {
-  if (bits == 8) return row[i];
-  if (bits == 4) return row[i / 2] >> (i % 2 * 4) & 0xf;
-  return static_cast<int>(LoadBits(row, i, bits));
-}
-
 // The float whose bits a float format stores.
 float FloatOf(FormatKind kind, uint32_t bits) {
   if (kind == FormatKind::kF32) return std::bit_cast<float>(bits);
@@ -82,7 +75,7 @@ GroupHeader ReadGroup(const Encoding& encoding,
       HalfToFloat(Load16(bytes + layout.scales_offset + 2 * (row * layout.groups + group)));
   if (!format.zero_point) return {scale, 1 << (format.bits - 1)};
   const uint8_t* zeros = bytes + layout.zeros_offset + row * layout.zero_row_bytes;
-  return {scale, LoadCode(zeros, group, format.bits)};
+  return {scale, static_cast<int>(LoadBits(zeros, group, format.bits))};
 }
 
 }  // namespace
@@ -132,7 +125,7 @@ void ForEachCode(const Encoding& encoding,
   for (int64_t group = 0; group < layout.groups; ++group) {
     const int64_t end = std::min((group + 1) * group_size, encoding.cols);
     for (int64_t i = group * group_size; i < end; ++i) {
-      visit(i, LoadCode(codes, i, encoding.format.bits), group);
+      visit(i, static_cast<int>(LoadBits(codes, i, encoding.format.bits)), group);
     }
   }
 }

@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "runtime/tensor/bit_packing.h"
 #include "runtime/tensor/block_format.h"
 #include "runtime/tensor/sparse_layout.h"
 
@@ -77,8 +78,6 @@ constexpr Format kSupported[] = {
 // Exact for every pair of int64_t: n * k * 32 has at most 131 bits only when no machine could hold
 // the matrix, so a row is computed first and checked before it is multiplied by n.
 using Wide = __int128;
-
-Wide BytesForBits(Wide bits) { return (bits + 7) / 8; }
 
 }  // namespace
 

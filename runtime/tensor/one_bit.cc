@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "runtime/base/float16.h"
+#include "runtime/tensor/bit_packing.h"
 
 namespace bitbudget {
 
@@ -18,7 +19,7 @@ void DecodeOneBitRow(const Encoding& encoding, int64_t row, std::span<float> out
   const float h = half(layout.h_offset + 2 * row);
   for (size_t i = 0; i < out.size(); ++i) {
     const float value = half(layout.g_offset + 2 * static_cast<int64_t>(i)) * h;
-    out[i] = signs[i / 8] >> (i % 8) & 1 ? -value : value;
+    out[i] = LoadBits(signs, static_cast<int64_t>(i), 1) != 0 ? -value : value;
   }
 }
 

@@ -16,8 +16,6 @@ constexpr int64_t kDirectoryRows = 64;
 // Columns are written in at most 32 bits; rows beyond that always have a bitmap.
 constexpr int64_t kMostColumns = int64_t{1} << 32;
 
-Wide BytesForBits(Wide bits) { return (bits + 7) / 8; }
-
 Wide Pruned(const Sparsity& sparsity, int64_t rows, int64_t cols) {
   return (Wide{rows} * cols * sparsity.permille + 500) / 1000;
 }
@@ -118,7 +116,7 @@ void SparseReader::Read(int64_t row) {
     first_code_ +=
         CountBitmap(bytes + from * layout_.mask_row_bytes, (row - from) * layout_.mask_row_bytes);
     for (int64_t i = 0; i < cols; ++i) {
-      if (bits[i / 8] >> (i % 8) & 1) columns_.push_back(i);
+      if (LoadBits(bits, i, 1) != 0) columns_.push_back(i);
     }
     return;
   }

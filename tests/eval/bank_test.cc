@@ -105,7 +105,7 @@ std::vector<std::string> BitsOfAPass(EncodingBank* bank, const Assignment& assig
   std::vector<std::string> bits(assignment.size());
   const int end = NumStages(bank->model().config());
   for (int stage = 0; stage < end;) {
-    const auto lease = bank->Pin(assignment, false, stage, end, 2);
+    const auto lease = bank->Pin(assignment, F32Activations::kExact, stage, end, 2);
     EXPECT_TRUE(lease.ok()) << lease.status();
     EXPECT_GT(lease->end(), stage);
     for (; stage < lease->end(); ++stage) {
@@ -127,7 +127,7 @@ TEST(EncodingBank, GivesTheSameBitsFromAnyMemoryAndEncodesOnce) {
                                             Uniform(bench, "int4-g32")};
     std::vector<std::vector<std::string>> expected;
     for (const Assignment& pass : passes) expected.push_back(BitsOfAPass(bench.bank.get(), pass));
-    const int64_t all = bench.bank->held_bytes();
+    const int64_t all = bench.bank->counts().held_bytes;
     const int64_t encoded = bench.bank->counts().encoded;
     int64_t packed = INT64_MAX;
     for (int64_t eighths = 0; eighths <= 8; ++eighths) {
@@ -161,7 +161,7 @@ TEST(EncodingBank, HoldsNoMoreThanItsLimitWhereAStageFits) {
     Random random(8);
     for (int i = 0; i < 20; ++i) {
       BitsOfAPass(&bank, RandomAssignment(bank, &random));
-      EXPECT_LE(bank.held_bytes(), limit);
+      EXPECT_LE(bank.counts().held_bytes, limit);
     }
   }
 }
@@ -170,7 +170,7 @@ TEST(EncodingBank, ACycleOverMoreThanFitsFindsPartOfItThere) {
   EvalBench bench = TinyBench(false);
   const Assignment stored = bench.bank->StoredAssignment();
   PinAll(bench.bank.get(), stored);
-  const int64_t all = bench.bank->held_bytes();
+  const int64_t all = bench.bank->counts().held_bytes;
   EncodingBank bank(*bench.model, *bench.weight_encoder, {.max_bytes = all * 3 / 4});
   BitsOfAPass(&bank, stored);
   const int64_t once = bank.counts().packed;

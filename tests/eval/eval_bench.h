@@ -16,6 +16,7 @@
 #include "runtime/eval/evaluator.h"
 #include "runtime/eval/reference.h"
 #include "runtime/model/decoder/generate.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/formats.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/reference_weights.h"
@@ -120,7 +121,7 @@ inline std::vector<ComponentFormat> RandomDelta(const EncodingBank& bank, Random
 // All weights of an assignment at once.
 inline WeightLease PinAll(EncodingBank* bank, const Assignment& assignment, int threads = 1) {
   const int stages = NumStages(bank->model().config());
-  auto lease = bank->Pin(assignment, /*round_activations=*/false, 0, stages, threads);
+  auto lease = bank->Pin(assignment, F32Activations::kExact, 0, stages, threads);
   EXPECT_TRUE(lease.ok()) << lease.status();
   EXPECT_EQ(lease->end(), stages);
   return *std::move(lease);

@@ -93,7 +93,7 @@ TEST(StatisticNames, ReadBack) {
   }
   ExpectError(ParseStatistic("fdt7").status(),
               absl::StatusCode::kInvalidArgument,
-              {"'fdt7'", "fdt, fdt75, sdt, dppl, kl"});
+              {"unknown objective 'fdt7'", "did you mean 'fdt'?", "fdt, fdt75, sdt, dppl, kl"});
   EXPECT_TRUE(LargerIsBetter(Statistic::kFdtMean));
   EXPECT_TRUE(LargerIsBetter(Statistic::kFdt75));
   EXPECT_FALSE(LargerIsBetter(Statistic::kSdtMean));

@@ -42,7 +42,7 @@ struct Bench {
                                                  int64_t count,
                                                  int threads = 1) const {
     Progress progress;
-    return maker.Prompts(role, count, *transformer, weights.get(), threads, &progress);
+    return maker.Prompts(role, count, {transformer.get(), weights.get(), threads}, &progress);
   }
   std::vector<Tokens> Prompts(const ProbeMaker& maker,
                               ProbeRole role,
@@ -220,7 +220,7 @@ TEST(TextProbes, RefusesWhatGivesNone) {
     ASSERT_LE(windows, 2);
     ExpectError(bench.TryPrompts(*bench.Make(options), ProbeRole::kHeldOut, 5).status(),
                 absl::StatusCode::kInvalidArgument,
-                {options.path, "too short", absl::StrCat("gives ", windows, " "), "held-out"});
+                {options.path, "too short", absl::StrCat("it has ", windows, " "), "held-out"});
   }
   for (const ProbeSource source : {ProbeSource::kText, ProbeSource::kPrompts}) {
     const Bench mute = TinyBench();
@@ -399,11 +399,12 @@ TEST(ModelProbes, CanBeInterrupted) {
     bool Interrupted() const override { return true; }
   } stop;
   const Bench bench = TinyBench();
-  EXPECT_EQ(bench.Make({})
-                ->Prompts(ProbeRole::kSearch, 3, *bench.transformer, bench.weights.get(), 1, &stop)
-                .status()
-                .code(),
-            absl::StatusCode::kCancelled);
+  EXPECT_EQ(
+      bench.Make({})
+          ->Prompts(ProbeRole::kSearch, 3, {bench.transformer.get(), bench.weights.get(), 1}, &stop)
+          .status()
+          .code(),
+      absl::StatusCode::kCancelled);
 }
 
 TEST(ProbeLengths, ShrinkInProportionToAShortContext) {

@@ -7,7 +7,7 @@
 
 #include "absl/strings/string_view.h"
 #include "runtime/model/architecture/config.h"
-#include "runtime/model/decoder/components.h"
+#include "runtime/model/decoder/stages.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto config = bitbudget::ParseConfig(

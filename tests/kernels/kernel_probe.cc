@@ -13,7 +13,7 @@
 #include "runtime/kernels/attention.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/table.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 
 namespace bitbudget {
 namespace {

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/kernels/kernel_test_util.h"
 #include "tests/kernels/reference.h"
 

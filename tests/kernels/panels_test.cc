@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/kernels/kernel_test_util.h"
 
 namespace bitbudget {
@@ -220,10 +220,31 @@ TEST(PackWeights, ViewsOfEveryTypeArePackedExactly) {
 }
 
 TEST(PackWeights, EmptyMatricesGiveEmptyPanels) {
-  for (const Format& format : {kFormatF32, *ParseFormat("int4-g32")}) {
-    const WeightPanels no_rows = PackWeights({format, 0, 7, {}});
-    EXPECT_EQ(no_rows.panels, 0);
-    EXPECT_EQ(no_rows.bytes(), 0);
+  for (const Format& format : DenseAndSparseFormats()) {
+    if (format.kind == FormatKind::kRemoved) continue;
+    SCOPED_TRACE(format.Name());
+    for (const auto pack : {+[](const Encoding& e) { return PackWeights(e); },
+                            +[](const Encoding& e) { return PackWeightsInt8(e); },
+                            +[](const Encoding& e) { return PackWeightsF32(e); }}) {
+      // No rows: no panels. What has one vector for all of them (symmetric kUint4) keeps it.
+      const WeightPanels no_rows = pack({format, 0, 256, {}});
+      ExpectShape(no_rows, 0, 256);
+      EXPECT_EQ(no_rows.f32.size() + no_rows.i16.size() + no_rows.u4.size() +
+                    no_rows.scales.size() + no_rows.minimums.size(),
+                0);
+      EXPECT_LE(no_rows.zeros.size(), kPanelWidth);
+      // No inputs: panels of rows without weights, and no group to scale.
+      const Encoding no_inputs = Encode({}, 19, 0, format);
+      const WeightPanels panels = pack(no_inputs);
+      ExpectShape(panels, 19, 0);
+      EXPECT_EQ(panels.panels, 2);
+      EXPECT_EQ(panels.padded_k, 0);
+      EXPECT_EQ(panels.flush_groups, 0);
+      EXPECT_EQ(panels.minimum_groups(), 0);
+      EXPECT_EQ(panels.f32.size() + panels.i16.size() + panels.u4.size() + panels.scales.size() +
+                    panels.minimums.size(),
+                0);
+    }
   }
 }
 

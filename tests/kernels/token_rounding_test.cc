@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "runtime/kernels/linear.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/matrices.h"
 
 namespace bitbudget {

@@ -15,7 +15,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/encoders.h"
 
 namespace bitbudget {
 namespace {

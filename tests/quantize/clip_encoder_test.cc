@@ -1,3 +1,5 @@
+#include "runtime/quantize/clip_encoder.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -5,7 +7,7 @@
 #include <vector>
 
 #include "runtime/base/float16.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/matrices.h"
 
 namespace bitbudget {

@@ -5,12 +5,11 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
-#include <limits>
-#include <string>
 #include <vector>
 
 #include "runtime/base/float16.h"
 #include "runtime/base/parallel.h"
+#include "tests/quantize/groupwise_encoders.h"
 #include "tests/support/formats.h"
 #include "tests/support/matrices.h"
 
@@ -20,75 +19,8 @@ namespace {
 constexpr int64_t kCols[] = {
     0, 1, 2, 3, 7, 31, 32, 33, 64, 65, 96, 127, 128, 129, 200, 256, 261, 512};
 
-Format Parse(const char* name) { return ParseFormat(name).value(); }
-
-std::vector<std::unique_ptr<Encoder>> AllEncoders() {
-  std::vector<std::unique_ptr<Encoder>> encoders;
-  encoders.push_back(MakeRtnEncoder());
-  encoders.push_back(MakeClipEncoder());
-  encoders.push_back(MakeImatrixEncoder());
-  return encoders;
-}
-
-// Second moments of inputs as they are met: a few columns are far stronger than the others.
-std::vector<float> MomentsOf(int64_t cols) {
-  std::vector<float> moments = GaussianValues(cols, 1.5, cols + 77);
-  for (float& moment : moments) moment = std::exp(moment);
-  return moments;
-}
-
-Encoding MustEncode(const Encoder& encoder,
-                    const TensorView& view,
-                    const Format& format,
-                    int threads = 1) {
-  const int64_t known = std::min<int64_t>(view.cols, 1 << 20);
-  const std::vector<float> moments = MomentsOf(known);
-  absl::StatusOr<Encoding> encoding = encoder.Encode(view, format, {moments, nullptr}, threads);
-  EXPECT_TRUE(encoding.ok()) << encoder.name() << " " << format.Name() << encoding.status();
-  return encoding.ok() ? *std::move(encoding) : Encoding{};
-}
-
-std::vector<float> Decode(const Encoding& encoding) {
-  std::vector<float> out(encoding.rows * encoding.cols);
-  DecodeReference(encoding, out);
-  return out;
-}
-
-// The refusal must be kInvalidArgument and contain all of `parts`.
-void ExpectRefused(const std::vector<float>& weights,
-                   int64_t rows,
-                   const Format& format,
-                   std::initializer_list<const char*> parts) {
-  for (const auto& encoder : AllEncoders()) {
-    const std::vector<float> moments = MomentsOf(static_cast<int64_t>(weights.size()) / rows);
-    const absl::StatusOr<Encoding> encoding =
-        encoder->Encode(ViewOf(weights, rows, weights.size() / rows), format, {moments, nullptr});
-    ASSERT_FALSE(encoding.ok()) << format.Name();
-    EXPECT_EQ(encoding.status().code(), absl::StatusCode::kInvalidArgument);
-    for (const char* part : parts) {
-      EXPECT_NE(std::string(encoding.status().message()).find(part), std::string::npos)
-          << encoding.status() << " lacks " << part;
-    }
-  }
-}
-
-TEST(MakeEncoderTest, NamesRoundTripAndOthersAreRefused) {
-  for (const char* name : {"rtn", "clip", "imatrix"}) {
-    const auto encoder = MakeEncoder(name);
-    ASSERT_TRUE(encoder.ok());
-    EXPECT_EQ((*encoder)->name(), name);
-  }
-  for (const char* name : {"", "RTN", "clip ", "gptq"}) {
-    const auto encoder = MakeEncoder(name);
-    ASSERT_FALSE(encoder.ok());
-    EXPECT_EQ(encoder.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_NE(std::string(encoder.status().message()).find("rtn"), std::string::npos);
-    EXPECT_NE(std::string(encoder.status().message()).find("imatrix"), std::string::npos);
-  }
-}
-
 TEST(EncoderTest, WritesExactlyTheBytesThatSizeBitsPromises) {
-  for (const auto& encoder : AllEncoders()) {
+  for (const auto& encoder : GroupwiseEncoders()) {
     for (const Format& format : SupportedFormats()) {
       for (const int64_t rows : {0, 1, 2, 5}) {
         for (const int64_t cols : kCols) {
@@ -106,7 +38,7 @@ TEST(EncoderTest, WritesExactlyTheBytesThatSizeBitsPromises) {
 }
 
 TEST(EncoderTest, EmptyViewsWithoutDataEncode) {
-  for (const auto& encoder : AllEncoders()) {
+  for (const auto& encoder : GroupwiseEncoders()) {
     for (const Format& format : SupportedFormats()) {
       EXPECT_TRUE(encoder->Encode({kFormatF16, nullptr, 4, 0}, format).ok());
       if (encoder->needs() != StatsNeed::kNothing) continue;  // as many as columns
@@ -174,7 +106,7 @@ TEST(RtnEncoderTest, SymmetricCodesNeverUseTheLastNegativeStep) {
 }
 
 TEST(EncoderTest, FloatFormatsKeepEveryValueOfTheirType) {
-  for (const auto& encoder : AllEncoders()) {
+  for (const auto& encoder : GroupwiseEncoders()) {
     for (const Format dtype : {kFormatF16, kFormatBF16}) {
       std::vector<uint16_t> values;
       for (int bits = 0; bits < 1 << 16; ++bits) {
@@ -215,7 +147,7 @@ TEST(EncoderTest, SourceTypeAndAlignmentDoNotMatter) {
         std::memcpy(out, &narrow, 2);
         wide[i] = half ? HalfToFloat(narrow) : BFloat16ToFloat(narrow);
       }
-      for (const auto& encoder : AllEncoders()) {
+      for (const auto& encoder : GroupwiseEncoders()) {
         for (const Format& format : FormatsFor(width)) {
           const Encoding direct =
               MustEncode(*encoder, {dtype, bytes.data() + 1, kRows, width}, format);
@@ -231,7 +163,7 @@ TEST(EncoderTest, ThreadsAndRepetitionGiveTheSameBytes) {
   for (const int64_t cols : {300, 512}) {
     const std::vector<float> weights = HeavyTailedValues(37 * cols, 0.02, 11);
     const TensorView view = ViewOf(weights, 37, cols);
-    for (const auto& encoder : AllEncoders()) {
+    for (const auto& encoder : GroupwiseEncoders()) {
       const std::vector<Format> formats = FormatsFor(cols);
       const int64_t count = static_cast<int64_t>(formats.size());
       std::vector<Encoding> got(3 * count);
@@ -262,7 +194,7 @@ TEST(EncoderTest, TheFirstBadRowIsNamedWhateverTheThreads) {
 TEST(EncoderTest, RowsAreIndependent) {
   for (const int64_t cols : {133, 512}) {
     const std::vector<float> weights = HeavyTailedValues(5 * cols, 0.02, 12);
-    for (const auto& encoder : AllEncoders()) {
+    for (const auto& encoder : GroupwiseEncoders()) {
       for (const Format& format : FormatsFor(cols)) {
         if (format.kind == FormatKind::kOneBit) continue;  // one vector g for all rows
         const std::vector<float> all =
@@ -278,162 +210,13 @@ TEST(EncoderTest, RowsAreIndependent) {
   }
 }
 
-TEST(EncoderTest, UnusualGroupsDecodeToFiniteValuesInTheirRange) {
-  constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
-  const std::vector<std::vector<float>> patterns = {{0.0f},
-                                                    {-0.0f},
-                                                    {0.3f},
-                                                    {-0.3f},
-                                                    {1e4f, 1e-3f, -1e-3f},
-                                                    {1e4f, -1e4f},
-                                                    {kDenormal},
-                                                    {-kDenormal, kDenormal},
-                                                    {1e-30f},
-                                                    {0x1p-24f, -0x1p-23f},
-                                                    {0x1p-22f, 0x1p-25f},
-                                                    {7 * 0x1p-25f, 0},
-                                                    {65504.0f, -65504.0f},
-                                                    {1e-38f, 1e4f}};
-  for (const auto& encoder : AllEncoders()) {
-    for (const Format& format : SupportedFormats()) {
-      if (format.IsBlock()) continue;  // block_encoder_test.cc
-      for (const std::vector<float>& pattern : patterns) {
-        for (const int64_t cols : {1, 5, 70}) {
-          std::vector<float> weights(cols);
-          float largest = 0.0f;
-          for (int64_t i = 0; i < cols; ++i) {
-            weights[i] = pattern[i % pattern.size()];
-            largest = std::max(largest, std::abs(weights[i]));
-          }
-          for (const float value : Decode(MustEncode(*encoder, ViewOf(weights, 1, cols), format))) {
-            ASSERT_TRUE(std::isfinite(value));
-            // A rounded range may end half a step, or one smallest f16 per step, further out.
-            EXPECT_LE(std::abs(value), 1.15f * largest + 255 * 0x1p-25f)
-                << encoder->name() << " " << format.Name() << " of " << pattern[0];
-          }
-        }
-      }
-    }
-  }
-}
-
-TEST(EncoderTest, GroupsBelowTheSmallestScaleBecomeZeros) {
-  for (const auto& encoder : AllEncoders()) {
-    for (const Format& format : SupportedFormats()) {
-      if (!format.IsInteger()) continue;
-      // A range of 2^-25 per step has a scale of half the smallest f16, a tie that goes to 0.
-      const int steps = (1 << (format.zero_point ? format.bits : format.bits - 1)) - 1;
-      const float largest = static_cast<float>(std::min(steps, 7)) * 0x1p-25f;
-      const std::vector<float> weights = {largest, largest / 7, 0.0f, 1e-12f, 1e-45f};
-      const Encoding encoding = MustEncode(*encoder, ViewOf(weights, 1, 5), format);
-      std::vector<int16_t> centered(5);
-      std::vector<float> scale(1);
-      UnpackIntegerRow(encoding, 0, centered, scale);
-      EXPECT_EQ(std::bit_cast<uint32_t>(scale[0]), 0u) << format.Name();
-      EXPECT_EQ(centered, std::vector<int16_t>(5)) << format.Name();
-    }
-  }
-}
-
-TEST(EncoderTest, ConstantGroupsKeepTheirValueToScalePrecision) {
-  for (const auto& encoder : AllEncoders()) {
-    for (const Format& format : FormatsFor(70)) {
-      if (format.kind == FormatKind::kRemoved) continue;
-      for (const float value : {0.3f, -0.3f, 123.0f}) {
-        const std::vector<float> weights(70, value);
-        for (const float got : Decode(MustEncode(*encoder, ViewOf(weights, 1, 70), format))) {
-          // bf16 has 8 bits of precision; every integer format inherits the 11 of its f16 scale.
-          const float precision = format == kFormatBF16 ? 0x1p-8f : 0x1p-11f;
-          EXPECT_LE(std::abs(got - value), std::abs(value) * precision) << format.Name();
-        }
-      }
-    }
-  }
-}
-
-TEST(EncoderTest, NanAndInfinityAreRefusedWithTheirPlace) {
-  for (const int64_t cols : {70, 256}) {
-    for (const Format& format : FormatsFor(cols)) {
-      for (const float bad : {std::numeric_limits<float>::quiet_NaN(),
-                              std::numeric_limits<float>::infinity(),
-                              -std::numeric_limits<float>::infinity()}) {
-        std::vector<float> weights(3 * cols, 0.5f);
-        weights[1 * cols + 67] = bad;
-        ExpectRefused(weights, 3, format, {"row 1, column 67", std::isnan(bad) ? "nan" : "inf"});
-      }
-    }
-  }
-}
-
-TEST(EncoderTest, ValuesBeyondTheFloatFormatAreRefused) {
-  ExpectRefused({1, 2, 3, 4, -65520, 6}, 2, kFormatF16, {"row 1, column 1", "bf16 or f32"});
-  ExpectRefused({1, 3.4e38f}, 1, kFormatBF16, {"row 0, column 1", "use f32"});
-  for (const auto& encoder : AllEncoders()) {
-    const std::vector<float> largest = {65504.0f, -65519.0f};  // the last rounds down to 65504
-    EXPECT_EQ(Decode(MustEncode(*encoder, ViewOf(largest, 1, 2), kFormatF16)),
-              (std::vector<float>{65504.0f, -65504.0f}));
-  }
-}
-
-TEST(EncoderTest, ScalesBeyondF16AreRefused) {
-  const float max = std::numeric_limits<float>::max();
-  for (const char* name :
-       {"int2-g32", "int3z-g32", "int4-g32", "int4z-g32", "int8-g32", "int8z-g32"}) {
-    std::vector<float> weights(2 * 40, 0.5f);
-    weights[40 + 35] = 2e7f;  // row 1, the short second group
-    ExpectRefused(weights, 2, Parse(name), {"row 1, columns 32 to 39", "2e+07", "bf16 or f32"});
-    ExpectRefused({max, -max}, 1, Parse(name), {"row 0, columns 0 to 1"});
-  }
-  // The largest that fits: 7 steps of 65504.
-  const std::vector<float> weights = {7 * 65504.0f, -65504.0f};
-  for (const auto& encoder : AllEncoders()) {
-    EXPECT_EQ(Decode(MustEncode(*encoder, ViewOf(weights, 1, 2), Parse("int4-g32"))), weights);
-  }
-}
-
-TEST(EncoderTest, FormatsThatDoNotExistAreRefused) {
-  ExpectRefused({1, 2}, 1, {FormatKind::kInteger, 5, 64, false}, {"int5-g64"});
-}
-
-TEST(EncoderTest, RowsThatAreNotWholeBlocksAreRefused) {
-  for (const Format& format : SupportedFormats()) {
-    if (!format.IsBlock()) continue;
-    const std::string block = std::to_string(format.BlockSize());
-    ExpectRefused(std::vector<float>(48), 1, format, {"rows of 48", block.c_str(), "whole blocks"});
-  }
-}
-
-TEST(EncoderTest, MomentsMustBeThereAndFinite) {
-  const std::vector<float> weights = GaussianValues(64, 0.02, 1);
-  const TensorView view = ViewOf(weights, 2, 32);
-  const auto encoder = MakeImatrixEncoder();
-  const auto message = [&](const std::vector<float>& moments) {
-    return std::string(encoder->Encode(view, Parse("q4_0"), {moments, nullptr}).status().message());
-  };
-  EXPECT_EQ(message({}), "encoder imatrix needs the moments of the inputs, from calibration text");
-  EXPECT_EQ(message(std::vector<float>(31, 1.0f)), "31 moments for 32 columns");
-  for (const float bad : {-1.0f, INFINITY, NAN}) {
-    std::vector<float> moments(32, 1.0f);
-    moments[5] = bad;
-    EXPECT_NE(message(moments).find("the moment of column 5 is"), std::string::npos);
-  }
-  EXPECT_EQ(message(std::vector<float>(32, 1.0f)), "");
-  EXPECT_TRUE(encoder->Encode(view, kFormatBF16).ok()) << "floats need no moments";
-  const std::vector<float> unfit(3, NAN);
-  for (const auto& other : AllEncoders()) {
-    if (other->needs() != StatsNeed::kNothing) continue;
-    EXPECT_EQ(other->Encode(view, Parse("int8"), {unfit, nullptr})->bytes,
-              other->Encode(view, Parse("int8"))->bytes);
-  }
-}
-
 TEST(EncoderTest, WhatIsStoredInTheFormatIsCopied) {
   const std::vector<float> weights = HeavyTailedValues(4 * 256, 0.02, 2);
   for (const Format& format : FormatsFor(256)) {
     if (!format.IsFloat() && !format.IsBlock()) continue;  // no checkpoint stores these
     const Encoding stored = MustEncode(*MakeRtnEncoder(), ViewOf(weights, 4, 256), format);
     TensorView view{format, reinterpret_cast<const std::byte*>(stored.bytes.data()), 4, 256, 0};
-    for (const auto& encoder : AllEncoders()) {
+    for (const auto& encoder : GroupwiseEncoders()) {
       EXPECT_EQ(encoder->Encode(view, format)->bytes, stored.bytes) << format.Name();
     }
     // And in its own order where the file has another: rows 0, 1, 2, 3 stand at 0, 2, 1, 3.

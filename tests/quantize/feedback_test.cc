@@ -8,6 +8,7 @@
 #include <cmath>
 #include <vector>
 
+#include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/coded_rows.h"
 #include "runtime/quantize/gptq_rows.h"
 #include "runtime/quantize/row_refiner.h"
@@ -79,7 +80,7 @@ RowBatch MakeBatch(int64_t rows,
 }
 
 TEST(FeedbackTest, GivesTheCodesOfTheTextbook) {
-  constexpr int64_t kRows = 6, kCols = 320;  // more than one block
+  constexpr int64_t kRows = 6, kCols = 320;  // more than one batch of columns
   const DampedGram gram = Damp(CorrelatedGram(kCols, 700, 5));
   const Matrix h = ToMatrix(gram.gram);
   for (const char* name : {"int4z-g64", "int3-g32", "q4_0", "iq4_nl"}) {

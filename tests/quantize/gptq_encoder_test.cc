@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/feedback.h"
 #include "runtime/tensor/encoding.h"
 #include "runtime/tensor/sparse_layout.h"
@@ -88,7 +89,7 @@ TEST(GptqEncoderTest, NoRowIsWorseThanWithClipOrImatrix) {
   for (const Format& format : CodedFormats(256)) ExpectNeverWorse(problem, format);
 }
 
-TEST(GptqEncoderTest, RowsOfSeveralFeedbackBlocksAreNoWorseEither) {
+TEST(GptqEncoderTest, RowsOfSeveralColumnBatchesAreNoWorseEither) {
   for (const char* name : {"int3z-g64", "int4-g128", "int2z-g32", "int8", "q4_k", "q8_0"}) {
     ExpectNeverWorse(Problem(3, 768), *ParseFormat(name));
   }

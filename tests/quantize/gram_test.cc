@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "runtime/eval/bank.h"
+#include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/gptq_encoder.h"
 #include "runtime/quantize/input_moments.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "scoring/output_error.h"
 #include "tests/support/gram_inputs.h"
 #include "tests/support/random_tokens.h"

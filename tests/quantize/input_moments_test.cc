@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/eval/bank.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "scoring/output_error.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/tiny_model.h"

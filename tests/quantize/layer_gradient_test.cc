@@ -43,7 +43,7 @@ std::vector<Variant> Variants() {
   return variants;
 }
 
-constexpr int64_t kLengths[] = {13, 1, 9};  // longer and shorter than windows
+const std::vector<int64_t> kLengths = {13, 1, 9};  // longer and shorter than windows
 constexpr int64_t kRows = 23;
 constexpr int64_t kMaxPositions = 32;
 
@@ -59,13 +59,14 @@ class LayerGradientTest : public testing::TestWithParam<Variant> {
   // The gradient for the loss sum(outputs * mixture_).
   template <typename T>
   LayerParameters<T> Gradient(int layer, int threads, Matrix<T>* d_x) const {
-    const DecoderLayer<T> decoder(model_->config(), layer, kMaxPositions);
+    const DecoderLayer<T> decoder(
+        model_->config(), layer, {.max_positions = kMaxPositions, .threads = threads});
     const LayerParameters<T> parameters = ReadLayer<T>(*model_, layer);
-    const Matrix<T> x = x_.cast<T>();
+    const LayerInputsOf<T> inputs{kLengths, x_.cast<T>()};
     LayerTrace<T> trace;
-    decoder.Forward(parameters, kLengths, x, threads, &trace);
+    decoder.Forward(parameters, inputs, &trace);
     LayerParameters<T> gradient;
-    decoder.Backward(parameters, kLengths, x, trace, Mixture().cast<T>(), threads, &gradient, d_x);
+    decoder.Backward(parameters, inputs, trace, Mixture().cast<T>(), &gradient, d_x);
     return gradient;
   }
 
@@ -129,13 +130,13 @@ void ExpectDifferences(const std::string& name,
 
 TEST_P(LayerGradientTest, AgreesWithDifferencesForEveryParameterAndTheInputs) {
   for (int layer = 0; layer < model_->config().num_hidden_layers; ++layer) {
-    const DecoderLayer<double> decoder(model_->config(), layer, kMaxPositions);
+    const DecoderLayer<double> decoder(model_->config(), layer, {.max_positions = kMaxPositions});
     LayerParameters<double> parameters = ReadLayer<double>(*model_, layer);
-    Matrix<double> x = x_.cast<double>();
+    LayerInputsOf<double> inputs{kLengths, x_.cast<double>()};
     const Matrix<double> mixture = Mixture();
     const auto loss = [&] {
       LayerTrace<double> trace;
-      decoder.Forward(parameters, kLengths, x, 1, &trace);
+      decoder.Forward(parameters, inputs, &trace);
       return trace.outputs.cwiseProduct(mixture).sum();
     };
     Matrix<double> d_x;
@@ -152,7 +153,7 @@ TEST_P(LayerGradientTest, AgreesWithDifferencesForEveryParameterAndTheInputs) {
         ExpectDifferences(name, loss, values, own, size);
       }
     });
-    ExpectDifferences("x", loss, x.data(), d_x.data(), x.size());
+    ExpectDifferences("x", loss, inputs.x.data(), d_x.data(), inputs.x.size());
   }
 }
 
@@ -176,11 +177,11 @@ TEST_P(LayerGradientTest, ForwardIsThatOfTheTransformer) {
       transformer.RunStage(stage, weights.set(), sequences, stream.data(), &workspace);
     }
     LayerTrace<double> exact;
-    DecoderLayer<double>(model_->config(), layer, kMaxPositions)
-        .Forward(ReadLayer<double>(*model_, layer), kLengths, x_.cast<double>(), 1, &exact);
+    DecoderLayer<double>(model_->config(), layer, {.max_positions = kMaxPositions})
+        .Forward(ReadLayer<double>(*model_, layer), {kLengths, x_.cast<double>()}, &exact);
     LayerTrace<float> rounded;
-    DecoderLayer<float>(model_->config(), layer, kMaxPositions)
-        .Forward(ReadLayer<float>(*model_, layer), kLengths, x_, 1, &rounded);
+    DecoderLayer<float>(model_->config(), layer, {.max_positions = kMaxPositions})
+        .Forward(ReadLayer<float>(*model_, layer), {kLengths, x_}, &rounded);
     const double rounding = Distance(rounded.outputs, exact.outputs);
     EXPECT_LT(rounding, 1e-5 * exact.outputs.cwiseAbs().maxCoeff());
     EXPECT_LT(Distance(stream, exact.outputs), 4 * rounding);

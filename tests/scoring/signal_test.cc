@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "runtime/quantize/rtn_encoder.h"
 #include "runtime/quantize/weight_encoder.h"
 #include "scoring/output_error.h"
 #include "tests/support/random_tokens.h"

@@ -12,7 +12,9 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/model/architecture/families.h"
 #include "runtime/model/tokenizer/tokenizer.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
@@ -47,13 +49,10 @@ int Main(int argc, char** argv) {
   std::string out;
   std::string tokenizer;
   std::string format = "f32";
-  const std::map<std::string, Architecture> architectures = {{"llama", Architecture::kLlama},
-                                                             {"mistral", Architecture::kMistral},
-                                                             {"qwen2", Architecture::kQwen2},
-                                                             {"qwen3", Architecture::kQwen3},
-                                                             {"gemma2", Architecture::kGemma2},
-                                                             {"gemma3", Architecture::kGemma3},
-                                                             {"phi3", Architecture::kPhi3}};
+  std::map<std::string, Architecture> architectures;  // "llama", "gemma3", ...
+  for (const Family& family : Families()) {
+    architectures[std::string(absl::StripSuffix(family.model_type, "_text"))] = family.architecture;
+  }
   app.option_defaults()->take_last();  // so that a caller may append to its usual options
   app.add_option("--arch", options.architecture)
       ->required()

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "runtime/base/float16.h"
 #include "runtime/base/random.h"
+#include "runtime/model/architecture/families.h"
 #include "runtime/model/checkpoint/safetensors.h"
 #include "runtime/model/decoder/components.h"
 
@@ -48,27 +49,7 @@ class Generator {
 
 using nlohmann::json;
 
-const char* ModelType(Architecture architecture) {
-  switch (architecture) {
-    case Architecture::kLlama:
-      return "llama";
-    case Architecture::kMistral:
-      return "mistral";
-    case Architecture::kQwen2:
-      return "qwen2";
-    case Architecture::kQwen3:
-      return "qwen3";
-    case Architecture::kGemma2:
-      return "gemma2";
-    case Architecture::kGemma3:
-      return "gemma3_text";
-    case Architecture::kPhi3:
-      return "phi3";
-  }
-  LOG(FATAL) << "no such architecture";
-}
-
-// What the architecture's checkpoints have beside the common fields, as they spell it. Soft caps
+// What the family's checkpoints have beside the common fields, as they spell it. Soft caps
 // and windows are small enough to matter in a model with activations of order one.
 json OwnFields(const TinyModelOptions& options, int64_t head_dim) {
   const json window = options.sliding_window.has_value() ? json(*options.sliding_window) : json();
@@ -126,7 +107,7 @@ json MakeConfig(const TinyModelOptions& options) {
                      options.architecture == Architecture::kGemma3;
   json config = {
       {"architectures", {ArchitectureName(options.architecture)}},
-      {"model_type", ModelType(options.architecture)},
+      {"model_type", FamilyOf(options.architecture).model_type},
       {"hidden_size", options.hidden},
       {"intermediate_size", options.ffn},
       {"num_hidden_layers", options.layers},
@@ -174,6 +155,12 @@ void TestCheckpoint::Remove(const std::string& name) {
   const size_t removed =
       std::erase_if(tensors, [&](const TestTensor& tensor) { return tensor.name == name; });
   CHECK_EQ(removed, 1u) << name;
+}
+
+std::vector<Architecture> AllArchitectures() {
+  std::vector<Architecture> all;
+  for (const Family& family : Families()) all.push_back(family.architecture);
+  return all;
 }
 
 TestCheckpoint MakeTinyCheckpoint(const TinyModelOptions& options) {

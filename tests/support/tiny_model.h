@@ -14,6 +14,9 @@
 
 namespace bitbudget {
 
+// Every family, in the order of families.cc.
+std::vector<Architecture> AllArchitectures();
+
 // A small random checkpoint. Matrices are close to normal with standard deviation
 // weight_scale / sqrt(inputs) (an embedding that is not the head too: weight_scale), norms are near
 // 1 (Gemma's stored weights near 0) and biases near 0, so that activations and logits stay of order

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 
 namespace bitbudget {
 namespace {

@@ -10,7 +10,8 @@
 #include <limits>
 #include <vector>
 
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/clip_encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/matrices.h"
 
 namespace bitbudget {

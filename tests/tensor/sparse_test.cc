@@ -12,8 +12,9 @@
 
 #include "runtime/base/float16.h"
 #include "runtime/base/random.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/pruning.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "runtime/tensor/sparse_layout.h"
 #include "tests/support/matrices.h"
 

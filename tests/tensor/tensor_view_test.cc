@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "runtime/base/float16.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/matrices.h"
 
 namespace bitbudget {

@@ -2,7 +2,7 @@
 """Checks the picture of folders in docs/design.md against the table of layering_test.py and the includes.
 
     picture_test.py [--root DIR]     checks the tree
-    picture_test.py --print          prints the lines of the picture as the includes are now
+    picture_test.py --write          draws the picture again from the includes
     picture_test.py --self-check     checks that wrong pictures are found
 
 The picture is a Mermaid flowchart with one line per folder: `name["folder"] --> name & name`. An arrow
@@ -138,18 +138,23 @@ def self_check():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument('--root', default=os.path.join(os.path.dirname(__file__), '..', '..'))
-    parser.add_argument('--print', action='store_true')
+    parser.add_argument('--write', action='store_true')
     parser.add_argument('--self-check', action='store_true')
     args = parser.parse_args()
     if args.self_check:
         problems = self_check()
     else:
         real = includes(args.root)
-        if args.print:
-            print('\n'.join(drawing(real)))
-            return 0
-        with open(os.path.join(args.root, 'docs', 'design.md'), encoding='utf-8') as file:
-            arrows, problems = parse(file.read())
+        page = os.path.join(args.root, 'docs', 'design.md')
+        with open(page, encoding='utf-8') as file:
+            text = file.read()
+        if args.write:
+            lines = '\n'.join(['```mermaid', 'flowchart TD', *drawing(real), ''])
+            text = re.sub(r'^```mermaid\n.*?(?=^```)', lambda match: lines, text,
+                          flags=re.DOTALL | re.MULTILINE)
+            with open(page, 'w', encoding='utf-8') as file:
+                file.write(text)
+        arrows, problems = parse(text)
         problems = problems or compare(arrows, real)
     for problem in problems:
         print(f'docs/design.md: {problem}', file=sys.stderr)

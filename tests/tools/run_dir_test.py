@@ -170,7 +170,7 @@ class ResumeTest(RunDirTest):
             self.assertLess(added, self.results(fresh) - 2 * 29 * 8 + 29)
         report, = self.show(self.file(name))
         self.assertEqual([job['state'] for job in report['jobs']], ['complete'] * 2)
-        self.assertIn('--budget 7bpw', report['jobs'][1]['options'])
+        self.assertIn('budget 7bpw', report['jobs'][1]['options'])
         self.assertEqual(report['results'], first + added)
         if search:
             self.assertEqual(len(report['alone']), 2 * 29)

@@ -4,7 +4,7 @@
 
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "runtime/tensor/tensor_view.h"
 
 namespace bitbudget {

@@ -61,7 +61,7 @@ absl::Status RunEncodeBench(const BenchOptions& options, const BenchSink& sink) 
     std::vector<std::function<void()>> contestants;
     absl::Status status;
     for (const std::string& name : names) {
-      BB_ASSIGN_OR_RETURN(encoders.emplace_back(), MakeAnyEncoder(name));
+      BB_ASSIGN_OR_RETURN(encoders.emplace_back(), MakeEncoder(name));
       contestants.push_back([&, encoder = encoders.back().get()] {
         const auto encoding = encoder->Encode(ViewOf(weights, n, k), format, stats, threads);
         status.Update(encoding.status());

@@ -11,7 +11,7 @@
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/linear.h"
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tools/bench/product_check.h"
 
 namespace bitbudget {

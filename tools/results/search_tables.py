@@ -20,7 +20,8 @@ def demo(bench):
     lines = lines[lines.index(next(line for line in lines if line.startswith("== "))):]
     # The list of formats is the table of layers once more.
     lines = lines[:next(i for i, line in enumerate(lines) if line.startswith("format "))]
-    return "```\n" + "\n".join(lines).strip() + "\n\n" + continuations.strip() + "\n```"
+    lines += [""] + [line.rstrip() for line in continuations.splitlines()]
+    return "```\n" + "\n".join(lines).strip() + "\n```"
 
 
 def compare(bench, model, budgets, methods, probes, eval_probes, *options, as_json=True, encoder="clip"):

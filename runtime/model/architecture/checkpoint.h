@@ -14,19 +14,19 @@
 
 namespace bitbudget {
 
-// A model as it lies on disk, whatever the container: what it says of its geometry, its tensors
-// under their Hugging Face names, its tokenizer. The views point into the mapped files.
+// An opened model, independent of its container: configuration, tensors under their Hugging Face
+// names, tokenizer. The views point into the mapped files.
 struct Checkpoint {
   std::string path;          // the folder or file that was opened
-  std::string config_path;   // the file that says the geometry
-  std::string tensors_path;  // the file that says which tensors there are
-  std::string config_text;   // what the model's fingerprint covers besides the tensors
+  std::string config_path;   // the file with the configuration
+  std::string tensors_path;  // the file that lists the tensors
+  std::string config_text;   // covered by the model's fingerprint, besides the tensors
   ModelConfig config;
   std::vector<MappedFile> files;
   std::map<std::string, ArchiveTensor> tensors;
-  // What tensors point into that do not stand in a file as they are used.
+  // Values that tensors point into where no file holds them as they are used.
   std::vector<std::vector<float>> owned;
-  std::unique_ptr<Tokenizer> tokenizer;  // null: the checkpoint has none
+  std::unique_ptr<Tokenizer> tokenizer;  // null when the checkpoint has none
 };
 
 // Opens a Hugging Face folder (config.json, safetensors, tokenizer) or a GGUF file (the first one

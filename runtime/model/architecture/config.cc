@@ -1,6 +1,5 @@
 #include "runtime/model/architecture/config.h"
 
-#include <array>
 #include <cmath>
 #include <optional>
 #include <utility>
@@ -10,69 +9,12 @@
 #include "runtime/base/json.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/architecture/config_fields.h"
+#include "runtime/model/architecture/families.h"
 
 namespace bitbudget {
 namespace {
 
 using nlohmann::json;
-
-constexpr int32_t kNoToken = -1;
-
-// What an absent field means: the defaults of Hugging Face's configuration classes. 0: no default
-// of its own (head counts and head_dim follow from the other sizes).
-struct Defaults {
-  int64_t intermediate_size;
-  int64_t layers;
-  int64_t heads;
-  int64_t kv_heads;
-  int64_t head_dim;
-  int64_t max_positions;
-  double rms_norm_eps;
-  int32_t bos;
-  int32_t eos;
-  std::optional<int64_t> sliding_window;
-};
-
-struct KnownArchitecture {
-  Architecture architecture;
-  const char* name;        // config.json `architectures`
-  const char* model_type;  // config.json `model_type`
-  Defaults defaults;
-};
-constexpr std::array kKnownArchitectures = {
-    KnownArchitecture{Architecture::kLlama,
-                      "LlamaForCausalLM",
-                      "llama",
-                      {11008, 32, 32, 0, 0, 2048, 1e-6, 1, 2, {}}},
-    KnownArchitecture{Architecture::kMistral,
-                      "MistralForCausalLM",
-                      "mistral",
-                      {14336, 32, 32, 8, 0, 131072, 1e-6, 1, 2, 4096}},
-    KnownArchitecture{Architecture::kQwen2,
-                      "Qwen2ForCausalLM",
-                      "qwen2",
-                      {22016, 32, 32, 32, 0, 32768, 1e-6, kNoToken, kNoToken, 4096}},
-    KnownArchitecture{Architecture::kQwen3,
-                      "Qwen3ForCausalLM",
-                      "qwen3",
-                      {22016, 32, 32, 32, 128, 32768, 1e-6, kNoToken, kNoToken, 4096}},
-    KnownArchitecture{Architecture::kGemma2,
-                      "Gemma2ForCausalLM",
-                      "gemma2",
-                      {9216, 26, 8, 4, 256, 8192, 1e-6, 2, 1, 4096}},
-    KnownArchitecture{Architecture::kGemma3,
-                      "Gemma3ForCausalLM",
-                      "gemma3_text",
-                      {9216, 26, 8, 4, 256, 131072, 1e-6, 2, 1, 4096}},
-    KnownArchitecture{Architecture::kPhi3,
-                      "Phi3ForCausalLM",
-                      "phi3",
-                      {8192, 32, 32, 0, 0, 4096, 1e-5, 1, 32000, {}}},
-};
-
-const KnownArchitecture& Known(Architecture architecture) {
-  return kKnownArchitectures[static_cast<size_t>(architecture)];
-}
 
 absl::Status ReadArchitecture(const ConfigFields& fields, ModelConfig* config) {
   const json* list = fields.Find("architectures");
@@ -82,7 +24,7 @@ absl::Status ReadArchitecture(const ConfigFields& fields, ModelConfig* config) {
     return fields.Invalid("architectures", "is not a list with one name");
   }
   std::string supported;
-  for (const KnownArchitecture& known : kKnownArchitectures) {
+  for (const Family& known : Families()) {
     absl::StrAppend(&supported, supported.empty() ? "" : ", ", known.name);
     if (list != nullptr ? list->front() != known.name : *type != known.model_type) continue;
     if (type != nullptr && *type != known.model_type) {
@@ -96,27 +38,22 @@ absl::Status ReadArchitecture(const ConfigFields& fields, ModelConfig* config) {
                             absl::StrCat("is not supported (", supported, " are)"));
 }
 
-// What follows from the architecture alone, and defaults that are not sizes.
-void SetArchitectureFacts(ModelConfig* config) {
-  const Defaults& defaults = Known(config->architecture).defaults;
-  config->rms_norm_eps = defaults.rms_norm_eps;
-  config->qk_norm =
-      config->architecture == Architecture::kQwen3 || config->architecture == Architecture::kGemma3;
-  config->fused_projections = config->architecture == Architecture::kPhi3;
-  if (IsGemma(*config)) {
-    config->activation = Activation::kGeluTanh;
-    config->norm_weight_offset = 1;
-    config->post_norms = true;
-    config->tie_word_embeddings = true;
-  }
-  if (config->architecture == Architecture::kGemma3) {
-    config->rope_theta = 1e6;
-    config->sliding_rope_theta = 10000;
-  }
+// What follows from the family alone, and defaults that are not sizes.
+void SetFamilyFacts(const Family& family, ModelConfig* config) {
+  config->rms_norm_eps = family.defaults.rms_norm_eps;
+  config->activation = family.activation;
+  config->norm_weight_offset = family.norm_weight_offset;
+  config->post_norms = family.post_norms;
+  config->qk_norm = family.qk_norm;
+  config->fused_projections = family.fused_projections;
+  config->tie_word_embeddings = family.always_tied;
+  config->sliding_window = family.defaults.sliding_window;
+  config->rope_theta = family.rope_theta;
+  config->sliding_rope_theta = family.sliding_rope_theta;
 }
 
 // Features that would change results and that the tensors alone may not give away.
-absl::Status RefuseUnsupported(const ConfigFields& fields, const ModelConfig& config) {
+absl::Status RefuseUnsupported(const ConfigFields& fields, const Family& family) {
   for (const char* key : {"quantization_config", "compression_config"}) {
     if (fields.Find(key) != nullptr) {
       return fields.Unsupported(key, "is not supported: give the unquantized checkpoint");
@@ -128,7 +65,7 @@ absl::Status RefuseUnsupported(const ConfigFields& fields, const ModelConfig& co
       return fields.Unsupported(key, "is not supported: mixture of experts");
     }
   }
-  const bool gelu = config.activation == Activation::kGeluTanh;
+  const bool gelu = family.activation == Activation::kGeluTanh;
   for (const char* key : {"hidden_act", "hidden_activation"}) {
     const json* value = fields.Find(key);
     if (value == nullptr) continue;
@@ -142,9 +79,8 @@ absl::Status RefuseUnsupported(const ConfigFields& fields, const ModelConfig& co
   }
   if (const json* map = fields.Find("auto_map"); map != nullptr) {
     for (const char* key : {"AutoModelForCausalLM", "AutoModel"}) {
-      // Phi-3 checkpoints name the code that the architecture was published with.
-      if (!map->contains(key) || (config.architecture == Architecture::kPhi3 &&
-                                  map->at(key) == "modeling_phi3.Phi3ForCausalLM")) {
+      if (!map->contains(key) ||
+          (family.published_code != nullptr && map->at(key) == family.published_code)) {
         continue;
       }
       return fields.Unsupported("auto_map", "is not supported: the model is code of its own");
@@ -153,8 +89,9 @@ absl::Status RefuseUnsupported(const ConfigFields& fields, const ModelConfig& co
   return absl::OkStatus();
 }
 
-absl::Status ReadSizes(const ConfigFields& fields, ModelConfig* config) {
-  const Defaults& defaults = Known(config->architecture).defaults;
+absl::Status ReadSizes(const ConfigFields& fields,
+                       const ConfigDefaults& defaults,
+                       ModelConfig* config) {
   config->intermediate_size = defaults.intermediate_size;
   config->num_hidden_layers = defaults.layers;
   config->num_attention_heads = defaults.heads;
@@ -211,19 +148,12 @@ absl::Status ReadSizes(const ConfigFields& fields, ModelConfig* config) {
   return absl::OkStatus();
 }
 
-absl::Status ReadBiases(const ConfigFields& fields, ModelConfig* config) {
-  switch (config->architecture) {
-    case Architecture::kQwen2:
-      config->qkv_bias = true;
-      return absl::OkStatus();
-    case Architecture::kPhi3:
-      return absl::OkStatus();
-    default:
-      break;
-  }
+absl::Status ReadBiases(const ConfigFields& fields, BiasRule rule, ModelConfig* config) {
+  config->qkv_bias = rule == BiasRule::kQkv;
+  if (rule == BiasRule::kNever || rule == BiasRule::kQkv) return absl::OkStatus();
   BB_RETURN_IF_ERROR(fields.ReadBool("attention_bias", &config->qkv_bias));
   config->o_bias = config->qkv_bias;
-  if (IsGemma(*config) || IsQwen(*config)) return absl::OkStatus();
+  if (rule == BiasRule::kAttentionField) return absl::OkStatus();
   return fields.ReadBool("mlp_bias", &config->mlp_bias);
 }
 
@@ -254,8 +184,6 @@ absl::Status ReadTokenIds(const ConfigFields& fields,
 
 }  // namespace
 
-const char* ArchitectureName(Architecture architecture) { return Known(architecture).name; }
-
 absl::StatusOr<ModelConfig> ParseConfig(absl::string_view text, const std::string& path) {
   BB_ASSIGN_OR_RETURN(const json root, ParseJson(text, path));
   if (!root.is_object()) {
@@ -265,29 +193,30 @@ absl::StatusOr<ModelConfig> ParseConfig(absl::string_view text, const std::strin
   const ConfigFields fields(root, path, "");
   ModelConfig config;
   BB_RETURN_IF_ERROR(ReadArchitecture(fields, &config));
-  SetArchitectureFacts(&config);
-  BB_RETURN_IF_ERROR(RefuseUnsupported(fields, config));
-  BB_RETURN_IF_ERROR(ReadSizes(fields, &config));
-  if (IsGemma(config)) {
+  const Family& family = FamilyOf(config.architecture);
+  SetFamilyFacts(family, &config);
+  BB_RETURN_IF_ERROR(RefuseUnsupported(fields, family));
+  BB_RETURN_IF_ERROR(ReadSizes(fields, family.defaults, &config));
+  if (family.scaled_embedding) {
     config.embedding_scale = std::sqrt(static_cast<float>(config.hidden_size));
   }
   BB_RETURN_IF_ERROR(fields.ReadNumber("rms_norm_eps", 1e-30, 1, &config.rms_norm_eps));
   BB_RETURN_IF_ERROR(fields.ReadBool("tie_word_embeddings", &config.tie_word_embeddings));
-  if (IsGemma(config) && !config.tie_word_embeddings) {
-    return fields.Unsupported("tie_word_embeddings", "is not supported: Gemma's head is tied");
+  if (family.always_tied && !config.tie_word_embeddings) {
+    return fields.Unsupported("tie_word_embeddings",
+                              absl::StrCat("is not supported: ", family.spoken, "'s head is tied"));
   }
-  BB_RETURN_IF_ERROR(ReadBiases(fields, &config));
-  config.sliding_window = Known(config.architecture).defaults.sliding_window;
+  BB_RETURN_IF_ERROR(ReadBiases(fields, family.biases, &config));
   BB_RETURN_IF_ERROR(ReadAttention(fields, &config));
   BB_RETURN_IF_ERROR(ReadRope(fields, &config));
 
-  const Defaults& defaults = Known(config.architecture).defaults;
   std::vector<int32_t> bos;
-  BB_RETURN_IF_ERROR(ReadTokenIds(fields, "bos_token_id", defaults.bos, config.vocab_size, &bos));
+  BB_RETURN_IF_ERROR(
+      ReadTokenIds(fields, "bos_token_id", family.defaults.bos, config.vocab_size, &bos));
   if (bos.size() > 1) return fields.Invalid("bos_token_id", "names more than one token");
   if (!bos.empty()) config.bos_token_id = bos.front();
-  BB_RETURN_IF_ERROR(
-      ReadTokenIds(fields, "eos_token_id", defaults.eos, config.vocab_size, &config.eos_token_ids));
+  BB_RETURN_IF_ERROR(ReadTokenIds(
+      fields, "eos_token_id", family.defaults.eos, config.vocab_size, &config.eos_token_ids));
   return config;
 }
 

@@ -12,6 +12,7 @@
 
 namespace bitbudget {
 
+// The families, in the order of the rows of families.cc.
 enum class Architecture : uint8_t { kLlama, kMistral, kQwen2, kQwen3, kGemma2, kGemma3, kPhi3 };
 
 // The function between the two halves of an MLP: down(activation(gate) * up).
@@ -34,7 +35,8 @@ struct RopeScaling {
   // kLlama3 only:
   double low_freq_factor = 1.0;
   double high_freq_factor = 4.0;
-  // kLlama3: the context that wavelengths are compared with. kLongRope: `factors` hold up to it.
+  // kLlama3: the context that wavelengths are compared with. kLongRope: `factors` are for contexts
+  // up to it.
   int64_t original_max_position = 8192;
   // kLongRope only: divisors of the frequencies, rotary_dim / 2 each. `long_factors` are for
   // contexts beyond original_max_position; they are not run, but belong to the checkpoint.
@@ -44,9 +46,9 @@ struct RopeScaling {
   double attention_factor = 1.0;
 };
 
-// What a decoder-only checkpoint says about itself: everything that the forward pass depends on
-// besides the tensors. Filled by ParseConfig or from a GGUF file's metadata. The transformer knows
-// no architectures, only these fields.
+// Everything besides the tensors that the forward pass of a decoder-only checkpoint depends on,
+// filled by ParseConfig() or from a GGUF file's metadata. The transformer reads these fields only,
+// never the architecture.
 struct ModelConfig {
   Architecture architecture = Architecture::kLlama;
   std::string architecture_name;  // as the checkpoint spells it
@@ -64,16 +66,16 @@ struct ModelConfig {
   float embedding_scale = 1.0f;
   // The head is the embedding.
   bool tie_word_embeddings = false;
-  // Logits become cap * tanh(logit / cap); 0: they stay.
+  // Logits become cap * tanh(logit / cap); 0: no cap.
   double final_soft_cap = 0;
 
   double rms_norm_eps = 1e-6;
   // Norms multiply by this plus the stored weight: 1 for Gemma's Hugging Face checkpoints, 0 for
   // all others (GGUF files of Gemma hold the sum). Added when a checkpoint is loaded.
   float norm_weight_offset = 0.0f;
-  // Norms behind attention and behind the MLP, ahead of the residual sum, beside those in front.
+  // Norms after attention and after the MLP, ahead of the residual sum, beside those before them.
   bool post_norms = false;
-  // Every head's query and key is normed (weights [head_dim]) ahead of the rotary embedding.
+  // Every head's query and key are normed (weights [head_dim]) ahead of the rotary embedding.
   bool qk_norm = false;
 
   bool qkv_bias = false;
@@ -86,7 +88,7 @@ struct ModelConfig {
 
   // Scores are q.k times this; 1 / sqrt(head_dim) unless the checkpoint says otherwise.
   double attention_scale = 0;
-  // Scaled scores become cap * tanh(score / cap); 0: they stay.
+  // Scaled scores become cap * tanh(score / cap); 0: no cap.
   double attention_soft_cap = 0;
   // In layers marked in `sliding_layers` position p sees the `sliding_window` positions up to p
   // (itself included), in others all. Empty: no layer slides.
@@ -113,14 +115,14 @@ struct ModelConfig {
 // "LlamaForCausalLM" and so on: config.json `architectures`.
 const char* ArchitectureName(Architecture architecture);
 
-// Reads config.json text (docs/models.md). `path` is named in messages. Everything that would make
-// our forward pass differ from the checkpoint's own is refused (kInvalidArgument or kUnimplemented)
-// with one line naming file, field and value: another architecture or activation, MoE, an unknown
-// rope type, sizes that do not fit together.
+// Reads the text of config.json (docs/models.md); `path` is named in messages. Refuses everything
+// that would make our forward pass differ from the checkpoint's own (kInvalidArgument or
+// kUnimplemented, one line with file, field and value): another architecture or activation, MoE, an
+// unknown rope type, sizes that do not fit together.
 absl::StatusOr<ModelConfig> ParseConfig(absl::string_view json, const std::string& path);
 
-// kUnimplemented when `context` positions are more than the checkpoint's short rope factors are
-// for: the long ones would apply to all positions then.
+// kUnimplemented when `context` exceeds the positions that the checkpoint's short rope factors are
+// for: then the long ones would apply to all positions.
 absl::Status CheckContext(const ModelConfig& config, const std::string& path, int64_t context);
 
 }  // namespace bitbudget

@@ -1,6 +1,7 @@
 // What config.json says about attention: its scale, soft caps and sliding windows.
 
 #include <cmath>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/architecture/config_fields.h"
+#include "runtime/model/architecture/families.h"
 
 namespace bitbudget {
 namespace {
@@ -17,8 +19,8 @@ using nlohmann::json;
 
 absl::Status ReadScale(const ConfigFields& fields, ModelConfig* config) {
   double scalar = static_cast<double>(config->head_dim);
-  if (IsGemma(*config)) {
-    scalar = 256;
+  if (const std::optional<double> absent = FamilyOf(config->architecture).query_scalar) {
+    scalar = *absent;
     BB_RETURN_IF_ERROR(fields.ReadNumber("query_pre_attn_scalar", 1e-6, 1e12, &scalar));
   }
   config->attention_scale = 1 / std::sqrt(scalar);
@@ -26,14 +28,14 @@ absl::Status ReadScale(const ConfigFields& fields, ModelConfig* config) {
 }
 
 absl::Status ReadSoftCaps(const ConfigFields& fields, ModelConfig* config) {
-  if (!IsGemma(*config)) return absl::OkStatus();
-  const bool gemma2 = config->architecture == Architecture::kGemma2;
-  const std::tuple<const char*, double, double*> caps[] = {
-      {"attn_logit_softcapping", 50, &config->attention_soft_cap},
-      {"final_logit_softcapping", 30, &config->final_soft_cap},
+  const Family& family = FamilyOf(config->architecture);
+  const std::tuple<const char*, std::optional<double>, double*> caps[] = {
+      {"attn_logit_softcapping", family.attention_soft_cap, &config->attention_soft_cap},
+      {"final_logit_softcapping", family.final_soft_cap, &config->final_soft_cap},
   };
-  for (const auto& [key, gemma2_default, cap] : caps) {
-    if (gemma2 && !fields.Has(key)) *cap = gemma2_default;
+  for (const auto& [key, absent, cap] : caps) {
+    if (!absent.has_value()) continue;
+    if (!fields.Has(key)) *cap = *absent;
     BB_RETURN_IF_ERROR(fields.ReadNumber(key, 1e-3, 1e6, cap));
   }
   return absl::OkStatus();
@@ -48,38 +50,42 @@ absl::Status ReadWindow(const ConfigFields& fields, ModelConfig* config) {
     BB_RETURN_IF_ERROR(fields.ReadInteger(kKey, 1, kMaxPositions, &window));
     config->sliding_window = window;
   }
-  if (IsQwen(*config)) {
+  const Family& family = FamilyOf(config->architecture);
+  if (family.window_rule == WindowRule::kFromLayer) {
     bool used = false;
     BB_RETURN_IF_ERROR(fields.ReadBool("use_sliding_window", &used));
     if (!used) config->sliding_window.reset();
   }
-  if (config->architecture == Architecture::kLlama && config->sliding_window.has_value()) {
+  if (family.window_rule == WindowRule::kNone && config->sliding_window.has_value()) {
     if (*config->sliding_window < config->max_position_embeddings) {
-      return fields.Unsupported(kKey, "is not supported: a Llama attends to all positions");
+      return fields.Unsupported(
+          kKey, absl::StrCat("is not supported: a ", family.spoken, " attends to all positions"));
     }
     config->sliding_window.reset();
   }
   return absl::OkStatus();
 }
 
-// The layers that slide by the architecture's own rule.
+// The layers that slide by the family's own rule.
 absl::Status SlidingByRule(const ConfigFields& fields,
                            const ModelConfig& config,
                            std::vector<bool>* slides) {
-  int64_t pattern = config.architecture == Architecture::kGemma2 ? 2 : 6;
-  if (config.architecture == Architecture::kGemma3) {
+  const Family& family = FamilyOf(config.architecture);
+  int64_t period = family.window_period;
+  if (family.window_period_field) {
     for (const char* key : {"_sliding_window_pattern", "sliding_window_pattern"}) {
-      BB_RETURN_IF_ERROR(fields.ReadInteger(key, 1, kMaxLayers, &pattern));
+      BB_RETURN_IF_ERROR(fields.ReadInteger(key, 1, kMaxLayers, &period));
     }
   }
   int64_t first = 0;
-  if (IsQwen(config)) {
+  if (family.window_rule == WindowRule::kFromLayer) {
     first = 28;
     BB_RETURN_IF_ERROR(fields.ReadInteger("max_window_layers", 0, kMaxSize, &first));
   }
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
-    slides->push_back(IsGemma(config) ? (layer + 1) % pattern != 0
-                                      : config.sliding_window.has_value() && layer >= first);
+    slides->push_back(family.window_rule == WindowRule::kPeriodic
+                          ? (layer + 1) % period != 0
+                          : config.sliding_window.has_value() && layer >= first);
   }
   return absl::OkStatus();
 }
@@ -105,8 +111,9 @@ absl::Status ReadLayerTypes(const ConfigFields& fields,
         kKey,
         absl::StrCat("has ", listed.size(), " entries, but num_hidden_layers is ", slides->size()));
   }
-  // Only in these architectures the list decides.
-  if (!IsGemma(config) && !IsQwen(config) && listed != *slides) {
+  const WindowRule rule = FamilyOf(config.architecture).window_rule;
+  const bool list_decides = rule == WindowRule::kFromLayer || rule == WindowRule::kPeriodic;
+  if (!list_decides && listed != *slides) {
     return fields.Unsupported(
         kKey,
         absl::StrCat("is not supported: the layers of this ",

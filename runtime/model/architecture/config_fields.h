@@ -8,14 +8,9 @@
 #include "absl/strings/string_view.h"
 #include "nlohmann/json.hpp"
 #include "runtime/model/architecture/config.h"
+#include "runtime/model/architecture/limits.h"
 
 namespace bitbudget {
-
-// Far above any model that exists, and small enough that products of two sizes and sums of them
-// over all layers stay below 2^63.
-inline constexpr int64_t kMaxSize = int64_t{1} << 24;
-inline constexpr int64_t kMaxLayers = int64_t{1} << 12;
-inline constexpr int64_t kMaxPositions = int64_t{1} << 30;
 
 // The fields of one object of config.json, which outlives this. Read* leave `out` alone when the
 // field is absent or null, so that it keeps its default. Messages start with "<file>: <field>:
@@ -36,7 +31,7 @@ class ConfigFields {
   absl::Status Invalid(const char* key, absl::string_view what) const;
   absl::Status Unsupported(const char* key, absl::string_view what) const;
   absl::Status Missing(const char* key) const;
-  // A field that there is no place for; its name may be any text.
+  // A field that has no place here; its name may be any text.
   absl::Status Unknown(const std::string& key, absl::string_view what) const;
 
   absl::Status ReadInteger(const char* key, int64_t low, int64_t high, int64_t* out) const;
@@ -49,21 +44,13 @@ class ConfigFields {
   const std::string prefix_;
 };
 
-inline bool IsGemma(const ModelConfig& config) {
-  return config.architecture == Architecture::kGemma2 ||
-         config.architecture == Architecture::kGemma3;
-}
-inline bool IsQwen(const ModelConfig& config) {
-  return config.architecture == Architecture::kQwen2 || config.architecture == Architecture::kQwen3;
-}
-
 // Reads the scale of scores, soft caps, and which layers slide through which window.
-// REQUIRES: the sizes are read and sliding_window is the architecture's default.
+// REQUIRES: the sizes are read and sliding_window is the family's default.
 absl::Status ReadAttention(const ConfigFields& fields, ModelConfig* config);
 
-// Reads rope_theta, rope_scaling, rope_parameters, partial_rotary_factor and what Gemma 3 says
-// about its sliding layers, in the spellings of older and newer configs.
-// REQUIRES: the sizes are read and the architecture's defaults are set.
+// Reads rope_theta, rope_scaling, rope_parameters, partial_rotary_factor and, for Gemma 3, the
+// rotation of sliding layers, in the spellings of older and newer configs.
+// REQUIRES: the sizes are read and the family's defaults are set.
 absl::Status ReadRope(const ConfigFields& fields, ModelConfig* config);
 
 }  // namespace bitbudget

@@ -9,6 +9,7 @@
 #include "runtime/base/json.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/architecture/config_fields.h"
+#include "runtime/model/architecture/families.h"
 
 namespace bitbudget {
 namespace {
@@ -102,8 +103,8 @@ absl::Status ReadLongRope(const ConfigFields& fields,
   constexpr char kOriginal[] = "original_max_position_embeddings";
   scaling->type = RopeType::kLongRope;
   BB_RETURN_IF_ERROR(CheckAgreement(fields, root, kOriginal));
-  if (config.architecture == Architecture::kPhi3) {
-    scaling->original_max_position = 4096;  // Phi3Config's default
+  if (const int64_t absent = FamilyOf(config.architecture).long_rope_positions; absent != 0) {
+    scaling->original_max_position = absent;
   } else if (root.Find(kOriginal) == nullptr && fields.Find(kOriginal) == nullptr) {
     return fields.Missing(kOriginal);
   }
@@ -173,7 +174,7 @@ absl::Status ReadRotaryDim(const ConfigFields& root, ModelConfig* config) {
   const auto read = [&](const ConfigFields& fields) -> absl::Status {
     BB_RETURN_IF_ERROR(CheckAgreement(fields, root, kKey));
     BB_RETURN_IF_ERROR(fields.ReadNumber(kKey, 0, 1, &factor));
-    if (factor != 1 && config->architecture != Architecture::kPhi3) {
+    if (factor != 1 && !FamilyOf(config->architecture).partial_rotary) {
       return fields.Unsupported(kKey, "is not supported (1 is)");
     }
     config->rotary_dim = static_cast<int64_t>(static_cast<double>(config->head_dim) * factor);

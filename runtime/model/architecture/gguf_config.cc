@@ -11,94 +11,36 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "runtime/base/json.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/architecture/gguf_facts.h"
-#include "runtime/model/architecture/gguf_names.h"
+#include "runtime/model/architecture/families.h"
+#include "runtime/model/architecture/gguf_metadata.h"
+#include "runtime/model/architecture/limits.h"
 
 namespace bitbudget {
 namespace {
 
-using internal::AttentionScale;
-using internal::IsGemma;
-using internal::kDefaultRopeTheta;
-using internal::kGemma2AttentionCap;
-using internal::kGemma2FinalCap;
-using internal::kGemma2Period;
-using internal::kGemma2Window;
-using internal::kGemma3Period;
-using internal::kGemma3SlidingTheta;
-
-// As in config.cc: far above any model, and small enough for products of two sizes.
-constexpr int64_t kMaxSize = int64_t{1} << 24;
-constexpr int64_t kMaxLayers = int64_t{1} << 12;
-constexpr int64_t kMaxPositions = int64_t{1} << 30;
-
-// The keys of one architecture. Read* leave `out` alone when the key is absent.
-class Metadata {
- public:
-  Metadata(const GgufFile& file, std::string prefix) : file_(file), prefix_(std::move(prefix)) {}
-
-  std::string Key(absl::string_view name) const { return absl::StrCat(prefix_, name); }
-  const GgufValue* Find(absl::string_view name) const { return file_.Find(Key(name)); }
-
-  absl::Status Invalid(absl::string_view name, absl::string_view what) const {
-    return absl::InvalidArgumentError(
-        absl::StrCat(file_.path, ": ", Key(name), ": ", Find(name)->Describe(), " ", what));
-  }
-  absl::Status Unsupported(absl::string_view name, absl::string_view what) const {
-    return absl::UnimplementedError(
-        absl::StrCat(file_.path, ": ", Key(name), ": ", Find(name)->Describe(), " ", what));
-  }
-  absl::Status Missing(absl::string_view name) const {
-    return absl::InvalidArgumentError(absl::StrCat(file_.path, ": ", Key(name), ": is missing"));
-  }
-
-  // Some writers give one number per layer; they must agree.
-  absl::Status ReadInteger(absl::string_view name, int64_t low, int64_t high, int64_t* out) const {
-    const GgufValue* value = Find(name);
-    if (value == nullptr) return absl::OkStatus();
-    std::optional<int64_t> number = value->Integer();
-    if (const auto list = value->Integers(); list.has_value() && !list->empty()) {
-      number = list->front();
-      for (const int64_t item : *list) {
-        if (item != *number) return Unsupported(name, "differs between layers");
-      }
-    }
-    if (!number.has_value()) return Invalid(name, "is not an integer");
-    if (*number < low || *number > high) {
-      return Invalid(name, absl::StrCat("(", *number, ") is not between ", low, " and ", high));
-    }
-    *out = *number;
-    return absl::OkStatus();
-  }
-
-  absl::Status RequireInteger(absl::string_view name, int64_t high, int64_t* out) const {
-    if (Find(name) == nullptr) return Missing(name);
-    return ReadInteger(name, 1, high, out);
-  }
-
-  absl::Status ReadNumber(absl::string_view name, double low, double high, double* out) const {
-    const GgufValue* value = Find(name);
-    if (value == nullptr) return absl::OkStatus();
-    const std::optional<double> number = value->Number();
-    if (!number.has_value()) return Invalid(name, "is not a number");
-    if (!(*number >= low && *number <= high)) {
-      return Invalid(name, absl::StrCat("is not between ", low, " and ", high));
-    }
-    *out = *number;
-    return absl::OkStatus();
-  }
-
- private:
-  const GgufFile& file_;
-  const std::string prefix_;
-};
+// What llama.cpp assumes where a file says nothing.
+constexpr double kDefaultRopeTheta = 10000;
 
 bool HasTensor(const GgufFile& file, absl::string_view name) {
   return std::any_of(file.tensors.begin(), file.tensors.end(), [&](const GgufTensor& tensor) {
     return tensor.name == name;
   });
+}
+
+// "llama, qwen2 and phi3".
+std::string SupportedNames() {
+  std::vector<absl::string_view> names;
+  for (const Family& family : Families()) {
+    if (std::find(names.begin(), names.end(), family.gguf.name) == names.end()) {
+      names.push_back(family.gguf.name);
+    }
+  }
+  const absl::string_view last = names.back();
+  names.pop_back();
+  return absl::StrCat(absl::StrJoin(names, ", "), " and ", last);
 }
 
 absl::Status ReadArchitecture(const GgufFile& file, ModelConfig* config) {
@@ -112,26 +54,21 @@ absl::Status ReadArchitecture(const GgufFile& file, ModelConfig* config) {
     return absl::InvalidArgumentError(
         absl::StrCat(file.path, ": general.architecture: ", value->Describe(), " is not a string"));
   }
-  for (const Architecture known : {Architecture::kLlama,
-                                   Architecture::kQwen2,
-                                   Architecture::kQwen3,
-                                   Architecture::kGemma2,
-                                   Architecture::kGemma3,
-                                   Architecture::kPhi3}) {
-    if (*name != GgufArchitecture(known)) continue;
-    config->architecture = known;
-    config->architecture_name = std::string(*name);
+  if (const Family* family = FindGgufFamily(*name); family != nullptr) {
+    config->architecture = family->architecture;
+    config->architecture_name = family->gguf.name;
     return absl::OkStatus();
   }
-  return absl::UnimplementedError(
-      absl::StrCat(file.path,
-                   ": general.architecture: ",
-                   Quoted(*name),
-                   " is not supported (llama, qwen2, qwen3, gemma2, gemma3 and phi3 are)"));
+  return absl::UnimplementedError(absl::StrCat(file.path,
+                                               ": general.architecture: ",
+                                               Quoted(*name),
+                                               " is not supported (",
+                                               SupportedNames(),
+                                               " are)"));
 }
 
-// A key of the architecture that nobody here reads might change results.
-absl::Status RefuseUnknownKeys(const GgufFile& file, const Metadata& metadata) {
+// A key of the architecture that is not read here might change results.
+absl::Status RefuseUnknownKeys(const GgufFile& file, const GgufMetadata& metadata) {
   constexpr std::array kKnown = {
       "block_count",
       "context_length",
@@ -175,7 +112,7 @@ absl::Status RefuseUnknownKeys(const GgufFile& file, const Metadata& metadata) {
   return absl::OkStatus();
 }
 
-absl::Status ReadSizes(const GgufFile& file, const Metadata& metadata, ModelConfig* config) {
+absl::Status ReadSizes(const GgufFile& file, const GgufMetadata& metadata, ModelConfig* config) {
   BB_RETURN_IF_ERROR(
       metadata.RequireInteger("block_count", kMaxLayers, &config->num_hidden_layers));
   BB_RETURN_IF_ERROR(
@@ -245,7 +182,7 @@ absl::StatusOr<std::vector<double>> ReadDivisors(const GgufFile& file,
   return std::vector<double>();
 }
 
-absl::Status ReadRope(const GgufFile& file, const Metadata& metadata, ModelConfig* config) {
+absl::Status ReadRope(const GgufFile& file, const GgufMetadata& metadata, ModelConfig* config) {
   config->rope_theta = kDefaultRopeTheta;
   BB_RETURN_IF_ERROR(metadata.ReadNumber("rope.freq_base", 1, 1e15, &config->rope_theta));
   config->rotary_dim = config->head_dim;
@@ -296,15 +233,13 @@ absl::Status ReadRope(const GgufFile& file, const Metadata& metadata, ModelConfi
   return absl::OkStatus();
 }
 
-absl::Status ReadWindow(const Metadata& metadata, ModelConfig* config) {
-  int64_t window = config->architecture == Architecture::kGemma2 ? kGemma2Window : 0;
+absl::Status ReadWindow(const GgufMetadata& metadata, ModelConfig* config) {
+  const GgufFacts& facts = FamilyOf(config->architecture).gguf;
+  int64_t window = facts.default_window;
   BB_RETURN_IF_ERROR(metadata.ReadInteger("attention.sliding_window", 0, kMaxPositions, &window));
   if (window == 0) return absl::OkStatus();
   config->sliding_window = window;
-  const bool gemma2 = config->architecture == Architecture::kGemma2;
-  int64_t period = gemma2                                          ? kGemma2Period
-                   : config->architecture == Architecture::kGemma3 ? kGemma3Period
-                                                                   : 0;
+  int64_t period = facts.window_period;
   const GgufValue* pattern = metadata.Find("attention.sliding_window_pattern");
   if (pattern != nullptr) {
     if (!pattern->Integer().has_value()) {
@@ -317,8 +252,8 @@ absl::Status ReadWindow(const Metadata& metadata, ModelConfig* config) {
   for (int64_t layer = 0; layer < config->num_hidden_layers; ++layer) {
     config->sliding_layers.push_back(period == 0 || layer % period < period - 1);
   }
-  if (config->architecture == Architecture::kGemma3) {
-    double theta = kGemma3SlidingTheta;
+  if (facts.sliding_rope_theta.has_value()) {
+    double theta = *facts.sliding_rope_theta;
     BB_RETURN_IF_ERROR(metadata.ReadNumber("rope.freq_base_swa", 1, 1e15, &theta));
     config->sliding_rope_theta = theta;
   } else if (metadata.Find("rope.freq_base_swa") != nullptr) {
@@ -327,8 +262,29 @@ absl::Status ReadWindow(const Metadata& metadata, ModelConfig* config) {
   return absl::OkStatus();
 }
 
+absl::Status ReadSoftCaps(const GgufMetadata& metadata,
+                          const GgufFacts& facts,
+                          ModelConfig* config) {
+  config->attention_soft_cap = facts.attention_soft_cap;
+  config->final_soft_cap = facts.final_soft_cap;
+  if (facts.attention_soft_cap != 0) {
+    BB_RETURN_IF_ERROR(
+        metadata.ReadNumber("attn_logit_softcapping", 1e-3, 1e6, &config->attention_soft_cap));
+  } else if (metadata.Find("attn_logit_softcapping") != nullptr) {
+    return metadata.Unsupported("attn_logit_softcapping", "is not supported for this architecture");
+  }
+  if (facts.final_soft_cap_key) {
+    return metadata.ReadNumber("final_logit_softcapping", 0, 1e6, &config->final_soft_cap);
+  }
+  if (metadata.Find("final_logit_softcapping") != nullptr) {
+    return metadata.Unsupported("final_logit_softcapping",
+                                "is not supported for this architecture");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadTokens(const GgufFile& file, ModelConfig* config) {
-  const Metadata metadata(file, "tokenizer.ggml.");
+  const GgufMetadata metadata(file, "tokenizer.ggml.");
   const auto read = [&](const char* key, std::optional<int32_t>* out) -> absl::Status {
     int64_t id = -1;
     BB_RETURN_IF_ERROR(metadata.ReadInteger(key, 0, UINT32_MAX, &id));
@@ -351,10 +307,17 @@ absl::Status ReadTokens(const GgufFile& file, ModelConfig* config) {
 
 }  // namespace
 
+double GgufAttentionScale(const ModelConfig& config) {
+  const int64_t at_layers = FamilyOf(config.architecture).gguf.square_heads_at_layers;
+  const bool square = at_layers != 0 && config.num_hidden_layers == at_layers;
+  const int64_t width = square ? config.hidden_size / config.num_attention_heads : config.head_dim;
+  return 1.0 / std::sqrt(static_cast<double>(width));
+}
+
 absl::StatusOr<ModelConfig> ConfigFromGguf(const GgufFile& file) {
   ModelConfig config;
   BB_RETURN_IF_ERROR(ReadArchitecture(file, &config));
-  const Metadata metadata(file, absl::StrCat(config.architecture_name, "."));
+  const GgufMetadata metadata(file, absl::StrCat(config.architecture_name, "."));
   BB_RETURN_IF_ERROR(RefuseUnknownKeys(file, metadata));
   BB_RETURN_IF_ERROR(ReadSizes(file, metadata, &config));
   if (metadata.Find("attention.layer_norm_rms_epsilon") == nullptr) {
@@ -366,34 +329,20 @@ absl::StatusOr<ModelConfig> ConfigFromGguf(const GgufFile& file) {
   BB_RETURN_IF_ERROR(ReadWindow(metadata, &config));
   BB_RETURN_IF_ERROR(ReadTokens(file, &config));
 
-  const Architecture architecture = config.architecture;
-  config.attention_scale = AttentionScale(config);
-  config.tie_word_embeddings = IsGemma(architecture) || !HasTensor(file, "output.weight");
+  const Family& family = FamilyOf(config.architecture);
+  config.activation = family.activation;
+  config.post_norms = family.post_norms;
+  config.qk_norm = family.qk_norm;
+  config.fused_projections = family.fused_projections;
+  if (family.scaled_embedding) {
+    config.embedding_scale = std::sqrt(static_cast<float>(config.hidden_size));
+  }
+  config.attention_scale = GgufAttentionScale(config);
+  config.tie_word_embeddings = family.always_tied || !HasTensor(file, "output.weight");
   config.qkv_bias = HasTensor(file, "blk.0.attn_q.bias");
   config.o_bias = HasTensor(file, "blk.0.attn_output.bias");
   config.mlp_bias = HasTensor(file, "blk.0.ffn_down.bias");
-  config.qk_norm = architecture == Architecture::kQwen3 || architecture == Architecture::kGemma3;
-  config.fused_projections = architecture == Architecture::kPhi3;
-  if (IsGemma(architecture)) {
-    config.post_norms = true;
-    config.activation = Activation::kGeluTanh;
-    config.embedding_scale = std::sqrt(static_cast<float>(config.hidden_size));
-  }
-  if (architecture == Architecture::kGemma2) {
-    config.attention_soft_cap = kGemma2AttentionCap;
-    config.final_soft_cap = kGemma2FinalCap;
-    BB_RETURN_IF_ERROR(
-        metadata.ReadNumber("attn_logit_softcapping", 1e-3, 1e6, &config.attention_soft_cap));
-  } else if (metadata.Find("attn_logit_softcapping") != nullptr) {
-    return metadata.Unsupported("attn_logit_softcapping", "is not supported for this architecture");
-  }
-  if (IsGemma(architecture)) {
-    BB_RETURN_IF_ERROR(
-        metadata.ReadNumber("final_logit_softcapping", 0, 1e6, &config.final_soft_cap));
-  } else if (metadata.Find("final_logit_softcapping") != nullptr) {
-    return metadata.Unsupported("final_logit_softcapping",
-                                "is not supported for this architecture");
-  }
+  BB_RETURN_IF_ERROR(ReadSoftCaps(metadata, family.gguf, &config));
   return config;
 }
 

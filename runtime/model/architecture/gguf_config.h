@@ -11,18 +11,22 @@ namespace bitbudget {
 
 // The configuration that a GGUF file's metadata and tensor list describe, with llama.cpp's meaning
 // of every key and of its absence (docs/models.md). Refuses, naming file, key and value, what this
-// build does not run: other architectures, experts, yarn scaling, keys of the architecture that it
-// does not know. Rotary divisors that the file holds as tensors are read from there.
+// build does not run: other architectures, experts, yarn scaling, unknown keys of the architecture.
+// Rotary divisors are read from the file's tensors.
 absl::StatusOr<ModelConfig> ConfigFromGguf(const GgufFile& file);
+
+// What llama.cpp multiplies scores by: it follows from the family and the number of layers, not
+// from a key.
+double GgufAttentionScale(const ModelConfig& config);
 
 // The other direction: general.architecture and the architecture's keys. kUnimplemented, with the
 // field and value, where llama.cpp has no key for what the configuration says (a fixed attention
-// scale, a pattern of sliding layers). Tokens, name and file type are other functions' work.
-// `path` is named in messages.
+// scale, a pattern of sliding layers). Tokens, name and file type are added elsewhere. `path`
+// is named in messages.
 absl::Status AddGgufConfig(const ModelConfig& config, const std::string& path, GgufWriter* writer);
 
-// The divisors of the rotary frequencies that belong into a tensor "rope_freqs.weight" (Llama 3),
-// [rotary_dim / 2]; empty: none do.
+// The divisors of the rotary frequencies for a tensor "rope_freqs.weight" (Llama 3),
+// [rotary_dim / 2]; empty: the model needs none.
 std::vector<float> GgufRopeDivisors(const ModelConfig& config);
 
 }  // namespace bitbudget

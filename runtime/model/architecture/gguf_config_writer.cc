@@ -5,26 +5,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/model/architecture/families.h"
 #include "runtime/model/architecture/gguf_config.h"
-#include "runtime/model/architecture/gguf_facts.h"
-#include "runtime/model/architecture/gguf_names.h"
 #include "runtime/model/architecture/rope.h"
 
 namespace bitbudget {
 namespace {
-
-using internal::AttentionScale;
-using internal::IsGemma;
-using internal::kGemma2Period;
-using internal::kGemma3Period;
-using internal::kGemma3SlidingTheta;
 
 absl::Status NoKeyFor(const std::string& path, const ModelConfig& config, absl::string_view what) {
   return absl::UnimplementedError(absl::StrCat(path,
                                                ": ",
                                                what,
                                                " cannot be written for llama.cpp: its ",
-                                               GgufArchitecture(config.architecture),
+                                               FamilyOf(config.architecture).gguf.name,
                                                " has no key for it"));
 }
 
@@ -32,20 +25,19 @@ absl::Status AddWindow(const ModelConfig& config,
                        const std::string& path,
                        const std::string& prefix,
                        GgufWriter* writer) {
+  const GgufFacts& facts = FamilyOf(config.architecture).gguf;
   if (!config.sliding_window.has_value() || config.sliding_layers.empty()) {
-    if (config.architecture == Architecture::kGemma2) {
+    if (facts.default_window != 0) {
       return NoKeyFor(path, config, "attention without sliding layers");
     }
     return absl::OkStatus();
   }
-  // llama.cpp's Llama, Qwen and Phi attend to everything, so a window only says what was trained.
-  if (config.architecture == Architecture::kPhi3 || IsGemma(config.architecture)) {
+  if (facts.writes_window) {
     writer->AddU32(prefix + "attention.sliding_window",
                    static_cast<uint32_t>(*config.sliding_window));
   }
-  if (!IsGemma(config.architecture)) return absl::OkStatus();
-  const bool gemma2 = config.architecture == Architecture::kGemma2;
-  const int64_t period = gemma2 ? kGemma2Period : kGemma3Period;
+  const int64_t period = facts.window_period;
+  if (period == 0) return absl::OkStatus();
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     if (config.Slides(layer) != (layer % period < period - 1)) {
       return NoKeyFor(path,
@@ -57,13 +49,9 @@ absl::Status AddWindow(const ModelConfig& config,
                                    "_attention"));
     }
   }
-  if (gemma2) {
-    if (config.sliding_rope_theta.has_value() && *config.sliding_rope_theta != config.rope_theta) {
-      writer->AddF32(prefix + "rope.freq_base_swa", static_cast<float>(*config.sliding_rope_theta));
-    }
-  } else if (config.sliding_rope_theta.value_or(config.rope_theta) != kGemma3SlidingTheta) {
-    writer->AddF32(prefix + "rope.freq_base_swa",
-                   static_cast<float>(config.sliding_rope_theta.value_or(config.rope_theta)));
+  const double theta = config.sliding_rope_theta.value_or(config.rope_theta);
+  if (theta != facts.sliding_rope_theta.value_or(config.rope_theta)) {
+    writer->AddF32(prefix + "rope.freq_base_swa", static_cast<float>(theta));
   }
   return absl::OkStatus();
 }
@@ -81,14 +69,15 @@ std::vector<float> GgufRopeDivisors(const ModelConfig& config) {
       divisors.push_back(static_cast<float>(unscaled[i] / scaled[i]));
     }
   } else if (config.rope_scaling.type == RopeType::kLongRope &&
-             config.architecture != Architecture::kPhi3) {
+             !FamilyOf(config.architecture).gguf.long_rope) {
     divisors.assign(config.rope_scaling.factors.begin(), config.rope_scaling.factors.end());
   }
   return divisors;
 }
 
 absl::Status AddGgufConfig(const ModelConfig& config, const std::string& path, GgufWriter* writer) {
-  const std::string name = GgufArchitecture(config.architecture);
+  const GgufFacts& facts = FamilyOf(config.architecture).gguf;
+  const std::string name = facts.name;
   const std::string prefix = name + ".";
   const auto add = [&](const char* key, int64_t value) {
     writer->AddU32(prefix + key, static_cast<uint32_t>(value));
@@ -113,7 +102,7 @@ absl::Status AddGgufConfig(const ModelConfig& config, const std::string& path, G
   if (scaling.type == RopeType::kLinear) {
     writer->AddText(prefix + "rope.scaling.type", "linear");
     writer->AddF32(prefix + "rope.scaling.factor", static_cast<float>(scaling.factor));
-  } else if (scaling.type == RopeType::kLongRope && config.architecture == Architecture::kPhi3) {
+  } else if (scaling.type == RopeType::kLongRope && facts.long_rope) {
     add("rope.scaling.original_context_length", scaling.original_max_position);
     writer->AddF32(prefix + "rope.scaling.attn_factor",
                    static_cast<float>(scaling.attention_factor));
@@ -121,16 +110,16 @@ absl::Status AddGgufConfig(const ModelConfig& config, const std::string& path, G
     return NoKeyFor(path, config, "an attention factor of longrope");
   }
 
-  if (std::abs(config.attention_scale / AttentionScale(config) - 1) > 1e-6) {
+  if (std::abs(config.attention_scale / GgufAttentionScale(config) - 1) > 1e-6) {
     return NoKeyFor(path,
                     config,
                     absl::StrCat("query_pre_attn_scalar ",
                                  1 / (config.attention_scale * config.attention_scale)));
   }
-  if (config.architecture == Architecture::kPhi3 && config.q_size() != config.hidden_size) {
+  if (facts.long_rope && config.q_size() != config.hidden_size) {
     return NoKeyFor(path, config, absl::StrCat("head_dim ", config.head_dim));
   }
-  if (config.architecture == Architecture::kGemma2) {
+  if (facts.attention_soft_cap != 0) {
     if (config.attention_soft_cap == 0 || config.final_soft_cap == 0) {
       return NoKeyFor(path, config, "a soft cap of none");
     }
@@ -140,13 +129,10 @@ absl::Status AddGgufConfig(const ModelConfig& config, const std::string& path, G
     return NoKeyFor(path, config, "attn_logit_softcapping");
   }
   if (config.final_soft_cap != 0) {
-    if (!IsGemma(config.architecture)) return NoKeyFor(path, config, "final_logit_softcapping");
+    if (!facts.final_soft_cap_key) return NoKeyFor(path, config, "final_logit_softcapping");
     writer->AddF32(prefix + "final_logit_softcapping", static_cast<float>(config.final_soft_cap));
   }
-  const bool biased = config.architecture == Architecture::kLlama ||
-                      config.architecture == Architecture::kMistral ||
-                      config.architecture == Architecture::kQwen2;
-  if ((config.qkv_bias || config.o_bias || config.mlp_bias) && !biased) {
+  if ((config.qkv_bias || config.o_bias || config.mlp_bias) && !facts.biases) {
     return NoKeyFor(path, config, "a bias");
   }
   return absl::OkStatus();

@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "runtime/model/architecture/families.h"
 
 namespace bitbudget {
 namespace {
@@ -35,18 +36,14 @@ constexpr NamePair kLayer[] = {
     {"ffn_down", "mlp.down_proj"},
 };
 
-// Names that mean different things: Gemma norms what goes into and what comes out of an MLP, and a
-// fused gate and up projection goes by the name of up.
+// Names that mean different things: with post norms an MLP's input and output are both normed, and
+// a fused gate and up projection goes by the name of up.
 constexpr NamePair kPlainNorms[] = {{"ffn_norm", "post_attention_layernorm"}};
-constexpr NamePair kGemmaNorms[] = {{"post_attention_norm", "post_attention_layernorm"},
-                                    {"ffn_norm", "pre_feedforward_layernorm"},
-                                    {"post_ffw_norm", "post_feedforward_layernorm"}};
+constexpr NamePair kPostNorms[] = {{"post_attention_norm", "post_attention_layernorm"},
+                                   {"ffn_norm", "pre_feedforward_layernorm"},
+                                   {"post_ffw_norm", "post_feedforward_layernorm"}};
 constexpr NamePair kPlainUp[] = {{"ffn_up", "mlp.up_proj"}};
 constexpr NamePair kFusedUp[] = {{"ffn_up", "mlp.gate_up_proj"}};
-
-bool IsGemma(Architecture architecture) {
-  return architecture == Architecture::kGemma2 || architecture == Architecture::kGemma3;
-}
 
 // Calls `visit(pair)` for the layer's names until one returns true.
 template <typename Visit>
@@ -57,8 +54,9 @@ bool AnyLayerName(Architecture architecture, Visit visit) {
     }
     return false;
   };
-  return any(kLayer) || (IsGemma(architecture) ? any(kGemmaNorms) : any(kPlainNorms)) ||
-         (architecture == Architecture::kPhi3 ? any(kFusedUp) : any(kPlainUp));
+  const Family& family = FamilyOf(architecture);
+  return any(kLayer) || (family.post_norms ? any(kPostNorms) : any(kPlainNorms)) ||
+         (family.fused_projections ? any(kFusedUp) : any(kPlainUp));
 }
 
 // Splits "<prefix>12.rest" into the number and the rest.
@@ -103,25 +101,6 @@ std::optional<std::string> Translate(absl::string_view name,
 }
 
 }  // namespace
-
-const char* GgufArchitecture(Architecture architecture) {
-  switch (architecture) {
-    case Architecture::kLlama:
-    case Architecture::kMistral:
-      return "llama";
-    case Architecture::kQwen2:
-      return "qwen2";
-    case Architecture::kQwen3:
-      return "qwen3";
-    case Architecture::kGemma2:
-      return "gemma2";
-    case Architecture::kGemma3:
-      return "gemma3";
-    case Architecture::kPhi3:
-      return "phi3";
-  }
-  return "";
-}
 
 std::optional<std::string> HuggingFaceTensorName(absl::string_view gguf,
                                                  Architecture architecture) {

@@ -9,11 +9,8 @@
 
 namespace bitbudget {
 
-// `general.architecture` of GGUF files ("llama" is Llama's and Mistral's).
-const char* GgufArchitecture(Architecture architecture);
-
 // The tensors of the supported architectures in GGUF files and in Hugging Face checkpoints:
-// "blk.3.attn_q.weight" is "model.layers.3.self_attn.q_proj.weight". None for a name that has no
+// "blk.3.attn_q.weight" is "model.layers.3.self_attn.q_proj.weight". Empty for a name that has no
 // place in the architecture.
 std::optional<std::string> HuggingFaceTensorName(absl::string_view gguf, Architecture architecture);
 std::optional<std::string> GgufTensorName(absl::string_view hugging_face,

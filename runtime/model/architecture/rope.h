@@ -8,8 +8,8 @@
 
 namespace bitbudget {
 
-// Angular frequencies [rotary_dim / 2] of a rotary embedding: theta^(-2i/rotary_dim), scaled as
-// RopeType says. "llama3" blends by wavelength against original_max_position.
+// Angular frequencies [rotary_dim / 2] of a rotary embedding: theta^(-2i/rotary_dim), scaled by
+// RopeType; kLlama3 blends by wavelength relative to original_max_position.
 std::vector<double> RopeFrequencies(double theta, const RopeScaling& scaling, int64_t rotary_dim);
 
 // Cosines and sines, times the attention factor, for positions [0, positions),

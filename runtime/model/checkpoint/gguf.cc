@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "runtime/base/json.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/model/checkpoint/ggml_types.h"
 
 namespace bitbudget {
 namespace {
@@ -21,45 +22,6 @@ constexpr uint32_t kDefaultAlignment = 32;
 constexpr size_t kMaxTensorName = 63;  // as llama.cpp's reader
 constexpr uint32_t kMaxDimensions = 4;
 
-// The numbers of the tensor types (ggml.h), for messages where this build has no format for them.
-struct TypeNumber {
-  uint32_t number;
-  const char* name;
-};
-constexpr TypeNumber kTypeNumbers[] = {
-    {0, "f32"},     {1, "f16"},    {2, "q4_0"},     {3, "q4_1"},    {6, "q5_0"},     {7, "q5_1"},
-    {8, "q8_0"},    {9, "q8_1"},   {10, "q2_k"},    {11, "q3_k"},   {12, "q4_k"},    {13, "q5_k"},
-    {14, "q6_k"},   {15, "q8_k"},  {16, "iq2_xxs"}, {17, "iq2_xs"}, {18, "iq3_xxs"}, {19, "iq1_s"},
-    {20, "iq4_nl"}, {21, "iq3_s"}, {22, "iq2_s"},   {23, "iq4_xs"}, {24, "i8"},      {25, "i16"},
-    {26, "i32"},    {27, "i64"},   {28, "f64"},     {29, "iq1_m"},  {30, "bf16"},    {34, "tq1_0"},
-    {35, "tq2_0"},  {39, "mxfp4"}, {40, "nvfp4"},   {41, "q1_0"},   {42, "q2_0"},
-};
-
-// Bytes of one value of a type of fixed size; 0 for strings, arrays and unknown numbers.
-uint64_t ScalarBytes(GgufType type) {
-  switch (type) {
-    case GgufType::kU8:
-    case GgufType::kI8:
-    case GgufType::kBool:
-      return 1;
-    case GgufType::kU16:
-    case GgufType::kI16:
-      return 2;
-    case GgufType::kU32:
-    case GgufType::kI32:
-    case GgufType::kF32:
-      return 4;
-    case GgufType::kU64:
-    case GgufType::kI64:
-    case GgufType::kF64:
-      return 8;
-    case GgufType::kString:
-    case GgufType::kArray:
-      return 0;
-  }
-  return 0;
-}
-
 template <typename T>
 T Load(const std::byte* bytes) {
   T value;
@@ -69,58 +31,6 @@ T Load(const std::byte* bytes) {
 
 absl::string_view TextOf(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
-std::optional<int64_t> LoadInteger(GgufType type, const std::byte* bytes) {
-  switch (type) {
-    case GgufType::kU8:
-      return Load<uint8_t>(bytes);
-    case GgufType::kI8:
-      return Load<int8_t>(bytes);
-    case GgufType::kU16:
-      return Load<uint16_t>(bytes);
-    case GgufType::kI16:
-      return Load<int16_t>(bytes);
-    case GgufType::kU32:
-      return Load<uint32_t>(bytes);
-    case GgufType::kI32:
-      return Load<int32_t>(bytes);
-    case GgufType::kU64: {
-      const auto value = Load<uint64_t>(bytes);
-      if (value > INT64_MAX) return std::nullopt;
-      return static_cast<int64_t>(value);
-    }
-    case GgufType::kI64:
-      return Load<int64_t>(bytes);
-    default:
-      return std::nullopt;
-  }
-}
-
-std::optional<double> LoadNumber(GgufType type, const std::byte* bytes) {
-  if (type == GgufType::kF32) return Load<float>(bytes);
-  if (type == GgufType::kF64) return Load<double>(bytes);
-  const std::optional<int64_t> integer = LoadInteger(type, bytes);
-  if (!integer.has_value()) return std::nullopt;
-  return static_cast<double>(*integer);
-}
-
-const char* TypeName(GgufType type) {
-  constexpr const char* kNames[] = {"u8",
-                                    "i8",
-                                    "u16",
-                                    "i16",
-                                    "u32",
-                                    "i32",
-                                    "f32",
-                                    "bool",
-                                    "string",
-                                    "array",
-                                    "u64",
-                                    "i64",
-                                    "f64"};
-  const auto index = static_cast<size_t>(type);
-  return index < std::size(kNames) ? kNames[index] : "unknown";
 }
 
 // Reads forward through the file; every read says what it was reading when the file ends.
@@ -182,7 +92,7 @@ absl::Status ReadValue(const std::string& key, Cursor* cursor, GgufValue* value)
     return absl::OkStatus();
   }
   if (value->type != GgufType::kArray) {
-    BB_ASSIGN_OR_RETURN(value->bytes, cursor->Take(ScalarBytes(value->type), what));
+    BB_ASSIGN_OR_RETURN(value->bytes, cursor->Take(GgufScalarBytes(value->type), what));
     return absl::OkStatus();
   }
 
@@ -192,7 +102,7 @@ absl::Status ReadValue(const std::string& key, Cursor* cursor, GgufValue* value)
     return cursor->Error(at, what, "is an array of arrays, which is not supported");
   }
   BB_ASSIGN_OR_RETURN(value->count, cursor->Read<uint64_t>(what));
-  const uint64_t least = value->element == GgufType::kString ? 8 : ScalarBytes(value->element);
+  const uint64_t least = value->element == GgufType::kString ? 8 : GgufScalarBytes(value->element);
   if (value->count > cursor->remaining() / least) {
     return cursor->Error(
         at, what, absl::StrCat("has ", value->count, " items, more than the file has room for"));
@@ -222,11 +132,9 @@ absl::StatusOr<uint64_t> ReadAlignment(const GgufFile& file) {
 
 absl::StatusOr<Format> ReadFormat(uint32_t number, const std::string& where) {
   if (const std::optional<Format> format = FormatOfGgmlType(number)) return *format;
-  for (const TypeNumber& type : kTypeNumbers) {
-    if (type.number == number) {
-      return absl::UnimplementedError(
-          absl::StrCat(where, "type ", type.name, " (", number, ") is not supported"));
-    }
+  if (const char* name = GgmlTypeName(number); name != nullptr) {
+    return absl::UnimplementedError(
+        absl::StrCat(where, "type ", name, " (", number, ") is not supported"));
   }
   return absl::InvalidArgumentError(absl::StrCat(where, "type ", number, " is unknown"));
 }
@@ -303,72 +211,7 @@ absl::Status PlaceTensors(std::span<const std::byte> bytes,
   return absl::OkStatus();
 }
 
-// The items of an array of scalars; none when `load` has no value for one of them.
-template <typename T, typename Loader>
-std::optional<std::vector<T>> LoadItems(const GgufValue& value, Loader load) {
-  if (value.type != GgufType::kArray || value.element == GgufType::kString) return std::nullopt;
-  const uint64_t size = ScalarBytes(value.element);
-  std::vector<T> items;
-  items.reserve(value.count);
-  for (uint64_t i = 0; i < value.count; ++i) {
-    const std::optional<T> item = load(value.element, value.bytes.data() + i * size);
-    if (!item.has_value()) return std::nullopt;
-    items.push_back(*item);
-  }
-  return items;
-}
-
-bool IsScalar(GgufType type) { return ScalarBytes(type) != 0; }
-
 }  // namespace
-
-std::optional<int64_t> GgufValue::Integer() const {
-  return IsScalar(type) ? LoadInteger(type, bytes.data()) : std::nullopt;
-}
-
-std::optional<double> GgufValue::Number() const {
-  return IsScalar(type) ? LoadNumber(type, bytes.data()) : std::nullopt;
-}
-
-std::optional<bool> GgufValue::Bool() const {
-  if (type != GgufType::kBool) return std::nullopt;
-  return bytes.front() != std::byte{0};
-}
-
-std::optional<absl::string_view> GgufValue::Text() const {
-  if (type != GgufType::kString) return std::nullopt;
-  return TextOf(bytes);
-}
-
-std::optional<std::vector<int64_t>> GgufValue::Integers() const {
-  return LoadItems<int64_t>(*this, LoadInteger);
-}
-
-std::optional<std::vector<double>> GgufValue::Numbers() const {
-  return LoadItems<double>(*this, LoadNumber);
-}
-
-std::optional<std::vector<absl::string_view>> GgufValue::Texts() const {
-  if (type != GgufType::kArray || element != GgufType::kString) return std::nullopt;
-  std::vector<absl::string_view> texts;
-  texts.reserve(count);
-  const std::byte* at = bytes.data();
-  for (uint64_t i = 0; i < count; ++i) {
-    const auto length = Load<uint64_t>(at);
-    texts.push_back(TextOf({at + sizeof(length), length}));
-    at += sizeof(length) + length;
-  }
-  return texts;
-}
-
-std::string GgufValue::Describe() const {
-  if (const auto text = Text()) return Quoted(*text);
-  if (const auto boolean = Bool()) return *boolean ? "true" : "false";
-  if (type == GgufType::kArray) return absl::StrCat("[", count, " x ", TypeName(element), "]");
-  if (const auto integer = Integer()) return absl::StrCat(*integer, " (", TypeName(type), ")");
-  if (const auto number = Number()) return absl::StrCat(*number, " (", TypeName(type), ")");
-  return absl::StrCat("a ", TypeName(type), " above 2^63");
-}
 
 const GgufValue* GgufFile::Find(absl::string_view key) const {
   for (const GgufEntry& entry : entries) {
@@ -412,7 +255,7 @@ absl::StatusOr<GgufFile> ParseGguf(std::span<const std::byte> bytes, const std::
     BB_ASSIGN_OR_RETURN(const auto key, cursor.ReadText("metadata key"));
     GgufEntry entry{std::string(TextOf(key)), {}};
     if (!names.insert(entry.key).second) {
-      return cursor.Error(at, "metadata key", absl::StrCat(Quoted(entry.key), " stands twice"));
+      return cursor.Error(at, "duplicate metadata key", Quoted(entry.key));
     }
     BB_RETURN_IF_ERROR(ReadValue(entry.key, &cursor, &entry.value));
     file.entries.push_back(std::move(entry));
@@ -427,29 +270,13 @@ absl::StatusOr<GgufFile> ParseGguf(std::span<const std::byte> bytes, const std::
     BB_RETURN_IF_ERROR(ReadTensorInfo(path, &cursor, &tensor, &offsets[i]));
     if (!names.insert(tensor.name).second) {
       return absl::InvalidArgumentError(
-          absl::StrCat(path, ": tensor ", Quoted(tensor.name), ": stands twice"));
+          absl::StrCat(path, ": tensor ", Quoted(tensor.name), ": duplicate name"));
     }
     file.tensors.push_back(std::move(tensor));
   }
   const uint64_t data_begin = (cursor.position() + alignment - 1) / alignment * alignment;
   BB_RETURN_IF_ERROR(PlaceTensors(bytes, data_begin, alignment, offsets, &file));
   return file;
-}
-
-std::optional<Format> FormatOfGgmlType(uint32_t type) {
-  for (const TypeNumber& known : kTypeNumbers) {
-    if (known.number != type) continue;
-    const absl::StatusOr<Format> format = ParseFormat(known.name);
-    if (format.ok()) return *format;
-  }
-  return std::nullopt;
-}
-
-std::optional<uint32_t> GgmlTypeOf(const Format& format) {
-  for (const TypeNumber& known : kTypeNumbers) {
-    if (format.Name() == known.name) return known.number;
-  }
-  return std::nullopt;
 }
 
 }  // namespace bitbudget

@@ -31,7 +31,10 @@ enum class GgufType : uint32_t {
   kF64 = 12,
 };
 
-// One metadata value as it stands in the file.
+// Bytes of one value of a type of fixed size; 0 for strings, arrays and unknown numbers.
+uint64_t GgufScalarBytes(GgufType type);
+
+// One metadata value as the file holds it.
 struct GgufValue {
   GgufType type = GgufType::kU32;
   GgufType element = GgufType::kU32;  // of an array
@@ -40,8 +43,8 @@ struct GgufValue {
   // with their lengths).
   std::span<const std::byte> bytes;
 
-  // The value, where it is of that kind and fits: Integer of any integer type, Number of those and
-  // floats; the plural forms of arrays.
+  // The value; empty when it is of another kind or does not fit. Integer() is of any integer type,
+  // Number() of those and floats, the plural forms are of arrays.
   std::optional<int64_t> Integer() const;
   std::optional<double> Number() const;
   std::optional<bool> Bool() const;
@@ -50,7 +53,7 @@ struct GgufValue {
   std::optional<std::vector<double>> Numbers() const;
   std::optional<std::vector<absl::string_view>> Texts() const;
 
-  // For messages: the value, long ones cut, arrays as their type and count.
+  // For messages: the value; long ones are cut, arrays are shown as type and count.
   std::string Describe() const;
 };
 
@@ -66,29 +69,23 @@ struct GgufTensor {
   std::span<const std::byte> data;
 };
 
-// One GGUF file, version 2 or 3 (docs/models.md). Everything points into the bytes it was parsed
-// from.
+// One GGUF file, version 2 or 3 (docs/models.md). Points into the bytes that it was parsed from.
 struct GgufFile {
   std::string path;
   std::vector<GgufEntry> entries;
   std::vector<GgufTensor> tensors;
   std::span<const std::byte> metadata;  // the bytes of all entries
 
-  const GgufValue* Find(absl::string_view key) const;  // null: there is none
+  const GgufValue* Find(absl::string_view key) const;  // null when the file has no such key
 };
 
-// Reads the container; `path` is named in messages. Refuses (kInvalidArgument, or kUnimplemented
-// for what other programs can read; one line that names file, key or tensor, byte offset and value)
-// what llama.cpp's reader refuses and what cannot be read safely: another magic or version, counts
-// and lengths beyond the file, names that stand twice, unknown types, an alignment that is no power
-// of two, rows that are no whole blocks, and tensors that do not lie one after the other. Memory is
-// bounded by a small multiple of the file's size.
+// Reads the container; `path` is named in messages. Refuses what llama.cpp's reader refuses and
+// what cannot be read safely: another magic or version, counts and lengths beyond the file,
+// duplicate keys or names, unknown types, an alignment that is no power of two, rows that are not
+// whole blocks, tensors that do not follow one another without gaps. Errors: kInvalidArgument, or
+// kUnimplemented for what other programs can read; one line with file, key or tensor, byte offset
+// and value. Memory is bounded by a small multiple of the file's size.
 absl::StatusOr<GgufFile> ParseGguf(std::span<const std::byte> bytes, const std::string& path);
-
-// The format of a tensor type by its number in files; none when this build does not know it.
-std::optional<Format> FormatOfGgmlType(uint32_t type);
-// The number of a float or block format; none for formats that GGUF does not have.
-std::optional<uint32_t> GgmlTypeOf(const Format& format);
 
 }  // namespace bitbudget
 

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/model/checkpoint/ggml_types.h"
 
 namespace bitbudget {
 namespace {
@@ -54,11 +55,6 @@ void GgufWriter::AddText(absl::string_view key, absl::string_view value) {
 
 void GgufWriter::AddU32(absl::string_view key, uint32_t value) {
   Key(key, GgufType::kU32);
-  Append(value, &entries_);
-}
-
-void GgufWriter::AddU64(absl::string_view key, uint64_t value) {
-  Key(key, GgufType::kU64);
   Append(value, &entries_);
 }
 
@@ -115,7 +111,6 @@ void GgufWriter::AddTensor(const std::string& name,
   Append(*type, &infos_);
   Append(static_cast<uint64_t>(data_bytes_), &infos_);
   sizes_.push_back(SizeBytes(format, rows, shape.back()));
-  tensor_bytes_ += sizes_.back();
   data_bytes_ += Padded(sizes_.back());
 }
 

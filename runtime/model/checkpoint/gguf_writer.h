@@ -14,20 +14,19 @@
 
 namespace bitbudget {
 
-// Builds one GGUF file, version 3: metadata and the list of tensors first, then everything is
-// written in one pass with a tensor in memory at a time. Keys and names stand in the order of the
-// calls. REQUIRES: no key and no name twice; names of 1 to 63 bytes; formats that GGUF has.
+// Builds one GGUF file, version 3: collects metadata and the list of tensors, in the order of the
+// calls, then writes the file in one pass with one tensor in memory at a time. REQUIRES: unique
+// keys and names; names of 1 to 63 bytes; formats that GGUF has.
 class GgufWriter {
  public:
   void AddText(absl::string_view key, absl::string_view value);
   void AddU32(absl::string_view key, uint32_t value);
-  void AddU64(absl::string_view key, uint64_t value);
   void AddF32(absl::string_view key, float value);
   void AddBool(absl::string_view key, bool value);
   void AddTexts(absl::string_view key, std::span<const std::string> values);
   void AddF32s(absl::string_view key, std::span<const float> values);
   void AddI32s(absl::string_view key, std::span<const int32_t> values);
-  // A value as another file has it.
+  // A value of another file, unchanged.
   void AddValue(absl::string_view key, const GgufValue& value);
 
   // `shape` is outermost first, [rows, cols] or [size]. REQUIRES: whole blocks.
@@ -35,8 +34,6 @@ class GgufWriter {
 
   // The size of the whole file in bytes.
   int64_t FileBytes() const;
-  // What FileBytes counts beside the tensors' own bytes: header, metadata, names and padding.
-  int64_t OverheadBytes() const { return FileBytes() - tensor_bytes_; }
 
   // Writes the file, whole or not at all. `produce(i, bytes)` fills in the bytes of the i-th
   // tensor, SizeBytes of them; called once for each, in order. Errors: those of the file (naming
@@ -54,8 +51,7 @@ class GgufWriter {
   std::string entries_;
   std::string infos_;
   std::vector<int64_t> sizes_;
-  int64_t data_bytes_ = 0;    // of the data section, padding included
-  int64_t tensor_bytes_ = 0;  // without padding
+  int64_t data_bytes_ = 0;  // of the data section, padding included
 };
 
 }  // namespace bitbudget

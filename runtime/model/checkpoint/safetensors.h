@@ -20,22 +20,22 @@ struct ArchiveTensor {
   std::string file;  // the file that holds it, for messages
 };
 
-// "F32", "F16", "BF16": how the format spells the three. REQUIRES: a float format.
+// "F32", "F16" or "BF16". REQUIRES: a float format.
 std::string SafetensorsDType(const Format& format);
 
 // The tensors of one file in the safetensors format: an 8-byte little-endian header length, a JSON
 // header, and the data. `path` is named in messages; the views point into `bytes`. Refuses
 // (kInvalidArgument, naming file, tensor or byte offset, and value) what the format forbids: a
-// header longer than the file or than 100 MB, JSON that does not parse, a name that stands twice,
-// unknown dtypes and fields, shapes that do not match offsets, and offsets that are out of range,
+// header longer than the file or than 100 MB, JSON that does not parse, duplicate names, unknown
+// dtypes and fields, shapes that do not match offsets, and offsets that are out of range,
 // overlap, or leave bytes that no tensor owns.
 absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
     std::span<const std::byte> bytes, const std::string& path);
 
 // The tensors of a checkpoint: model.safetensors, or the shards that model.safetensors.index.json
 // names (the single file goes first when both exist, as in Hugging Face's loader), memory-mapped.
-// Also refuses a tensor that two shards hold, index entries that no shard holds, shard tensors that
-// the index does not place there, and shard names that lead out of the folder.
+// Also refuses a tensor in two shards, index entries without a tensor, shard tensors that the index
+// places elsewhere, and shard names that lead out of the folder.
 struct SafetensorsArchive {
   static absl::StatusOr<SafetensorsArchive> Open(const std::string& folder);
 

@@ -11,31 +11,29 @@
 namespace bitbudget {
 
 absl::Status StageRunner::Run(WeightSource* weights,
-                              int first,
-                              int end,
-                              int64_t items,
+                              const StageSpan& stages,
                               Progress* progress,
-                              bool report,
+                              Steps steps,
                               const Body& body) {
-  CHECK_LT(first, end);
-  const int workers = items >= threads_ ? threads_ : 1;
+  CHECK_LT(stages.first, stages.end);
+  const int workers = stages.items >= threads_ ? threads_ : 1;
   for (ForwardScratch& scratch : scratch_) {
     scratch.workspace.threads = workers == 1 ? threads_ : 1;
   }
   std::atomic<bool> interrupted = false;
   std::mutex mutex;
   int64_t done = 0;
-  while (first < end) {
-    BB_ASSIGN_OR_RETURN(const WeightLease lease, weights->Pin(first, end, threads_));
-    CHECK(lease.end() > first && lease.end() <= end);
-    ParallelFor(workers, items, [&](int64_t item, int worker) {
+  for (int first = stages.first; first < stages.end;) {
+    BB_ASSIGN_OR_RETURN(const WeightLease lease, weights->Pin(first, stages.end, threads_));
+    CHECK(lease.end() > first && lease.end() <= stages.end);
+    ParallelFor(workers, stages.items, [&](int64_t item, int worker) {
       for (int stage = first; stage < lease.end(); ++stage) {
         if (interrupted || progress->Interrupted()) {
           interrupted = true;
           return;
         }
         body(stage, lease.set(), item, &scratch_[worker]);
-        if (!report) continue;
+        if (steps == Steps::kSilent) continue;
         const std::lock_guard<std::mutex> lock(mutex);
         progress->Update(++done);
       }

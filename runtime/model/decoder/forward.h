@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -27,11 +28,23 @@ struct ForwardScratch {
   AlignedBuffer<float> reference_logits;  // the same
 };
 
-// Runs passes over the stages of components.h, a few stages at a time: the weights of as many
-// stages as fit in memory are pinned, every item (a batch of rows, usually) goes through them, then
-// come the next stages. So weights are needed a stage at a time and are used while they are there.
-// Items are spread over threads; when there are fewer items than threads, the matrix products are.
-// Keeps scratch memory from pass to pass. Not thread-safe.
+// Consecutive stages [first, end), each of `items` items.
+struct StageSpan {
+  int first = 0;
+  int end = 0;
+  int64_t items = 0;
+};
+
+// Whether a pass reports its steps, one for every stage of every item, to the running phase.
+enum class Steps : uint8_t { kSilent, kReported };
+
+// Takes items (batches of rows, usually) through the stages of components.h, a few stages at a
+// time: pins the weights of as many stages as fit in memory, takes every item through them, and
+// goes on with the next ones. Items are spread over threads; where there are fewer items than
+// threads, the matrix products are. Keeps its scratch memory. Not thread-safe.
+//
+// This is what passes of any shape stand on. Whole sequences that start at the embedding are
+// TokenPass's (token_pass.h).
 class StageRunner {
  public:
   explicit StageRunner(int threads) : threads_(threads), scratch_(threads) {}
@@ -42,17 +55,13 @@ class StageRunner {
   using Body = std::function<void(
       int stage, const WeightSet& weights, int64_t item, ForwardScratch* scratch)>;
 
-  // Calls body(stage, weights, item, scratch) for every stage in [first, end) and every item; the
-  // stages of one item in order. The weights hold the components of that stage. Before every call
-  // it asks whether `progress` was interrupted (kCancelled); `report` counts the calls, of which
-  // there are (end - first) * items, as steps of its phase. Other errors are those of the source.
-  // REQUIRES: first < end.
+  // Calls `body` for every stage and item; the stages of one item in order. The weights hold the
+  // components of that stage. Asks before every call whether `progress` was interrupted
+  // (kCancelled). Other errors are those of the source. REQUIRES: a first stage ahead of the end.
   absl::Status Run(WeightSource* weights,
-                   int first,
-                   int end,
-                   int64_t items,
+                   const StageSpan& stages,
                    Progress* progress,
-                   bool report,
+                   Steps steps,
                    const Body& body);
 
  private:

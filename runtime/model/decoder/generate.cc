@@ -19,56 +19,6 @@ constexpr int64_t kBatch = 48;
 // Prompt positions that go through a stage together.
 constexpr int64_t kPrefillRows = 240;
 
-float Margin(std::span<const float> logits, int32_t best) {
-  float second = -INFINITY;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (static_cast<int32_t>(i) != best) second = std::max(second, logits[i]);
-  }
-  return logits[best] - second;
-}
-
-// Appends the indices of the largest logits, largest first, the lowest index first among equals.
-void AppendLikely(std::span<const float> logits, std::vector<int32_t>* likely) {
-  const size_t count = std::min<size_t>(logits.size(), kLikelyTokens);
-  const size_t begin = likely->size();
-  for (size_t i = 0; i < logits.size(); ++i) {
-    const bool full = likely->size() == begin + count;
-    if (full && logits[i] <= logits[likely->back()]) continue;
-    if (full) likely->pop_back();
-    const auto at =
-        std::upper_bound(likely->begin() + static_cast<int64_t>(begin),
-                         likely->end(),
-                         logits[i],
-                         [&](float logit, int32_t other) { return logit > logits[other]; });
-    likely->insert(at, static_cast<int32_t>(i));
-  }
-}
-
-// Draws from softmax(logits) without `excluded`, walking the cumulative sum in id order.
-int32_t Sample(std::span<const float> logits,
-               float max,
-               std::span<const int32_t> excluded,
-               Random* random) {
-  std::vector<double> weights(logits.size());
-  for (size_t i = 0; i < logits.size(); ++i) {
-    weights[i] = std::exp(static_cast<double>(logits[i]) - max);
-  }
-  for (const int32_t id : excluded) {
-    if (id >= 0 && id < static_cast<int32_t>(weights.size())) weights[id] = 0;
-  }
-  double total = 0;
-  for (const double weight : weights) total += weight;
-  double left = random->Uniform() * total;
-  int32_t last = 0;
-  for (size_t i = 0; i < weights.size(); ++i) {
-    if (weights[i] == 0) continue;
-    last = static_cast<int32_t>(i);
-    left -= weights[i];
-    if (left < 0) break;
-  }
-  return last;
-}
-
 // Decodes a group of sequences, one token of each per step.
 class Decoder {
  public:
@@ -154,11 +104,9 @@ class Decoder {
     x_.Resize(total * config_.hidden_size);
     return runner_.Run(
         weights_,
-        0,
-        end,
-        static_cast<int64_t>(batches.size()),
+        {0, end, static_cast<int64_t>(batches.size())},
         progress_,
-        /*report=*/false,
+        Steps::kSilent,
         [&](int stage, const WeightSet& set, int64_t item, ForwardScratch* scratch) {
           const Batch& batch = batches[item];
           const std::span<Sequence> sequences(active_.data() + batch.first,
@@ -286,16 +234,6 @@ absl::Status GenerateOptions::Validate() const {
   return absl::OkStatus();
 }
 
-int32_t ArgMax(std::span<const float> values) {
-  int32_t best = 0;
-  bool finite = !values.empty();
-  for (size_t i = 0; i < values.size(); ++i) {
-    finite = finite && std::isfinite(values[i]);
-    if (values[i] > values[best]) best = static_cast<int32_t>(i);
-  }
-  return finite ? best : -1;
-}
-
 absl::StatusOr<std::vector<Generation>> Generate(const Transformer& transformer,
                                                  WeightSource* weights,
                                                  std::span<const std::vector<int32_t>> prompts,
@@ -321,13 +259,6 @@ absl::StatusOr<std::vector<Generation>> Generate(const Transformer& transformer,
     first += size;
   }
   return generations;
-}
-
-int64_t KvCacheBytes(const ModelConfig& config, int64_t positions) {
-  const int64_t padded = (positions + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
-  const int64_t head_dim = (config.head_dim + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
-  return config.num_hidden_layers * config.num_key_value_heads * padded *
-         (config.head_dim + head_dim) * static_cast<int64_t>(sizeof(float));
 }
 
 }  // namespace bitbudget

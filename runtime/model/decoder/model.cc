@@ -40,7 +40,7 @@ TensorView Rows(const TensorView& view, int64_t first, int64_t count) {
   return rows;
 }
 
-// A head beside a tied embedding is what some exporters write; it must not say anything else.
+// Some exporters write a head beside a tied embedding; both must be equal.
 absl::Status CheckHeadEqualsEmbedding(const ArchiveTensor& head, const ArchiveTensor& embedding) {
   const auto differs = [&](absl::string_view how) {
     return absl::InvalidArgumentError(
@@ -126,7 +126,6 @@ absl::StatusOr<std::vector<float>> Model::TakeVector(const std::string& name,
                                                      int64_t size,
                                                      float offset) {
   BB_ASSIGN_OR_RETURN(const ArchiveTensor* tensor, Take(name, {size}));
-  fixed_parameters_ += size;
   fixed_bytes_ += tensor->view.bytes();
   std::vector<float> values(size);
   tensor->view.ReadRow(0, values);
@@ -185,8 +184,8 @@ absl::Status Model::ReadTensors() {
     weights_.push_back(whole ? tensor->view
                              : Rows(tensor->view, component.stored_row, component.rows));
   }
-  for (int b = 0; b < config().num_hidden_layers; ++b) {
-    BB_ASSIGN_OR_RETURN(LayerVectors vectors, TakeLayer(b));
+  for (int layer = 0; layer < config().num_hidden_layers; ++layer) {
+    BB_ASSIGN_OR_RETURN(LayerVectors vectors, TakeLayer(layer));
     layers_.push_back(std::move(vectors));
   }
   BB_ASSIGN_OR_RETURN(

@@ -15,23 +15,23 @@
 
 namespace bitbudget {
 
-// The parts of a decoder layer that no plan touches, widened to float; norms include
-// ModelConfig::norm_weight_offset. What the checkpoint has none of is empty.
+// Norms and biases of a decoder layer, which no plan touches, widened to float; norms include
+// ModelConfig::norm_weight_offset. Empty where the checkpoint has none.
 struct LayerVectors {
-  std::vector<float> attention_norm, attention_post_norm;  // [hidden]: ahead of it, behind it
+  std::vector<float> attention_norm, attention_post_norm;  // [hidden], before and after
   std::vector<float> mlp_norm, mlp_post_norm;              // [hidden]
   std::vector<float> q_norm, k_norm;                       // [head_dim], of every head
   std::vector<float> q_bias, k_bias, v_bias, o_bias;
   std::vector<float> gate_bias, up_bias, down_bias;
 };
 
-// A checkpoint: immutable after loading, weights stay memory-mapped. Outlives every object that
-// refers to it.
+// A loaded checkpoint: immutable, weights stay memory-mapped. Outlives every object that refers to
+// it.
 class Model {
  public:
-  // Loads a Hugging Face folder or a GGUF file (docs/models.md). Checks every name, shape and type
-  // against what the checkpoint says of its geometry and scans all weights for NaN and infinity, on
-  // `threads` threads. Errors are one line that names the file, the field or tensor, and the value.
+  // Loads a Hugging Face folder or a GGUF file (docs/models.md): checks every name, shape and type
+  // against the configuration and scans all weights for NaN and infinity, on `threads` threads.
+  // Errors are one line that names file, field or tensor, and value.
   static absl::StatusOr<std::unique_ptr<Model>> Load(const std::string& path, int threads);
 
   const std::string& path() const { return checkpoint_.path; }
@@ -40,7 +40,7 @@ class Model {
   const std::vector<Component>& components() const { return components_; }
   const Component& component(ComponentId id) const { return components_[id]; }
   const TensorView& Weight(ComponentId id) const { return weights_[id]; }
-  // Every tensor that the model uses, as the checkpoint holds it, by Hugging Face name.
+  // Every tensor that the model uses, as stored, by Hugging Face name.
   const std::map<std::string, const ArchiveTensor*>& tensors() const { return taken_; }
   const LayerVectors& layer(int layer) const { return layers_[layer]; }
   const std::vector<float>& final_norm() const { return final_norm_; }
@@ -51,11 +51,9 @@ class Model {
 
   // All weights that the model uses, tied ones once.
   int64_t parameter_count() const { return parameter_count_; }
-  // Those weights in bytes as the checkpoint stores them, and the part of them that no plan
-  // touches.
+  // Their bytes as stored, and the part that no plan touches (norms and biases).
   int64_t stored_bytes() const { return stored_bytes_; }
   int64_t fixed_bytes() const { return fixed_bytes_; }
-  int64_t fixed_parameters() const { return fixed_parameters_; }
 
   // SHA-256 over config.json (or a GGUF file's metadata) and every tensor's name, dtype, shape and
   // bytes, in name order: the same for any sharding of the same weights. Computed at the first call
@@ -87,7 +85,6 @@ class Model {
   int64_t parameter_count_ = 0;
   int64_t stored_bytes_ = 0;
   int64_t fixed_bytes_ = 0;
-  int64_t fixed_parameters_ = 0;
   mutable std::once_flag fingerprint_once_;
   mutable std::string fingerprint_;
 };

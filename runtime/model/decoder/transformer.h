@@ -6,21 +6,16 @@
 #include <span>
 #include <vector>
 
+#include "runtime/base/aligned_buffer.h"
 #include "runtime/kernels/attention.h"
+#include "runtime/kernels/panels.h"
 #include "runtime/model/architecture/rope.h"
+#include "runtime/model/decoder/kv_cache.h"
 #include "runtime/model/decoder/model.h"
+#include "runtime/model/decoder/stages.h"
 #include "runtime/model/decoder/weights.h"
 
 namespace bitbudget {
-
-// Keys and values of all layers of one sequence.
-struct KvCache {
-  // Layers ahead of `first_layer` are left out.
-  KvCache(const ModelConfig& config, int64_t max_positions, int first_layer = 0);
-  int64_t size() const { return layers.empty() ? 0 : layers.back().size(); }
-
-  std::vector<KeyValuePanels> layers;
-};
 
 // Consecutive positions of one sequence inside a batch of rows.
 struct SequenceRows {
@@ -30,26 +25,26 @@ struct SequenceRows {
   KvCache* cache = nullptr;
 };
 
-// Scratch memory of one thread of execution, grown on demand and reused. Not shareable.
+// Scratch memory of one thread of execution, grown on demand and reused. Not thread-safe.
 struct TransformerWorkspace {
   int threads = 1;  // for the matrix products of this pass
 
-  // When set, called with the inputs x[rows][width] of matrix products ahead of them, once for
-  // components that share their inputs: with q (also of k and v), o, gate (also of up), down and
-  // the head.
+  // When set, called ahead of matrix products with their inputs x[rows][width], once for components
+  // that share them: with q (for k and v too), o, gate (for up too), down and the head.
   std::function<void(ComponentId component, const float* x, int64_t rows, int64_t width)>
       observe_input;
 
-  // The same activations in each packing that the weights at hand ask for.
+  // The inputs of one product in each packing that the weights ask for.
   std::vector<PackedActivations> packed;
   AlignedBuffer<float> normed, q, k, v, context, gate, up, delta;
   AttentionWorkspace attention;
   KeyValuePanels transient;
 };
 
-// The decoder that ModelConfig describes, as the chain of stages of components.h. Immutable and
-// shareable. Every row's result is bitwise independent of the batch, of chunking and of
-// threads (architecture contract 1), so a teacher-forced pass and step-by-step decoding agree.
+// The decoder that ModelConfig describes, as the chain of stages of stages.h. Immutable, safe to
+// use from many threads. Every row's result is bitwise independent of the batch, of chunking and of
+// threads (docs/design.md, "What everything rests on"), so a teacher-forced pass and step-by-step
+// decoding agree.
 class Transformer {
  public:
   // Positions up to `max_positions`. The model outlives the transformer.
@@ -61,7 +56,8 @@ class Transformer {
   // Stage 0: x[tokens.size()][hidden] = embedding rows times the embedding scale.
   void Embed(const WeightSet& weights, std::span<const int32_t> tokens, float* x) const;
 
-  // Stages 1 .. 2L: updates the residual stream x[sum of rows][hidden] in place.
+  // A stage between the embedding and the head: updates the residual stream x[sum of rows][hidden]
+  // in place.
   void RunStage(int stage,
                 const WeightSet& weights,
                 std::span<const SequenceRows> sequences,
@@ -71,8 +67,8 @@ class Transformer {
   // The final norm alone: out[rows][hidden].
   void FinalNorm(const float* x, int64_t ldx, int64_t rows, float* out) const;
 
-  // Final norm, head and soft cap: logits[rows][vocab] from x[rows][hidden], row stride of x in
-  // floats.
+  // Final norm, head and soft cap: logits[rows][vocab] from x[rows][hidden], whose rows are `ldx`
+  // floats apart.
   void Logits(const WeightSet& weights,
               const float* x,
               int64_t ldx,
@@ -92,14 +88,14 @@ class Transformer {
                 int64_t rows,
                 float* x,
                 TransformerWorkspace* workspace) const;
-  // Norms every head of x[count][heads][head_dim] if there is a weight, and rotates it.
+  // Norms every head of x[count][heads][head_dim] unless `norm` is empty, and rotates it.
   void PrepareHeads(const RopeTable& rope,
                     std::span<const float> norm,
                     int64_t heads,
                     int64_t count,
                     int64_t first_position,
                     float* x) const;
-  // x[rows][hidden] += delta, normed first if there is a weight.
+  // x[rows][hidden] += delta, which is normed first unless `norm` is empty.
   void AddToStream(std::span<const float> norm, int64_t rows, float* delta, float* x) const;
 
   const Model& model_;

@@ -2,26 +2,10 @@
 
 #include <glog/logging.h>
 
-#include <iterator>
-#include <string>
 #include <utility>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
-
 namespace bitbudget {
-
 namespace {
-
-struct NamedActivations {
-  Activations activations;
-  const char* name;
-};
-constexpr NamedActivations kNamed[] = {{Activations::kInt16, "int16"},
-                                       {Activations::kInt8, "int8"},
-                                       {Activations::kToken8, "token8"},
-                                       {Activations::kToken4, "token4"},
-                                       {Activations::kF32, "f32"}};
 
 WeightPanels WithTokenBits(WeightPanels panels, int bits) {
   if (panels.path != Path::kF32) panels.token_bits = bits;
@@ -29,30 +13,6 @@ WeightPanels WithTokenBits(WeightPanels panels, int bits) {
 }
 
 }  // namespace
-
-absl::StatusOr<Activations> ParseActivations(absl::string_view name) {
-  for (const NamedActivations& known : kNamed) {
-    if (name == known.name) return known.activations;
-  }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown activations '", name, "'; known are: ", ActivationsNames()));
-}
-
-const char* ActivationsName(Activations activations) {
-  for (const NamedActivations& known : kNamed) {
-    if (activations == known.activations) return known.name;
-  }
-  LOG(FATAL) << "activations " << static_cast<int>(activations);
-}
-
-std::string ActivationsNames() {
-  std::string names;
-  for (const NamedActivations& known : kNamed) {
-    const bool last = &known + 1 == std::end(kNamed);
-    absl::StrAppend(&names, names.empty() ? "" : last ? " or " : ", ", known.name);
-  }
-  return names;
-}
 
 WeightPanels PackWeightsFor(const Encoding& encoding, Activations activations) {
   switch (activations) {

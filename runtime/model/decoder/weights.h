@@ -5,31 +5,17 @@
 #include <functional>
 #include <optional>
 #include <span>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "runtime/kernels/panels.h"
+#include "runtime/model/decoder/activations.h"
 #include "runtime/model/decoder/model.h"
+#include "runtime/model/decoder/stages.h"
 #include "runtime/tensor/encoding.h"
 
 namespace bitbudget {
-
-// How integer formats are run. kInt16: on the int16 path (activations rounded to int16 per row),
-// which is what validation uses; kInt8: activations rounded to int8 per row and group of the
-// weights, as W4A8 and W8A8 runtimes do; kToken8, kToken4: activations, queries, keys and values
-// rounded to 8 or 4 bits per token and (the last three) head, asymmetric, as OmniQuant's W8A8, W4A8
-// and W4A4, then as kInt16; kF32: decoded weights and f32 activations. Float formats always have
-// f32 activations.
-enum class Activations : uint8_t { kInt16, kInt8, kToken8, kToken4, kF32 };
-
-// "int16", "int8", "token8", "token4", "f32"
-absl::StatusOr<Activations> ParseActivations(absl::string_view name);
-const char* ActivationsName(Activations activations);
-// "int16, int8, token8, token4 or f32"
-std::string ActivationsNames();
 
 // The panels that an encoding runs on with these activations.
 WeightPanels PackWeightsFor(const Encoding& encoding, Activations activations);
@@ -65,17 +51,17 @@ class ComponentWeights {
   std::optional<Encoding> encoding_;
 };
 
-// What a forward pass runs with: one entry per component, not owned. Only the components of the
-// stages at hand need be there (not null).
+// The weights of a pass: one entry per component, not owned; null for components that the stages at
+// hand do not use.
 struct WeightSet {
   std::vector<const ComponentWeights*> components;
-  // Round the activations of f32-path products as the int16 path would: with the reference's
-  // weights this measures the runtime's own noise floor.
+  // Round the activations of f32 products as the int16 path would: with the reference's weights
+  // this measures the runtime's own noise floor.
   bool round_activations = false;
 };
 
-// Weights of the stages [first, end) that stay in memory for as long as the lease lives. Move-only;
-// must not outlive the source that gave it.
+// Weights of the stages [first, end), kept in memory while the lease lives. Move-only; must not
+// outlive its source.
 class WeightLease {
  public:
   WeightLease(WeightSet set, int end, std::function<void()> release)
@@ -98,14 +84,14 @@ class WeightLease {
   std::function<void()> release_;
 };
 
-// Where a pass gets its weights from: whoever implements it decides what stays in memory. One
-// thread at a time may call it; what a lease holds is shareable.
+// Where a pass gets its weights from; an implementation decides what stays in memory. Not
+// thread-safe; what a lease holds may be read from many threads.
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
 
-  // Makes the weights of stage `first` ready, and those of as many of the stages after it up to
-  // `end` as there is memory for, on up to `threads` threads. Errors: what making them may meet.
+  // Makes the weights of stage `first` ready, and those of as many stages after it, up to `end`, as
+  // fit in memory, on up to `threads` threads. Errors: those of reading and encoding weights.
   // REQUIRES: 0 <= first < end <= NumStages().
   virtual absl::StatusOr<WeightLease> Pin(int first, int end, int threads) = 0;
 };

@@ -11,42 +11,22 @@ namespace {
 
 constexpr int kCharacters = 0x100 + 68;  // 68 bytes are not visible characters
 
-struct Tables {
-  std::array<uint16_t, 256> character;      // of a byte
-  std::array<int16_t, kCharacters> byte{};  // of a character, or -1
-};
-
-constexpr Tables MakeTables() {
-  Tables tables{};
-  for (int16_t& byte : tables.byte) byte = -1;
+// The byte of every character, or -1.
+constexpr std::array<int16_t, kCharacters> MakeTable() {
+  std::array<int16_t, kCharacters> table{};
+  for (int16_t& byte : table) byte = -1;
   int next = 0x100;
   for (int byte = 0; byte < 256; ++byte) {
     const bool visible =
         (byte >= '!' && byte <= '~') || (byte >= 0xa1 && byte <= 0xff && byte != 0xad);
-    const int character = visible ? byte : next++;
-    tables.character[byte] = static_cast<uint16_t>(character);
-    tables.byte[character] = static_cast<int16_t>(byte);
+    table[visible ? byte : next++] = static_cast<int16_t>(byte);
   }
-  return tables;
+  return table;
 }
 
-constexpr Tables kTables = MakeTables();
+constexpr std::array kByteOf = MakeTable();
 
 }  // namespace
-
-std::string BytesToCharacters(absl::string_view bytes) {
-  std::string characters;
-  for (const char c : bytes) {
-    const uint16_t character = kTables.character[static_cast<unsigned char>(c)];
-    if (character < 0x80) {
-      characters += static_cast<char>(character);
-    } else {  // below 0x800: two bytes of UTF-8
-      characters += static_cast<char>(0xc0 | character >> 6);
-      characters += static_cast<char>(0x80 | (character & 0x3f));
-    }
-  }
-  return characters;
-}
 
 std::optional<std::string> CharactersToBytes(absl::string_view characters) {
   std::string bytes;
@@ -58,8 +38,8 @@ std::optional<std::string> CharactersToBytes(absl::string_view characters) {
       if ((second & 0xc0) != 0x80) return std::nullopt;
       character = (character & 0x1f) << 6 | (second & 0x3f);
     }
-    if (character >= kCharacters || kTables.byte[character] < 0) return std::nullopt;
-    bytes += static_cast<char>(kTables.byte[character]);
+    if (character >= kCharacters || kByteOf[character] < 0) return std::nullopt;
+    bytes += static_cast<char>(kByteOf[character]);
   }
   return bytes;
 }

@@ -8,11 +8,9 @@
 
 namespace bitbudget {
 
-// GPT-2's spelling of bytes as printable characters: a byte that is a visible character of Latin-1
-// stands for itself, the others for U+0100 and on (bytes_to_unicode of the GPT-2 release).
-std::string BytesToCharacters(absl::string_view bytes);
-
-// The bytes behind such characters. None when another character is among them.
+// The bytes that GPT-2's vocabulary spells as printable characters: a byte that is a visible
+// character of Latin-1 is that character, the others are U+0100 and on (bytes_to_unicode of the
+// GPT-2 release). Empty when another character is among them.
 std::optional<std::string> CharactersToBytes(absl::string_view characters);
 
 // The byte of a byte token's text, "<0x00>" to "<0xFF>"; -1 for other texts.

@@ -12,14 +12,14 @@
 
 namespace bitbudget {
 
-// Reads the tokenizer.ggml.* metadata of models "llama" and "gpt2". None when the file has no
-// tokenizer. Errors (kInvalidArgument, or kUnimplemented for other models and unknown
+// Reads the tokenizer.ggml.* metadata of models "llama" and "gpt2". Empty when the file has
+// no tokenizer. Errors (kInvalidArgument, or kUnimplemented for other models and unknown
 // pre-tokenizers) name the file, the key and the value.
 absl::StatusOr<std::optional<TokenizerData>> TokenizerDataFromGguf(const GgufFile& file);
 
-// Adds tokenizer.ggml.* such that llama.cpp gives texts the same ids. The list is filled up to
-// `vocab_size` (the rows of the embedding) with unused tokens. Errors (kUnimplemented): what GGUF
-// cannot express, e.g. a pre-tokenizer without a name. REQUIRES: data.tokens.size() <= vocab_size.
+// Adds tokenizer.ggml.* so that llama.cpp gives texts the same ids. Unused tokens fill the list up
+// to `vocab_size` (the rows of the embedding). kUnimplemented: GGUF cannot express the tokenizer,
+// e.g. its pre-tokenizer has no name there. REQUIRES: data.tokens.size() <= vocab_size.
 absl::Status AddTokenizer(const TokenizerData& data, int64_t vocab_size, GgufWriter* writer);
 
 }  // namespace bitbudget

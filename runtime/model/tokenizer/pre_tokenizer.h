@@ -38,16 +38,16 @@ struct KnownPreTokenizer {
   std::vector<const char*> names;
   std::vector<SplitStep> steps;
   bool ignore_merges;
-  bool add_bos;  // when tokenizer.ggml.add_bos_token does not say
+  bool add_bos;  // when tokenizer.ggml.add_bos_token is absent
 };
 
-// Null: the name is not known.
+// Null when the name is unknown.
 const KnownPreTokenizer* FindPreTokenizer(absl::string_view name);
 
 // The name of a pre-tokenizer that tokenizer.json spells out; empty when it has none.
 std::string NameOfPreTokenizer(std::span<const SplitStep> steps, bool ignore_merges);
 
-// GPT-2's expression, which the ByteLevel pre-tokenizer of tokenizer.json stands for.
+// GPT-2's expression, which tokenizer.json calls the ByteLevel pre-tokenizer.
 extern const char kGpt2Expression[];
 
 }  // namespace bitbudget

@@ -9,7 +9,8 @@
 namespace bitbudget {
 
 // Reads a SentencePiece model (tokenizer.model). `path` is named in messages. Errors:
-// kInvalidArgument when the bytes are none, kUnimplemented for models of words or characters.
+// kInvalidArgument for bytes that are not such a model, kUnimplemented for word and character
+// models.
 absl::StatusOr<TokenizerData> ParseSentencePieceModel(std::string bytes, const std::string& path);
 
 }  // namespace bitbudget

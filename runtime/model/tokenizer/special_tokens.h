@@ -11,8 +11,7 @@
 
 namespace bitbudget {
 
-// Finds tokens that are spelled out in a text: the leftmost first, the longest of those that begin
-// at one place.
+// Finds tokens that a text spells out: the leftmost first, the longest where several begin.
 class SpecialTokens {
  public:
   struct Token {
@@ -27,14 +26,15 @@ class SpecialTokens {
     absl::string_view text;
   };
 
-  // REQUIRES: text is not empty. Of equal texts the first counts.
+  // REQUIRES: text is not empty. Of equal texts the first wins.
   void Add(absl::string_view text, const Token& token);
 
-  // REQUIRES: well-formed UTF-8 where a token strips whitespace. Texts are never empty.
+  // The parts in order; their texts are never empty. REQUIRES: well-formed UTF-8 where a token
+  // strips whitespace.
   std::vector<Part> Split(absl::string_view text, bool parse_special) const;
 
  private:
-  // The token at the start of `text` and its bytes; null: there is none.
+  // The token at the start of `text`, and its size in bytes; null when there is none.
   const Token* Longest(absl::string_view text, bool parse_special, size_t* size) const;
 
   absl::flat_hash_map<std::string, Token> tokens_;

@@ -26,8 +26,8 @@ class TextModel {
   virtual std::string Decode(std::span<const int32_t> ids) const = 0;
 };
 
-// The models of merged neighbours. `data` must outlive them. Errors: kInvalidArgument that names
-// the token or merge, without the file.
+// Models that merge neighbours. `data` must outlive them. Errors: kInvalidArgument that names the
+// token or merge, but not the file.
 absl::StatusOr<std::unique_ptr<TextModel>> MakeByteLevelBpe(const TokenizerData& data);
 absl::StatusOr<std::unique_ptr<TextModel>> MakeByteFallbackBpe(const TokenizerData& data);
 absl::StatusOr<std::unique_ptr<TextModel>> MakeScoreBpe(const TokenizerData& data);

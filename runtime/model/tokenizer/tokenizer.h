@@ -14,9 +14,9 @@
 namespace bitbudget {
 
 struct EncodeOptions {
-  // Control tokens that are spelled out in the text ("<|im_start|>") become that token. Otherwise
-  // they are text like any other, so that a text cannot end a prompt; user-defined tokens are found
-  // in either case.
+  // The spelling of a control token in the text ("<|im_start|>") becomes that token. Otherwise it
+  // is text like any other, so that a text cannot end a prompt. User-defined tokens are always
+  // found.
   bool parse_special = false;
 };
 
@@ -24,7 +24,7 @@ struct EncodeOptions {
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
-  // What it was built from.
+  // The data that it was built from.
   virtual const TokenizerData& data() const = 0;
   int64_t vocab_size() const { return static_cast<int64_t>(data().tokens.size()); }
   // Ids of the text alone: no beginning- or end-of-sequence token is added.
@@ -41,12 +41,12 @@ class Tokenizer {
   bool IsSpecial(int32_t token) const;
 };
 
-// Errors (kInvalidArgument): data that contradicts itself, in one line that names data.source and
-// the token, merge or expression.
+// kInvalidArgument for contradictory data: one line that names data.source and the token, merge or
+// expression.
 absl::StatusOr<std::unique_ptr<Tokenizer>> MakeTokenizer(TokenizerData data);
 
-// Opens the tokenizer of a model folder or a GGUF file. Null when it has none: such a model works
-// for everything that needs no text. Errors: those of ReadTokenizerData, TokenizerDataFromGguf and
+// Opens the tokenizer of a model folder or a GGUF file. Null when it has none: such a model serves
+// where no text is needed. Errors: those of ReadTokenizerData, TokenizerDataFromGguf and
 // MakeTokenizer.
 absl::StatusOr<std::unique_ptr<Tokenizer>> OpenTokenizer(const std::string& path);
 

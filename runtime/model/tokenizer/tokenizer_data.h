@@ -17,11 +17,11 @@ enum class TokenizerKind {
   // TokenizerData::sentencepiece.
   kUnigram,
   // SentencePiece, "bpe": neighbours whose joined text is a token of the highest score are merged
-  // first, left before right. What is no token falls back to byte tokens.
+  // first, left before right. Characters without a token fall back to byte tokens.
   kScoreBpe,
-  // GPT-2: bytes are merged by rank; tokens stand in GPT-2's printable byte characters.
+  // GPT-2: bytes are merged by rank; tokens are spelled in GPT-2's printable byte characters.
   kByteLevelBpe,
-  // Characters are merged by rank; what is no token falls back to byte tokens "<0x00>".."<0xFF>".
+  // Characters are merged by rank; those without a token become byte tokens "<0x00>".."<0xFF>".
   kByteFallbackBpe,
 };
 
@@ -45,7 +45,7 @@ struct VocabularyToken {
   bool left_strip = false;   // takes the whitespace before it along
   bool right_strip = false;  // takes the whitespace after it along
   bool normalized = false;   // searched for after the normalizer, else before it
-  // With TokenizerData::sentencepiece: stands beside the SentencePiece model, not in it.
+  // With TokenizerData::sentencepiece: added beside the SentencePiece model, not part of it.
   bool added = false;
 };
 
@@ -67,8 +67,8 @@ enum class SpacePrefix {
   kStartWithoutSpace,  // before a part at the start of the text that does not begin with one
 };
 
-// A tokenizer, whatever file it comes from: what MakeTokenizer (tokenizer.h) builds one from, and
-// what is written into a GGUF file (gguf_tokenizer.h).
+// The data of a tokenizer, independent of its file: MakeTokenizer() (tokenizer.h) builds one from
+// it, AddTokenizer() (gguf_tokenizer.h) writes it into a GGUF file.
 struct TokenizerData {
   TokenizerKind kind = TokenizerKind::kByteLevelBpe;
   std::string source;  // the file, for messages
@@ -76,7 +76,7 @@ struct TokenizerData {
 
   // kByteLevelBpe, kByteFallbackBpe: pairs of tokens, the first to be merged first.
   std::vector<std::pair<int32_t, int32_t>> merges;
-  // A piece that is a token is taken as it is, whatever the merges make of it.
+  // A piece that is a token becomes that token, whatever the merges would make of it.
   bool ignore_merges = false;
 
   // Normalizer.
@@ -85,20 +85,20 @@ struct TokenizerData {
   bool escape_spaces = false;             // a space becomes U+2581
   bool remove_extra_whitespaces = false;  // honoured by SentencePiece's own library alone
 
-  // Pre-tokenizer. The name is GGUF's tokenizer.ggml.pre ("llama-bpe"); empty when these steps have
-  // none.
+  // Pre-tokenizer. `pre_name` is GGUF's tokenizer.ggml.pre ("llama-bpe"); empty when these steps
+  // have none.
   std::string pre_name;
   std::vector<SplitStep> pre_steps;
 
-  // -1: there is none.
+  // -1: none.
   int32_t bos_id = -1;
   int32_t eos_id = -1;
   int32_t unknown_id = -1;
   int32_t padding_id = -1;
-  // What a program that prompts the model puts around a text; Encode adds nothing.
+  // Whether programs that prompt the model add these around a text; Encode() adds nothing.
   std::optional<bool> add_bos;
   std::optional<bool> add_eos;
-  std::string chat_template;  // Jinja; empty: there is none
+  std::string chat_template;  // Jinja; empty: none
 
   // The tokenizer.model that this was read from: SentencePiece's own library then does the work
   // for all tokens that are not `added`, its normalizer included.
@@ -107,9 +107,9 @@ struct TokenizerData {
 
 // Reads the tokenizer of a Hugging Face folder: tokenizer.json when it holds byte-level BPE, else
 // tokenizer.model, else tokenizer.json; with the facts of added_tokens.json, tokenizer_config.json,
-// special_tokens_map.json and chat_template.jinja. None when the folder has no tokenizer. Errors
-// (kInvalidArgument; kUnimplemented for what is right, but not supported) name the file, the field
-// and the value.
+// special_tokens_map.json and chat_template.jinja. Empty when the folder has no tokenizer. Errors
+// (kInvalidArgument; kUnimplemented for valid but unsupported tokenizers) name file, field and
+// value.
 absl::StatusOr<std::optional<TokenizerData>> ReadTokenizerData(const std::string& folder);
 
 }  // namespace bitbudget

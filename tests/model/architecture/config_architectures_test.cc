@@ -13,14 +13,6 @@
 namespace bitbudget {
 namespace {
 
-constexpr Architecture kArchitectures[] = {Architecture::kLlama,
-                                           Architecture::kMistral,
-                                           Architecture::kQwen2,
-                                           Architecture::kQwen3,
-                                           Architecture::kGemma2,
-                                           Architecture::kGemma3,
-                                           Architecture::kPhi3};
-
 json LongRope() {
   return With(Tiny(Architecture::kPhi3),
               "rope_scaling",
@@ -279,7 +271,7 @@ TEST(ParseConfig, RefusesWhatTheNewerArchitecturesCannotMean) {
 }
 
 TEST(ParseConfig, EveryTinyCheckpointIsOfItsArchitecture) {
-  for (const Architecture architecture : kArchitectures) {
+  for (const Architecture architecture : AllArchitectures()) {
     const json tiny = Tiny(architecture);
     const auto config = Parse(tiny);
     ASSERT_TRUE(config.ok()) << config.status();

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "runtime/model/decoder/components.h"
+#include "runtime/model/decoder/stages.h"
 #include "tests/model/architecture/config_test_util.h"
 
 namespace bitbudget {

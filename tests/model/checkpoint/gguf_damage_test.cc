@@ -1,5 +1,5 @@
-// Every field of a GGUF file damaged in turn: each damage gives one clear line or a file that can
-// be read, never a crash, and never more memory than a small file can need.
+// Every field of a GGUF file damaged in turn: each damage gives one clear line, or a file that is
+// read exactly as its bytes now say, never a crash, and never more memory than a small file needs.
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,127 +17,123 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/model/architecture/gguf_config.h"
+#include "runtime/model/checkpoint/ggml_types.h"
 #include "runtime/model/checkpoint/gguf.h"
 #include "runtime/model/tokenizer/gguf_tokenizer.h"
 #include "runtime/model/tokenizer/tokenizer.h"
+#include "tests/model/checkpoint/gguf_bytes.h"
 #include "tests/support/expect_error.h"
 
 namespace bitbudget {
 namespace {
 
-constexpr uint32_t kU32 = 4, kI32 = 5, kF32 = 6, kBool = 7, kString = 8, kArray = 9, kU64 = 10;
 const auto kInvalid = absl::StatusCode::kInvalidArgument;
 const auto kUnimplemented = absl::StatusCode::kUnimplemented;
 
-// Writes GGUF by itself, right or wrong, and remembers where the numbers stand that lead a reader.
-class Bytes {
- public:
-  struct Number {
-    size_t at;
-    size_t size;  // 4 or 8
-    std::string what;
+// The header, metadata and tensor list that would be read as `file`: the parser's inverse.
+std::string Rewritten(const GgufFile& file, uint32_t version) {
+  GgufBytes b;
+  b.Put<uint32_t>(0x46554747).Put(version);
+  b.Put<uint64_t>(file.tensors.size()).Put<uint64_t>(file.entries.size());
+  const auto raw = [&](std::span<const std::byte> bytes) {
+    for (const std::byte byte : bytes) b.Put(byte);
   };
-
-  template <typename T>
-  Bytes& Put(T value, const std::string& what = "") {
-    if (!what.empty()) numbers_.push_back({bytes_.size(), sizeof(value), what});
-    bytes_.append(reinterpret_cast<const char*>(&value), sizeof(value));
-    return *this;
+  for (const GgufEntry& entry : file.entries) {
+    b.Key(entry.key, static_cast<uint32_t>(entry.value.type));
+    if (entry.value.type == GgufType::kArray) {
+      b.Put(static_cast<uint32_t>(entry.value.element)).Put(entry.value.count);
+    } else if (entry.value.type == GgufType::kString) {
+      b.Put<uint64_t>(entry.value.bytes.size());
+    }
+    raw(entry.value.bytes);
   }
-  Bytes& Text(const std::string& text, const std::string& what) {
-    Put<uint64_t>(text.size(), what + " length");
-    bytes_ += text;
-    return *this;
+  for (const GgufTensor& tensor : file.tensors) {
+    b.Text(tensor.name, "").Put(static_cast<uint32_t>(tensor.shape.size()));
+    for (size_t d = tensor.shape.size(); d-- > 0;) b.Put(tensor.shape[d]);
+    b.Put(*GgmlTypeOf(tensor.format));
+    b.Put<uint64_t>(tensor.data.data() - file.tensors.front().data.data());
   }
-  Bytes& Key(const std::string& key, uint32_t type) {
-    return Text(key, "key " + key).Put(type, "type of " + key);
-  }
-  template <typename T>
-  Bytes& Scalar(const std::string& key, uint32_t type, T value) {
-    return Key(key, type).Put(value, sizeof(value) >= 4 ? "value of " + key : "");
-  }
-  Bytes& String(const std::string& key, const std::string& value) {
-    return Key(key, kString).Text(value, "value of " + key);
-  }
-  Bytes& ArrayOf(const std::string& key, uint32_t element, uint64_t count) {
-    return Key(key, kArray).Put(element, "element of " + key).Put(count, "count of " + key);
-  }
-  Bytes& Texts(const std::string& key, const std::vector<std::string>& values) {
-    ArrayOf(key, kString, values.size());
-    for (const std::string& value : values) Text(value, "item of " + key);
-    return *this;
-  }
-  template <typename T>
-  Bytes& Items(const std::string& key, uint32_t element, const std::vector<T>& values) {
-    ArrayOf(key, element, values.size());
-    for (const T value : values) Put(value, "item of " + key);
-    return *this;
-  }
-  Bytes& Pad() {
-    bytes_.resize((bytes_.size() + 31) / 32 * 32);
-    return *this;
-  }
-  const std::string& bytes() const { return bytes_; }
-  const std::vector<Number>& numbers() const { return numbers_; }
-
- private:
-  std::string bytes_;
-  std::vector<Number> numbers_;
-};
-
-// What a file holds; a test changes a part and looks at the message.
-struct Contents {
-  std::string model = "gpt2", pre = "gpt-2";
-  std::vector<std::string> tokens = {"a", "b", "ab", "\xc4\xa0", "<|end|>"};
-  std::vector<int32_t> types = {1, 1, 1, 1, 3};
-  std::vector<std::string> merges = {"a b"};
-  std::vector<float> scores = {0, 0, 0, 0, 0};
-  uint32_t bos = 4;
-  uint32_t alignment = 32;
-  std::string second_tensor = "output_norm.weight";
-  uint64_t second_offset = 160;
-};
-
-Bytes Build(const Contents& c) {
-  Bytes b;
-  b.Put<uint32_t>(0x46554747, "magic").Put<uint32_t>(3, "version");
-  b.Put<uint64_t>(2, "tensor count").Put<uint64_t>(18, "metadata count");
-  b.String("general.architecture", "llama").Scalar("general.alignment", kU32, c.alignment);
-  b.Scalar<uint32_t>("llama.context_length", kU32, 64);
-  b.Scalar<uint32_t>("llama.embedding_length", kU32, 8);
-  b.Scalar<uint32_t>("llama.block_count", kU32, 1);
-  b.Scalar<uint32_t>("llama.feed_forward_length", kU32, 16);
-  b.Scalar<uint32_t>("llama.attention.head_count", kU32, 2);
-  b.Scalar<float>("llama.attention.layer_norm_rms_epsilon", kF32, 1e-5f);
-  b.Scalar<uint64_t>("llama.rope.dimension_count", kU64, 4);
-  b.String("tokenizer.ggml.model", c.model).String("tokenizer.ggml.pre", c.pre);
-  b.Texts("tokenizer.ggml.tokens", c.tokens);
-  b.Items("tokenizer.ggml.token_type", kI32, c.types);
-  b.Texts("tokenizer.ggml.merges", c.merges);
-  b.Items("tokenizer.ggml.scores", kF32, c.scores);
-  b.Scalar("tokenizer.ggml.bos_token_id", kU32, c.bos);
-  b.Scalar<uint8_t>("tokenizer.ggml.add_bos_token", kBool, 1);
-  b.String("tokenizer.chat_template", "{{ messages }}");
-  b.Text("token_embd.weight", "tensor name").Put<uint32_t>(2, "dimensions");
-  b.Put<uint64_t>(8, "columns").Put<uint64_t>(5, "rows").Put<uint32_t>(0, "tensor type");
-  b.Put<uint64_t>(0, "first offset");
-  b.Text(c.second_tensor, "tensor name").Put<uint32_t>(1, "dimensions");
-  b.Put<uint64_t>(8, "columns").Put<uint32_t>(0, "tensor type");
-  b.Put<uint64_t>(c.second_offset, "second offset");
-  b.Pad();
-  for (int i = 0; i < 24; ++i) b.Put<uint64_t>(0);
-  return b;
+  return b.bytes();
 }
 
-// All that is done with a file when it is opened; the first error.
+// What was read is what the bytes say, to the last one that is not padding.
+void ExpectFaithful(const GgufFile& file, std::span<const std::byte> bytes) {
+  uint32_t version = 0;
+  std::memcpy(&version, bytes.data() + 4, sizeof(version));
+  const std::string head = Rewritten(file, version);
+  ASSERT_LE(head.size(), bytes.size());
+  EXPECT_EQ(std::memcmp(head.data(), bytes.data(), head.size()), 0);
+  const GgufValue* alignment = file.Find("general.alignment");
+  const auto step = static_cast<size_t>(alignment == nullptr ? 32 : *alignment->Integer());
+  size_t at = head.size();
+  for (const GgufTensor& tensor : file.tensors) {
+    at = (at + step - 1) / step * step;
+    EXPECT_EQ(tensor.data.data(), bytes.data() + at) << tensor.name;
+    at += tensor.data.size();
+  }
+  EXPECT_LE(at, bytes.size());
+}
+
+// The configuration is what the metadata says, or the default where a key is absent.
+void ExpectFaithful(const ModelConfig& config, const GgufFile& file) {
+  const auto integer = [&](const std::string& key, int64_t absent) {
+    const GgufValue* value = file.Find(key);
+    return value == nullptr ? absent : value->Integer().value_or(-1);
+  };
+  EXPECT_EQ(config.max_position_embeddings, integer("llama.context_length", -2));
+  EXPECT_EQ(config.hidden_size, integer("llama.embedding_length", -2));
+  EXPECT_EQ(config.num_hidden_layers, integer("llama.block_count", -2));
+  EXPECT_EQ(config.intermediate_size, integer("llama.feed_forward_length", -2));
+  EXPECT_EQ(config.num_attention_heads, integer("llama.attention.head_count", -2));
+  EXPECT_EQ(config.rotary_dim, integer("llama.rope.dimension_count", config.head_dim));
+  EXPECT_EQ(config.rms_norm_eps, file.Find("llama.attention.layer_norm_rms_epsilon")->Number());
+  const auto embedding =
+      std::find_if(file.tensors.begin(), file.tensors.end(), [](const GgufTensor& tensor) {
+        return tensor.name == "token_embd.weight";
+      });
+  ASSERT_NE(embedding, file.tensors.end());
+  EXPECT_EQ(config.vocab_size, embedding->shape.front());
+  const int64_t bos = integer("tokenizer.ggml.bos_token_id", -1);
+  EXPECT_EQ(config.bos_token_id.value_or(-1), bos < config.vocab_size ? bos : -1);
+}
+
+// And so is the tokenizer.
+void ExpectFaithful(const TokenizerData& data, const GgufFile& file) {
+  std::vector<absl::string_view> texts;
+  for (const VocabularyToken& token : data.tokens) texts.push_back(token.text);
+  EXPECT_EQ(texts, file.Find("tokenizer.ggml.tokens")->Texts());
+  if (const GgufValue* types = file.Find("tokenizer.ggml.token_type"); types != nullptr) {
+    std::vector<int64_t> read;
+    for (const VocabularyToken& token : data.tokens) read.push_back(static_cast<int>(token.type));
+    EXPECT_EQ(read, types->Integers());
+  }
+  if (data.kind == TokenizerKind::kScoreBpe && file.Find("tokenizer.ggml.scores") != nullptr) {
+    std::vector<double> read;
+    for (const VocabularyToken& token : data.tokens) read.push_back(token.score);
+    EXPECT_EQ(read, file.Find("tokenizer.ggml.scores")->Numbers());
+  }
+  if (data.kind == TokenizerKind::kByteLevelBpe) {
+    std::vector<std::string> merges;
+    for (const auto& [left, right] : data.merges) {
+      merges.push_back(absl::StrCat(data.tokens[left].text, " ", data.tokens[right].text));
+    }
+    const auto texts = file.Find("tokenizer.ggml.merges")->Texts();
+    EXPECT_TRUE(std::equal(merges.begin(), merges.end(), texts->begin(), texts->end()));
+  }
+}
+
+// Does all that is done with a file when it is opened; the first error. Whatever is read, however
+// damaged, must be what the bytes say.
 absl::Status Read(const std::string& bytes) {
   // Of exactly its size, so that AddressSanitizer sees reads beyond it.
   const std::vector<char> exact(bytes.begin(), bytes.end());
   const auto file = ParseGguf(std::as_bytes(std::span(exact)), "m.gguf");
   if (!file.ok()) return file.status();
+  ExpectFaithful(*file, std::as_bytes(std::span(exact)));
   auto data = TokenizerDataFromGguf(*file);
   absl::Status status = data.status();
   if (data.ok() && data->has_value()) {
+    ExpectFaithful(**data, *file);
     const auto tokenizer = MakeTokenizer(**std::move(data));
     status = tokenizer.status();
     if (tokenizer.ok()) {
@@ -146,10 +143,12 @@ absl::Status Read(const std::string& bytes) {
     }
   }
   const auto config = ConfigFromGguf(*file);
+  if (config.ok()) ExpectFaithful(*config, *file);
   return status.ok() ? config.status() : status;
 }
 
-// Reads a damaged file: it is refused in one line that names it, or read. Whether it was refused.
+// Reads a damaged file: it is refused in one line that names it, or read as it is. Whether it was
+// refused.
 bool Refused(const std::string& bytes, const std::string& damage) {
   SCOPED_TRACE(damage);
   const absl::Status status = Read(bytes);
@@ -157,29 +156,29 @@ bool Refused(const std::string& bytes, const std::string& damage) {
   return !status.ok();
 }
 
-void ExpectRefused(const Contents& contents,
+void ExpectRefused(const GgufContents& contents,
                    absl::StatusCode code,
                    const std::vector<std::string>& parts) {
-  ExpectError(Read(Build(contents).bytes()), code, parts);
+  ExpectError(Read(BuildGguf(contents).bytes()), code, parts);
 }
 
 TEST(GgufDamage, TheFileIsRightBeforeItIsDamaged) {
-  const absl::Status status = Read(Build({}).bytes());
+  const absl::Status status = Read(BuildGguf({}).bytes());
   EXPECT_TRUE(status.ok()) << status;
-  Contents llama;
+  GgufContents llama;
   llama.model = "llama";
-  const absl::Status llama_status = Read(Build(llama).bytes());
+  const absl::Status llama_status = Read(BuildGguf(llama).bytes());
   EXPECT_TRUE(llama_status.ok()) << llama_status;
 }
 
 TEST(GgufDamage, AFileThatEndsEarlyIsRefused) {
-  const std::string bytes = Build({}).bytes();
+  const std::string bytes = BuildGguf({}).bytes();
   for (size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_TRUE(Refused(bytes.substr(0, size), absl::StrCat("the first ", size, " bytes")));
   }
 }
 
-TEST(GgufDamage, AnyNumberInAnyPlaceIsReadOrRefusedInLittleMemory) {
+TEST(GgufDamage, AnyNumberInAnyPlaceIsReadAsItIsOrRefusedInLittleMemory) {
   rusage before;
   ASSERT_EQ(getrusage(RUSAGE_SELF, &before), 0);
   const uint64_t kValues[] = {0,
@@ -198,11 +197,11 @@ TEST(GgufDamage, AnyNumberInAnyPlaceIsReadOrRefusedInLittleMemory) {
                               UINT64_MAX - 31,
                               UINT64_MAX};
   for (const char* const model : {"gpt2", "llama"}) {
-    Contents contents;
+    GgufContents contents;
     contents.model = model;
-    const Bytes good = Build(contents);
+    const GgufBytes good = BuildGguf(contents);
     EXPECT_GT(good.numbers().size(), 80u);
-    for (const Bytes::Number& number : good.numbers()) {
+    for (const GgufBytes::Number& number : good.numbers()) {
       for (const uint64_t value : kValues) {
         std::string bytes = good.bytes();
         std::memcpy(bytes.data() + number.at, &value, number.size);
@@ -224,11 +223,11 @@ TEST(GgufDamage, AnyNumberInAnyPlaceIsReadOrRefusedInLittleMemory) {
   EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 600 * 1024);  // KiB
 }
 
-TEST(GgufDamage, AnyByteMayBeAnything) {
+TEST(GgufDamage, AnyByteIsReadAsItIsOrRefused) {
   for (const char* const model : {"gpt2", "llama"}) {
-    Contents contents;
+    GgufContents contents;
     contents.model = model;
-    const std::string good = Build(contents).bytes();
+    const std::string good = BuildGguf(contents).bytes();
     for (size_t at = 0; at < good.size(); ++at) {
       for (const unsigned char flip : {0x01, 0x80, 0xff}) {
         std::string bytes = good;
@@ -240,7 +239,7 @@ TEST(GgufDamage, AnyByteMayBeAnything) {
 }
 
 TEST(GgufDamage, TheContainersMessagesNameWhatIsWrong) {
-  Contents c;
+  GgufContents c;
   c.alignment = 0;
   ExpectRefused(c, kInvalid, {"m.gguf", "general.alignment", "0"});
   c.alignment = 3;
@@ -249,7 +248,7 @@ TEST(GgufDamage, TheContainersMessagesNameWhatIsWrong) {
   ExpectRefused(c, kInvalid, {"m.gguf"});
   c = {};
   c.second_tensor = "token_embd.weight";
-  ExpectRefused(c, kInvalid, {"m.gguf", "token_embd.weight", "twice"});
+  ExpectRefused(c, kInvalid, {"m.gguf", "token_embd.weight", "duplicate"});
   c = {};
   c.second_offset = 161;
   ExpectRefused(c, kInvalid, {"m.gguf", "output_norm.weight", "161"});
@@ -257,7 +256,7 @@ TEST(GgufDamage, TheContainersMessagesNameWhatIsWrong) {
 
 TEST(GgufDamage, TheTokenizersMessagesNameKeyAndItem) {
   const std::string key = "tokenizer.ggml.";
-  Contents c;
+  GgufContents c;
   c.model = "bert";
   ExpectRefused(c, kUnimplemented, {"m.gguf", key + "model", "\"bert\""});
   c = {};
@@ -296,7 +295,7 @@ TEST(GgufDamage, TheTokenizersMessagesNameKeyAndItem) {
 }
 
 TEST(GgufDamage, KeysOfTheWrongTypeAreNamed) {
-  const std::string good = Build({}).bytes();
+  const std::string good = BuildGguf({}).bytes();
   for (const std::string key : {"tokenizer.ggml.model",
                                 "tokenizer.ggml.pre",
                                 "tokenizer.ggml.tokens",
@@ -308,7 +307,7 @@ TEST(GgufDamage, KeysOfTheWrongTypeAreNamed) {
     // The entry as it stands goes under another name; a float takes its place.
     std::string bytes = good;
     bytes[bytes.find(key) + key.size() - 1] = '?';
-    Bytes wrong;
+    GgufBytes wrong;
     wrong.Scalar<float>(key, kF32, 1.5f);
     bytes.insert(24, wrong.bytes());
     const uint64_t count = 19;

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/model/architecture/families.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/reference_weights.h"
@@ -83,7 +84,7 @@ class GenerateArchitectures : public GenerateTest,
   static TinyModelOptions Options() {
     TinyModelOptions options;
     options.architecture = GetParam();
-    if (GetParam() != Architecture::kLlama) options.sliding_window = 9;
+    if (FamilyOf(GetParam()).window_rule != WindowRule::kNone) options.sliding_window = 9;
     return options;
   }
   GenerateArchitectures() : GenerateTest(Options()) {}
@@ -110,13 +111,7 @@ TEST_P(GenerateArchitectures, TakesTheArgmaxOfAFullPassAtEveryStep) {
 
 INSTANTIATE_TEST_SUITE_P(All,
                          GenerateArchitectures,
-                         testing::Values(Architecture::kLlama,
-                                         Architecture::kMistral,
-                                         Architecture::kQwen2,
-                                         Architecture::kQwen3,
-                                         Architecture::kGemma2,
-                                         Architecture::kGemma3,
-                                         Architecture::kPhi3),
+                         testing::ValuesIn(AllArchitectures()),
                          [](const auto& info) {
                            return std::string(ArchitectureName(info.param));
                          });

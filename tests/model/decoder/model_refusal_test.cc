@@ -61,13 +61,7 @@ TEST(ModelRefusal, PassesConfigErrorsOn) {
 // A checkpoint of every architecture, with all the biases that it may have.
 std::vector<TestCheckpoint> EveryArchitecture() {
   std::vector<TestCheckpoint> all;
-  for (const Architecture architecture : {Architecture::kLlama,
-                                          Architecture::kMistral,
-                                          Architecture::kQwen2,
-                                          Architecture::kQwen3,
-                                          Architecture::kGemma2,
-                                          Architecture::kGemma3,
-                                          Architecture::kPhi3}) {
+  for (const Architecture architecture : AllArchitectures()) {
     TinyModelOptions options;
     options.architecture = architecture;
     options.attention_bias = true;

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/quantize/encoder.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/naive_transformer.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/reference_weights.h"

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -90,11 +92,27 @@ TEST(PreTokenizer, NamesAreFoundByWhatTheySay) {
 }
 
 TEST(ByteLevel, EveryByteHasACharacterOfItsOwn) {
-  std::string all;
-  for (int byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
-  const std::string characters = BytesToCharacters(all);
-  EXPECT_EQ(CharactersToBytes(characters), all);
-  EXPECT_EQ(BytesToCharacters(" \n~\xad"), "\u0120\u010a~\u0143");
+  std::set<std::string> bytes;
+  for (int character = 0; character < 0x200; ++character) {
+    std::string text;
+    if (character < 0x80) {
+      text += static_cast<char>(character);
+    } else {
+      text +=
+          {static_cast<char>(0xc0 | character >> 6), static_cast<char>(0x80 | (character & 63))};
+    }
+    const std::optional<std::string> byte = CharactersToBytes(text);
+    EXPECT_EQ(byte.has_value(),
+              (character > ' ' && character < 0x7f) ||
+                  (character > 0xa0 && character < 0x144 && character != 0xad))
+        << character;
+    if (byte.has_value()) {
+      EXPECT_EQ(byte->size(), 1u);
+      EXPECT_TRUE(bytes.insert(*byte).second) << character;
+    }
+  }
+  EXPECT_EQ(bytes.size(), 256u);
+  EXPECT_EQ(CharactersToBytes("\u0120\u010a~\u0143"), " \n~\xad");
   EXPECT_EQ(CharactersToBytes("\u2581"), std::nullopt);
   EXPECT_EQ(CharactersToBytes(" "), std::nullopt);
   EXPECT_EQ(CharactersToBytes("\xc4"), std::nullopt);

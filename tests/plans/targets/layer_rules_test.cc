@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "plans/targets/regex.h"
+#include "plans/targets/patterns.h"
 #include "runtime/base/random.h"
 #include "runtime/base/regex.h"
 

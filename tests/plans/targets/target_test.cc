@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "plans/targets/units.h"
 #include "tests/support/expect_error.h"
 
 namespace bitbudget {
@@ -194,7 +195,7 @@ TEST(ModuleTargets, RefuseShapesThatTheirKernelsDoNotTake) {
   EXPECT_TRUE(resolve("torchao", 3, 5, "int8").ok());
 }
 
-TEST(UnitFormats, RefusesAPlanThatNeedsASubstitute) {
+TEST(UnitsOfPlan, RefusesAPlanThatNeedsASubstitute) {
   plans::Plan plan;
   plans::Component* c = plan.add_components();
   c->set_name("model.embed_tokens");
@@ -204,8 +205,7 @@ TEST(UnitFormats, RefusesAPlanThatNeedsASubstitute) {
   c->set_cols(96);
   c->set_format("q4_k");
   const TargetProfile& target = Target("llama.cpp");
-  const auto units = target.Units(ModelOfPlan(plan));
-  ExpectError(UnitFormats(target, units, plan).status(),
+  ExpectError(internal::UnitsOfPlan(target, plan).status(),
               kInvalid,
               {"model.embed_tokens", "rows of 96", "q4_k", "q5_0 instead"});
 }

@@ -1,4 +1,4 @@
-#include "plans/targets/regex.h"
+#include "plans/targets/patterns.h"
 
 #include <cstddef>
 

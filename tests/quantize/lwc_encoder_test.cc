@@ -1,4 +1,4 @@
-#include "runtime/quantize/lwc.h"
+#include "runtime/quantize/lwc_encoder.h"
 
 #include <gtest/gtest.h>
 
@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/clipping.h"
+#include "runtime/quantize/coded_rows.h"
 #include "runtime/quantize/grid_descent.h"
-#include "runtime/quantize/integer_rows.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/matrices.h"
 
@@ -312,31 +314,14 @@ TEST(GroupClipping, StartsFromTheGridsOfTheClipEncoder) {
     const auto encoding = MakeClipEncoder()->Encode(ViewOf(weights, 20, 64), format);
     ASSERT_TRUE(encoding.ok()) << encoding.status();
     for (int64_t row = 0; row < 20; ++row) {
-      IntegerGrid grid;
-      ReadGrids(*encoding, row, {&grid, 1});
+      const IntegerGrid grid =
+          CodedRow::Read(*encoding, FormatLevels(format), row).IntegerGrids().front();
       const std::span<const float> own = std::span(weights).subspan(row * 64, 64);
       const GroupClipping clipping(own, format);
       const IntegerGrid same = clipping.GridOf(clipping.LogitsOf(grid)).grid;
       EXPECT_EQ(same.scale, grid.scale) << name << " row " << row;
       EXPECT_EQ(same.zero, grid.zero) << name << " row " << row;
     }
-  }
-}
-
-TEST(IntegerRows, AreWrittenAsEncodersWriteThem) {
-  const std::vector<float> weights = GaussianValues(3 * 75, 0.1, 8);
-  for (const char* name : kFormats) {
-    const Format format = FormatOf(name);
-    const auto encoding = MakeRtnEncoder()->Encode(ViewOf(weights, 3, 75), format);
-    ASSERT_TRUE(encoding.ok()) << encoding.status();
-    Encoding copy = *encoding;
-    std::fill(copy.bytes.begin(), copy.bytes.end(), uint8_t{0xff});
-    for (int64_t row = 0; row < 3; ++row) {
-      std::vector<IntegerGrid> grids(format.GroupsPerRow(75));
-      ReadGrids(*encoding, row, grids);
-      WriteRoundedRow(std::span(weights).subspan(row * 75, 75), grids, row, &copy);
-    }
-    EXPECT_EQ(copy.bytes, encoding->bytes) << name;
   }
 }
 
@@ -349,8 +334,7 @@ TEST(GridDescent, ReturnsTheErrorOfTheGridsAndNeverRaisesIt) {
     const std::vector<float> weights = GaussianValues(kSize, 0.1, 9);
     const auto start = MakeRtnEncoder()->Encode(ViewOf(weights, 1, kSize), format);
     ASSERT_TRUE(start.ok()) << start.status();
-    std::vector<IntegerGrid> grids(format.GroupsPerRow(kSize));
-    ReadGrids(*start, 0, grids);
+    std::vector<IntegerGrid> grids = CodedRow::Read(*start, FormatLevels(format), 0).IntegerGrids();
     GridDescent::Workspace workspace;
     double before = descent.Improve(weights, 0, grids, &workspace);
     for (const int sweeps : {1, 2, 4}) {

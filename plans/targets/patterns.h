@@ -1,5 +1,5 @@
-#ifndef BITBUDGET_PLANS_TARGETS_REGEX_H_
-#define BITBUDGET_PLANS_TARGETS_REGEX_H_
+#ifndef BITBUDGET_PLANS_TARGETS_PATTERNS_H_
+#define BITBUDGET_PLANS_TARGETS_PATTERNS_H_
 
 #include <string>
 
@@ -16,4 +16,4 @@ std::string EscapeRegex(absl::string_view text);
 
 }  // namespace bitbudget::internal
 
-#endif  // BITBUDGET_PLANS_TARGETS_REGEX_H_
+#endif  // BITBUDGET_PLANS_TARGETS_PATTERNS_H_

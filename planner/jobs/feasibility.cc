@@ -1,0 +1,71 @@
+#include "planner/jobs/feasibility.h"
+
+#include <vector>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+
+namespace bitbudget {
+namespace {
+
+// A payload rather than a code of its own: system errors use the codes that would fit.
+constexpr absl::string_view kInfeasiblePayload = "bitbudget/infeasible";
+
+}  // namespace
+
+absl::Status InfeasibleError(const std::string& message) {
+  absl::Status status = absl::InvalidArgumentError(message);
+  status.SetPayload(kInfeasiblePayload, absl::Cord());
+  return status;
+}
+
+bool IsInfeasible(const absl::Status& status) {
+  return status.GetPayload(kInfeasiblePayload).has_value();
+}
+
+absl::Status CheckFeasible(const SearchProblem& problem, int64_t parameter_count) {
+  const int64_t smallest = problem.SmallestBytes();
+  if (smallest <= problem.MaxBytes()) return absl::OkStatus();
+  const auto bits_per_weight = [&](int64_t bytes) {
+    return 8.0 * static_cast<double>(bytes) / static_cast<double>(parameter_count);
+  };
+  return InfeasibleError(absl::StrFormat(
+      "the budget of %d bytes (%.4f bits per weight) cannot be met: with the allowed formats the "
+      "smallest possible size is %d bytes (%.4f bits per weight)",
+      problem.MaxBytes(),
+      bits_per_weight(problem.MaxBytes()),
+      smallest,
+      bits_per_weight(smallest)));
+}
+
+absl::Status MethodInfeasible(const SearchProblem& problem, const std::string& method) {
+  if (const int permille = problem.MinSparsityPermille(); permille > 0) {
+    return InfeasibleError(absl::StrCat("search method ",
+                                        method,
+                                        " finds no assignment with ",
+                                        permille / 10.0,
+                                        " % zeros: the allowed formats have fewer; allow sparser "
+                                        "ones, such as bf16+s*"));
+  }
+  std::string smallest_uniform;
+  if (const std::vector<Format> shared = problem.SharedFormats(); !shared.empty()) {
+    smallest_uniform = absl::StrCat("; with one format for all, ",
+                                    shared[0].Name(),
+                                    ", it is ",
+                                    problem.TotalBytes(problem.Uniform(shared[0])),
+                                    " bytes");
+  }
+  return InfeasibleError(absl::StrCat("search method ",
+                                      method,
+                                      " has no assignment within the budget of ",
+                                      problem.MaxBytes(),
+                                      " bytes: the smallest possible size is ",
+                                      problem.SmallestBytes(),
+                                      " bytes",
+                                      smallest_uniform,
+                                      "; method greedy has one"));
+}
+
+}  // namespace bitbudget

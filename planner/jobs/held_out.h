@@ -1,0 +1,65 @@
+#ifndef BITBUDGET_PLANNER_JOBS_HELD_OUT_H_
+#define BITBUDGET_PLANNER_JOBS_HELD_OUT_H_
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "planner/runs/measure.h"
+#include "planner/runs/run.h"
+#include "planner/workspace/workspace.h"
+#include "runtime/base/progress.h"
+#include "runtime/eval/candidate_evaluator.h"
+#include "runtime/eval/metrics.h"
+#include "runtime/eval/probes.h"
+#include "search/objective.h"
+#include "search/problem.h"
+
+namespace bitbudget {
+
+// A search's result beside the best uniform assignment, on probes that neither was chosen on.
+struct HeldOutComparison {
+  struct Uniform {
+    Format format;
+    int64_t size_bytes = 0;  // of the whole model
+    Metrics metrics;
+    Interval fdt_difference;  // found - uniform, paired over probes
+    Interval kl_difference;
+  };
+
+  int64_t probes = 0;
+  Metrics found;  // of the search's result
+  Metrics noise_floor;
+  std::optional<Uniform> uniform;  // none: none fits, or everything is pinned
+  bool uniform_emitted = false;    // the search's result did not win
+  Assignment emitted;
+  std::optional<TextPerplexity> text;  // of `emitted`, where probes come from text
+};
+
+// What the comparison works with. Nothing is owned.
+struct HeldOutContext {
+  const SearchProblem* problem = nullptr;
+  Objective objective{Statistic::kFdtMean};
+  const ProbeMaker* maker = nullptr;
+  int64_t probes = 0;
+  Workspace* workspace = nullptr;
+  Run* run = nullptr;
+  Progress* progress = nullptr;
+};
+
+// The best uniform assignment that meets the limit, chosen by `evaluator` on the search probes;
+// none when none fits or everything is pinned. kCancelled on interruption.
+absl::StatusOr<std::optional<Format>> BestUniform(const HeldOutContext& context,
+                                                  CandidateEvaluator* evaluator);
+
+// Measures `found` and the uniform assignment of `uniform`, and decides which is emitted: the
+// better one by the objective where the 95 % interval of the paired difference excludes zero, else
+// by KL likewise (FDT needs far more probes to tell), else by the objective's own rule. Errors:
+// those of the evaluations; kCancelled on interruption.
+absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
+                                                 const Assignment& found,
+                                                 const std::optional<Format>& uniform);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_JOBS_HELD_OUT_H_

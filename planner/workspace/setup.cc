@@ -1,0 +1,32 @@
+#include "planner/workspace/setup.h"
+
+#include <algorithm>
+
+#include "runtime/base/status_macros.h"
+
+namespace bitbudget {
+
+absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
+                                               const WorkspaceOptions& options,
+                                               const WorkspaceNeeds& needs) {
+  ProbedWorkspace ready;
+  BB_ASSIGN_OR_RETURN(ready.maker, ProbeMaker::Create(model, options.probes));
+  for (const ProbeRole role : needs.roles) BB_RETURN_IF_ERROR(ready.maker->CheckRole(role));
+  MemoryRequest request;
+  request.search_probes = needs.search_probes * needs.evaluators;
+  request.held_out_probes = needs.held_out_probes;
+  request.calibration_probes = needs.calibration_probes;
+  request.context = std::max(ready.maker->context(), needs.min_context);
+  request.completion = ready.maker->completion_tokens();
+  request.text = needs.held_out_probes > 0 && options.probes.source == ProbeSource::kText;
+  request.fdt_only = needs.fdt_only;
+  request.threads = options.threads;
+  BB_ASSIGN_OR_RETURN(ready.memory, PlanMemory(model, request, options.memory_bytes));
+  MemoryPlan shares = ready.memory;
+  shares.states /= needs.evaluators;
+  BB_ASSIGN_OR_RETURN(ready.workspace,
+                      Workspace::Create(model, options, request.context, shares));
+  return ready;
+}
+
+}  // namespace bitbudget

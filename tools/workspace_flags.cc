@@ -1,0 +1,117 @@
+#include "tools/workspace_flags.h"
+
+#include "absl/strings/str_cat.h"
+#include "runtime/base/parallel.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/quantize/encoders.h"
+#include "tools/command.h"
+
+namespace bitbudget {
+namespace {
+
+void AddProbes(CLI::App* command, WorkspaceFlags* flags) {
+  CLI::Option* text =
+      command->add_option("--text", flags->text, "Take probes from windows of this text file");
+  command
+      ->add_option("--prompts", flags->prompts, "Take probes from this file, one prompt per line")
+      ->excludes(text);
+  command->add_option("--prefix", flags->prefix, "Prompt tokens per probe")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command->add_option("--completion", flags->completion, "Completion tokens per probe")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command->add_option("--seed", flags->seed, "Seed of probes and random orders")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);  // a negative one would wrap around
+}
+
+void AddMemory(CLI::App* command, WorkspaceFlags* flags) {
+  command->add_option("--memory",
+                      flags->memory,
+                      "Memory to use, such as 16GiB (default: three quarters of what is available)");
+  command
+      ->add_option(
+          "--spill-dir", flags->spill_directory, "Directory for encodings that do not fit in memory")
+      ->capture_default_str();
+}
+
+void AddEncoder(CLI::App* command, WorkspaceFlags* flags) {
+  command
+      ->add_option("--encoder",
+                   flags->encoder,
+                   absl::StrCat("How codes are chosen, unless a plan says so: ",
+                                DescribeEncoders()))
+      ->capture_default_str();
+  command
+      ->add_option("--pruning",
+                   flags->pruning,
+                   "Which weights sparse formats zero: those of least magnitude, or wanda (least "
+                   "magnitude times the norm of the input on calibration text)")
+      ->capture_default_str();
+}
+
+ProbeOptions ProbesOf(const WorkspaceFlags& flags) {
+  ProbeOptions options;
+  if (!flags.text.empty()) options.source = ProbeSource::kText;
+  if (!flags.prompts.empty()) options.source = ProbeSource::kPrompts;
+  options.path = flags.text.empty() ? flags.prompts : flags.text;
+  options.prefix_tokens = flags.prefix;
+  options.completion_tokens = flags.completion;
+  options.seed = flags.seed;
+  return options;
+}
+
+}  // namespace
+
+void WorkspaceFlags::AddTo(CLI::App* command, const Groups& groups) {
+  command->add_option("MODEL", model, "Model folder in Hugging Face layout, or a .gguf file")
+      ->required();
+  command->add_option("--threads", threads, "Threads to use (default: all cores)")
+      ->check(CLI::Range(1, 1024));
+  if (groups.probes) AddProbes(command, this);
+  if (groups.memory) AddMemory(command, this);
+  if (groups.encoder) AddEncoder(command, this);
+  if (!groups.activations) return;
+  command->add_option("--activations",
+                      activations,
+                      absl::StrCat("Activations that integer formats run on: ",
+                                   ActivationsNames(),
+                                   "; token8 and token4 round per token, and queries, keys and "
+                                   "values per head (W8A8, W4A8, W4A4) (default: the plan's, else "
+                                   "int16)"));
+}
+
+int WorkspaceFlags::Threads() const { return threads > 0 ? threads : DefaultThreads(); }
+
+absl::StatusOr<std::unique_ptr<Model>> WorkspaceFlags::LoadModel() const {
+  return Model::Load(model, Threads());
+}
+
+absl::StatusOr<WorkspaceOptions> WorkspaceFlags::Options(
+    const std::optional<plans::Plan>& plan) const {
+  WorkspaceOptions options;
+  options.threads = Threads();
+  options.probes = ProbesOf(*this);
+  BB_RETURN_IF_ERROR(InOption("--encoder", FindEncoder(encoder).status()));
+  options.encoder = encoder;
+  const absl::StatusOr<Pruning> rule = ParsePruning(pruning);
+  BB_RETURN_IF_ERROR(InOption("--pruning", rule.status()));
+  options.pruning = *rule;
+  if (!memory.empty()) {
+    const absl::StatusOr<int64_t> limit = ParseMemory(memory);
+    BB_RETURN_IF_ERROR(InOption("--memory", limit.status()));
+    options.memory_bytes = *limit;
+  }
+  options.spill_directory = spill_directory;
+  if (!activations.empty()) {
+    const absl::StatusOr<Activations> kind = ParseActivations(activations);
+    BB_RETURN_IF_ERROR(InOption("--activations", kind.status()));
+    options.activations = *kind;
+  } else if (plan.has_value()) {
+    BB_ASSIGN_OR_RETURN(options.activations, ParseActivations(plan->options().activations()));
+  }
+  return options;
+}
+
+}  // namespace bitbudget
