@@ -5,10 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 
-#include "search/widths.h"
 #include "tests/support/synthetic_evaluator.h"
 
 namespace bitbudget {
@@ -268,63 +266,9 @@ TEST(BeamTest, AnInterruptionEndsIt) {
   EXPECT_EQ(summary.candidates, 9);
 }
 
-TEST(BeamTest, OptionsAndOrdersNameWhatIsWrong) {
-  EXPECT_FALSE(Options(0, MeritKind::kFdt, false).Validate().ok());
-  EXPECT_EQ(ParseMeritKind("sdt").status().code(), absl::StatusCode::kInvalidArgument);
-  for (const MeritKind kind : {MeritKind::kFdt, MeritKind::kDppl, MeritKind::kPpl}) {
-    EXPECT_EQ(*ParseMeritKind(MeritKindName(kind)), kind);
-  }
-}
-
-TEST(MeritTest, FdtGoesByItsPercentileAndThenByItsTieBreakers) {
-  // fdt, sdt, nll, kl of four probes.
-  const auto evaluation = [](std::vector<int> fdt, int sdt, double nll, double kl) {
-    Evaluation probes;
-    for (const int f : fdt) probes.push_back({100, f, sdt, nll, kl});
-    return probes;
-  };
-  const std::vector<Evaluation> better_and_better = {
-      evaluation({50, 50, 50, 50}, 1, 1, 1),
-      evaluation({0, 0, 60, 60}, 9, 9, 9),    // the 75th percentile
-      evaluation({0, 10, 60, 60}, 10, 9, 9),  // the mean
-      evaluation({0, 10, 60, 60}, 9, 9, 9),   // SDT
-      evaluation({0, 10, 60, 60}, 9, 9, 8),   // KL
-  };
-  for (size_t i = 1; i < better_and_better.size(); ++i) {
-    EXPECT_GT(MeritOf(MeritKind::kFdt, better_and_better[i]),
-              MeritOf(MeritKind::kFdt, better_and_better[i - 1]))
-        << i;
-  }
-  for (const MeritKind kind : {MeritKind::kDppl, MeritKind::kPpl}) {
-    EXPECT_EQ(MeritOf(kind, better_and_better[1]), MeritOf(kind, better_and_better[4]));
-    EXPECT_EQ(MeritOf(kind, better_and_better[1])[0], -0.09);
-    EXPECT_GT(MeritOf(kind, better_and_better[0]), MeritOf(kind, better_and_better[1]));
-  }
-  const Merit broken = MeritOf(MeritKind::kDppl, evaluation({0}, 1, std::nan(""), 1));
-  EXPECT_LT(broken, MeritOf(MeritKind::kDppl, better_and_better[1]));
-}
-
-TEST(WidthsTest, TwoFormatsAreTheWidthsWhateverTheyAre) {
-  Toy toy = MakeToy(1, 4, 2, 0, 0.5);
-  Format pruned = kFormatBF16;
-  pruned.sparsity = {SparsityKind::kShare, 700};
-  for (auto& ladder : toy.problem.ladders) ladder[1].format = pruned;  // larger, and worse
-  const std::vector<std::vector<Format>> expected = {{toy.problem.ladders[0][0].format, pruned}};
-  EXPECT_EQ(WidthChains(toy.problem), expected);
-}
-
-TEST(WidthsTest, WhatIsLargerAndWorseIsNoWidth) {
-  Toy toy = MakeToy(1, 4, 3, 0, 0.5);
-  Format pruned = kFormatBF16;
-  pruned.sparsity = {SparsityKind::kShare, 700};
-  for (auto& ladder : toy.problem.ladders) {
-    ladder.insert(ladder.begin() + 2, {pruned, ladder[1].bytes * 13 / 10});
-  }
-  toy.problem.limit = ByteBudget{toy.problem.TotalBytes(Selection(4, 2)) + 10};
-  for (const std::vector<Format>& chain : WidthChains(toy.problem)) {
-    EXPECT_EQ(std::count(chain.begin(), chain.end(), pruned), 0);
-    EXPECT_EQ(chain.back(), (Format{FormatKind::kInteger, 8, 0, false}));
-  }
+TEST(BeamTest, OptionsNameWhatIsWrong) {
+  EXPECT_EQ(Options(0, MeritKind::kFdt, false).Validate().message(),
+            "the beam width is 0; it must be 1 or more");
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -29,7 +31,6 @@ class SurrogateTest : public ::testing::Test {
 TEST_F(SurrogateTest, OneObservationPredictsAllChoicesOfItsComponent) {
   surrogate_.Observe(0, 1, 0.3, 0.01);
   surrogate_.Fit();
-  // Ceres stops at a relative change of 1e-6 of the cost, which here is zero at the start.
   EXPECT_DOUBLE_EQ(surrogate_.Predict(0, 0), 1.2);
   EXPECT_DOUBLE_EQ(surrogate_.Predict(0, 2), 0.06);
   EXPECT_EQ(surrogate_.Predict(0, 3), 0);
@@ -64,44 +65,87 @@ TEST_F(SurrogateTest, TheSolutionIsTheWeightedLeastSquaresOne) {
     up += weight * error * loss;
     down += weight * error * error;
   }
-  EXPECT_NEAR(surrogate_.alpha(0), up / down, 1e-6 * up / down);
+  EXPECT_NEAR(surrogate_.alpha(0), up / down, 1e-13 * up / down);
 }
 
-TEST_F(SurrogateTest, AnOutlierDoesNotDecide) {
-  // A ladder of many choices with one measurement that is twenty times too large.
+// One unit of nine choices with the same relative error.
+struct OneUnit {
+  OneUnit() {
+    toy.problem.ladders[0].assign(9, toy.problem.ladders[0][0]);
+    for (int i = 0; i < 9; ++i) toy.problem.ladders[0][i].bytes = 10 + i;
+  }
   Toy toy = MakeToy(1, 1, 4, 0, 0.5);
-  CostTable errors(1);
-  std::vector<Choice> ladder;
-  for (int i = 0; i < 9; ++i) {
-    ladder.push_back({toy.problem.ladders[0][i % 4].format, 10 + i});
-    errors[0].push_back(0.1 / (1 + i));
-  }
-  toy.problem.ladders[0] = ladder;
-  Surrogate surrogate(toy.problem, errors, SurrogateOptions());
-  for (int i = 0; i < 9; ++i) surrogate.Observe(0, i, (i == 4 ? 20 : 1) * errors[0][i], 0);
-  surrogate.Fit();
-  EXPECT_GT(surrogate.alpha(0), 1);
-  EXPECT_LT(surrogate.alpha(0), 1.2);
+  CostTable errors = {std::vector<double>(9, 0.1)};
+  Surrogate surrogate{toy.problem, errors, SurrogateOptions()};
+};
+
+double Slope(double error, double loss, double standard_error) {
+  return error / std::hypot(standard_error, 3e-8, 0.25 * loss);
 }
 
-TEST_F(SurrogateTest, TheSpreadIsThatOfTheObservations) {
-  for (const double spread : {0.02, 0.3}) {
-    Toy toy = MakeToy(1, 60, 4, 0, 0.5);
-    CostTable errors;
-    Random random(3, {1});
-    for (int c = 0; c < 60; ++c) errors.push_back({0.1, 0.05, 0.02, 0.01});
-    Surrogate surrogate(toy.problem, errors, SurrogateOptions());
-    EXPECT_EQ(surrogate.spread(), SurrogateOptions().spread);
-    for (int c = 0; c < 60; ++c) {
-      for (int i = 0; i < 4; ++i) {
-        // Uniform in +- spread * sqrt(3): a standard deviation of `spread`.
-        const double u = (2 * random.Uniform() - 1) * std::sqrt(3.0);
-        surrogate.Observe(c, i, errors[c][i] * (c + 1) * (1 + spread * u), 0);
-      }
-    }
-    surrogate.Fit();
-    EXPECT_NEAR(surrogate.spread(), spread, 0.25 * spread + 0.02);
+TEST_F(SurrogateTest, AnOutlierPullsAsMuchAsWhatIsTwoDeviationsOff) {
+  for (const double outlier : {2.0, 0.0}) {
+    OneUnit unit;
+    for (int i = 0; i < 8; ++i) unit.surrogate.Observe(0, i, 0.1, 0.02);
+    unit.surrogate.Observe(0, 8, outlier, 0.02);
+    unit.surrogate.Fit();
+    const double slope = Slope(0.1, 0.1, 0.02);
+    // 8 slope^2 (alpha - 1) = +-2 outlier's slope
+    const double pull = 2 * Slope(0.1, outlier, 0.02) / (8 * slope * slope);
+    const double expected = outlier > 1 ? 1 + pull : 1 - pull;
+    EXPECT_NEAR(unit.surrogate.alpha(0), expected, 1e-12) << outlier;
   }
+}
+
+TEST_F(SurrogateTest, TheFitIsTheMinimumWhateverIsAnOutlier) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    Random random(seed, {2});
+    OneUnit unit;
+    std::vector<std::array<double, 2>> seen;  // loss, standard error
+    for (int i = 0; i < 9; ++i) {
+      const double loss = std::exp(6 * random.Uniform() - 3) * (random.Below(6) == 0 ? -1 : 1);
+      seen.push_back({loss, 0.3 * random.Uniform()});
+      unit.surrogate.Observe(0, i, seen[i][0], seen[i][1]);
+    }
+    unit.surrogate.Fit();
+    const auto loss = [&](double alpha) {
+      double sum = 0;
+      for (const auto& [value, standard_error] : seen) {
+        const double slope = Slope(0.1, value, standard_error);
+        const double residual = std::abs(slope * alpha - slope / 0.1 * value);
+        sum += residual <= 2 ? residual * residual : 4 * residual - 4;
+      }
+      return sum;
+    };
+    const double alpha = unit.surrogate.alpha(0);
+    const double least = loss(alpha);
+    ASSERT_GE(alpha, 0);
+    for (const double step : {1e-3, 1e-1, 3.0, 100.0}) {
+      EXPECT_LE(least, loss(alpha + step) * (1 + 1e-13)) << seed;
+      EXPECT_LE(least, loss(std::max(alpha - step, 0.0)) * (1 + 1e-13)) << seed;
+    }
+  }
+}
+
+TEST_F(SurrogateTest, TheSpreadIsTheFirstGuessAndThatOfTheObservations) {
+  EXPECT_EQ(surrogate_.spread(), 0.25);
+  // Two observations that agree: four guesses of 0.25 and one degree of freedom without a residual.
+  surrogate_.Observe(0, 0, 0.04, 0);
+  surrogate_.Observe(0, 1, 0.01, 0);
+  surrogate_.Fit();
+  EXPECT_NEAR(surrogate_.spread(), std::sqrt(4 * 0.0625 / 5), 1e-12);
+  // Two that are off by a fifth each way; a single one fits itself and says nothing.
+  surrogate_.Observe(1, 0, 1.2 * 0.08, 0);
+  surrogate_.Observe(1, 1, 0.8 * 0.03, 0);
+  surrogate_.Observe(2, 0, 5, 0);
+  surrogate_.Fit();
+  const double up = 1 / 1.2 + 1 / 0.8;
+  const double down = 1 / (1.2 * 1.2) + 1 / (0.8 * 0.8);
+  const double alpha = up / down;  // weights are 1 / loss^2
+  EXPECT_NEAR(surrogate_.alpha(1), alpha, 1e-9);
+  const double high = (alpha - 1.2) / 1.2;
+  const double low = (alpha - 0.8) / alpha;
+  EXPECT_NEAR(surrogate_.spread(), std::sqrt((high * high + low * low + 4 * 0.0625) / 6), 1e-9);
 }
 
 TEST_F(SurrogateTest, TheOrderOfObservationsDoesNotMatter) {
