@@ -1,6 +1,5 @@
 #include "search/surrogate.h"
 
-#include <ceres/ceres.h>
 #include <glog/logging.h>
 
 #include <algorithm>
@@ -11,20 +10,12 @@
 namespace bitbudget {
 namespace {
 
-// (alpha * slope - loss) / sigma
-class ObservationCost : public ceres::SizedCostFunction<1, 1> {
- public:
-  ObservationCost(double slope, double loss, double sigma)
-      : slope_(slope / sigma), target_(loss / sigma) {}
-  bool Evaluate(const double* const* alpha, double* residual, double** jacobians) const override {
-    residual[0] = alpha[0][0] * slope_ - target_;
-    if (jacobians != nullptr && jacobians[0] != nullptr) jacobians[0][0] = slope_;
-    return true;
-  }
-
- private:
-  const double slope_, target_;
-};
+// An observation further off than this many standard deviations pulls as much as one that is so far
+// off (Huber's loss).
+constexpr double kHuber = 2;
+// Newton takes a step for every observation that enters or leaves the outliers, halving one for
+// every bit of a number.
+constexpr int kMaxNewtonSteps = 200;
 
 double Median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -63,31 +54,44 @@ double Surrogate::Sigma(const Observation& o) const {
 }
 
 void Surrogate::Fit() {
-  ceres::Problem problem;
   for (size_t c = 0; c < alpha_.size(); ++c) {
-    if (observations_[c].empty()) continue;
-    std::vector<double> ratios;
-    for (const Observation& o : observations_[c]) ratios.push_back(o.loss / o.error);
-    alpha_[c] = std::max(Median(ratios), 0.0);
-    problem.AddParameterBlock(&alpha_[c], 1);
-    problem.SetParameterLowerBound(&alpha_[c], 0, 0);
-    for (const Observation& o : observations_[c]) {
-      // An observation further off pulls as much as one that is two standard deviations off.
-      problem.AddResidualBlock(
-          new ObservationCost(o.error, o.loss, Sigma(o)), new ceres::HuberLoss(2.0), &alpha_[c]);
-    }
-  }
-  if (problem.NumResiduals() > 0) {
-    ceres::Solver::Options options;
-    options.linear_solver_type = ceres::SPARSE_NORMAL_CHOLESKY;
-    options.num_threads = 1;
-    options.logging_type = ceres::SILENT;
-    options.function_tolerance = 1e-12;  // seconds are spent on a measurement, microseconds here
-    ceres::Solver::Summary summary;
-    ceres::Solve(options, &problem, &summary);
-    VLOG(2) << summary.BriefReport();
+    if (!observations_[c].empty()) alpha_[c] = LeastLoss(observations_[c]);
   }
   MeasureSpread();
+}
+
+// The loss is convex in alpha, and half its derivative is the sum over observations of
+//   slope * clamp(slope * alpha - target, -2, 2),   slope = error / sigma, target = loss / sigma:
+// piecewise linear and not decreasing. Newton's method, kept in a bracket, ends at its root in a
+// few steps.
+double Surrogate::LeastLoss(const std::vector<Observation>& observations) const {
+  std::vector<double> ratios;
+  for (const Observation& o : observations) ratios.push_back(o.loss / o.error);
+  // At the largest ratio no residual is negative.
+  double low = 0;
+  double high = std::max(*std::max_element(ratios.begin(), ratios.end()), 0.0);
+  double alpha = std::max(Median(std::move(ratios)), 0.0);
+  for (int step = 0; step < kMaxNewtonSteps; ++step) {
+    double derivative = 0;
+    double curvature = 0;
+    for (const Observation& o : observations) {
+      const double sigma = Sigma(o);
+      const double slope = o.error / sigma;
+      const double residual = slope * alpha - o.loss / sigma;
+      derivative += slope * std::clamp(residual, -kHuber, kHuber);
+      if (std::abs(residual) <= kHuber) curvature += slope * slope;
+    }
+    if (derivative == 0) break;
+    (derivative < 0 ? low : high) = alpha;
+    double next = curvature > 0 ? alpha - derivative / curvature : low - 1;
+    // Where all are outliers there is no curvature; the bracket is halved then.
+    if (next < low || next > high) next = low + (high - low) / 2;
+    const bool converged =
+        std::abs(next - alpha) <= 4 * std::numeric_limits<double>::epsilon() * alpha;
+    alpha = next;
+    if (converged) break;
+  }
+  return alpha;
 }
 
 void Surrogate::MeasureSpread() {

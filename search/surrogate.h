@@ -19,8 +19,8 @@ struct SurrogateOptions {
 
 // Predicts losses: unit c on ladder choice i costs alpha_c * error[c][i] (the linearity of
 // divergence in the layer's relative output error, HIGGS, arXiv 2411.17525, theorem 1). alpha_c >=
-// 0 is a bounded, robust least-squares fit (Ceres) to everything observed so far, so one
-// measurement of a unit predicts all its choices. It proposes what to try; it decides nothing.
+// 0 is a least-squares fit with Huber's loss to everything observed of unit c, so one measurement
+// predicts all its choices. It proposes what to try; it decides nothing.
 class Surrogate {
  public:
   // `errors`: relative errors, rows as the problem's ladders; 0: the choice changes nothing, not
@@ -48,6 +48,8 @@ class Surrogate {
     double error, loss, standard_error;
   };
   double Sigma(const Observation& observation) const;
+  // The alpha >= 0 of least loss. REQUIRES: an observation.
+  double LeastLoss(const std::vector<Observation>& observations) const;
   void MeasureSpread();
 
   const CostTable errors_;

@@ -86,10 +86,7 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
   return json;
 }
 
-void PrintRow(const char* name,
-              const Measured& measured,
-              const Measured& floor,
-              const char* unit) {
+void PrintRow(const char* name, const Measured& measured, const Measured& floor, const char* unit) {
   std::printf("  %-22s %10.5g   [%.5g, %.5g]   noise floor %.3g %s\n",
               name,
               measured.value,
@@ -182,8 +179,8 @@ void AddEvalCommand(CLI::App* app) {
   command->add_option("--probes", flags->probe_count, "Held-out probes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
-  flags->workspace.AddTo(
-      command, {.probes = true, .memory = true, .encoder = true, .activations = true});
+  flags->workspace.AddTo(command,
+                         {.probes = true, .memory = true, .encoder = true, .activations = true});
   command->add_flag("--fdt-only",
                     flags->fdt_only,
                     "Measure the first divergent token only, and leave a probe where it diverges");

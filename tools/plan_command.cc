@@ -14,7 +14,7 @@
 #include "absl/time/time.h"
 #include "planner/jobs/plan_job.h"
 #include "planner/runs/communicator.h"
-#include "planner/runs/run_store.h"
+#include "planner/runs/run_directory.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/status_macros.h"
@@ -220,11 +220,12 @@ void AddLimitOptions(CLI::App* command, PlanFlags* flags) {
                     "Share of zeros, such as 60%, among the weights that are not pinned, at any "
                     "size (searches sparsify and uniform)");
   limit->require_option(1);
-  command->add_option("--budget-for",
-                      flags->budget_for,
-                      "What the budget pays for: weights; file (weights and what a GGUF file adds); "
-                      "memory (file, keys and values, run-time buffers). Default: memory with "
-                      "--context, file for a size and a target that makes GGUF files, else weights");
+  command->add_option(
+      "--budget-for",
+      flags->budget_for,
+      "What the budget pays for: weights; file (weights and what a GGUF file adds); "
+      "memory (file, keys and values, run-time buffers). Default: memory with "
+      "--context, file for a size and a target that makes GGUF files, else weights");
   command->add_option("--context", flags->context, "Positions that --budget-for memory pays for")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   command->add_option("--kv", flags->kv, "How keys and values are stored there: f16 or q8_0")
@@ -320,13 +321,13 @@ void AddPlanCommand(CLI::App* app) {
       ->required();
   AddConstraintOptions(command, flags.get());
   AddSearchOptions(command, flags.get());
-  flags->workspace.AddTo(
-      command, {.probes = true, .memory = true, .encoder = true, .activations = true});
+  flags->workspace.AddTo(command,
+                         {.probes = true, .memory = true, .encoder = true, .activations = true});
   CLI::Option* run_dir = command->add_option(
       "--run-dir",
       flags->run_dir,
-      "Folder that keeps what is measured: the same command resumes from it, and others with the "
-      "same model and probes reuse it (default: OUT.run, beside the plan)");
+      "Folder for stored runs: the same command resumes its run, and one with another budget or "
+      "search reuses what was measured (default: OUT.run, beside the plan)");
   command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunPlan(*flags); });

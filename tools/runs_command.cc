@@ -1,9 +1,11 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "planner/runs/run_report.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
@@ -11,23 +13,37 @@
 namespace bitbudget {
 namespace {
 
+// The changes of a step as "name=format, ..."; nothing for a start, which changes everything.
+std::string ChangesText(const RunReport& report, const TraceStep& step) {
+  if (step.what == "start") return "";
+  return absl::StrJoin(step.changes, ", ", [&](std::string* out, const ComponentFormat& change) {
+    absl::StrAppend(out, report.components[change.component].name, "=", change.format.Name());
+  });
+}
+
+std::string FormatsText(const Assignment& assignment) {
+  return absl::StrJoin(
+      assignment, ",", [](std::string* out, const Format& format) { out->append(format.Name()); });
+}
+
 nlohmann::ordered_json ReportJson(const RunReport& report) {
   nlohmann::ordered_json json;
+  json["directory"] = report.directory;
   for (const IdentityField& field : report.identity) json["identity"][field.name] = field.value;
-  json["components"] = report.components;
+  json["components"] = report.components.size();
   json["search_probes"] = report.probes;
   json["candidates"] = report.candidates;
   json["results"] = report.results;
   json["jobs"] = nlohmann::ordered_json::array();
   for (const RunReport::Job& job : report.jobs) {
     nlohmann::ordered_json trace = nlohmann::ordered_json::array();
-    for (const StoredMove& move : job.moves) {
-      trace.push_back({{"what", move.what},
-                       {"changes", move.changes},
-                       {"size_bytes", move.size_bytes},
-                       {"fdt_mean", move.fdt_mean},
-                       {"dppl", move.dppl},
-                       {"kl_mean", move.kl_mean}});
+    for (const TraceStep& step : job.trace) {
+      trace.push_back({{"what", step.what},
+                       {"changes", ChangesText(report, step)},
+                       {"size_bytes", step.size_bytes},
+                       {"fdt_mean", step.fdt_mean},
+                       {"dppl", step.dppl},
+                       {"kl_mean", step.kl_mean}});
     }
     json["jobs"].push_back({{"options", job.options}, {"state", job.state}, {"trace", trace}});
   }
@@ -36,12 +52,12 @@ nlohmann::ordered_json ReportJson(const RunReport& report) {
     json["best"].push_back({{"size_bytes", candidate.size_bytes},
                             {"fdt_mean", candidate.fdt_mean},
                             {"kl_mean", candidate.kl_mean},
-                            {"assignment", candidate.assignment}});
+                            {"assignment", FormatsText(candidate.assignment)}});
   }
   json["alone"] = nlohmann::ordered_json::array();
   for (const MeasuredAlone& alone : report.alone) {
-    json["alone"].push_back({{"component", alone.component},
-                             {"format", alone.format},
+    json["alone"].push_back({{"component", report.components[alone.change.component].name},
+                             {"format", alone.change.format.Name()},
                              {"size_bytes", alone.size_bytes},
                              {"kl_mean", alone.kl_mean}});
   }
@@ -49,26 +65,26 @@ nlohmann::ordered_json ReportJson(const RunReport& report) {
 }
 
 std::string ReportText(const RunReport& report) {
-  std::string text;
+  std::string text = absl::StrCat(report.directory, "\n\n");
   for (const IdentityField& field : report.identity) {
     absl::StrAppendFormat(&text, "%-20s %s\n", field.name, field.value);
   }
   absl::StrAppendFormat(&text,
                         "\n%d candidates of %d components, %d results; %d search probes\n",
                         report.candidates,
-                        report.components,
+                        report.components.size(),
                         report.results,
                         report.probes);
   for (const RunReport::Job& job : report.jobs) {
     absl::StrAppendFormat(&text, "\nplan %s: %s\n", job.options, job.state);
-    for (const StoredMove& move : job.moves) {
+    for (const TraceStep& step : job.trace) {
       absl::StrAppendFormat(&text,
                             "  %-12s %12d bytes  FDT %7.2f  KL %.6f  %s\n",
-                            move.what,
-                            move.size_bytes,
-                            move.fdt_mean,
-                            move.kl_mean,
-                            move.changes);
+                            step.what,
+                            step.size_bytes,
+                            step.fdt_mean,
+                            step.kl_mean,
+                            ChangesText(report, step));
     }
   }
   absl::StrAppend(&text, "\nbest by size (search probes)\n");
@@ -83,33 +99,43 @@ std::string ReportText(const RunReport& report) {
   for (const MeasuredAlone& alone : report.alone) {
     absl::StrAppendFormat(&text,
                           "  %-44s %-12s %10d bytes  KL %.6f\n",
-                          alone.component,
-                          alone.format,
+                          report.components[alone.change.component].name,
+                          alone.change.format.Name(),
                           alone.size_bytes,
                           alone.kl_mean);
   }
   return text;
 }
 
-absl::Status ShowRun(const std::string& directory, bool json) {
-  BB_ASSIGN_OR_RETURN(const RunReport report, ReadRun(directory));
-  std::printf(
-      "%s",
-      json ? absl::StrCat(ReportJson(report).dump(2), "\n").c_str() : ReportText(report).c_str());
+absl::Status ShowRuns(const std::string& directory, bool json) {
+  BB_ASSIGN_OR_RETURN(const std::vector<RunReport> reports, ReadRuns(directory));
+  if (json) {
+    nlohmann::ordered_json all;
+    all["runs"] = nlohmann::ordered_json::array();
+    for (const RunReport& report : reports) all["runs"].push_back(ReportJson(report));
+    std::printf("%s\n", all.dump(2).c_str());
+    return absl::OkStatus();
+  }
+  const std::string text =
+      absl::StrJoin(reports, "\n", [](std::string* out, const RunReport& report) {
+        out->append(ReportText(report));
+      });
+  std::printf("%s", text.c_str());
   return absl::OkStatus();
 }
 
 }  // namespace
 
 void AddRunsCommand(CLI::App* app) {
-  CLI::App* command = app->add_subcommand("runs", "Look into what runs have measured");
+  CLI::App* command = app->add_subcommand("runs", "Look into stored runs");
   command->require_subcommand(1);
-  CLI::App* show = command->add_subcommand("show", "Show what a run directory holds");
+  CLI::App* show = command->add_subcommand(
+      "show", "Show the runs in a run directory and what they have measured");
   auto directory = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   show->add_option("DIR", *directory, "Run directory (plan --run-dir)")->required();
   show->add_flag("--json", *json, "Print it as JSON");
-  SetBody(show, [directory, json] { return ShowRun(*directory, *json); });
+  SetBody(show, [directory, json] { return ShowRuns(*directory, *json); });
 }
 
 }  // namespace bitbudget

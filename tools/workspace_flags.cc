@@ -27,21 +27,23 @@ void AddProbes(CLI::App* command, WorkspaceFlags* flags) {
 }
 
 void AddMemory(CLI::App* command, WorkspaceFlags* flags) {
-  command->add_option("--memory",
-                      flags->memory,
-                      "Memory to use, such as 16GiB (default: three quarters of what is available)");
+  command->add_option(
+      "--memory",
+      flags->memory,
+      "Memory to use, such as 16GiB (default: three quarters of what is available)");
   command
-      ->add_option(
-          "--spill-dir", flags->spill_directory, "Directory for encodings that do not fit in memory")
+      ->add_option("--spill-dir",
+                   flags->spill_directory,
+                   "Directory for encodings that do not fit in memory")
       ->capture_default_str();
 }
 
 void AddEncoder(CLI::App* command, WorkspaceFlags* flags) {
   command
-      ->add_option("--encoder",
-                   flags->encoder,
-                   absl::StrCat("How codes are chosen, unless a plan says so: ",
-                                DescribeEncoders()))
+      ->add_option(
+          "--encoder",
+          flags->encoder,
+          absl::StrCat("How codes are chosen, unless a plan says so: ", DescribeEncoders()))
       ->capture_default_str();
   command
       ->add_option("--pruning",

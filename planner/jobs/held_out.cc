@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "planner/runs/distributed_evaluator.h"
+#include "planner/runs/messages.h"
 #include "planner/runs/shared_probes.h"
 #include "planner/runs/stored_evaluator.h"
 #include "runtime/base/status_macros.h"
@@ -40,18 +41,15 @@ absl::StatusOr<Measured> SharedPerplexity(const HeldOutContext& context,
     absl::StatusOr<Evaluation> part = Evaluation();
     AssignmentWeights weights = workspace.bank()->Weights(assignment);
     if (!own.empty()) {
-      part = MeasureText(workspace.transformer(),
-                         &weights,
-                         own,
-                         workspace.options().threads,
-                         context.progress);
+      part = MeasureText(
+          workspace.transformer(), &weights, own, workspace.options().threads, context.progress);
     }
     BB_ASSIGN_OR_RETURN(const Evaluation likelihood, GatherDealt(ranks, "text", {0, count}, part));
-    return PackResults(likelihood);
+    return SerializeResults(likelihood);
   };
-  BB_ASSIGN_OR_RETURN(const std::string packed,
+  BB_ASSIGN_OR_RETURN(const std::string stored,
                       context.run->Remember(absl::StrCat("text/", count, "/", name), measure));
-  BB_ASSIGN_OR_RETURN(const Evaluation likelihood, UnpackResults(packed, "the run store"));
+  BB_ASSIGN_OR_RETURN(const Evaluation likelihood, ParseResults(stored, "the run store"));
   return MeasuredOf(Statistic::kDppl, likelihood);
 }
 
@@ -132,8 +130,8 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
   context.progress->End();
   const Windows windows = context.maker->TextWindows(ProbeRole::kHeldOut, context.probes);
   if (!windows.empty()) {
-    BB_ASSIGN_OR_RETURN(
-        result.text, MeasureHeldOutText(context, windows, result.emitted, uniform_assignment));
+    BB_ASSIGN_OR_RETURN(result.text,
+                        MeasureHeldOutText(context, windows, result.emitted, uniform_assignment));
   }
   return result;
 }

@@ -52,10 +52,10 @@ struct HeldOutContext {
 absl::StatusOr<std::optional<Format>> BestUniform(const HeldOutContext& context,
                                                   CandidateEvaluator* evaluator);
 
-// Measures `found` and the uniform assignment of `uniform`, and decides which is emitted: the better
-// one by the objective where the 95 % interval of the paired difference excludes zero, else by KL
-// likewise (FDT needs far more probes to tell), else by the objective's own rule. Errors: those of
-// the evaluations; kCancelled on interruption.
+// Measures `found` and the uniform assignment of `uniform`, and decides which is emitted: the
+// better one by the objective where the 95 % interval of the paired difference excludes zero, else
+// by KL likewise (FDT needs far more probes to tell), else by the objective's own rule. Errors:
+// those of the evaluations; kCancelled on interruption.
 absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
                                                  const Assignment& found,
                                                  const std::optional<Format>& uniform);

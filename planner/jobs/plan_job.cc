@@ -60,8 +60,7 @@ absl::StatusOr<ProblemAndBudget> MakeProblem(const Model& model, const PlanOptio
   SearchLimit limit;
   if (const Budget* budget = std::get_if<Budget>(&options.limit); budget != nullptr) {
     BB_ASSIGN_OR_RETURN(
-        made.budget,
-        SplitBudget(model, *budget, options.budget_scope, options.constraints.target));
+        made.budget, SplitBudget(model, *budget, options.budget_scope, options.constraints.target));
     limit = ByteBudget{made.budget->weight_bytes};
   } else {
     limit = std::get<SparsityGoal>(options.limit).target;
@@ -85,19 +84,15 @@ WorkspaceNeeds WorkspaceNeedsOf(const PlanOptions& options, int64_t ranks) {
 
 // Opens the run and describes the job in its store; the number of the job there, if any.
 absl::StatusOr<std::optional<int64_t>> BeginRun(const PlanOptions& options,
-                                                const ProbeMaker& maker,
-                                                const Model& model,
-                                                Run* run) {
+                                                const ProbedWorkspace& ready,
+                                                Run* run,
+                                                Progress* progress) {
+  const Model& model = ready.workspace->model();
   BB_RETURN_IF_ERROR(
-      run->Begin(options.run_dir, RunIdentity(model, options.workspace, maker)));
+      run->Begin(options.run_dir, RunIdentity(model, options.workspace, *ready.maker), progress));
   if (run->store() == nullptr) return std::optional<int64_t>();
-  std::vector<StoredComponent> components;
-  const Assignment stored = StoredAssignment(model);
-  for (size_t c = 0; c < stored.size(); ++c) {
-    const Component& component = model.components()[c];
-    components.push_back({component.name, component.rows, component.cols, stored[c].Name()});
-  }
-  BB_RETURN_IF_ERROR(run->store()->DescribeModel(components, model.fixed_bytes()));
+  BB_RETURN_IF_ERROR(run->store()->DescribeModel(
+      model.components(), StoredAssignment(model), model.fixed_bytes()));
   BB_ASSIGN_OR_RETURN(const int64_t job, run->store()->BeginJob(JobText(options)));
   return std::optional<int64_t>(job);
 }
@@ -203,29 +198,25 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
   BB_RETURN_IF_ERROR(options.Validate());
   BB_ASSIGN_OR_RETURN(const ProblemAndBudget made, MakeProblem(model, options));
   const SearchProblem& problem = made.problem;
-  BB_ASSIGN_OR_RETURN(const ProbedWorkspace ready,
-                      SetUpWorkspace(model,
-                                     options.workspace,
-                                     WorkspaceNeedsOf(options, run->ranks().size())));
+  BB_ASSIGN_OR_RETURN(
+      const ProbedWorkspace ready,
+      SetUpWorkspace(model, options.workspace, WorkspaceNeedsOf(options, run->ranks().size())));
   if (memory != nullptr) *memory = ready.memory;
   VLOG(1) << "kernels " << Kernels().name << ", " << problem.components.size()
           << " components, at most " << problem.MaxBytes() << " bytes, at least "
           << problem.SmallestBytes();
   Workspace* const workspace = ready.workspace.get();
-  BB_ASSIGN_OR_RETURN(*job, BeginRun(options, *ready.maker, model, run));
+  BB_ASSIGN_OR_RETURN(*job, BeginRun(options, ready, run, progress));
   progress->Message(ready.memory.Describe());
 
   PlanFindings findings;
   findings.budget = made.budget;
   BB_ASSIGN_OR_RETURN(findings.calibration,
                       CalibrateEncoder(*ready.maker, workspace, run, progress));
-  BB_ASSIGN_OR_RETURN(std::unique_ptr<SharedProbes> probes,
-                      SharedProbes::Create(*ready.maker,
-                                           ProbeRole::kSearch,
-                                           options.search_probes,
-                                           workspace,
-                                           run,
-                                           progress));
+  BB_ASSIGN_OR_RETURN(
+      std::unique_ptr<SharedProbes> probes,
+      SharedProbes::Create(
+          *ready.maker, ProbeRole::kSearch, options.search_probes, workspace, run, progress));
   findings.search_probes = probes->size();
   BB_ASSIGN_OR_RETURN(SearchResult found,
                       RunSearch({options, problem, ready, probes.get(), run, progress}));
@@ -233,7 +224,7 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
   findings.errors = std::move(found.errors);
   CHECK(problem.Fits(findings.search.assignment));
   if (run->store() != nullptr) {
-    BB_RETURN_IF_ERROR(run->store()->PutMoves(**job, StoredMoves(model, findings.search)));
+    BB_RETURN_IF_ERROR(run->store()->PutTrace(**job, findings.search.trace));
   }
 
   const HeldOutContext held_out{&problem,
@@ -260,7 +251,6 @@ int PlanOptions::SparsityPermille() const {
 
 absl::Status PlanOptions::Validate() const {
   BB_RETURN_IF_ERROR(CheckMethod(*this));
-#include "runtime/quantize/encoders.h"
   if (search_probes < 2 || held_out_probes < 2) {
     return absl::InvalidArgumentError(
         absl::StrCat("at least 2 search and 2 held-out probes are needed, not ",
@@ -294,7 +284,10 @@ absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
     const absl::Status ended = store->EndJob(*job, state);
     if (plan.ok() && !ended.ok()) return ended;
   }
-  if (!plan.ok()) store->RemoveIfUnused(/*keep_blobs=*/absl::IsCancelled(plan.status()));
+  if (!plan.ok()) {
+    store->RemoveIf(absl::IsCancelled(plan.status()) ? RunStore::Empty::kNoResultsAndNoValues
+                                                     : RunStore::Empty::kNoResults);
+  }
   return plan;
 }
 

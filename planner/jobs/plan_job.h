@@ -53,12 +53,12 @@ struct PlanOptions {
   absl::Status Validate() const;
 };
 
-// Searches for an assignment that meets the limit, compares it with the best uniform one on held-out
-// probes, and returns the plan with its evidence. After an interruption the plan holds the best so
-// far, with complete == false and without held-out metrics. The same model, options and seed give
-// the same plan for any number of threads and ranks and any content of the run directory. All ranks
-// call it alike and get the same plan; null `ranks`: this process alone. `memory`, unless null, is
-// set to how memory was divided. Errors: IsInfeasible() when nothing meets the limit;
+// Searches for an assignment that meets the limit, compares it with the best uniform one on
+// held-out probes, and returns the plan with its evidence. After an interruption the plan holds the
+// best so far, with complete == false and without held-out metrics. The same model, options and
+// seed give the same plan for any number of threads and ranks and any content of the run directory.
+// All ranks call it alike and get the same plan; null `ranks`: this process alone. `memory`, unless
+// null, is set to how memory was divided. Errors: IsInfeasible() when nothing meets the limit;
 // kResourceExhausted when memory does not suffice; kCancelled on an interruption before the search
 // had begun; otherwise those of the parts.
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,

@@ -277,26 +277,6 @@ std::string JobText(const PlanOptions& options) {
   return text;
 }
 
-std::vector<StoredMove> StoredMoves(const Model& model, const SearchSummary& search) {
-  std::vector<StoredMove> moves;
-  for (const TraceStep& step : search.trace) {
-    StoredMove move;
-    move.what = step.what;
-    if (step.what != "start") {
-      move.changes =
-          absl::StrJoin(step.changes, ", ", [&](std::string* out, const ComponentFormat& change) {
-            absl::StrAppend(out, model.component(change.component).name, "=", change.format.Name());
-          });
-    }
-    move.size_bytes = step.size_bytes;
-    move.fdt_mean = step.fdt_mean;
-    move.dppl = step.dppl;
-    move.kl_mean = step.kl_mean;
-    moves.push_back(std::move(move));
-  }
-  return moves;
-}
-
 plans::Interval ToProto(const Interval& interval) {
   plans::Interval proto;
   proto.set_low(interval.low);

@@ -47,9 +47,6 @@ std::vector<IdentityField> RunIdentity(const Model& model,
 // The options of the command that decide its plan, for readers of the run's store.
 std::string JobText(const PlanOptions& options);
 
-// The search's trace, for readers of the run's store.
-std::vector<StoredMove> StoredMoves(const Model& model, const SearchSummary& search);
-
 // Values as a plan holds them, and back.
 plans::Metrics ToProto(const Metrics& metrics);
 Metrics FromProto(const plans::Metrics& metrics);

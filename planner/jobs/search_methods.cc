@@ -9,8 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "planner/runs/messages.h"
 #include "planner/runs/output_errors.h"
-#include "planner/runs/packing.h"
 #include "planner/runs/stored_evaluator.h"
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
@@ -54,7 +54,7 @@ class LayerOrder {
   absl::StatusOr<std::vector<int>> Remembered(Run* run) const {
     BB_ASSIGN_OR_RETURN(const Scorer* const scorer, FindScorer(options_.scorer));
     const bool formats = scorer->needs == ScorerNeeds::kFormats;
-    BB_ASSIGN_OR_RETURN(const std::string packed,
+    BB_ASSIGN_OR_RETURN(const std::string stored,
                         run->Remember(absl::StrCat("order/",
                                                    options_.search,
                                                    "/",
@@ -65,11 +65,9 @@ class LayerOrder {
                                       [&]() -> absl::StatusOr<std::string> {
                                         BB_ASSIGN_OR_RETURN(const std::vector<int> order,
                                                             Make(*scorer));
-                                        Packer packer;
-                                        packer.Numbers(order);
-                                        return packer.Take();
+                                        return SerializeLayerOrder(order);
                                       }));
-    return Unpacker(packed).Numbers<int>();
+    return ParseLayerOrder(stored, "the run store");
   }
 
  private:

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "planner/runs/messages.h"
 #include "planner/runs/output_errors.h"
-#include "planner/runs/packing.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/generate.h"
 #include "runtime/quantize/encoder.h"
@@ -27,37 +27,12 @@ constexpr int64_t kGramProbes = 512;
 // sqrt(2 / n) for a normal input: 2 % with 64 prompts of 100 tokens.
 constexpr int64_t kMomentProbes = 64;
 
-std::string Pack(const InputMoments& moments) {
-  Packer packer;
-  packer.Number(static_cast<int64_t>(moments.size()));
-  for (const auto& [id, values] : moments) {
-    packer.Number(static_cast<int64_t>(id));
-    packer.Numbers(values);
-  }
-  return packer.Take();
-}
-
-absl::StatusOr<InputMoments> Unpack(const std::string& packed) {
-  Unpacker unpacker(packed);
-  InputMoments moments;
-  const auto count = unpacker.Number<int64_t>();
-  // Every entry takes bytes, so the bytes bound a damaged count.
-  for (int64_t i = 0; i < std::min(count, static_cast<int64_t>(packed.size())); ++i) {
-    const auto id = static_cast<ComponentId>(unpacker.Number<int64_t>());
-    moments[id] = unpacker.Numbers<float>();
-  }
-  if (!unpacker.Done()) {
-    return absl::DataLossError("the run store's input moments are damaged; remove the store or use another");
-  }
-  return moments;
-}
-
 absl::StatusOr<InputMoments> RememberedMoments(const ProbeMaker& maker,
                                                Workspace* workspace,
                                                Run* run,
                                                Progress* progress) {
   BB_ASSIGN_OR_RETURN(
-      const std::string packed,
+      const std::string stored,
       run->Remember(
           absl::StrCat("input moments/", kMomentProbes), [&]() -> absl::StatusOr<std::string> {
             BB_ASSIGN_OR_RETURN(const auto sequences,
@@ -68,9 +43,9 @@ absl::StatusOr<InputMoments> RememberedMoments(const ProbeMaker& maker,
                                                     sequences,
                                                     workspace->options().threads,
                                                     progress));
-            return Pack(measured);
+            return SerializeMoments(measured);
           }));
-  return Unpack(packed);
+  return ParseMoments(stored, "the run store");
 }
 
 using Sequences = std::vector<std::vector<int32_t>>;
@@ -84,8 +59,8 @@ int64_t TokensOf(const Sequences& sequences) {
 }
 
 // The sequences that Gram matrices are measured on: calibration prompts with the model's greedy
-// completions, which is what candidates are measured on, and as many whole windows of the text where
-// there is one. The widest matrix decides how many.
+// completions, which is what candidates are measured on, and as many whole windows of the text
+// where there is one. The widest matrix decides how many.
 absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
                                         Workspace* workspace,
                                         Progress* progress) {
@@ -124,9 +99,7 @@ absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
   return sequences;
 }
 
-absl::Status LearnFromGrams(const Sequences& sequences,
-                               Workspace* workspace,
-                               Progress* progress) {
+absl::Status LearnFromGrams(const Sequences& sequences, Workspace* workspace, Progress* progress) {
   GramStore* const grams = workspace->grams();
   BB_RETURN_IF_ERROR(MeasureGrams(workspace->transformer(),
                                   workspace->reference(),

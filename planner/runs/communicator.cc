@@ -6,8 +6,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "planner/runs/messages.h"
 #include "planner/runs/mpi_communicator.h"
-#include "planner/runs/packing.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
@@ -25,12 +25,12 @@ class SingleProcess : public Communicator {
   }
 };
 
-std::string Pack(absl::string_view what, const absl::StatusOr<std::string>& mine) {
-  Packer packer;
-  packer.Text(what);
-  packer.Number<int32_t>(static_cast<int32_t>(mine.status().code()));
-  packer.Text(mine.ok() ? absl::string_view(*mine) : mine.status().message());
-  return packer.Take();
+std::string MakeContribution(absl::string_view what, const absl::StatusOr<std::string>& mine) {
+  messages::Contribution contribution;
+  contribution.set_meeting(std::string(what));
+  contribution.set_code(static_cast<int32_t>(mine.status().code()));
+  contribution.set_content(mine.ok() ? *mine : std::string(mine.status().message()));
+  return Serialize(contribution);
 }
 
 // The number of processes that the launcher's environment tells of; 1 when there is no launcher.
@@ -62,22 +62,33 @@ absl::StatusOr<std::vector<std::string>> Communicator::Exchange(absl::string_vie
     if (!mine.ok()) return mine.status();
     return std::vector<std::string>{*std::move(mine)};
   }
-  const absl::StatusOr<std::vector<std::string>> messages = AllGather(Pack(what, mine));
-  absl::Status winner = messages.status();
+  const absl::StatusOr<std::vector<std::string>> gathered = AllGather(MakeContribution(what, mine));
+  absl::Status winner = gathered.status();
   absl::Status out_of_step;  // only an error when no rank has brought one: who leaves is elsewhere
   std::vector<std::string> values;
-  for (int r = 0; messages.ok() && r < size(); ++r) {
-    Unpacker unpacker((*messages)[r]);
-    const std::string where = unpacker.Text();
-    const absl::StatusCode code = static_cast<absl::StatusCode>(unpacker.Number<int32_t>());
-    values.push_back(unpacker.Text());
+  for (int r = 0; gathered.ok() && r < size(); ++r) {
+    auto contribution =
+        Parse<messages::Contribution>((*gathered)[r], "contribution", absl::StrCat("rank ", r));
+    if (!contribution.ok()) {
+      out_of_step.Update(contribution.status());
+      continue;
+    }
+    const auto code = static_cast<absl::StatusCode>(contribution->code());
+    values.push_back(std::move(*contribution->mutable_content()));
     if (code != absl::StatusCode::kOk && (winner.ok() || absl::IsCancelled(winner)) &&
         (winner.ok() || code != absl::StatusCode::kCancelled)) {
       winner = absl::Status(code, values.back());
     }
-    if (where != what || !unpacker.Done()) {
-      out_of_step.Update(absl::InternalError(
-          absl::StrCat("rank ", r, " is at '", where, "', rank ", rank(), " at '", what, "'")));
+    if (contribution->meeting() != what) {
+      out_of_step.Update(absl::InternalError(absl::StrCat("rank ",
+                                                          r,
+                                                          " is at '",
+                                                          contribution->meeting(),
+                                                          "', rank ",
+                                                          rank(),
+                                                          " at '",
+                                                          what,
+                                                          "'")));
     }
   }
   winner.Update(out_of_step);

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "planner/runs/run.h"
+#include "planner/runs/messages.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
@@ -26,11 +26,11 @@ absl::StatusOr<Evaluation> GatherDealt(Communicator& ranks,
   if (ranks.size() == 1) return own;
   BB_ASSIGN_OR_RETURN(const std::vector<std::string> sent,
                       ranks.Exchange(what,
-                                     own.ok() ? absl::StatusOr<std::string>(PackResults(*own))
+                                     own.ok() ? absl::StatusOr<std::string>(SerializeResults(*own))
                                               : absl::StatusOr<std::string>(own.status())));
   std::vector<Evaluation> parts;
   for (int r = 0; r < ranks.size(); ++r) {
-    BB_ASSIGN_OR_RETURN(Evaluation part, UnpackResults(sent[r], absl::StrCat("rank ", r)));
+    BB_ASSIGN_OR_RETURN(Evaluation part, ParseResults(sent[r], absl::StrCat("rank ", r)));
     parts.push_back(std::move(part));
   }
   std::vector<size_t> next(parts.size(), 0);

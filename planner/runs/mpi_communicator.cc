@@ -20,7 +20,7 @@ absl::Status ErrorOf(int code) {
   std::string what(text, static_cast<size_t>(size));
   std::replace(what.begin(), what.end(), '\n', ' ');
   return absl::UnavailableError(
-      absl::StrCat("a rank of this job was lost (", what, "); the same command goes on from here"));
+      absl::StrCat("a rank of this job was lost (", what, "); the same command resumes the run"));
 }
 
 #define BB_RETURN_IF_MPI_ERROR(expr)                          \

@@ -2,19 +2,20 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "planner/runs/packing.h"
+#include "planner/runs/messages.h"
 #include "runtime/base/status_macros.h"
 #include "scoring/output_error.h"
 
 namespace bitbudget {
 namespace {
 
-// Calibration for stage 0: the sample's outputs, rows x outputs of a component, average the error
-// of many more weights than one, so that a few hundred rows give it to a few per cent.
+// The error is an average over rows and outputs of a component, so that a few hundred rows give it
+// to a few per cent.
 constexpr int64_t kErrorProbes = 16;
 constexpr int64_t kErrorRows = 256;
 
@@ -56,7 +57,7 @@ absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
       absl::StrAppend(&key, "/", choice.format.Name());
     }
     BB_ASSIGN_OR_RETURN(
-        const std::string packed, run->Remember(key, [&]() -> absl::StatusOr<std::string> {
+        const std::string stored, run->Remember(key, [&]() -> absl::StatusOr<std::string> {
           if (!sample.has_value()) {
             BB_ASSIGN_OR_RETURN(sample, MakeInputSample(maker, workspace, progress));
             progress->Begin("output errors", count);
@@ -66,16 +67,12 @@ absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
               OutputErrors(
                   *sample, c, formats, workspace->bank(), workspace->options().threads, progress));
           progress->Update(c + 1);
-          Packer packer;
-          packer.Numbers(errors);
-          return packer.Take();
+          return SerializeOutputErrors(errors);
         }));
-    Unpacker unpacker(packed);
-    table.push_back(unpacker.Numbers<double>());
-    if (!unpacker.Done() || table.back().size() != formats.size()) {
-      return absl::DataLossError(
-          "the run store's output errors are damaged; use another --run-dir");
-    }
+    BB_ASSIGN_OR_RETURN(
+        std::vector<double> errors,
+        ParseOutputErrors(stored, static_cast<int64_t>(formats.size()), "the run store"));
+    table.push_back(std::move(errors));
   }
   if (sample.has_value()) progress->End();
   return table;

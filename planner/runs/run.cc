@@ -1,70 +1,46 @@
 #include "planner/runs/run.h"
 
 #include "absl/strings/str_cat.h"
-#include "planner/runs/packing.h"
+#include "planner/runs/messages.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
 
-std::string PackResults(std::span<const ProbeResult> results) {
-  Packer packer;
-  packer.Number<int64_t>(static_cast<int64_t>(results.size()));
-  for (const ProbeResult& result : results) {
-    packer.Number<int32_t>(result.tokens);
-    packer.Number<int32_t>(result.fdt);
-    packer.Number<int32_t>(result.sdt);
-    packer.Number<double>(result.nll_sum);
-    packer.Number<double>(result.kl_sum);
-  }
-  return packer.Take();
-}
-
-absl::StatusOr<Evaluation> UnpackResults(absl::string_view bytes, absl::string_view where) {
-  constexpr size_t kHeader = 8, kResult = 28;
-  Unpacker unpacker(bytes);
-  const int64_t count = unpacker.Number<int64_t>();
-  if (bytes.size() < kHeader || count < 0 ||
-      (bytes.size() - kHeader) / kResult != static_cast<uint64_t>(count)) {
-    return absl::DataLossError(absl::StrCat(where, ": damaged results"));
-  }
-  Evaluation results(count);
-  for (ProbeResult& result : results) {
-    result.tokens = unpacker.Number<int32_t>();
-    result.fdt = unpacker.Number<int32_t>();
-    result.sdt = unpacker.Number<int32_t>();
-    result.nll_sum = unpacker.Number<double>();
-    result.kl_sum = unpacker.Number<double>();
-  }
-  if (!unpacker.Done()) return absl::DataLossError(absl::StrCat(where, ": damaged results"));
-  return results;
-}
-
-absl::Status Run::Begin(const std::string& directory, std::span<const IdentityField> identity) {
-  Packer packer;
-  for (const IdentityField& field : identity) packer.Text(field.value);
+absl::Status Run::Begin(const std::string& run_directory,
+                        std::span<const IdentityField> identity,
+                        Progress* progress) {
+  messages::Identity own;
+  for (const IdentityField& field : identity) own.add_values(field.value);
   BB_ASSIGN_OR_RETURN(const std::vector<std::string> sent,
-                      ranks_->Exchange("identity", packer.Take()));
+                      ranks_->Exchange("identity", Serialize(own)));
   for (int r = 1; r < ranks_->size(); ++r) {
-    Unpacker first(sent[0]), other(sent[r]);
-    for (const IdentityField& field : identity) {
-      const std::string expected = first.Text();
-      const std::string value = other.Text();
-      if (value == expected) continue;
+    BB_ASSIGN_OR_RETURN(const auto first, Parse<messages::Identity>(sent[0], "identity", "rank 0"));
+    BB_ASSIGN_OR_RETURN(const auto other,
+                        Parse<messages::Identity>(sent[r], "identity", absl::StrCat("rank ", r)));
+    for (int i = 0; i < first.values_size() && i < other.values_size(); ++i) {
+      if (other.values(i) == first.values(i)) continue;
       return absl::InvalidArgumentError(absl::StrCat("rank ",
                                                      r,
                                                      " has another ",
-                                                     field.name,
+                                                     identity[i].name,
                                                      " than rank 0: ",
-                                                     value,
+                                                     other.values(i),
                                                      " instead of ",
-                                                     expected,
+                                                     first.values(i),
                                                      "; all machines need the same files"));
     }
   }
-  if (directory.empty()) return absl::OkStatus();
+  if (run_directory.empty()) return absl::OkStatus();
   absl::Status opened;
   if (ranks_->is_root()) {
-    absl::StatusOr<std::unique_ptr<RunStore>> store = RunStore::Open(directory, identity);
+    if (HoldsOldStore(run_directory)) {
+      progress->Message(absl::StrCat(run_directory,
+                                     "/",
+                                     kRunStoreFile,
+                                     " is a run of an earlier version and not used; it can be "
+                                     "removed"));
+    }
+    absl::StatusOr<std::unique_ptr<RunStore>> store = RunStore::Open(run_directory, identity);
     opened = store.status();
     if (store.ok()) store_ = *std::move(store);
   }
@@ -75,22 +51,22 @@ absl::Status Run::Begin(const std::string& directory, std::span<const IdentityFi
 
 absl::StatusOr<std::optional<std::string>> Run::Recall(absl::string_view key) {
   if (!stored_) return std::optional<std::string>();
+  if (ranks_->size() == 1) return store_->GetBlob(key);
   absl::StatusOr<std::string> message = std::string();
   if (store_ != nullptr) {
-    const absl::StatusOr<std::optional<std::string>> value = store_->GetBlob(key);
+    absl::StatusOr<std::optional<std::string>> value = store_->GetBlob(key);
     if (value.ok()) {
-      Packer packer;
-      packer.Number<uint8_t>(value->has_value());
-      packer.Text(value->value_or(""));
-      message = packer.Take();
+      messages::Recalled recalled;
+      if (value->has_value()) recalled.set_value(**std::move(value));
+      message = Serialize(recalled);
     } else {
       message = value.status();
     }
   }
   BB_ASSIGN_OR_RETURN(const std::string sent, ranks_->FromRoot(key, std::move(message)));
-  Unpacker unpacker(sent);
-  const bool found = unpacker.Number<uint8_t>() != 0;
-  return found ? std::optional<std::string>(unpacker.Text()) : std::nullopt;
+  BB_ASSIGN_OR_RETURN(auto recalled, Parse<messages::Recalled>(sent, "stored value", "rank 0"));
+  if (!recalled.has_value()) return std::optional<std::string>();
+  return std::optional<std::string>(std::move(*recalled.mutable_value()));
 }
 
 absl::Status Run::Keep(absl::string_view key, absl::string_view value) {
@@ -125,27 +101,26 @@ absl::StatusOr<std::vector<std::optional<ProbeResult>>> Run::Find(absl::string_v
     if (!found.ok()) {
       message = found.status();
     } else {
-      std::vector<uint8_t> known;
+      messages::FoundResults sent;
       Evaluation results;
       for (const std::optional<ProbeResult>& result : *found) {
-        known.push_back(result.has_value());
+        sent.add_found(result.has_value());
         if (result.has_value()) results.push_back(*result);
       }
-      Packer packer;
-      packer.Numbers(known);
-      packer.Text(PackResults(results));
-      message = packer.Take();
+      ToMessage(results, sent.mutable_results());
+      message = Serialize(sent);
     }
   }
-  BB_ASSIGN_OR_RETURN(const std::string sent,
+  BB_ASSIGN_OR_RETURN(const std::string bytes,
                       ranks_->FromRoot("stored results", std::move(message)));
-  Unpacker unpacker(sent);
-  const std::vector<uint8_t> known = unpacker.Numbers<uint8_t>();
-  BB_ASSIGN_OR_RETURN(const Evaluation results, UnpackResults(unpacker.Text(), "rank 0"));
-  std::vector<std::optional<ProbeResult>> found(known.size());
+  BB_ASSIGN_OR_RETURN(const auto sent,
+                      Parse<messages::FoundResults>(bytes, "stored results", "rank 0"));
+  BB_ASSIGN_OR_RETURN(const Evaluation results, FromMessage(sent.results(), "rank 0"));
+  std::vector<std::optional<ProbeResult>> found;
   size_t next = 0;
-  for (size_t i = 0; i < known.size(); ++i) {
-    if (known[i] && next < results.size()) found[i] = results[next++];
+  for (const bool known : sent.found()) {
+    found.emplace_back();
+    if (known && next < results.size()) found.back() = results[next++];
   }
   if (found.size() != probes.size() || next != results.size()) {
     return absl::InternalError("rank 0 sent results of other probes");

@@ -14,13 +14,14 @@
 #include "absl/strings/string_view.h"
 #include "planner/runs/communicator.h"
 #include "planner/runs/run_store.h"
+#include "runtime/base/progress.h"
 #include "runtime/eval/metrics.h"
 
 namespace bitbudget {
 
-// What a job shares with the ranks that run it and with the times that it was started before: a
-// communicator and, on rank 0, a store. Every function is called by all ranks in the same order and
-// gives all of them the same. Without a store nothing is found and nothing is kept.
+// What a job shares with its ranks and with earlier starts of itself: a communicator and, on rank
+// 0, a store. All ranks call the functions in the same order and get the same answers. Without a
+// store nothing is found and nothing is kept.
 class Run {
  public:
   // A run of one process that keeps nothing.
@@ -28,10 +29,12 @@ class Run {
   // `ranks` outlives the run.
   explicit Run(Communicator* ranks) : ranks_(ranks) {}
 
-  // Checks that all ranks have the same identity and, unless `directory` is empty, opens its store
-  // on rank 0. Errors: kInvalidArgument naming the rank and the field that differs;
-  // RunStore::Open's.
-  absl::Status Begin(const std::string& directory, std::span<const IdentityField> identity);
+  // Checks that all ranks have the same identity and, unless `run_directory` is empty, opens its
+  // store of that identity on rank 0. Errors: kInvalidArgument naming the rank and the field that
+  // differs; RunStore::Open's.
+  absl::Status Begin(const std::string& run_directory,
+                     std::span<const IdentityField> identity,
+                     Progress* progress);
 
   Communicator& ranks() { return *ranks_; }
   // On rank 0 of a run that keeps a store, else null.
@@ -41,8 +44,8 @@ class Run {
   absl::StatusOr<std::optional<std::string>> Recall(absl::string_view key);
   // Stores a value that is the same on all ranks.
   absl::Status Keep(absl::string_view key, absl::string_view value);
-  // What is stored under `key`; where there is nothing yet, what make() returns, which is stored.
-  // make() must give the same on all ranks (each calls it when nothing is stored).
+  // What is stored under `key`; else what make() returns, which is stored then. All ranks call
+  // make(), which must return the same on all of them.
   absl::StatusOr<std::string> Remember(absl::string_view key,
                                        const std::function<absl::StatusOr<std::string>()>& make);
 
@@ -61,10 +64,6 @@ class Run {
   bool stored_ = false;  // whether rank 0 has a store
   std::unique_ptr<RunStore> store_;
 };
-
-// Results as bytes and back; the text of an error says `where` the bytes came from.
-std::string PackResults(std::span<const ProbeResult> results);
-absl::StatusOr<Evaluation> UnpackResults(absl::string_view bytes, absl::string_view where);
 
 }  // namespace bitbudget
 

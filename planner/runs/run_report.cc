@@ -1,7 +1,6 @@
 #include "planner/runs/run_report.h"
 
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <tuple>
 #include <utility>
@@ -9,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "planner/runs/run_store.h"
 #include "runtime/base/sqlite.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/eval/metrics.h"
@@ -19,7 +19,9 @@ namespace {
 
 class Reader {
  public:
-  explicit Reader(Database* database) : database_(*database) {}
+  Reader(const std::string& directory, Database* database) : database_(*database) {
+    report_.directory = directory;
+  }
 
   absl::StatusOr<RunReport> Read() {
     BB_ASSIGN_OR_RETURN(const bool used, CheckRunStore(&database_));
@@ -50,19 +52,40 @@ class Reader {
   absl::Status ReadModel() {
     BB_ASSIGN_OR_RETURN(
         Statement rows,
-        database_.Prepare("SELECT name, rows, cols, format FROM components ORDER BY id"));
+        database_.Prepare(
+            "SELECT name, kind, layer, rows, cols, format FROM components ORDER BY id"));
     while (true) {
       BB_ASSIGN_OR_RETURN(const bool found, rows.Step());
       if (!found) break;
-      components_.push_back({rows.Text(0), rows.Integer(1), rows.Integer(2), rows.Text(3)});
+      Component& component = report_.components.emplace_back();
+      component.name = rows.Text(0);
+      BB_ASSIGN_OR_RETURN(component.kind, ParseKind(rows.Text(1)));
+      component.layer = static_cast<int>(rows.Integer(2));
+      component.rows = rows.Integer(3);
+      component.cols = rows.Integer(4);
+      BB_ASSIGN_OR_RETURN(const Format format, ParseStoredFormat(rows.Text(5)));
+      report_.stored_formats.push_back(format);
     }
-    report_.components = static_cast<int64_t>(components_.size());
     BB_ASSIGN_OR_RETURN(Statement fixed,
                         database_.Prepare("SELECT value FROM blobs WHERE key = ?1",
                                           absl::string_view(kFixedBytesKey)));
     BB_ASSIGN_OR_RETURN(const bool found, fixed.Step());
     if (found && !absl::SimpleAtoi(fixed.Text(0), &fixed_bytes_)) return Damaged("fixed bytes");
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<ComponentKind> ParseKind(const std::string& name) const {
+    for (int kind = 0; kind <= static_cast<int>(ComponentKind::kHead); ++kind) {
+      const ComponentKind candidate = static_cast<ComponentKind>(kind);
+      if (name == ComponentKindName(candidate)) return candidate;
+    }
+    return Damaged(absl::StrCat("component kind ", name));
+  }
+
+  absl::StatusOr<Format> ParseStoredFormat(absl::string_view name) const {
+    const absl::StatusOr<Format> format = ParseFormat(std::string(name));
+    if (!format.ok()) return Damaged(format.status().message());
+    return format;
   }
 
   absl::Status ReadJobs() {
@@ -74,25 +97,40 @@ class Reader {
       RunReport::Job& job = report_.jobs.emplace_back();
       job.options = jobs.Text(1);
       job.state = jobs.Text(2);
-      BB_ASSIGN_OR_RETURN(
-          Statement moves,
-          database_.Prepare("SELECT what, changes, size_bytes, fdt_mean, dppl, kl_mean FROM moves "
-                            "WHERE job = ?1 ORDER BY step",
-                            jobs.Integer(0)));
-      while (true) {
-        BB_ASSIGN_OR_RETURN(const bool more, moves.Step());
-        if (!more) break;
-        job.moves.push_back({moves.Text(0),
-                             moves.Text(1),
-                             moves.Integer(2),
-                             moves.Real(3),
-                             moves.Real(4),
-                             moves.Real(5)});
-      }
+      BB_RETURN_IF_ERROR(ReadTrace(jobs.Integer(0), &job.trace));
     }
   }
 
-  // Candidates with a result on every search probe, in the order they were first run.
+  absl::Status ReadTrace(int64_t job, std::vector<TraceStep>* trace) {
+    BB_ASSIGN_OR_RETURN(
+        Statement rows,
+        database_.Prepare("SELECT what, changes, size_bytes, fdt_mean, dppl, kl_mean FROM trace "
+                          "WHERE job = ?1 ORDER BY step",
+                          job));
+    while (true) {
+      BB_ASSIGN_OR_RETURN(const bool found, rows.Step());
+      if (!found) return absl::OkStatus();
+      TraceStep& step = trace->emplace_back();
+      step.what = rows.Text(0);
+      for (const absl::string_view text : absl::StrSplit(rows.Text(1), ',', absl::SkipEmpty())) {
+        const std::pair<std::string, std::string> change =
+            absl::StrSplit(text, absl::MaxSplits('=', 1));
+        ComponentId id = -1;
+        if (!absl::SimpleAtoi(change.first, &id) || id < 0 ||
+            id >= static_cast<int>(report_.components.size())) {
+          return Damaged(absl::StrCat("trace change ", text));
+        }
+        BB_ASSIGN_OR_RETURN(const Format format, ParseStoredFormat(change.second));
+        step.changes.push_back({id, format});
+      }
+      step.size_bytes = rows.Integer(2);
+      step.fdt_mean = rows.Real(3);
+      step.dppl = rows.Real(4);
+      step.kl_mean = rows.Real(5);
+    }
+  }
+
+  // Candidates with a result on every search probe, in the order of their first evaluation.
   absl::Status ReadCandidates() {
     BB_ASSIGN_OR_RETURN(
         Statement rows,
@@ -122,29 +160,30 @@ class Reader {
   }
 
   absl::Status Add(const std::string& name, const Evaluation& evaluation) {
-    const std::vector<std::string> formats = absl::StrSplit(name, ',');
-    if (formats.size() != components_.size()) return Damaged(absl::StrCat("candidate ", name));
+    const std::vector<Component>& components = report_.components;
     MeasuredCandidate candidate;
-    candidate.assignment = name;
     candidate.size_bytes = fixed_bytes_;
     candidate.fdt_mean = Compute(Statistic::kFdtMean, evaluation);
     candidate.kl_mean = Compute(Statistic::kKlMean, evaluation);
-    std::vector<size_t> changed;
-    for (size_t c = 0; c < formats.size(); ++c) {
-      const absl::StatusOr<Format> format = ParseFormat(formats[c]);
-      if (!format.ok()) return Damaged(format.status().message());
-      if (!Fits(*format, components_[c].cols)) {
-        return Damaged(absl::StrCat(formats[c], " for rows of ", components_[c].cols, " inputs"));
+    std::vector<ComponentFormat> changes;
+    for (const absl::string_view text : absl::StrSplit(name, ',')) {
+      BB_ASSIGN_OR_RETURN(const Format format, ParseStoredFormat(text));
+      const size_t c = candidate.assignment.size();
+      if (c == components.size()) return Damaged(absl::StrCat("candidate ", name));
+      if (!Fits(format, components[c].cols)) {
+        return Damaged(absl::StrCat(text, " for rows of ", components[c].cols, " inputs"));
       }
-      candidate.size_bytes += SizeBytes(*format, components_[c].rows, components_[c].cols);
-      if (formats[c] != components_[c].format) changed.push_back(c);
+      candidate.assignment.push_back(format);
+      candidate.size_bytes += SizeBytes(format, components[c].rows, components[c].cols);
+      if (format != report_.stored_formats[c]) changes.push_back({static_cast<int>(c), format});
     }
-    if (changed.size() == 1) {
-      const StoredComponent& component = components_[changed[0]];
-      const Format format = *ParseFormat(formats[changed[0]]);
-      report_.alone.push_back({component.name,
-                               format.Name(),
-                               SizeBytes(format, component.rows, component.cols),
+    if (candidate.assignment.size() != components.size()) {
+      return Damaged(absl::StrCat("candidate ", name));
+    }
+    if (changes.size() == 1) {
+      const auto& [id, format] = changes[0];
+      report_.alone.push_back({changes[0],
+                               SizeBytes(format, components[id].rows, components[id].cols),
                                candidate.kl_mean});
     }
     report_.best.push_back(std::move(candidate));
@@ -163,32 +202,36 @@ class Reader {
       }
     }
     all = std::move(best);
-    std::map<std::string, size_t> order;
-    for (size_t c = 0; c < components_.size(); ++c) order[components_[c].name] = c;
-    std::sort(report_.alone.begin(), report_.alone.end(), [&](const auto& a, const auto& b) {
-      return std::tuple(order[a.component], a.size_bytes, a.format) <
-             std::tuple(order[b.component], b.size_bytes, b.format);
+    std::sort(report_.alone.begin(), report_.alone.end(), [](const auto& a, const auto& b) {
+      return std::tuple(a.change.component, a.size_bytes, a.change.format.Name()) <
+             std::tuple(b.change.component, b.size_bytes, b.change.format.Name());
     });
   }
 
   absl::Status Damaged(absl::string_view what) const {
-    return absl::DataLossError(absl::StrCat(
-        database_.path(), ": damaged (", std::string(what), "); remove it or use another one"));
+    return absl::DataLossError(
+        absl::StrCat(database_.path(), ": damaged (", std::string(what), "); remove it"));
   }
 
   Database& database_;
   RunReport report_;
-  std::vector<StoredComponent> components_;
   int64_t fixed_bytes_ = 0;
 };
 
 }  // namespace
 
-absl::StatusOr<RunReport> ReadRun(const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/", kRunStoreFile);
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Database> database,
-                      Database::Open(path, Database::Mode::kRead));
-  return Reader(database.get()).Read();
+absl::StatusOr<std::vector<RunReport>> ReadRuns(const std::string& directory) {
+  std::vector<std::string> stores = ListStores(directory);
+  if (stores.empty()) stores.push_back(directory);
+  std::vector<RunReport> reports;
+  for (const std::string& store : stores) {
+    BB_ASSIGN_OR_RETURN(
+        const std::unique_ptr<Database> database,
+        Database::Open(absl::StrCat(store, "/", kRunStoreFile), Database::Mode::kRead));
+    BB_ASSIGN_OR_RETURN(RunReport report, Reader(store, database.get()).Read());
+    reports.push_back(std::move(report));
+  }
+  return reports;
 }
 
 }  // namespace bitbudget

@@ -6,48 +6,53 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "planner/runs/run_store.h"
+#include "planner/runs/run_directory.h"
+#include "runtime/eval/assignment.h"
+#include "runtime/model/decoder/components.h"
+#include "search/search_method.h"
 
 namespace bitbudget {
 
-// A candidate that was run on all search probes.
+// A candidate that was evaluated on all search probes.
 struct MeasuredCandidate {
-  std::string assignment;  // formats by component, separated by commas
+  Assignment assignment;
   int64_t size_bytes = 0;
   double fdt_mean = 0;
   double kl_mean = 0;
 };
 
-// One component in another format than the checkpoint's, everything else as it is there.
+// One component in another format than its stored one, everything else as stored.
 struct MeasuredAlone {
-  std::string component;
-  std::string format;
+  ComponentFormat change;
   int64_t size_bytes = 0;  // of the component
   double kl_mean = 0;
 };
 
-// What a run directory holds, for people.
+// What one store of a run directory holds.
 struct RunReport {
   struct Job {
     std::string options;
     std::string state;  // "begun" (running, or killed), "complete", "interrupted", "failed"
-    std::vector<StoredMove> moves;
+    std::vector<TraceStep> trace;
   };
 
+  std::string directory;  // the store's folder
   std::vector<IdentityField> identity;
+  std::vector<Component> components;
+  Assignment stored_formats;
   std::vector<Job> jobs;
-  int64_t components = 0;
   int64_t probes = 0;      // of the search set
-  int64_t candidates = 0;  // that were run, in whole or in part, on any set
-  int64_t results = 0;     // candidate and probe
+  int64_t candidates = 0;  // evaluated, on all or some probes of any set
+  int64_t results = 0;     // one per candidate and probe
   // Candidates that no smaller or equally large one beats in KL, by increasing size.
   std::vector<MeasuredCandidate> best;
-  std::vector<MeasuredAlone> alone;  // by component and format
+  std::vector<MeasuredAlone> alone;  // by component and size
 };
 
-// Reads a run directory without changing it; another process may be writing it. Errors: kNotFound
-// when there is no run in it; kDataLoss when its file is damaged or another program's.
-absl::StatusOr<RunReport> ReadRun(const std::string& directory);
+// Reads the stores of a run directory, or a single one by its own folder, without changing them;
+// other processes may be writing. Errors: kNotFound when there is none; kDataLoss for a file that
+// is damaged or no run store; kFailedPrecondition for one of another version.
+absl::StatusOr<std::vector<RunReport>> ReadRuns(const std::string& directory);
 
 }  // namespace bitbudget
 

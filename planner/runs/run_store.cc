@@ -1,31 +1,24 @@
 #include "planner/runs/run_store.h"
 
-#include <fcntl.h>
 #include <glog/logging.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
+#include "absl/strings/str_join.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
 namespace {
 
-constexpr char kLockFile[] = "run.lock";
-
 // docs/run-store.md describes these. `sums` are the bits of two little-endian doubles, nll_sum and
 // kl_sum: exact whatever SQLite does with numbers.
 constexpr char kSchema[] = R"sql(
   CREATE TABLE identity (position INTEGER PRIMARY KEY, name TEXT NOT NULL, value TEXT NOT NULL);
-  CREATE TABLE components (id INTEGER PRIMARY KEY, name TEXT NOT NULL, rows INTEGER NOT NULL,
-                           cols INTEGER NOT NULL, format TEXT NOT NULL);
+  CREATE TABLE components (id INTEGER PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL,
+                           layer INTEGER NOT NULL, rows INTEGER NOT NULL, cols INTEGER NOT NULL,
+                           format TEXT NOT NULL);
   CREATE TABLE probes (id INTEGER PRIMARY KEY, probe_set TEXT NOT NULL, name TEXT NOT NULL,
                        UNIQUE (probe_set, name));
   CREATE TABLE candidates (id INTEGER PRIMARY KEY, candidate TEXT NOT NULL UNIQUE);
@@ -34,7 +27,7 @@ constexpr char kSchema[] = R"sql(
                         fdt INTEGER NOT NULL, sdt INTEGER NOT NULL, sums BLOB NOT NULL,
                         PRIMARY KEY (candidate, probe)) WITHOUT ROWID;
   CREATE TABLE jobs (id INTEGER PRIMARY KEY, options TEXT NOT NULL UNIQUE, state TEXT NOT NULL);
-  CREATE TABLE moves (job INTEGER NOT NULL REFERENCES jobs, step INTEGER NOT NULL,
+  CREATE TABLE trace (job INTEGER NOT NULL REFERENCES jobs, step INTEGER NOT NULL,
                       what TEXT NOT NULL, changes TEXT NOT NULL, size_bytes INTEGER NOT NULL,
                       fdt_mean REAL, dppl REAL, kl_mean REAL,
                       PRIMARY KEY (job, step)) WITHOUT ROWID;
@@ -57,17 +50,16 @@ absl::StatusOr<bool> CheckRunStore(Database* database) {
   BB_ASSIGN_OR_RETURN(const int64_t id, database->Integer("PRAGMA application_id"));
   if (tables == 0 && id == 0) return false;
   if (id != kRunStoreApplicationId) {
-    return absl::DataLossError(absl::StrCat(
-        database->path(), ": an SQLite file of another program; use another --run-dir"));
+    return absl::DataLossError(
+        absl::StrCat(database->path(), ": an SQLite file of another program; move it away"));
   }
   BB_ASSIGN_OR_RETURN(const int64_t version, database->Integer("PRAGMA user_version"));
   if (version != kRunStoreVersion) {
     return absl::FailedPreconditionError(absl::StrCat(database->path(),
-                                                      ": of run store version ",
+                                                      ": a run store of version ",
                                                       version,
-                                                      ", this bitbudget reads ",
-                                                      kRunStoreVersion,
-                                                      "; use another --run-dir or remove it"));
+                                                      "; this bitbudget reads version ",
+                                                      kRunStoreVersion));
   }
   BB_ASSIGN_OR_RETURN(Statement check, database->Prepare("PRAGMA quick_check(1)"));
   BB_RETURN_IF_ERROR(check.Step().status());
@@ -76,56 +68,23 @@ absl::StatusOr<bool> CheckRunStore(Database* database) {
   for (char& c : verdict) {
     if (c == '\n') c = ' ';
   }
-  return absl::DataLossError(absl::StrCat(
-      database->path(), ": damaged (", verdict, "); remove it or use another --run-dir"));
+  return absl::DataLossError(
+      absl::StrCat(database->path(), ": damaged (", verdict, "); remove it"));
 }
 
-absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const std::string& directory,
+absl::StatusOr<std::unique_ptr<RunStore>> RunStore::Open(const std::string& run_directory,
                                                          std::span<const IdentityField> identity) {
-  std::unique_ptr<RunStore> store(new RunStore(directory));
-  store->made_directory_ = mkdir(directory.c_str(), 0777) == 0;
-  if (!store->made_directory_ && errno != EEXIST) {
-    return absl::ErrnoToStatus(errno, absl::StrCat(directory, ": cannot create the run directory"));
-  }
-  BB_RETURN_IF_ERROR(store->Lock());
-  const std::string path = absl::StrCat(directory, "/", kRunStoreFile);
-  std::error_code ignored;
-  store->made_file_ = !std::filesystem::exists(path, ignored);
-  BB_ASSIGN_OR_RETURN(store->database_, Database::Open(path, Database::Mode::kWrite));
+  BB_ASSIGN_OR_RETURN(std::unique_ptr<StoreFolder> folder,
+                      StoreFolder::Lock(run_directory, StoreName(identity)));
+  std::unique_ptr<RunStore> store(new RunStore(std::move(folder)));
+  BB_ASSIGN_OR_RETURN(store->database_,
+                      Database::Open(store->folder_->file(), Database::Mode::kWrite));
   BB_ASSIGN_OR_RETURN(const bool used, CheckRunStore(store->database_.get()));
   BB_RETURN_IF_ERROR(
       store->database_->Execute("PRAGMA journal_mode = WAL;"
                                 "PRAGMA synchronous = NORMAL"));
   BB_RETURN_IF_ERROR(used ? store->CheckIdentity(identity) : store->Create(identity));
   return store;
-}
-
-RunStore::~RunStore() {
-  database_.reset();
-  if (lock_ >= 0) close(lock_);  // and unlocks
-}
-
-absl::Status RunStore::Lock() {
-  const std::string path = absl::StrCat(directory_, "/", kLockFile);
-  lock_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (lock_ < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
-  if (flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK) {
-      return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot lock"));
-    }
-    char holder[32] = {};
-    if (pread(lock_, holder, sizeof(holder) - 1, 0) < 0) holder[0] = '\0';
-    return absl::FailedPreconditionError(absl::StrCat(directory_,
-                                                      ": in use by another bitbudget (process ",
-                                                      absl::StripSuffix(holder, "\n"),
-                                                      "); wait for it, or use another --run-dir"));
-  }
-  // For the message above; nothing depends on it.
-  const std::string holder = absl::StrCat(getpid(), "\n");
-  if (ftruncate(lock_, 0) == 0) {
-    [[maybe_unused]] const ssize_t ignored = pwrite(lock_, holder.data(), holder.size(), 0);
-  }
-  return absl::OkStatus();
 }
 
 absl::Status RunStore::Create(std::span<const IdentityField> identity) {
@@ -148,23 +107,23 @@ absl::Status RunStore::Create(std::span<const IdentityField> identity) {
   return transaction.Commit();
 }
 
+// The folder's name says the same, unless somebody renamed it.
 absl::Status RunStore::CheckIdentity(std::span<const IdentityField> identity) {
   for (const IdentityField& field : identity) {
     BB_ASSIGN_OR_RETURN(Statement select,
                         database_->Prepare("SELECT value FROM identity WHERE name = ?1",
                                            absl::string_view(field.name)));
     BB_ASSIGN_OR_RETURN(const bool found, select.Step());
-    const std::string stored = found ? select.Text(0) : "(none)";
+    const std::string stored = found ? select.Text(0) : "none";
     if (stored == field.value) continue;
-    return absl::FailedPreconditionError(absl::StrCat(directory_,
-                                                      ": holds a run with another ",
+    return absl::FailedPreconditionError(absl::StrCat(folder_->path(),
+                                                      ": a run with another ",
                                                       field.name,
-                                                      ": ",
+                                                      " (",
                                                       stored,
-                                                      " there, ",
+                                                      ", not ",
                                                       field.value,
-                                                      " here; use another --run-dir, or remove "
-                                                      "this one"));
+                                                      ") under this run's name; move it away"));
   }
   return absl::OkStatus();
 }
@@ -256,20 +215,23 @@ absl::Status RunStore::Save(absl::string_view candidate,
   return transaction.Commit();
 }
 
-absl::Status RunStore::DescribeModel(std::span<const StoredComponent> components,
+absl::Status RunStore::DescribeModel(std::span<const Component> components,
+                                     const Assignment& stored_formats,
                                      int64_t fixed_bytes) {
+  CHECK_EQ(components.size(), stored_formats.size());
   BB_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_.get()));
-  BB_ASSIGN_OR_RETURN(
-      Statement insert,
-      database_->Prepare("INSERT OR REPLACE INTO components (id, name, rows, cols, format) VALUES "
-                         "(?1, ?2, ?3, ?4, ?5)"));
   for (size_t c = 0; c < components.size(); ++c) {
-    insert.Reset();
-    BB_RETURN_IF_ERROR(insert.Bind(1, static_cast<int64_t>(c)));
-    BB_RETURN_IF_ERROR(insert.Bind(2, absl::string_view(components[c].name)));
-    BB_RETURN_IF_ERROR(insert.Bind(3, components[c].rows));
-    BB_RETURN_IF_ERROR(insert.Bind(4, components[c].cols));
-    BB_RETURN_IF_ERROR(insert.Bind(5, absl::string_view(components[c].format)));
+    const Component& component = components[c];
+    BB_ASSIGN_OR_RETURN(
+        Statement insert,
+        database_->Prepare("INSERT OR REPLACE INTO components VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                           static_cast<int64_t>(c),
+                           absl::string_view(component.name),
+                           absl::string_view(ComponentKindName(component.kind)),
+                           int64_t{component.layer},
+                           component.rows,
+                           component.cols,
+                           absl::string_view(stored_formats[c].Name())));
     BB_RETURN_IF_ERROR(insert.Step().status());
   }
   BB_RETURN_IF_ERROR(PutBlob(kFixedBytesKey, absl::StrCat(fixed_bytes)));
@@ -289,23 +251,27 @@ absl::StatusOr<int64_t> RunStore::BeginJob(const std::string& options) {
   return job;
 }
 
-absl::Status RunStore::PutMoves(int64_t job, std::span<const StoredMove> moves) {
+absl::Status RunStore::PutTrace(int64_t job, std::span<const TraceStep> trace) {
   BB_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_.get()));
-  BB_ASSIGN_OR_RETURN(Statement clear, database_->Prepare("DELETE FROM moves WHERE job = ?1", job));
+  BB_ASSIGN_OR_RETURN(Statement clear, database_->Prepare("DELETE FROM trace WHERE job = ?1", job));
   BB_RETURN_IF_ERROR(clear.Step().status());
-  for (size_t i = 0; i < moves.size(); ++i) {
-    const StoredMove& move = moves[i];
+  for (size_t i = 0; i < trace.size(); ++i) {
+    const TraceStep& step = trace[i];
+    const std::string changes =
+        absl::StrJoin(step.changes, ",", [](std::string* out, const ComponentFormat& change) {
+          absl::StrAppend(out, change.component, "=", change.format.Name());
+        });
     BB_ASSIGN_OR_RETURN(
         Statement insert,
-        database_->Prepare("INSERT INTO moves VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        database_->Prepare("INSERT INTO trace VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                            job,
                            static_cast<int64_t>(i),
-                           absl::string_view(move.what),
-                           absl::string_view(move.changes),
-                           move.size_bytes,
-                           move.fdt_mean,
-                           move.dppl,
-                           move.kl_mean));
+                           absl::string_view(step.what),
+                           absl::string_view(changes),
+                           step.size_bytes,
+                           step.fdt_mean,
+                           step.dppl,
+                           step.kl_mean));
     BB_RETURN_IF_ERROR(insert.Step().status());
   }
   return transaction.Commit();
@@ -317,17 +283,15 @@ absl::Status RunStore::EndJob(int64_t job, absl::string_view state) {
   return update.Step().status();
 }
 
-void RunStore::RemoveIfUnused(bool keep_blobs) {
-  if (!made_file_) return;
+void RunStore::RemoveIf(Empty empty) {
+  if (!folder_->made_file()) return;
   const absl::StatusOr<int64_t> results = database_->Integer("SELECT count(*) FROM results");
-  const absl::StatusOr<int64_t> blobs =
+  const absl::StatusOr<int64_t> values =
       database_->Integer("SELECT count(*) FROM blobs WHERE key NOT LIKE 'model/%'");
-  if (!results.ok() || *results > 0 || !blobs.ok() || (keep_blobs && *blobs > 0)) return;
+  if (!results.ok() || *results > 0 || !values.ok()) return;
+  if (empty == Empty::kNoResultsAndNoValues && *values > 0) return;
   database_.reset();
-  for (const char* name : {kRunStoreFile, kLockFile}) {
-    unlink(absl::StrCat(directory_, "/", name).c_str());
-  }
-  if (made_directory_) rmdir(directory_.c_str());
+  folder_->Remove();
 }
 
 absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Statement& row) {
@@ -337,22 +301,12 @@ absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Sta
   result.sdt = static_cast<int>(row.Integer(2));
   const std::string sums = row.Text(3);
   if (sums.size() != 2 * sizeof(double)) {
-    return absl::DataLossError(absl::StrCat(database.path(),
-                                            ": damaged: results.sums of ",
-                                            sums.size(),
-                                            " bytes; remove it or use another --run-dir"));
+    return absl::DataLossError(absl::StrCat(
+        database.path(), ": damaged: results.sums of ", sums.size(), " bytes; remove it"));
   }
   std::memcpy(&result.nll_sum, sums.data(), sizeof(double));
   std::memcpy(&result.kl_sum, sums.data() + sizeof(double), sizeof(double));
   return result;
-}
-
-std::vector<std::string> RunStoreFiles(const std::string& directory) {
-  std::vector<std::string> files = {absl::StrCat(directory, "/", kLockFile)};
-  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
-    files.push_back(absl::StrCat(directory, "/", kRunStoreFile, suffix));
-  }
-  return files;
 }
 
 }  // namespace bitbudget

@@ -6,121 +6,89 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "planner/runs/run_directory.h"
 #include "runtime/base/sqlite.h"
+#include "runtime/eval/assignment.h"
 #include "runtime/eval/metrics.h"
+#include "runtime/model/decoder/components.h"
+#include "search/search_method.h"
 
 namespace bitbudget {
 
-// The file in the run directory that holds everything, and its format: files of another version are
-// refused.
-inline constexpr char kRunStoreFile[] = "run.sqlite";
-inline constexpr int64_t kRunStoreVersion = 1;
-inline constexpr int64_t kRunStoreApplicationId = 0x62627564;  // "bbud", in SQLite's file header
-
-// What an evaluation is: to be raised when the same candidate and probes come to give other
-// numbers, so that stored ones are not mixed with them.
+// To be raised when the same candidate and probes come to give other results, so that stored ones
+// are not mixed with them.
 inline constexpr int kEvaluationVersion = 2;
+inline constexpr int64_t kRunStoreApplicationId = 0x62627564;  // "bbud", in SQLite's file header
 
 // The blob with DescribeModel's `fixed_bytes`, in decimal.
 inline constexpr char kFixedBytesKey[] = "model/fixed bytes";
 
-// One thing that decides what an evaluation means, e.g. {"model fingerprint", "1f3a..."}.
-struct IdentityField {
-  std::string name;
-  std::string value;
-};
-
-// What the run's components are, for those who read the store without the model.
-struct StoredComponent {
-  std::string name;
-  int64_t rows = 0;
-  int64_t cols = 0;
-  std::string format;  // that the checkpoint stores it in
-};
-
-// A step of a search's trace.
-struct StoredMove {
-  std::string what;
-  std::string changes;  // "name=format, ...", empty for a start
-  int64_t size_bytes = 0;
-  double fdt_mean = 0;
-  double dppl = 0;
-  double kl_mean = 0;
-};
-
-// What a run has measured, in one SQLite file of its directory (docs/run-store.md). Everything in a
-// run follows from its evaluations, so a run that is started again is the same search, answered
-// from here as far as it had come.
+// What a run has measured, in one SQLite file (docs/run-store.md). Everything in a run follows from
+// its evaluations: a run that is started again is the same search, answered from here as far as it
+// had come.
 //
 // Every Put and Save is one transaction in a write-ahead log: a process that is killed, or that
 // cannot write any more, loses at most the call that it was in. (The log is synced when it is
 // folded into the file, not by every call: a machine that loses power may lose the last
-// evaluations as well, never the file.) One process at a time, by a lock that ends with the
-// process. Errors as Database's; not thread-safe.
+// evaluations as well, never the file.) Errors as Database's; not thread-safe.
 class RunStore {
  public:
-  // Opens the store of `directory`, or creates both. kFailedPrecondition when another process has
-  // it, or when it was made with another identity (the first field that differs is named, with both
-  // values); kDataLoss when the file is not a run store or damaged.
-  static absl::StatusOr<std::unique_ptr<RunStore>> Open(const std::string& directory,
+  // Opens and locks the run directory's store of this identity (run_directory.h), or creates it.
+  // kFailedPrecondition when another process has locked it; kDataLoss when the file is damaged or
+  // no run store.
+  static absl::StatusOr<std::unique_ptr<RunStore>> Open(const std::string& run_directory,
                                                         std::span<const IdentityField> identity);
-  ~RunStore();
 
-  // What a run may keep under a name of its own, e.g. scores that take long to compute.
+  // Values under names of their own, such as scores that take long to compute.
   absl::StatusOr<std::optional<std::string>> GetBlob(absl::string_view key);
   absl::Status PutBlob(absl::string_view key, absl::string_view value);
 
-  // The ids of the probes of a set ("search", "held-out"), which are named by what they are (a hash
-  // of their tokens) and not by their number in the set, so that sets of different sizes share
-  // them.
+  // The ids of the probes of a set ("search", "held-out"). A probe is named by a hash of its
+  // tokens, not by its number in the set, so that sets of different sizes share probes.
   absl::StatusOr<std::vector<int64_t>> ProbeIds(absl::string_view set,
                                                 std::span<const std::string> names);
 
-  // The stored results of a candidate on the given probes; nullopt where there is none. A candidate
-  // is any text that says what was run.
+  // The stored results of a candidate on the given probes; nullopt where there is none. `candidate`
+  // is any text that names what was evaluated.
   absl::StatusOr<std::vector<std::optional<ProbeResult>>> Find(absl::string_view candidate,
                                                                std::span<const int64_t> probes);
   absl::Status Save(absl::string_view candidate,
                     std::span<const int64_t> probes,
                     std::span<const ProbeResult> results);
 
-  // For those who read the store: the model's components with the bytes of everything else, and one
-  // row per command that used it, found again by its options.
-  absl::Status DescribeModel(std::span<const StoredComponent> components, int64_t fixed_bytes);
+  // For readers of the store: the model's components in their stored formats and the bytes of
+  // everything else, and one row for every command, found again by its options.
+  absl::Status DescribeModel(std::span<const Component> components,
+                             const Assignment& stored_formats,
+                             int64_t fixed_bytes);
   absl::StatusOr<int64_t> BeginJob(const std::string& options);
-  absl::Status PutMoves(int64_t job, std::span<const StoredMove> moves);
+  absl::Status PutTrace(int64_t job, std::span<const TraceStep> trace);
   absl::Status EndJob(int64_t job, absl::string_view state);  // "complete", "interrupted", "failed"
 
-  // Removes what Open created, where it created the file and no evaluation came in since (nor, with
-  // `keep_blobs`, a blob): a command that failed early leaves nothing behind. The store must not be
-  // used afterwards.
-  void RemoveIfUnused(bool keep_blobs);
+  // Removes the store where Open() created it and it is still empty, so that a command that failed
+  // early leaves nothing behind. The store must not be used afterwards.
+  enum class Empty : uint8_t { kNoResults, kNoResultsAndNoValues };
+  void RemoveIf(Empty empty);
 
  private:
-  explicit RunStore(const std::string& directory) : directory_(directory) {}
+  explicit RunStore(std::unique_ptr<StoreFolder> folder) : folder_(std::move(folder)) {}
 
-  absl::Status Lock();
   absl::Status Create(std::span<const IdentityField> identity);
   absl::Status CheckIdentity(std::span<const IdentityField> identity);
 
-  std::string directory_;
-  bool made_directory_ = false;
-  bool made_file_ = false;
-  int lock_ = -1;
+  std::unique_ptr<StoreFolder> folder_;  // unlocked after the database is closed
   std::unique_ptr<Database> database_;
 };
 
-// The files that the store of a directory may write, whether they are there or not.
-std::vector<std::string> RunStoreFiles(const std::string& directory);
-
-// Whether an open file is a run store: false for an empty one, which is what a process that was
-// killed before its first transaction leaves. kDataLoss for a damaged or another program's file,
-// kFailedPrecondition for another version's.
+// Whether an open file is a run store; false for an empty one, which a process leaves that is
+// killed before its first transaction. kDataLoss for a damaged or another program's file,
+// kFailedPrecondition for one of another version.
 absl::StatusOr<bool> CheckRunStore(Database* database);
 
 // The result in a row of columns tokens, fdt, sdt, sums.

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "planner/runs/packing.h"
+#include "planner/runs/messages.h"
 #include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
 
@@ -20,56 +20,11 @@ constexpr char kNoiseFloor[] = "noise floor";
 
 using Prompts = std::vector<std::vector<int32_t>>;
 
-std::string PackPrompts(const Prompts& prompts) {
-  Packer packer;
-  packer.Number<int64_t>(static_cast<int64_t>(prompts.size()));
-  for (const std::vector<int32_t>& prompt : prompts) packer.Numbers(prompt);
-  return packer.Take();
-}
-
-absl::StatusOr<Prompts> UnpackPrompts(const std::string& bytes) {
-  Unpacker unpacker(bytes);
-  Prompts prompts;
-  for (int64_t left = unpacker.Number<int64_t>(); left > 0 && !unpacker.Done(); --left) {
-    prompts.push_back(unpacker.Numbers<int32_t>());
-  }
-  if (!unpacker.Done() || prompts.empty()) {
-    return absl::DataLossError("the run store's prompts are damaged; use another --run-dir");
-  }
-  return prompts;
-}
-
-std::string PackCompletions(std::span<const Generation> completions) {
-  Packer packer;
-  for (const Generation& completion : completions) {
-    packer.Numbers(completion.tokens);
-    packer.Numbers(completion.margins);
-    packer.Numbers(completion.likely);
-  }
-  return packer.Take();
-}
-
 std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {
   std::vector<Generation> completions;
   for (const Probe& probe : reference.probes()) {
     completions.push_back(
         {{probe.tokens.begin() + probe.prompt, probe.tokens.end()}, probe.margins, probe.likely});
-  }
-  return completions;
-}
-
-absl::StatusOr<std::vector<Generation>> UnpackCompletions(const std::string& bytes, int64_t count) {
-  std::vector<Generation> completions;
-  Unpacker unpacker(bytes);
-  for (int64_t i = 0; i < count; ++i) {
-    Generation completion;
-    completion.tokens = unpacker.Numbers<int32_t>();
-    completion.margins = unpacker.Numbers<float>();
-    completion.likely = unpacker.Numbers<int32_t>();
-    completions.push_back(std::move(completion));
-  }
-  if (!unpacker.Done()) {
-    return absl::DataLossError("the run store's completions are damaged; use another --run-dir");
   }
   return completions;
 }
@@ -86,15 +41,15 @@ absl::StatusOr<Prompts> RememberedPrompts(const ProbeMaker& maker,
                                           Run* run,
                                           Progress* progress) {
   BB_ASSIGN_OR_RETURN(
-      const std::string packed,
+      const std::string stored,
       run->Remember(absl::StrCat("prompts/", ProbeRoleName(role), "/", count),
                     [&]() -> absl::StatusOr<std::string> {
                       BB_ASSIGN_OR_RETURN(
                           const Prompts prompts,
                           maker.Prompts(role, count, workspace->sampler(), progress));
-                      return PackPrompts(prompts);
+                      return SerializeSequences(prompts);
                     }));
-  return UnpackPrompts(packed);
+  return ParseSequences(stored, "the run store");
 }
 
 }  // namespace
@@ -122,8 +77,9 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
     // Completions are kept for all probes, whoever made them.
     BB_ASSIGN_OR_RETURN(const std::optional<std::string> stored, run->Recall(key));
     if (stored.has_value()) {
-      BB_ASSIGN_OR_RETURN(completions,
-                          UnpackCompletions(*stored, static_cast<int64_t>(prompts.size())));
+      BB_ASSIGN_OR_RETURN(
+          completions,
+          ParseCompletions(*stored, static_cast<int64_t>(prompts.size()), "the run store"));
     }
   }
   const int64_t size = static_cast<int64_t>(prompts.size());
@@ -146,21 +102,22 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
                                               progress);
   BB_ASSIGN_OR_RETURN(const std::vector<std::string> sent,
                       ranks.Exchange(key,
-                                     own.ok() ? absl::StatusOr<std::string>(
-                                                    PackCompletions(CompletionsOf(*own->reference)))
+                                     own.ok() ? absl::StatusOr<std::string>(SerializeCompletions(
+                                                    CompletionsOf(*own->reference)))
                                               : absl::StatusOr<std::string>(own.status())));
   shared->own_ = *std::move(own);
   if (completions.empty()) {
     std::vector<std::vector<Generation>> parts;
     for (int r = 0; r < ranks.size(); ++r) {
       const int64_t own_count = DealtRange(r, ranks.size(), {0, size}).count;
-      BB_ASSIGN_OR_RETURN(std::vector<Generation> part, UnpackCompletions(sent[r], own_count));
+      BB_ASSIGN_OR_RETURN(std::vector<Generation> part,
+                          ParseCompletions(sent[r], own_count, absl::StrCat("rank ", r)));
       parts.push_back(std::move(part));
     }
     for (int64_t i = 0; i < size; ++i) {
       completions.push_back(std::move(parts[i % ranks.size()][i / ranks.size()]));
     }
-    BB_RETURN_IF_ERROR(run->Keep(key, PackCompletions(completions)));
+    BB_RETURN_IF_ERROR(run->Keep(key, SerializeCompletions(completions)));
   }
 
   std::vector<int64_t> rows;

@@ -35,8 +35,8 @@ absl::Status Database::Error(int code) const {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_MISMATCH:
-      return absl::DataLossError(absl::StrCat(
-          path_, ": damaged, or not a run store (", what, "); remove it or use another --run-dir"));
+      return absl::DataLossError(
+          absl::StrCat(path_, ": damaged, or not an SQLite database (", what, "); move it away"));
     case SQLITE_FULL:
     case SQLITE_IOERR: {
       const int error = connection_ != nullptr ? sqlite3_system_errno(connection_.get()) : 0;
@@ -49,7 +49,7 @@ absl::Status Database::Error(int code) const {
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       return absl::FailedPreconditionError(
-          absl::StrCat(path_, ": is kept by another process; try again when that has ended"));
+          absl::StrCat(path_, ": locked by another process; try again when it has ended"));
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:

@@ -16,14 +16,15 @@ namespace bitbudget {
 
 class Statement;
 
-// Bytes to be bound as a blob.
+// Bytes to bind as a blob.
 struct Blob {
   absl::string_view bytes;
 };
 
 // A connection to one SQLite file. Errors are one line that names the file: kDataLoss for a damaged
-// or foreign file, kResourceExhausted when it cannot be written (a full disk), kFailedPrecondition
-// when another process keeps it, else kInternal. Not thread-safe.
+// file or one of another kind, kResourceExhausted when it cannot be written (a full disk),
+// kFailedPrecondition while another process has it locked, kPermissionDenied, else kInternal. Not
+// thread-safe.
 class Database {
  public:
   enum class Mode { kRead, kWrite };  // kWrite creates the file where there is none
@@ -32,7 +33,7 @@ class Database {
 
   const std::string& path() const { return path_; }
 
-  // Runs statements that give no rows, separated by semicolons.
+  // Executes statements that give no rows, separated by semicolons.
   absl::Status Execute(const char* sql);
 
   // `sql` with values bound to its ?1, ?2, ... in order, e.g. Prepare("... ?1", key).
@@ -62,16 +63,15 @@ class Database {
 class Statement {
  public:
   // Values for ?1, ?2, ...; a string_view is bound as text. A double keeps its value, but not the
-  // sign of zero, and NaN becomes NULL: what must be exact is bound as a blob.
+  // sign of zero, and NaN becomes NULL: bind as a blob what must be exact.
   absl::Status Bind(int index, int64_t value);
   absl::Status Bind(int index, double value);
   absl::Status Bind(int index, absl::string_view value);
   absl::Status Bind(int index, Blob value);
 
-  // Goes to the next row; false after the last one. A statement that gives no rows is run by one
-  // call.
+  // Moves to the next row; false after the last one. One call executes a statement without rows.
   absl::StatusOr<bool> Step();
-  // Makes it ready to be bound and stepped again.
+  // Makes the statement ready to be bound and stepped again; bindings stay.
   void Reset();
 
   // Columns of the current row. A value of another type reads as SQLite converts it.

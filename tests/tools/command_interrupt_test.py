@@ -58,9 +58,10 @@ class InterruptTest(CommandTest):
         self.assertNotIn('held_out', report)
         self.assertIn('incomplete', err.splitlines()[-1])
         self.assertIn(path, err.splitlines()[-1])
-        kept = [os.path.join(path + '.run', name) for name in ('run.lock', 'run.sqlite')]
+        run, = os.listdir(path + '.run')
+        kept = [os.path.join(path + '.run', run, name) for name in ('run.lock', 'run.sqlite')]
         self.assertEqual(self.files(), sorted(before + [path] + kept))
-        self.assertIn(f'the same command goes on from {path}.run', err.splitlines()[-1])
+        self.assertIn(f'the same command resumes from {path}.run', err.splitlines()[-1])
         plan = self.json('show', path)
         self.assertFalse(plan['complete'])
         self.assertNotIn('held_out', {k for k, v in plan.items() if v})

@@ -74,14 +74,15 @@ class OutputsTest(CommandTest):
 
     def test_the_run_store_of_a_plan(self):
         store = self.file('store')
-        os.mkdir(store)
+        run = os.path.join(store, '0123456789abcdef')
+        os.makedirs(run)
         for name in ('run.lock', 'run.sqlite', 'run.sqlite-wal'):
             for link in (os.symlink, os.link):
-                link(self.text, os.path.join(store, name))
+                link(self.text, os.path.join(run, name))
                 self.refuse_output(self.text, store, 'plan', self.model, '--budget', '5bpw',
                                    '--text', self.text, *PLAN_PROBES, '--out',
                                    self.file('new.pb'), '--run-dir', store)
-                os.remove(os.path.join(store, name))
+                os.remove(os.path.join(run, name))
         self.refuse_output(self.model, self.model, 'plan', self.model, '--budget', '5bpw',
                            *PLAN_PROBES, '--out', self.file('new.pb'), '--run-dir', self.model)
         both = self.file('both')

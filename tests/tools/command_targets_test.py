@@ -90,11 +90,11 @@ class TargetTest(CommandTest):
         self.assertIn('5,000,000 bytes for memory = weights', shown)
         self.assertIn('(512 positions, q8_0)', shown)
         out = self.file('none.json')
-        self.refuse(4, ['leaves nothing for the weights', '--context'], 'plan', self.model,
+        self.refuse(4, ['leaves nothing for the weights', 'shorter context'], 'plan', self.model,
                     '--budget', '1MB', '--context', '8192', '--out', out, *QUICK)
         self.refuse(2, ['4bpw is about the weights'], 'plan', self.model, '--budget', '4bpw',
                     '--context', '64', '--out', out, *QUICK)
-        self.refuse(2, ['--budget-for memory needs --context'], 'plan', self.model, '--budget',
+        self.refuse(2, ['a budget for memory needs a context'], 'plan', self.model, '--budget',
                     '1MB', '--budget-for', 'memory', '--out', out, *QUICK)
 
 

@@ -6,6 +6,7 @@
 MPIRUN is empty where the build has no MPI; the tests of ranks are skipped then, and say so.
 """
 
+import glob
 import json
 import os
 import random
@@ -77,13 +78,24 @@ class RunDirTest(unittest.TestCase):
         with open(self.file(name), 'rb') as file:
             return file.read()
 
+    def stores(self, directory):
+        """The databases in a run directory."""
+        return sorted(glob.glob(os.path.join(glob.escape(directory), '*', 'run.sqlite')))
+
     def results(self, directory):
-        database = sqlite3.connect(os.path.join(directory, 'run.sqlite'))
+        """The number of results in a run directory's only store."""
+        store, = self.stores(directory)
+        database = sqlite3.connect(store)
         try:
             self.assertEqual(database.execute('PRAGMA integrity_check').fetchone(), ('ok',))
             return database.execute('SELECT count(*) FROM results').fetchone()[0]
         finally:
             database.close()
+
+    def show(self, directory):
+        shown = subprocess.run([BINARY, 'runs', 'show', directory, '--json'], capture_output=True,
+                               check=True, text=True)
+        return json.loads(shown.stdout)['runs']
 
     def refuse(self, code, parts, process):
         returned, out, err = self.end(process)
@@ -111,7 +123,7 @@ class ResumeTest(RunDirTest):
             attempt += 1
             self.assertLess(attempt, 60, 'the command ends before it can be killed')
             process = self.start(out)
-            # A run that goes on is soon at its end: it is killed early; a new one anywhere.
+            # A resumed run is soon at its end: it is killed early; a new one anywhere.
             fresh = not os.path.exists(self.file(out + '.run'))
             time.sleep(moments.uniform(0, whole_s if fresh else whole_s / 3))
             process.send_signal(signal.SIGKILL)
@@ -124,7 +136,7 @@ class ResumeTest(RunDirTest):
                 out = f'a{attempt}.pb'
                 continue
             killed += 1
-            if os.path.exists(os.path.join(self.file(out + '.run'), 'run.sqlite')):
+            if self.stores(self.file(out + '.run')):
                 seen += 1
         self.assertGreater(seen, 5)
         self.assertEqual(self.plan(out)[0], whole)
@@ -156,11 +168,9 @@ class ResumeTest(RunDirTest):
         self.assertLess(added, self.results(fresh))
         if search:  # every component alone, in every format, on every search probe
             self.assertLess(added, self.results(fresh) - 2 * 29 * 8 + 29)
-        report = json.loads(
-            subprocess.run([BINARY, 'runs', 'show', self.file(name), '--json'],
-                           capture_output=True, check=True, text=True).stdout)
+        report, = self.show(self.file(name))
         self.assertEqual([job['state'] for job in report['jobs']], ['complete'] * 2)
-        self.assertIn('--budget 7bpw', report['jobs'][1]['options'])
+        self.assertIn('budget 7bpw', report['jobs'][1]['options'])
         self.assertEqual(report['results'], first + added)
         if search:
             self.assertEqual(len(report['alone']), 2 * 29)
@@ -179,23 +189,59 @@ class ResumeTest(RunDirTest):
                 self.assertEqual(self.plan('b.pb', *second, '--run-dir', shared)[0],
                                  self.plan('c.pb', *second, '--no-run-dir')[0])
 
-    def test_refusals(self):
+    def test_commands_with_other_options_have_runs_of_their_own(self):
+        """Nothing is refused, and every command resumes its own run."""
+        variants = {'encoder': ('--encoder', 'rtn'), 'activations': ('--activations', 'f32'),
+                    'seed': ('--seed', '4'), 'completion length': ('--completion', '13')}
+        alone = {(): self.plan('alone.pb', '--no-run-dir')[0]}
+        for args in variants.values():
+            alone[args] = self.plan('alone.pb', '--no-run-dir', *args)[0]
+        for time_ in range(2):
+            for args, expected in alone.items():
+                with self.subTest(time=time_, args=args):
+                    plan, err = self.plan('a.pb', *args)
+                    self.assertEqual(plan, expected)
+                    self.assertEqual('reference completions' in err, time_ == 0)
+        reports = self.show(self.file('a.pb.run'))
+        self.assertEqual(len(reports), 1 + len(variants))
+        for field, (_, value) in variants.items():
+            own = [report for report in reports if report['identity'][field] == value]
+            self.assertEqual(len(own), 1, field)
+            self.assertEqual([job['state'] for job in own[0]['jobs']], ['complete'])
+            self.assertTrue(os.path.exists(os.path.join(own[0]['directory'], 'run.sqlite')))
+        shown = subprocess.run([BINARY, 'runs', 'show', self.file('a.pb.run')],
+                               capture_output=True, check=True, text=True).stdout
+        for report in reports:
+            self.assertIn(report['directory'], shown)
+
+    def test_a_run_of_an_earlier_version_is_left_alone(self):
+        os.mkdir(self.file('a.pb.run'))
+        old = os.path.join('a.pb.run', 'run.sqlite')
+        with open(self.file(old), 'wb') as file:
+            file.write(b'old')
+        expected, _ = self.plan('b.pb')
+        for time_ in range(2):
+            plan, err = self.plan('a.pb')
+            self.assertEqual(plan, expected)
+            self.assertEqual(err.count(f'{self.file(old)} is a run of an earlier version'), 1, err)
+            self.assertEqual('reference completions' in err, time_ == 0)
+        self.assertEqual(self.read(old), b'old')
+
+    def test_a_damaged_file_is_refused(self):
         self.plan('a.pb')
-        for parts, args in ((['another encoder', 'clip there', 'rtn here'], ['--encoder', 'rtn']),
-                            (['another activations', 'int16', 'f32'], ['--activations', 'f32']),
-                            (['another seed', '3 there', '4 here'], ['--seed', '4']),
-                            (['another completion length'], ['--completion', '13'])):
-            self.refuse(3, [self.file('a.pb.run'), '--run-dir', *parts], self.start('a.pb', *args))
-        with open(os.path.join(self.file('a.pb.run'), 'run.sqlite'), 'r+b') as file:
+        store, = self.stores(self.file('a.pb.run'))
+        with open(store, 'r+b') as file:
             file.write(b'garbage' * 20)
-        self.refuse(3, ['run.sqlite', '--run-dir'], self.start('a.pb'))
+        self.refuse(3, [store, 'damaged'], self.start('a.pb'))
 
     def test_two_at_once(self):
         first = self.start('a.pb', '--probes', '400')
-        while not os.path.exists(os.path.join(self.file('a.pb.run'), 'run.sqlite')):
+        while not self.stores(self.file('a.pb.run')):
             self.assertIsNone(first.poll())
             time.sleep(0.01)
-        self.refuse(3, ['in use by another', str(first.pid)], self.start('a.pb'))
+        self.refuse(3, [f'locked by another process ({first.pid})'], self.start('a.pb'))
+        # Another run in the same directory is not locked.
+        self.plan('b.pb', '--seed', '4', '--run-dir', self.file('a.pb.run'))
         # Reading is allowed meanwhile (there may be nothing to read yet).
         subprocess.run([BINARY, 'runs', 'show', self.file('a.pb.run')], capture_output=True,
                        check=True, text=True)
@@ -204,7 +250,6 @@ class ResumeTest(RunDirTest):
 
     def test_a_full_disk(self):
         whole, _ = self.plan('whole.pb', '--no-run-dir')
-        stored = os.path.join(self.file('a.pb.run'), 'run.sqlite')
         limit = 64 << 10  # bytes per file
 
         def limited():
@@ -212,7 +257,7 @@ class ResumeTest(RunDirTest):
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         # Too little to begin with, until there is room for the first evaluations.
-        while not (os.path.exists(stored) and self.results(self.file('a.pb.run'))):
+        while not (self.stores(self.file('a.pb.run')) and self.results(self.file('a.pb.run'))):
             limit += 64 << 10
             self.refuse(3, ['run.sqlite', 'cannot be written', 'start the same command again'],
                         self.start('a.pb', preexec_fn=limited, restore_signals=False))
@@ -246,18 +291,18 @@ class RanksTest(RunDirTest):
             fresh, _ = self.plan(f'n{count}.pb', '--no-run-dir', launcher=ranks(count))
             self.assertEqual(fresh, whole, count)
 
-    def test_a_lost_rank_ends_the_job_and_the_run_goes_on(self):
+    def test_a_lost_rank_ends_the_job_and_the_run_resumes(self):
         whole, _ = self.plan('whole.pb', '--no-run-dir')
         process = self.start('a.pb', launcher=ranks(3))
         lost = self.rank_of(process.pid, '2')
-        while not os.path.exists(os.path.join(self.file('a.pb.run'), 'run.sqlite')):
+        while not self.stores(self.file('a.pb.run')):
             self.assertIsNone(process.poll())
             time.sleep(0.01)
         os.kill(lost, signal.SIGKILL)
         code, _, err = self.end(process)
         self.assertNotEqual(code, 0)
         self.assertIn('signal 9', err)
-        self.assertIn(f'the same command goes on from {self.file("a.pb")}.run', err)
+        self.assertIn(f'the same command resumes from {self.file("a.pb")}.run', err)
         self.assertFalse(os.path.exists(self.file('a.pb')))
         self.assertEqual(self.plan('a.pb', launcher=ranks(2))[0], whole)
 
@@ -280,10 +325,13 @@ class RanksTest(RunDirTest):
 
     def test_an_error_of_the_job_is_printed_once(self):
         self.plan('a.pb')
-        code, out, err = self.end(self.start('a.pb', '--seed', '4', launcher=ranks(2)))
+        store, = self.stores(self.file('a.pb.run'))
+        with open(store, 'r+b') as file:
+            file.write(b'garbage' * 20)
+        code, out, err = self.end(self.start('a.pb', launcher=ranks(2)))
         self.assertEqual(code, 3, err)
         self.assertEqual(out, '')
-        self.assertEqual(err.count('another seed'), 1, err)
+        self.assertEqual(err.count('damaged'), 1, err)
 
 
 if __name__ == '__main__':

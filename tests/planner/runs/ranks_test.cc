@@ -214,8 +214,8 @@ TEST(RunPlanJob, TheSamePlanForAnyNumberOfRanksAndAnyStore) {
   for (const auto& test : cases) {
     PlanOptions options = FewFormatsJob(test.search);
     options.exhaustive = test.exhaustive;
-    options.probes.source = ProbeSource::kText;
-    options.probes.path = model.text;
+    options.workspace.probes.source = ProbeSource::kText;
+    options.workspace.probes.path = model.text;
     Progress progress;
     const auto alone = RunPlanJob(*model, options, &progress);
     ASSERT_TRUE(alone.ok()) << alone.status();
@@ -286,7 +286,8 @@ TEST(Run, RanksWithOtherFilesAreRefused) {
     bitbudget::Run run(rank);
     const std::vector<IdentityField> identity = {{"seed", "1"},
                                                  {"model", rank->is_root() ? "a" : "b"}};
-    return run.Begin("", identity);
+    Progress silent;
+    return run.Begin("", identity, &silent);
   });
   for (const absl::Status& status : statuses) {
     ExpectError(status, absl::StatusCode::kInvalidArgument, {"rank 1", "another model", "b", "a"});

@@ -11,10 +11,12 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "planner/runs/run_directory.h"
 #include "runtime/base/random.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_dir.h"
@@ -25,6 +27,19 @@ namespace {
 using Results = std::vector<std::optional<ProbeResult>>;
 
 const std::vector<IdentityField> kIdentity = {{"model fingerprint", "abc"}, {"encoder", "clip"}};
+
+// The folder of the store with kIdentity.
+std::string StorePath(const std::string& run_directory) {
+  return absl::StrCat(run_directory, "/", StoreName(kIdentity));
+}
+
+// A run directory whose store is this file.
+std::string WriteStore(const TempDir& dir, const std::string& contents) {
+  std::filesystem::create_directory(StorePath(dir.path()));
+  const std::string file = absl::StrCat(StorePath(dir.path()), "/", kRunStoreFile);
+  WriteTestFile(file, contents);
+  return file;
+}
 
 std::unique_ptr<RunStore> MustOpen(const std::string& directory) {
   absl::StatusOr<std::unique_ptr<RunStore>> store = RunStore::Open(directory, kIdentity);
@@ -101,19 +116,40 @@ TEST(RunStore, ProbesOfDifferentSetsAreDifferent) {
             *store->ProbeIds("held-out", std::vector<std::string>{"x"}));
 }
 
-TEST(RunStore, RefusesAnotherIdentityNamingBothValues) {
+TEST(RunStore, OtherIdentitiesHaveStoresOfTheirOwn) {
+  const TempDir dir;
+  const std::string path = dir.File("run");
+  const std::vector<std::vector<IdentityField>> identities = {
+      kIdentity,
+      {{"model fingerprint", "abc"}, {"encoder", "rtn"}},
+      {{"model fingerprint", "abc"}},
+      {{"model fingerprint", "abc"}, {"encoder", "clip"}, {"pruning", "wanda"}},
+      // The same text, cut elsewhere.
+      {{"model fingerprint", "abcencoder"}, {"", "clip"}}};
+  for (int time = 0; time < 2; ++time) {
+    std::vector<std::unique_ptr<RunStore>> open;  // all at once
+    for (size_t i = 0; i < identities.size(); ++i) {
+      absl::StatusOr<std::unique_ptr<RunStore>> store = RunStore::Open(path, identities[i]);
+      ASSERT_TRUE(store.ok()) << store.status();
+      const auto value = (*store)->GetBlob("whose");
+      ASSERT_TRUE(value.ok()) << value.status();
+      EXPECT_EQ(*value, time == 0 ? std::nullopt : std::optional(absl::StrCat(i)));
+      ASSERT_TRUE((*store)->PutBlob("whose", absl::StrCat(i)).ok());
+      open.push_back(*std::move(store));
+    }
+  }
+  EXPECT_EQ(ListStores(path).size(), identities.size());
+}
+
+TEST(RunStore, AStoreUnderAnothersNameIsRefused) {
   const TempDir dir;
   const std::string path = dir.File("run");
   MustOpen(path).reset();
   const std::vector<IdentityField> other = {{"model fingerprint", "abc"}, {"encoder", "rtn"}};
+  std::filesystem::rename(StorePath(path), absl::StrCat(path, "/", StoreName(other)));
   ExpectError(RunStore::Open(path, other).status(),
               absl::StatusCode::kFailedPrecondition,
-              {path, "another encoder", "clip there", "rtn here", "--run-dir"});
-  const std::vector<IdentityField> more = {{"kernel", "new"}};
-  ExpectError(RunStore::Open(path, more).status(),
-              absl::StatusCode::kFailedPrecondition,
-              {"another kernel", "(none) there", "new here"});
-  EXPECT_NE(MustOpen(path), nullptr);
+              {path, "another encoder", "clip, not rtn"});
 }
 
 TEST(RunStore, OneProcessAtATime) {
@@ -122,7 +158,7 @@ TEST(RunStore, OneProcessAtATime) {
   auto first = MustOpen(path);
   ExpectError(RunStore::Open(path, kIdentity).status(),
               absl::StatusCode::kFailedPrecondition,
-              {path, "in use by another", absl::StrCat("process ", getpid())});
+              {StorePath(path), absl::StrCat("locked by another process (", getpid(), ")")});
   first.reset();
   EXPECT_NE(MustOpen(path), nullptr);
 }
@@ -130,14 +166,13 @@ TEST(RunStore, OneProcessAtATime) {
 TEST(RunStore, RefusesForeignAndDamagedFiles) {
   const auto expect_refused = [](const std::string& contents, const std::string& part) {
     const TempDir dir;
-    const std::string file = dir.File(kRunStoreFile);
-    WriteTestFile(file, contents);
+    const std::string file = WriteStore(dir, contents);
     ExpectError(RunStore::Open(dir.path(), kIdentity).status(),
                 absl::StatusCode::kDataLoss,
-                {file, part, "--run-dir"});
+                {file, part, "move it away"});
     EXPECT_EQ(ReadTestFile(file), contents);
   };
-  expect_refused(std::string(5000, 'x'), "not a run store");
+  expect_refused(std::string(5000, 'x'), "not an SQLite database");
 
   const TempDir dir;
   const std::string foreign = dir.File("foreign.sqlite");
@@ -159,31 +194,29 @@ TEST(RunStore, RefusesForeignAndDamagedFiles) {
                       .ok());
     }
   }
-  const std::string good = ReadTestFile(dir.File(absl::StrCat("run/", kRunStoreFile)));
+  const std::string good =
+      ReadTestFile(absl::StrCat(StorePath(dir.File("run")), "/", kRunStoreFile));
   int refused = 0;
   for (size_t at = 0; at + 4096 <= good.size(); at += 4096) {
     const TempDir copy;
-    const std::string file = copy.File(kRunStoreFile);
-    WriteTestFile(file, good);
+    const std::string file = WriteStore(copy, good);
     Flip(file, at, 200);
     const auto opened = RunStore::Open(copy.path(), kIdentity);
     if (!opened.ok()) {
       ++refused;
-      ExpectError(opened.status(), absl::StatusCode::kDataLoss, {file, "--run-dir"});
+      ExpectError(opened.status(), absl::StatusCode::kDataLoss, {file});
     }
   }
   EXPECT_GE(refused, static_cast<int>(good.size() / 4096) - 2);
   // One that was cut off.
   const TempDir cut;
-  WriteTestFile(cut.File(kRunStoreFile), good.substr(0, good.size() / 2));
-  ExpectError(RunStore::Open(cut.path(), kIdentity).status(),
-              absl::StatusCode::kDataLoss,
-              {cut.File(kRunStoreFile), "--run-dir"});
+  const std::string half = WriteStore(cut, good.substr(0, good.size() / 2));
+  ExpectError(RunStore::Open(cut.path(), kIdentity).status(), absl::StatusCode::kDataLoss, {half});
 }
 
 TEST(RunStore, AnEmptyFileIsTheStartOfARun) {
   const TempDir dir;
-  WriteTestFile(dir.File(kRunStoreFile), "");
+  WriteStore(dir, "");
   const auto store = MustOpen(dir.path());
   ASSERT_NE(store, nullptr);
   EXPECT_TRUE(store->PutBlob("key", "value").ok());
@@ -261,35 +294,69 @@ TEST(RunStore, AFullDiskIsOneClearErrorAndKeepsWhatWasThere) {
   EXPECT_TRUE(store->PutBlob("after", "room").ok());
 }
 
+TEST(RunStore, ARunOfAnEarlierVersionIsSeenAndLeftAlone) {
+  const TempDir dir;
+  EXPECT_FALSE(HoldsOldStore(dir.path()));
+  WriteTestFile(dir.File(kRunStoreFile), "old");
+  EXPECT_TRUE(HoldsOldStore(dir.path()));
+  EXPECT_NE(MustOpen(dir.path()), nullptr);
+  EXPECT_EQ(ReadTestFile(dir.File(kRunStoreFile)), "old");
+  EXPECT_EQ(ListStores(dir.path()), std::vector<std::string>{StorePath(dir.path())});
+}
+
+TEST(RunStore, AFileOfAnotherVersionIsRefused) {
+  const TempDir dir;
+  MustOpen(dir.path()).reset();
+  const std::string file = absl::StrCat(StorePath(dir.path()), "/", kRunStoreFile);
+  sqlite3* connection = nullptr;
+  ASSERT_EQ(sqlite3_open(file.c_str(), &connection), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(connection, "PRAGMA user_version = 1", nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(connection);
+  ExpectError(RunStore::Open(dir.path(), kIdentity).status(),
+              absl::StatusCode::kFailedPrecondition,
+              {file, "version 1", "reads version 2"});
+}
+
 TEST(RunStore, LeavesNothingBehindWhenItWasNotUsed) {
+  using Empty = RunStore::Empty;
   const TempDir dir;
   const std::string path = dir.File("run");
   auto store = MustOpen(path);
   ASSERT_TRUE(store->PutBlob("prompts", "x").ok());
-  store->RemoveIfUnused(/*keep_blobs=*/true);
+  store->RemoveIf(Empty::kNoResultsAndNoValues);
   store.reset();
-  EXPECT_TRUE(std::filesystem::exists(path));
+  EXPECT_TRUE(std::filesystem::exists(StorePath(path)));
   // The second time the file is not its own.
   store = MustOpen(path);
-  store->RemoveIfUnused(/*keep_blobs=*/false);
+  store->RemoveIf(Empty::kNoResults);
   store.reset();
-  EXPECT_TRUE(std::filesystem::exists(path));
+  EXPECT_TRUE(std::filesystem::exists(StorePath(path)));
 
   const std::string other = dir.File("other");
   store = MustOpen(other);
   ASSERT_TRUE(store->PutBlob("prompts", "x").ok());
-  store->RemoveIfUnused(/*keep_blobs=*/false);
+  store->RemoveIf(Empty::kNoResults);
   store.reset();
   EXPECT_FALSE(std::filesystem::exists(other));
+
+  // Beside another store.
+  const std::vector<IdentityField> neighbour = {{"encoder", "rtn"}};
+  ASSERT_TRUE(RunStore::Open(other, neighbour).ok());
+  store = MustOpen(other);
+  store->RemoveIf(Empty::kNoResults);
+  store.reset();
+  EXPECT_FALSE(std::filesystem::exists(StorePath(other)));
+  EXPECT_EQ(ListStores(other).size(), 1u);
 
   const std::string used = dir.File("used");
   store = MustOpen(used);
   const std::vector<int64_t> ids = MustIds(store.get(), {"x"});
   ASSERT_TRUE(store->Save("int8", ids, std::vector<ProbeResult>{Result(1)}).ok());
-  store->RemoveIfUnused(/*keep_blobs=*/false);
+  store->RemoveIf(Empty::kNoResults);
   EXPECT_TRUE(store->GetBlob("x").ok());
   store.reset();
-  EXPECT_TRUE(std::filesystem::exists(used));
+  EXPECT_TRUE(std::filesystem::exists(StorePath(used)));
 }
 
 TEST(RunStore, AFolderThatCannotBeMadeIsNamed) {

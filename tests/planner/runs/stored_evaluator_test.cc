@@ -47,7 +47,8 @@ class CountingEvaluator : public SyntheticEvaluator {
 struct Bench {
   explicit Bench(const std::string& directory, int64_t cancel_after = -1) {
     const std::vector<IdentityField> identity = {{"model", "toy"}};
-    EXPECT_TRUE(run.Begin(directory, identity).ok());
+    Progress silent;
+    EXPECT_TRUE(run.Begin(directory, identity, &silent).ok());
     std::vector<std::string> names;
     for (int i = 0; i < kProbes; ++i) names.push_back(std::to_string(i));
     SyntheticEvaluator::Options options;
