@@ -80,7 +80,8 @@ std::string HeldOutSection(const plans::Plan& plan) {
   if (held_out.has_noise_floor()) columns.push_back({"noise floor", &held_out.noise_floor()});
   text += MetricsTable(columns);
   if (!held_out.has_uniform()) {
-    AddLine(&text, "uniform", "none to compare with: none fits the budget, or everything is pinned");
+    AddLine(
+        &text, "uniform", "none to compare with: none fits the budget, or everything is pinned");
     return text;
   }
   AddLine(&text,
