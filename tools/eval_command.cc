@@ -25,14 +25,17 @@ struct EvalFlags {
 };
 
 absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
+  if (flags.plan.empty() && flags.uniform.empty() && flags.pins.empty()) {
+    return UsageError(absl::InvalidArgumentError(
+        "nothing to evaluate: give --plan, --uniform or --pin (REGEX=FORMAT)"));
+  }
   EvaluateOptions options;
   if (!flags.uniform.empty()) {
-    BB_ASSIGN_OR_RETURN(options.uniform, ParseFormat(flags.uniform));
+    BB_ASSIGN_OR_RETURN(options.uniform, InOption("--uniform", ParseFormat(flags.uniform)));
   }
   for (const std::string& text : flags.pins) {
-    const absl::StatusOr<Constraints::Pin> pin = ParsePin(text);
-    BB_RETURN_IF_ERROR(InOption("--pin", pin.status()));
-    options.pins.push_back(*pin);
+    BB_ASSIGN_OR_RETURN(Constraints::Pin pin, InOption("--pin", ParsePin(text)));
+    options.pins.push_back(std::move(pin));
   }
   options.calibration = flags.calibration.empty() ? flags.workspace.text : flags.calibration;
   options.probe_count = flags.probe_count;

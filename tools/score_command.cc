@@ -31,9 +31,7 @@ absl::StatusOr<ScoreOptions> OptionsOf(const ScoreFlags& flags) {
   options.scorer = flags.scorer;
   BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options());
   options.probe_count = flags.probe_count;
-  const absl::StatusOr<Format> format = ParseFormat(flags.format);
-  if (!format.ok()) return InOption("--format", format.status());
-  options.format = *format;
+  BB_ASSIGN_OR_RETURN(options.format, InOption("--format", ParseFormat(flags.format)));
   BB_RETURN_IF_ERROR(options.Validate());
   return options;
 }

@@ -97,19 +97,14 @@ absl::StatusOr<WorkspaceOptions> WorkspaceFlags::Options(
   options.probes = ProbesOf(*this);
   BB_RETURN_IF_ERROR(InOption("--encoder", FindEncoder(encoder).status()));
   options.encoder = encoder;
-  const absl::StatusOr<Pruning> rule = ParsePruning(pruning);
-  BB_RETURN_IF_ERROR(InOption("--pruning", rule.status()));
-  options.pruning = *rule;
+  BB_ASSIGN_OR_RETURN(options.pruning, InOption("--pruning", ParsePruning(pruning)));
   if (!memory.empty()) {
-    const absl::StatusOr<int64_t> limit = ParseMemory(memory);
-    BB_RETURN_IF_ERROR(InOption("--memory", limit.status()));
-    options.memory_bytes = *limit;
+    BB_ASSIGN_OR_RETURN(options.memory_bytes, InOption("--memory", ParseMemory(memory)));
   }
   options.spill_directory = spill_directory;
   if (!activations.empty()) {
-    const absl::StatusOr<Activations> kind = ParseActivations(activations);
-    BB_RETURN_IF_ERROR(InOption("--activations", kind.status()));
-    options.activations = *kind;
+    BB_ASSIGN_OR_RETURN(options.activations,
+                        InOption("--activations", ParseActivations(activations)));
   } else if (plan.has_value()) {
     BB_ASSIGN_OR_RETURN(options.activations, ParseActivations(plan->options().activations()));
   }

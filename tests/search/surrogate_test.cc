@@ -70,13 +70,17 @@ TEST_F(SurrogateTest, TheSolutionIsTheWeightedLeastSquaresOne) {
 
 // One unit of nine choices with the same relative error.
 struct OneUnit {
-  OneUnit() {
+  static Toy NineChoices() {
+    Toy toy = MakeToy(1, 1, 4, 0, 0.5);
     toy.problem.ladders[0].assign(9, toy.problem.ladders[0][0]);
     for (int i = 0; i < 9; ++i) toy.problem.ladders[0][i].bytes = 10 + i;
+    return toy;
   }
-  Toy toy = MakeToy(1, 1, 4, 0, 0.5);
+  Toy toy = NineChoices();
   CostTable errors = {std::vector<double>(9, 0.1)};
   Surrogate surrogate{toy.problem, errors, SurrogateOptions()};
+};
+Surrogate surrogate{toy.problem, errors, SurrogateOptions()};
 };
 
 double Slope(double error, double loss, double standard_error) {

@@ -49,7 +49,7 @@ class TargetTest(CommandTest):
     def test_a_rule_that_the_target_cannot_express_is_refused_before_the_search(self):
         out = self.file('plan.json')
         for target, args, parts in [
-                ('llama.cpp', ['--formats', 'int4-g64'], ['--formats int4-g64', 'q4_k']),
+                ('llama.cpp', ['--formats', 'int4-g64'], ['format int4-g64', 'q4_k']),
                 ('gptqmodel', ['--pin', 'embed=int8'], ['--pin', 'model.embed_tokens']),
                 ('modelopt', ['--pin', 'layers.0.*q_proj=int8', '--pin',
                               'layers.0.*v_proj=int4-g64'], ['--pin', 'one format for']),

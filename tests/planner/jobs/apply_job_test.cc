@@ -266,13 +266,14 @@ TEST_F(ApplyTest, ASplitIsTheModelOfItsFiles) {
   refused(first, {"split.tensors.count"});
   WritePart(file, 4, count, 1, said + 1, second);
   WritePart(file, 0, 5, 0, said + 1, first);
-  refused(first, {second, "stands in another file of the split"});
+  refused(first, {second, "duplicate name, also in another file of the split"});
 }
 
 TEST_F(ApplyTest, RefusesFormatsThatGgufDoesNotHave) {
-  ExpectError(Apply(*tiny_, PlanOf(*tiny_, "int8"), dir_.File("x.gguf")),
-              absl::StatusCode::kInvalidArgument,
-              {"model.embed_tokens: GGUF has no format int8", "--target llama.cpp"});
+  ExpectError(
+      Apply(*tiny_, PlanOf(*tiny_, "int8"), dir_.File("x.gguf")),
+      absl::StatusCode::kInvalidArgument,
+      {"model.embed_tokens: GGUF has no format int8", "make the plan for target llama.cpp"});
   EXPECT_FALSE(std::filesystem::exists(dir_.File("x.gguf")));
 }
 

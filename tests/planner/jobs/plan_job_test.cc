@@ -341,11 +341,12 @@ TEST(RunPlanJob, RefusesOptionsByName) {
     EXPECT_EQ(options.Validate(), status);
     return status;
   };
+  ExpectError(refusal([](PlanOptions& o) { o.search = "genetic"; }),
+              kInvalid,
+              {"unknown search method 'genetic'",
+               "greedy, additive, layerwise, uniform, random, beam, sparsify"});
   ExpectError(
-      refusal([](PlanOptions& o) { o.search = "genetic"; }),
-      kInvalid,
-      {"--search 'genetic'", "greedy, additive, layerwise, uniform, random, beam, sparsify"});
-  ExpectError(refusal([](PlanOptions& o) { o.scorer = "mid"; }), kInvalid, {"--scorer 'mid'"});
+      refusal([](PlanOptions& o) { o.scorer = "mid"; }), kInvalid, {"unknown scorer 'mid'"});
   ExpectError(refusal([](PlanOptions& o) { o.workspace.encoder = "awq"; }), kInvalid, {"awq"});
   ExpectError(refusal([](PlanOptions& o) { o.search_probes = 1; }), kInvalid, {"at least 2"});
   ExpectError(refusal([](PlanOptions& o) { o.held_out_probes = 0; }), kInvalid, {"not 4 and 0"});
