@@ -80,8 +80,6 @@ struct OneUnit {
   CostTable errors = {std::vector<double>(9, 0.1)};
   Surrogate surrogate{toy.problem, errors, SurrogateOptions()};
 };
-Surrogate surrogate{toy.problem, errors, SurrogateOptions()};
-};
 
 double Slope(double error, double loss, double standard_error) {
   return error / std::hypot(standard_error, 3e-8, 0.25 * loss);
