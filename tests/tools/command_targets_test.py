@@ -50,9 +50,9 @@ class TargetTest(CommandTest):
         out = self.file('plan.json')
         for target, args, parts in [
                 ('llama.cpp', ['--formats', 'int4-g64'], ['format int4-g64', 'q4_k']),
-                ('gptqmodel', ['--pin', 'embed=int8'], ['--pin', 'model.embed_tokens']),
+                ('gptqmodel', ['--pin', 'embed=int8'], ['pin: model.embed_tokens']),
                 ('modelopt', ['--pin', 'layers.0.*q_proj=int8', '--pin',
-                              'layers.0.*v_proj=int4-g64'], ['--pin', 'one format for']),
+                              'layers.0.*v_proj=int4-g64'], ['pin', 'one format for']),
         ]:
             self.refuse(3, parts, 'plan', self.model, '--budget', '7bpw', '--target', target,
                         '--out', out, *QUICK, *args)
