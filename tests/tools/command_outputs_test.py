@@ -130,7 +130,9 @@ class OutputsTest(CommandTest):
                                    '--calibration', self.text, '--tokens', '1,2', '--out', out)
 
     def test_export(self):
-        plan = self.make_plan('--target', 'autoround', '--no-run-dir', out='auto.pb')
+        plan = self.file('auto.pb')
+        self.succeed('plan', self.model, '--target', 'autoround', '--budget', '7bpw', '--search',
+                     'uniform', *PLAN_PROBES, '--no-run-dir', '--out', plan)
         for out in self.disguises(plan):
             self.refuse_output(plan, out, 'export', plan, '--to', 'autoround', '--out', out)
         # The files that go beside the one that was named count as well.
