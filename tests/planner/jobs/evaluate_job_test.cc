@@ -169,6 +169,7 @@ TEST(RunEvaluateJob, RefusesWhatItCannotEvaluate) {
   options.workspace.threads = 1;
   options.workspace.encoder = "magic";
   ExpectError(refusal(), kInvalid, {"magic"});
+  options.workspace.encoder = "clip";
 
   const LoadedModel other(SmallModelOptions(/*seed=*/2));
   const absl::StatusOr<plans::Plan> plan = RunPlanJob(*other, SmallJob("uniform"), &progress);

@@ -138,7 +138,7 @@ TEST(SplitBudget, RefusesOptionsThatDoNotGoTogether) {
   refuse("6GiB", {BudgetFor::kFile, {}, "f16"}, *FindTarget("mlx"), {"a budget for a file needs"});
   refuse("6GiB", {BudgetFor::kFile, {}, "f16"}, nullptr, {"a budget for a file needs"});
   refuse("4.5bpw", {{}, 64, "f16"}, llama, {"4.5bpw is about the weights", "6GiB"});
-  ExpectError(ParseBudgetFor("disk").status(), kInvalid, {"'disk'", "weights, file or memory"});
+  ExpectError(ParseBudgetFor("disk").status(), kInvalid, {"'disk'", "weights, file, memory"});
   const absl::Status nothing =
       SplitBudget(*model, *ParseBudget("1KiB"), {{}, 64, "f16"}, nullptr).status();
   ExpectError(nothing, kInvalid, {"leaves nothing for the weights", "keys and values in q8_0"});
