@@ -25,7 +25,7 @@ using internal::ProbesLine;
 
 constexpr std::array<const char*, 7> kLayerKinds = {"q", "k", "v", "o", "gate", "up", "down"};
 
-// "int4z-g64" as "4zg64": a hundred layers times seven formats have to fit beside each other.
+// "int4z-g64" as "4zg64", so that seven formats fit on a line.
 std::string ShortFormat(const std::string& format) {
   return absl::StrReplaceAll(format, {{"int", ""}, {"-", ""}});
 }
@@ -39,7 +39,7 @@ double Percent(int64_t part, int64_t whole) {
   return whole > 0 ? 100.0 * static_cast<double>(part) / static_cast<double>(whole) : 0.0;
 }
 
-// Says whether 0 lies outside the interval of a paired difference, and on which side.
+// Whether 0 lies outside the interval of a paired difference, and on which side.
 std::string Verdict(const plans::Interval& difference, bool larger_is_better) {
   if (difference.low() <= 0 && difference.high() >= 0) return "no significant difference";
   return (difference.low() > 0) == larger_is_better ? "better than uniform" : "worse than uniform";
@@ -71,7 +71,7 @@ std::string HeldOutSection(const plans::Plan& plan) {
     return text;
   }
   AddLine(&text, "held out", ProbesLine(plan.options()));
-  // A plan that fell back to uniform still shows what it decided against.
+  // A plan that fell back to uniform still shows what the search found.
   std::vector<MetricsColumn> columns = {
       {held_out.uniform_emitted() ? "search's result" : "plan", &held_out.plan()}};
   if (held_out.has_uniform()) {
@@ -80,7 +80,8 @@ std::string HeldOutSection(const plans::Plan& plan) {
   if (held_out.has_noise_floor()) columns.push_back({"noise floor", &held_out.noise_floor()});
   text += MetricsTable(columns);
   if (!held_out.has_uniform()) {
-    AddLine(&text, "uniform", "none to compare with: none fits the budget, or all is pinned");
+    AddLine(
+        &text, "uniform", "none to compare with: none fits the budget, or everything is pinned");
     return text;
   }
   AddLine(&text,

@@ -8,14 +8,14 @@
 
 namespace bitbudget {
 
-// A plan for people: what was asked, what it costs, the held-out metrics beside those of the best
+// A plan as text for people: the request, the size, the held-out metrics beside those of the best
 // uniform assignment, and one line per layer with the format of every component. Formats are
 // shortened ("4zg64" is int4z-g64) and spelled out below the table. REQUIRES: a valid plan.
 std::string RenderPlan(const plans::Plan& plan);
 
 // What changes from plan `a` to plan `b`: components, sizes and held-out metrics side by side, and
-// a warning where the metrics were measured on different probes. `a_name` and `b_name` say which
-// is which. kInvalidArgument when the plans are for different models. REQUIRES: valid plans.
+// a warning if the metrics were measured on different probes. The names say which plan is which.
+// kInvalidArgument if the plans are for different models. REQUIRES: valid plans.
 absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
                                        const std::string& a_name,
                                        const plans::Plan& b,

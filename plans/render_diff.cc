@@ -19,14 +19,14 @@ using internal::AddWarnings;
 using internal::MetricsTable;
 using internal::ProbesLine;
 
-// Empty when the held-out metrics of both plans are about the same probes.
+// How the probes of two plans differ; empty if both measured on the same ones.
 std::string ProbeDifference(const plans::Options& a, const plans::Options& b) {
   std::vector<std::string> differences;
   const auto compare = [&](const char* what, const auto& left, const auto& right) {
     if (left != right) differences.push_back(absl::StrCat(what, " ", left, " and ", right));
   };
   compare("source", a.probe_source(), b.probe_source());
-  if (a.probe_fingerprint() != b.probe_fingerprint()) differences.push_back("other text");
+  if (a.probe_fingerprint() != b.probe_fingerprint()) differences.push_back("different text");
   compare("seed", a.seed(), b.seed());
   compare("search probes", a.search_probes(), b.search_probes());
   compare("held-out probes", a.held_out_probes(), b.held_out_probes());
@@ -120,7 +120,7 @@ absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
   AddLine(&text, "held out", ProbesLine(a.options()));
   const std::string probes = ProbeDifference(a.options(), b.options());
   if (!probes.empty()) {
-    AddLine(&text, "WARNING", "not comparable, A and B were measured on different probes:");
+    AddLine(&text, "WARNING", "not comparable: A and B were measured on different probes:");
     AddLine(&text, "", probes);
   }
   text += MetricsTable({{"A", &EmittedMetrics(a)}, {"B", &EmittedMetrics(b)}});

@@ -14,7 +14,7 @@ void AddLine(std::string* text, const char* label, const std::string& value) {
 
 void AddWarnings(std::string* text, const plans::Plan& plan, const std::string& whose) {
   if (!plan.complete()) {
-    AddLine(text, "WARNING", whose + "the search was interrupted: this is the best until then");
+    AddLine(text, "WARNING", whose + "the search was interrupted: this is the best plan it had");
   }
   if (plan.held_out().uniform_emitted()) {
     AddLine(text,

@@ -6,16 +6,16 @@
 
 #include "plans/plan.pb.h"
 
-// What the texts about one plan and about two plans share.
+// Shared by the texts about one plan and about two.
 namespace bitbudget::internal {
 
 // Appends "label       value\n".
 void AddLine(std::string* text, const char* label, const std::string& value);
 
-// A line per reason why the plan is not what its search aimed at; `whose` begins each.
+// A line for every reason why the plan is not what its search aimed at; each starts with `whose`.
 void AddWarnings(std::string* text, const plans::Plan& plan, const std::string& whose);
 
-// How the held-out metrics were measured.
+// How the held-out metrics were measured: probes and their lengths.
 std::string ProbesLine(const plans::Options& options);
 
 struct MetricsColumn {
@@ -23,7 +23,7 @@ struct MetricsColumn {
   const plans::Metrics* metrics;
 };
 
-// One line per metric, one column per entry, with intervals where there are any.
+// A line per metric and a column per entry, with intervals where there are any.
 std::string MetricsTable(const std::vector<MetricsColumn>& columns);
 
 }  // namespace bitbudget::internal

@@ -14,12 +14,12 @@
 
 namespace bitbudget {
 
-// What the components of the reference see on calibration tokens.
+// A sample of the inputs of the reference's components on calibration tokens.
 class InputSample {
  public:
-  // Runs the sequences through the model and keeps `max_rows` of their positions (all when there
-  // are fewer), evenly spread, of the inputs of every matrix product, f32. kCancelled on
-  // interruption.
+  // Runs the sequences through the model and keeps, of the f32 inputs of every matrix product,
+  // `max_rows` evenly spread positions, or all where there are fewer. Errors: kCancelled on
+  // interruption, those of the weights.
   static absl::StatusOr<InputSample> Create(const Transformer& transformer,
                                             WeightSource* weights,
                                             std::span<const std::vector<int32_t>> sequences,
@@ -42,21 +42,21 @@ class InputSample {
   std::vector<int64_t> token_counts_;
 };
 
-// What a format does to the outputs Y of a component on the sample.
+// How a format changes the outputs Y of a component on the sample.
 struct OutputChange {
   double relative_error = 0;  // ||Y' - Y||^2 / ||Y||^2
   double gain = 1;            // ||Y'|| / ||Y||
 };
 
-// The changes of a component in each format, X its inputs, W' the weights in the format as the
-// runtime runs them, Y' = X W'^T, norms those of Frobenius. With H = X^T X the error is
-// tr(dW H dW^T) / tr(W H W^T), the Gram-weighted error that GPTQ and its kin minimise (GPTQ, arXiv
-// 2210.17323, eq. 1), without forming H: a sample of fewer rows than columns is cheaper. For the
-// embedding, whose inputs are one-hot, the mean over the calibration tokens; a tied embedding,
-// which is multiplied too, has the sum of both errors and the product's gain. No pass through the
-// model: n k rows() multiply-adds for every format and as many for the unmodified weights. An error
-// of 0 for the stored format; not finite when the outputs are not. Deterministic for any `threads`.
-// Errors: the component cannot be encoded; kCancelled on interruption.
+// The change of a component in each format: X its inputs, W' its weights as the runtime runs them
+// in the format, Y' = X W'^T, norms those of Frobenius. With the Hessian H = X^T X the error is
+// tr(dW H dW^T) / tr(W H W^T), which GPTQ and its kin minimise (GPTQ, arXiv 2210.17323, eq. 1); H
+// itself is not formed, as a sample of fewer rows than columns is cheaper. Of the embedding, whose
+// inputs are one-hot: the mean over the calibration tokens. Of a tied embedding, which is
+// multiplied too: the sum of both errors, and the product's gain. The error is 0 for the stored
+// format and not finite where the outputs are not. Costs n k rows() multiply-adds per format, and
+// as many for the unmodified weights; the same bits for any number of threads. Errors: kCancelled
+// on interruption, those of encoding the component.
 absl::StatusOr<std::vector<OutputChange>> OutputChanges(const InputSample& sample,
                                                         ComponentId component,
                                                         std::span<const Format> formats,

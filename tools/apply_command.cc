@@ -24,8 +24,8 @@ struct ApplyFlags {
 };
 
 absl::Status RunApply(const ApplyFlags& flags) {
-  const OutputPath::Kind kind = absl::EndsWith(flags.out, ".gguf") ? OutputPath::Kind::kFile
-                                                                   : OutputPath::Kind::kNewFolder;
+  const OutputPath::Kind kind =
+      absl::EndsWith(flags.out, ".gguf") ? OutputPath::Kind::kFile : OutputPath::Kind::kNewFolder;
   BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out, kind}},
                               {flags.workspace.model, flags.plan, flags.calibration}));
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));

@@ -34,6 +34,11 @@ bool IsUsageError(const absl::Status& status);
 
 // The error of an option's value as a usage error that names the option; OK stays OK.
 absl::Status InOption(absl::string_view option, absl::Status status);
+template <typename T>
+absl::StatusOr<T> InOption(absl::string_view option, absl::StatusOr<T> value) {
+  if (value.ok()) return value;
+  return InOption(option, value.status());
+}
 
 // Marks an error that another rank of the job prints.
 absl::Status SilentError(absl::Status status);

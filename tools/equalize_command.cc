@@ -75,8 +75,8 @@ absl::Status RunEqualize(const EqualizeFlags& flags) {
   options.probe_count = flags.probe_count;
   options.iterations = flags.iterations;
   if (absl::Status status = options.Validate(); !status.ok()) return UsageError(status);
-  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out, OutputPath::Kind::kNewFolder}},
-                              flags.workspace.Reads()));
+  BB_RETURN_IF_ERROR(
+      CheckOut({{"--out", flags.out, OutputPath::Kind::kNewFolder}}, flags.workspace.Reads()));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(const EqualizeReport report,
                       RunEqualizeJob(*model, options, ProcessProgress()));
@@ -98,7 +98,8 @@ void AddEqualizeCommand(CLI::App* app) {
   flags->workspace.AddTo(command, {.probes = true, .activations = true});
   command->add_option("--format", flags->format, "Format that the layers' matrices will get")
       ->required();
-  command->add_option("--out", flags->out, "New folder for the Hugging Face checkpoint")->required();
+  command->add_option("--out", flags->out, "New folder for the Hugging Face checkpoint")
+      ->required();
   command
       ->add_option("--dtype",
                    flags->dtype,
@@ -109,9 +110,8 @@ void AddEqualizeCommand(CLI::App* app) {
       ->capture_default_str()
       ->check(CLI::Range(4, 1 << 20));
   command
-      ->add_option("--iterations",
-                   flags->iterations,
-                   "Gradient steps after the search over scale ratios")
+      ->add_option(
+          "--iterations", flags->iterations, "Gradient steps after the search over scale ratios")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));
   command->add_flag("--json", flags->json, "Print the result as JSON");

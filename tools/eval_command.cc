@@ -25,14 +25,17 @@ struct EvalFlags {
 };
 
 absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
+  if (flags.plan.empty() && flags.uniform.empty() && flags.pins.empty()) {
+    return UsageError(absl::InvalidArgumentError(
+        "nothing to evaluate: give --plan, --uniform or --pin (REGEX=FORMAT)"));
+  }
   EvaluateOptions options;
   if (!flags.uniform.empty()) {
-    BB_ASSIGN_OR_RETURN(options.uniform, ParseFormat(flags.uniform));
+    BB_ASSIGN_OR_RETURN(options.uniform, InOption("--uniform", ParseFormat(flags.uniform)));
   }
   for (const std::string& text : flags.pins) {
-    const absl::StatusOr<Constraints::Pin> pin = ParsePin(text);
-    BB_RETURN_IF_ERROR(InOption("--pin", pin.status()));
-    options.pins.push_back(*pin);
+    BB_ASSIGN_OR_RETURN(Constraints::Pin pin, InOption("--pin", ParsePin(text)));
+    options.pins.push_back(std::move(pin));
   }
   options.calibration = flags.calibration.empty() ? flags.workspace.text : flags.calibration;
   options.probe_count = flags.probe_count;
@@ -86,10 +89,7 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
   return json;
 }
 
-void PrintRow(const char* name,
-              const Measured& measured,
-              const Measured& floor,
-              const char* unit) {
+void PrintRow(const char* name, const Measured& measured, const Measured& floor, const char* unit) {
   std::printf("  %-22s %10.5g   [%.5g, %.5g]   noise floor %.3g %s\n",
               name,
               measured.value,
@@ -182,8 +182,8 @@ void AddEvalCommand(CLI::App* app) {
   command->add_option("--probes", flags->probe_count, "Held-out probes")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
-  flags->workspace.AddTo(
-      command, {.probes = true, .memory = true, .encoder = true, .activations = true});
+  flags->workspace.AddTo(command,
+                         {.probes = true, .memory = true, .encoder = true, .activations = true});
   command->add_flag("--fdt-only",
                     flags->fdt_only,
                     "Measure the first divergent token only, and leave a probe where it diverges");

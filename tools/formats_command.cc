@@ -46,7 +46,7 @@ absl::Status RunFormats(const FormatsFlags& flags) {
   if (flags.json) {
     std::printf("%s\n", json.dump(2).c_str());
   } else {
-    std::printf("a matrix of %lld x %lld weights, scales and all else included:\n%s",
+    std::printf("a matrix of %lld x %lld weights, scales and zero points included:\n%s",
                 static_cast<long long>(flags.rows),
                 static_cast<long long>(flags.cols),
                 table.ToString(2).c_str());
@@ -58,7 +58,7 @@ absl::Status RunFormats(const FormatsFlags& flags) {
 
 void AddFormatsCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("formats", "List the formats and what a matrix takes in them");
+      app->add_subcommand("formats", "List the formats and the size of a matrix in each");
   auto flags = std::make_shared<FormatsFlags>();
   command->add_option("--formats",
                       flags->formats,

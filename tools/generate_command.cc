@@ -65,12 +65,10 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   if (flags.sample) generate.greedy_tokens = 0;
   generate.seed = flags.seed;
   generate.threads = options.threads;
-  BB_ASSIGN_OR_RETURN(const std::vector<Generation> generations,
-                      Generate(planned.workspace->transformer(),
-                               &weights,
-                               {&prompt, 1},
-                               generate,
-                               ProcessProgress()));
+  BB_ASSIGN_OR_RETURN(
+      const std::vector<Generation> generations,
+      Generate(
+          planned.workspace->transformer(), &weights, {&prompt, 1}, generate, ProcessProgress()));
   const std::vector<int32_t>& tokens = generations[0].tokens;
   if (flags.json) {
     nlohmann::ordered_json json = {{"prompt_tokens", prompt}, {"tokens", tokens}};

@@ -31,13 +31,13 @@ struct LintFlags {
 absl::StatusOr<std::string> ReadText(const std::string& path) {
   BB_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
   if (static_cast<int64_t>(file.bytes().size()) > kMaxFileBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": ", file.bytes().size(), " bytes are no configuration of a model"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": ", file.bytes().size(), " bytes; no configuration of a model is so large"));
   }
   return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
 }
 
-// A folder or a GGUF file; everything else is taken for a plan.
+// A folder or a GGUF file; anything else is read as a plan.
 bool IsModel(const std::string& path) {
   return std::filesystem::is_directory(path) || absl::EndsWith(path, ".gguf");
 }
@@ -102,13 +102,13 @@ absl::Status RunLint(const LintFlags& flags) {
 
 void AddLintCommand(CLI::App* app) {
   CLI::App* command = app->add_subcommand(
-      "lint", "Read another program's configuration by its rules and say what every matrix gets");
+      "lint",
+      "Show what every matrix gets when another program reads a configuration, and what is wrong");
   auto flags = std::make_shared<LintFlags>();
-  command->add_option("FILE", flags->file, "What export wrote, or anyone")->required();
+  command->add_option("FILE", flags->file, "Configuration of the other program")->required();
   command->add_option("--to", flags->target, TargetNames())->required();
-  command->add_option("SUBJECT", flags->subject, "The model or the plan that it is for")
-      ->required();
-  command->add_option("--plan", flags->plan, "With a model: the plan that is meant");
+  command->add_option("SUBJECT", flags->subject, "Model or plan that the file is for")->required();
+  command->add_option("--plan", flags->plan, "Plan that the file should express (with a model)");
   command->add_flag("--json", flags->json, "Print the findings as JSON");
   SetBody(command, [flags] { return RunLint(*flags); });
 }

@@ -61,7 +61,8 @@ std::string NpyBytes(std::span<const float> values, int64_t rows, int64_t cols) 
 
 absl::Status RunLogits(const LogitsFlags& flags) {
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ParseTokens(flags.tokens));
-  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}}, {flags.workspace.model, flags.plan, flags.calibration}));
+  BB_RETURN_IF_ERROR(
+      CheckOut({{"--out", flags.out}}, {flags.workspace.model, flags.plan, flags.calibration}));
   std::optional<plans::Plan> plan;
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));

@@ -53,7 +53,7 @@ int Main(int argc, char** argv) {
   app.failure_message([](const CLI::App*, const CLI::Error& error) {
     return absl::StrCat("bitbudget: ",
                         absl::StrReplaceAll(error.what(), {{"\n", " "}}),
-                        "; --help lists what there is\n");
+                        "; --help lists the options\n");
   });
   app.set_version_flag("--version", BITBUDGET_VERSION);
   int verbosity = 0;

@@ -14,7 +14,7 @@
 #include "absl/time/time.h"
 #include "planner/jobs/plan_job.h"
 #include "planner/runs/communicator.h"
-#include "planner/runs/run_store.h"
+#include "planner/runs/run_directory.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/status_macros.h"
@@ -63,32 +63,32 @@ std::string FormatNames(std::span<const Format> formats) {
 
 absl::Status ReadLimit(const PlanFlags& flags, PlanOptions* options) {
   if (!flags.sparsity.empty()) {
-    BB_ASSIGN_OR_RETURN(options->limit, ParseSparsityGoal(flags.sparsity));
+    BB_ASSIGN_OR_RETURN(options->limit, InOption("--sparsity", ParseSparsityGoal(flags.sparsity)));
     return absl::OkStatus();
   }
-  BB_ASSIGN_OR_RETURN(options->limit, ParseBudget(flags.budget));
+  BB_ASSIGN_OR_RETURN(options->limit, InOption("--budget", ParseBudget(flags.budget)));
   if (!flags.budget_for.empty()) {
-    BB_ASSIGN_OR_RETURN(options->budget_scope.counts, ParseBudgetFor(flags.budget_for));
+    BB_ASSIGN_OR_RETURN(options->budget_scope.counts,
+                        InOption("--budget-for", ParseBudgetFor(flags.budget_for)));
   }
   return absl::OkStatus();
 }
 
 absl::Status ReadConstraints(const PlanFlags& flags, Constraints* constraints) {
   if (!flags.target.empty()) {
-    BB_ASSIGN_OR_RETURN(constraints->target, FindTarget(flags.target));
+    BB_ASSIGN_OR_RETURN(constraints->target, InOption("--target", FindTarget(flags.target)));
   }
   if (!flags.formats.empty()) {
-    BB_ASSIGN_OR_RETURN(constraints->formats, ParseFormatList(flags.formats));
+    BB_ASSIGN_OR_RETURN(constraints->formats,
+                        InOption("--formats", ParseFormatList(flags.formats)));
   }
   for (const std::string& text : flags.pins) {
-    const absl::StatusOr<Constraints::Pin> pin = ParsePin(text);
-    BB_RETURN_IF_ERROR(InOption("--pin", pin.status()));
-    constraints->pins.push_back(*pin);
+    BB_ASSIGN_OR_RETURN(Constraints::Pin pin, InOption("--pin", ParsePin(text)));
+    constraints->pins.push_back(std::move(pin));
   }
   for (const std::string& text : flags.min_bits) {
-    const absl::StatusOr<Constraints::MinBits> rule = ParseMinBits(text);
-    BB_RETURN_IF_ERROR(InOption("--min-bits", rule.status()));
-    constraints->min_bits.push_back(*rule);
+    BB_ASSIGN_OR_RETURN(Constraints::MinBits rule, InOption("--min-bits", ParseMinBits(text)));
+    constraints->min_bits.push_back(std::move(rule));
   }
   return absl::OkStatus();
 }
@@ -102,13 +102,15 @@ absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   options.budget_scope.context = flags.context;
   options.budget_scope.kv = flags.kv;
   BB_RETURN_IF_ERROR(ReadConstraints(flags, &options.constraints));
+  BB_RETURN_IF_ERROR(InOption("--search", FindMethod(flags.search).status()));
+  BB_RETURN_IF_ERROR(InOption("--scorer", FindScorer(flags.scorer).status()));
   options.search = flags.search;
   options.scorer = flags.scorer;
-  BB_ASSIGN_OR_RETURN(options.order, ParseMeritKind(flags.order));
+  BB_ASSIGN_OR_RETURN(options.order, InOption("--order", ParseMeritKind(flags.order)));
   options.beam_width = flags.beam_width;
   options.prunes_embeddings = flags.prune_embeddings;
   options.exhaustive = flags.exhaustive;
-  BB_ASSIGN_OR_RETURN(options.objective, ParseStatistic(flags.objective));
+  BB_ASSIGN_OR_RETURN(options.objective, InOption("--objective", ParseStatistic(flags.objective)));
   BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options());
   options.search_probes = flags.search_probes;
   options.held_out_probes = flags.held_out_probes;
@@ -220,11 +222,12 @@ void AddLimitOptions(CLI::App* command, PlanFlags* flags) {
                     "Share of zeros, such as 60%, among the weights that are not pinned, at any "
                     "size (searches sparsify and uniform)");
   limit->require_option(1);
-  command->add_option("--budget-for",
-                      flags->budget_for,
-                      "What the budget pays for: weights; file (weights and what a GGUF file adds); "
-                      "memory (file, keys and values, run-time buffers). Default: memory with "
-                      "--context, file for a size and a target that makes GGUF files, else weights");
+  command->add_option(
+      "--budget-for",
+      flags->budget_for,
+      "What the budget pays for: weights; file (weights and what a GGUF file adds); "
+      "memory (file, keys and values, run-time buffers). Default: memory with "
+      "--context, file for a size and a target that makes GGUF files, else weights");
   command->add_option("--context", flags->context, "Positions that --budget-for memory pays for")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
   command->add_option("--kv", flags->kv, "How keys and values are stored there: f16 or q8_0")
@@ -320,13 +323,13 @@ void AddPlanCommand(CLI::App* app) {
       ->required();
   AddConstraintOptions(command, flags.get());
   AddSearchOptions(command, flags.get());
-  flags->workspace.AddTo(
-      command, {.probes = true, .memory = true, .encoder = true, .activations = true});
+  flags->workspace.AddTo(command,
+                         {.probes = true, .memory = true, .encoder = true, .activations = true});
   CLI::Option* run_dir = command->add_option(
       "--run-dir",
       flags->run_dir,
-      "Folder that keeps what is measured: the same command resumes from it, and others with the "
-      "same model and probes reuse it (default: OUT.run, beside the plan)");
+      "Folder for stored runs: the same command resumes its run, and one with another budget or "
+      "search reuses what was measured (default: OUT.run, beside the plan)");
   command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunPlan(*flags); });

@@ -60,8 +60,8 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memor
       plan, PlanSizeBytes(plan), held_out.uniform_emitted() ? held_out.uniform() : held_out.plan());
   if (held_out.uniform_emitted()) json["rejected"] = MetricsJson(FromProto(held_out.plan()));
   const plans::TextPerplexity& text = held_out.text();
-  json["held_out"].update(PerplexityJson(
-      PerplexityOf(held_out, {text.plan(), FromProto(text.plan_interval())})));
+  json["held_out"].update(
+      PerplexityJson(PerplexityOf(held_out, {text.plan(), FromProto(text.plan_interval())})));
   json["held_out"]["noise_floor"] = MetricsJson(FromProto(held_out.noise_floor()));
   json["held_out"]["completion_tokens"] = plan.options().completion_tokens();
   json["held_out"]["probes"] = plan.options().held_out_probes();

@@ -27,10 +27,11 @@ struct ScoreFlags {
 
 absl::StatusOr<ScoreOptions> OptionsOf(const ScoreFlags& flags) {
   ScoreOptions options;
+  BB_RETURN_IF_ERROR(InOption("--scorer", FindScorer(flags.scorer).status()));
   options.scorer = flags.scorer;
   BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options());
   options.probe_count = flags.probe_count;
-  BB_ASSIGN_OR_RETURN(options.format, ParseFormat(flags.format));
+  BB_ASSIGN_OR_RETURN(options.format, InOption("--format", ParseFormat(flags.format)));
   BB_RETURN_IF_ERROR(options.Validate());
   return options;
 }

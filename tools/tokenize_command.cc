@@ -41,15 +41,16 @@ absl::Status RunTokenize(const TokenizeOptions& options) {
 
 void AddTokenizeCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("tokenize", "Print the token ids of a text (nothing is added to them)");
+      app->add_subcommand("tokenize", "Print the token ids of a text; no special tokens are added");
   auto options = std::make_shared<TokenizeOptions>();
   command
       ->add_option(
           "MODEL", options->model, "Folder with a tokenizer, or a GGUF file (also without weights)")
       ->required();
   command->add_option("--file", options->file, "Text file")->required();
-  command->add_flag(
-      "--special", options->special, "Control tokens that the text spells out are those tokens");
+  command->add_flag("--special",
+                    options->special,
+                    "Read control tokens that the text spells out as those tokens");
   command->add_flag("--json", options->json, "Print {\"tokens\": [...]}");
   SetBody(command, [options] { return RunTokenize(*options); });
 }

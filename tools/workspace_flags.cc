@@ -27,21 +27,23 @@ void AddProbes(CLI::App* command, WorkspaceFlags* flags) {
 }
 
 void AddMemory(CLI::App* command, WorkspaceFlags* flags) {
-  command->add_option("--memory",
-                      flags->memory,
-                      "Memory to use, such as 16GiB (default: three quarters of what is available)");
+  command->add_option(
+      "--memory",
+      flags->memory,
+      "Memory to use, such as 16GiB (default: three quarters of what is available)");
   command
-      ->add_option(
-          "--spill-dir", flags->spill_directory, "Directory for encodings that do not fit in memory")
+      ->add_option("--spill-dir",
+                   flags->spill_directory,
+                   "Directory for encodings that do not fit in memory")
       ->capture_default_str();
 }
 
 void AddEncoder(CLI::App* command, WorkspaceFlags* flags) {
   command
-      ->add_option("--encoder",
-                   flags->encoder,
-                   absl::StrCat("How codes are chosen, unless a plan says so: ",
-                                DescribeEncoders()))
+      ->add_option(
+          "--encoder",
+          flags->encoder,
+          absl::StrCat("How codes are chosen, unless a plan says so: ", DescribeEncoders()))
       ->capture_default_str();
   command
       ->add_option("--pruning",
@@ -95,19 +97,14 @@ absl::StatusOr<WorkspaceOptions> WorkspaceFlags::Options(
   options.probes = ProbesOf(*this);
   BB_RETURN_IF_ERROR(InOption("--encoder", FindEncoder(encoder).status()));
   options.encoder = encoder;
-  const absl::StatusOr<Pruning> rule = ParsePruning(pruning);
-  BB_RETURN_IF_ERROR(InOption("--pruning", rule.status()));
-  options.pruning = *rule;
+  BB_ASSIGN_OR_RETURN(options.pruning, InOption("--pruning", ParsePruning(pruning)));
   if (!memory.empty()) {
-    const absl::StatusOr<int64_t> limit = ParseMemory(memory);
-    BB_RETURN_IF_ERROR(InOption("--memory", limit.status()));
-    options.memory_bytes = *limit;
+    BB_ASSIGN_OR_RETURN(options.memory_bytes, InOption("--memory", ParseMemory(memory)));
   }
   options.spill_directory = spill_directory;
   if (!activations.empty()) {
-    const absl::StatusOr<Activations> kind = ParseActivations(activations);
-    BB_RETURN_IF_ERROR(InOption("--activations", kind.status()));
-    options.activations = *kind;
+    BB_ASSIGN_OR_RETURN(options.activations,
+                        InOption("--activations", ParseActivations(activations)));
   } else if (plan.has_value()) {
     BB_ASSIGN_OR_RETURN(options.activations, ParseActivations(plan->options().activations()));
   }

@@ -116,8 +116,8 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
     BB_ASSIGN_OR_RETURN(const Export config, target->ExportPlan(plan, "config.json"));
     folder.quantization_config = config.files.front().contents;
   }
-  BB_RETURN_IF_ERROR(WriteModelFolder(
-      {model, assignment, weights, threads}, folder, options.out, progress));
+  BB_RETURN_IF_ERROR(
+      WriteModelFolder({model, assignment, weights, threads}, folder, options.out, progress));
   summary.file_bytes = FolderBytes(options.out);
   return summary;
 }

@@ -81,8 +81,8 @@ absl::Status CheckFormats(const TargetProfile& target, const std::vector<Format>
   return absl::OkStatus();
 }
 
-// The target's formats, integers of b < 4 bits only for budgets below b + 1.5 bits per weight: above
-// that they cost evaluations and win nothing (docs/formats.md, "Which formats a plan tries").
+// The target's formats, integers of b < 4 bits only for budgets below b + 1.5 bits per weight:
+// above that they cost evaluations and win nothing (docs/formats.md, "Which formats a plan tries").
 std::vector<Format> DefaultFormats(const TargetProfile& target, double bits_per_weight) {
   std::vector<Format> formats = target.DefaultFormats();
   std::erase_if(formats, [&](const Format& format) {

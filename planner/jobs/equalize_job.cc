@@ -236,13 +236,13 @@ absl::Status CheckOutput(const Model& model, const std::string& folder) {
 
 absl::Status EqualizeJobOptions::Validate() const {
   if (probe_count < 4) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(probe_count, " calibration sequences; at least 4 are needed, as some are held aside"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        probe_count, " calibration sequences; at least 4 are needed, as some are held aside"));
   }
   if (format.IsFloat() || format.kind == FormatKind::kRemoved ||
       format.kind == FormatKind::kOneBit) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("format ", format.Name(), ": channels are evened out for integer and block formats only"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "format ", format.Name(), ": channels are evened out for integer and block formats only"));
   }
   return workspace.Validate();
 }

@@ -18,7 +18,7 @@
 namespace bitbudget {
 
 struct EqualizeJobOptions {
-  Format format;  // of every matrix of every layer
+  Format format;    // of every matrix of every layer
   std::string out;  // a folder that does not exist yet, or is empty
   // Of the folded weights. None: the checkpoint's own, which rounds them once more.
   std::optional<Format> float_type = kFormatF32;
@@ -43,10 +43,10 @@ struct EqualizeReport {
 };
 
 // Learns scales for every layer (runtime/quantize/equalize.h) and writes the model with the scales
-// folded into its weights: a Hugging Face folder that computes the same up to rounding and loses less
-// when it is quantized. Errors: a model that is not a folder, an `out` that exists, those of the
-// probes and files; kCancelled on interruption, which leaves no folder unless the divergence alone
-// was missing.
+// folded into its weights: a Hugging Face folder that computes the same up to rounding and loses
+// less when it is quantized. Errors: a model that is not a folder, an `out` that exists, those of
+// the probes and files; kCancelled on interruption, which leaves no folder unless the divergence
+// alone was missing.
 absl::StatusOr<EqualizeReport> RunEqualizeJob(const Model& model,
                                               const EqualizeJobOptions& options,
                                               Progress* progress);

@@ -123,14 +123,13 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   Workspace* const workspace = ready.workspace.get();
   progress->Message(ready.memory.Describe());
   BB_RETURN_IF_ERROR(Calibrate(options, workspace, progress));
-  BB_ASSIGN_OR_RETURN(
-      const ProbeSet set,
-      MakeProbeSet(*ready.maker,
-                   ProbeRole::kHeldOut,
-                   options.probe_count,
-                   workspace,
-                   progress,
-                   options.fdt_only ? Distributions::kSkip : Distributions::kKeep));
+  BB_ASSIGN_OR_RETURN(const ProbeSet set,
+                      MakeProbeSet(*ready.maker,
+                                   ProbeRole::kHeldOut,
+                                   options.probe_count,
+                                   workspace,
+                                   progress,
+                                   options.fdt_only ? Distributions::kSkip : Distributions::kKeep));
   EvaluateReport report;
   report.memory = ready.memory;
   report.size_bytes = AssignmentBytes(assignment, model);

@@ -50,7 +50,8 @@ struct EvaluateReport {
   MemoryPlan memory;
 };
 
-// Measures an assignment on held-out probes. Errors: those of the parts; kCancelled on interruption.
+// Measures an assignment on held-out probes. Errors: those of the parts; kCancelled on
+// interruption.
 absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
                                               const EvaluateOptions& options,
                                               Progress* progress);

@@ -50,8 +50,8 @@ const char* BudgetForName(BudgetFor what) {
 
 absl::StatusOr<int64_t> KvBytes(const ModelConfig& config, const RunSettings& settings) {
   if (settings.context < 1 || settings.context > kMaxContext) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the context is ", settings.context, " positions, must be 1 to ", kMaxContext));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "the context is ", settings.context, " positions, must be 1 to ", kMaxContext));
   }
   if (settings.kv != "f16" && settings.kv != "q8_0") {
     return UnknownName("type of keys and values", settings.kv, {"f16", "q8_0"});
@@ -115,8 +115,8 @@ absl::StatusOr<BudgetFor> BudgetCounts(const Budget& budget,
     return absl::InvalidArgumentError("a budget for memory needs a context");
   }
   if (counts != BudgetFor::kMemory && scope.context.has_value()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a context is for a budget for memory, not for ", BudgetForName(counts)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a context is for a budget for memory, not for ", BudgetForName(counts)));
   }
   if (counts == BudgetFor::kFile && !makes_file) {
     return absl::InvalidArgumentError(
@@ -150,16 +150,18 @@ absl::StatusOr<BudgetSplit> SplitBudget(const Model& model,
   const int64_t rest = split.file_overhead + split.kv_bytes + split.compute_bytes;
   split.weight_bytes = split.total_bytes - rest;
   if (split.weight_bytes > 0) return split;
-  return InfeasibleError(absl::StrCat(
-      "the budget of ",
-      split.total_bytes,
-      " bytes leaves nothing for the weights: keys and values take ",
-      split.kv_bytes,
-      ", run-time buffers ",
-      split.compute_bytes,
-      ", metadata and tokenizer ",
-      split.file_overhead,
-      split.counts == BudgetFor::kMemory ? "; a shorter context or keys and values in q8_0 take less" : ""));
+  return InfeasibleError(
+      absl::StrCat("the budget of ",
+                   split.total_bytes,
+                   " bytes leaves nothing for the weights: keys and values take ",
+                   split.kv_bytes,
+                   ", run-time buffers ",
+                   split.compute_bytes,
+                   ", metadata and tokenizer ",
+                   split.file_overhead,
+                   split.counts == BudgetFor::kMemory
+                       ? "; a shorter context or keys and values in q8_0 take less"
+                       : ""));
 }
 
 }  // namespace bitbudget

@@ -84,12 +84,12 @@ WorkspaceNeeds WorkspaceNeedsOf(const PlanOptions& options, int64_t ranks) {
 
 // Opens the run and describes the job in its store; the number of the job there, if any.
 absl::StatusOr<std::optional<int64_t>> BeginRun(const PlanOptions& options,
-                                                const ProbeMaker& maker,
-                                                const Model& model,
+                                                const ProbedWorkspace& ready,
                                                 Run* run,
                                                 Progress* progress) {
+  const Model& model = ready.workspace->model();
   BB_RETURN_IF_ERROR(
-      run->Begin(options.run_dir, RunIdentity(model, options.workspace, maker), progress));
+      run->Begin(options.run_dir, RunIdentity(model, options.workspace, *ready.maker), progress));
   if (run->store() == nullptr) return std::optional<int64_t>();
   BB_RETURN_IF_ERROR(run->store()->DescribeModel(
       model.components(), StoredAssignment(model), model.fixed_bytes()));
@@ -206,7 +206,7 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
           << " components, at most " << problem.MaxBytes() << " bytes, at least "
           << problem.SmallestBytes();
   Workspace* const workspace = ready.workspace.get();
-  BB_ASSIGN_OR_RETURN(*job, BeginRun(options, *ready.maker, model, run, progress));
+  BB_ASSIGN_OR_RETURN(*job, BeginRun(options, ready, run, progress));
   progress->Message(ready.memory.Describe());
 
   PlanFindings findings;

@@ -55,13 +55,14 @@ absl::StatusOr<ProbeOptions> CalibrationProbes(const plans::Plan& plan,
   }
   if (options.source != ProbeSource::kModel) {
     if (calibration.empty()) {
-      return absl::InvalidArgumentError(absl::StrCat("encoder ",
-                                                     plan.options().encoder(),
-                                                     " learned from a ",
-                                                     plan.calibration().source(),
-                                                     " file, which is needed again (its SHA-256 is ",
-                                                     plan.calibration().fingerprint(),
-                                                     ")"));
+      return absl::InvalidArgumentError(
+          absl::StrCat("encoder ",
+                       plan.options().encoder(),
+                       " learned from a ",
+                       plan.calibration().source(),
+                       " file, which is needed again (its SHA-256 is ",
+                       plan.calibration().fingerprint(),
+                       ")"));
     }
     options.path = calibration;
   }

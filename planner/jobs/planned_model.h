@@ -30,8 +30,8 @@ int64_t CalibrationContext(const plans::Plan& plan);
 
 // Teaches the workspace's encoder what the plan's had learned: moments are in the plan; Gram
 // matrices are measured again, on the text file `calibration`, which the plan knows by its SHA-256
-// (empty where the plan was calibrated on the model's own samples), and encodings must then have the
-// hashes of the plan. REQUIRES: the workspace was made WithEncodingOf(plan). Errors:
+// (empty where the plan was calibrated on the model's own samples), and encodings must then have
+// the hashes of the plan. REQUIRES: the workspace was made WithEncodingOf(plan). Errors:
 // kInvalidArgument when the moments do not fit the model, or the text is missing or another one.
 absl::Status CalibrateFromPlan(const plans::Plan& plan,
                                const std::string& calibration,

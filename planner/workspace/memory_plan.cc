@@ -141,15 +141,15 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Model& model,
     few.held_out_probes = std::min<int64_t>(few.held_out_probes, 2);
     few.calibration_probes = std::min<int64_t>(few.calibration_probes, 2);
     const bool fewer_help = Total(NeedsOf(model, few).least) <= limit;
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "this job needs at least ",
-        GiB(least),
-        " of memory, but the limit is ",
-        GiB(limit),
-        "; ",
-        fewer_help ? "take fewer or shorter probes, allow" : "allow",
-        " more memory",
-        request.threads > 1 ? ", or use fewer threads" : ""));
+    return absl::ResourceExhaustedError(
+        absl::StrCat("this job needs at least ",
+                     GiB(least),
+                     " of memory, but the limit is ",
+                     GiB(limit),
+                     "; ",
+                     fewer_help ? "take fewer or shorter probes, allow" : "allow",
+                     " more memory",
+                     request.threads > 1 ? ", or use fewer threads" : ""));
   }
   MemoryPlan plan = needs.least;
   plan.limit = limit;

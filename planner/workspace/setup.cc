@@ -24,8 +24,7 @@ absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
   BB_ASSIGN_OR_RETURN(ready.memory, PlanMemory(model, request, options.memory_bytes));
   MemoryPlan shares = ready.memory;
   shares.states /= needs.evaluators;
-  BB_ASSIGN_OR_RETURN(ready.workspace,
-                      Workspace::Create(model, options, request.context, shares));
+  BB_ASSIGN_OR_RETURN(ready.workspace, Workspace::Create(model, options, request.context, shares));
   return ready;
 }
 

@@ -53,10 +53,11 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
                                                    model.config().max_position_embeddings,
                                                    ", but ",
                                                    context,
-                                                   " positions are asked for"));
+                                                   " positions are to be run"));
   }
   BB_ASSIGN_OR_RETURN(std::unique_ptr<Encoder> encoder, MakeEncoder(options.encoder));
-  return std::unique_ptr<Workspace>(new Workspace(model, options, memory, std::move(encoder), context));
+  return std::unique_ptr<Workspace>(
+      new Workspace(model, options, memory, std::move(encoder), context));
 }
 
 absl::StatusOr<Assignment> UniformAssignment(const Format& format, const Model& model) {

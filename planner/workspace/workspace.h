@@ -36,9 +36,7 @@ class Workspace {
   // The weights of the unmodified model.
   WeightSource* reference() { return &reference_; }
   // What sampling the model's own text takes.
-  ProbeSampler sampler() {
-    return {&transformer_, &reference_, options_.threads, memory_.states};
-  }
+  ProbeSampler sampler() { return {&transformer_, &reference_, options_.threads, memory_.states}; }
   // Encodes single components. Its calibration must be set before anything is encoded.
   StatsWeightEncoder* encoder() { return &weight_encoder_; }
   // The Gram matrices of encoders that learn from them.

@@ -20,9 +20,10 @@ absl::StatusOr<int64_t> SpillFile::Append(std::span<const uint8_t> bytes) {
                                absl::StrCat(directory_,
                                             ": cannot ",
                                             what,
-                                            " for encodings that memory has no room for (",
+                                            " for ",
                                             size_ + static_cast<int64_t>(bytes.size()),
-                                            " bytes); give another --spill-dir or more --memory"));
+                                            " bytes of encodings that do not fit in memory; use a "
+                                            "directory with room for them, or more memory"));
   };
   if (fd_ < 0) {
     std::string name = directory_ + "/bitbudget-spill-XXXXXX";

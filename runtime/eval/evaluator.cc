@@ -172,7 +172,8 @@ absl::StatusOr<Evaluation> Evaluator::Run(WeightSource* weights,
     }
     for (int64_t i = first; i < first + batch.count; ++i) {
       const int64_t row = reference_.FirstRow(i) - row_offset + reference_.probes()[i].prompt - 1;
-      evaluation[i - range.first] = Score(i, set, reference_head, x_.data() + row * width, scratch);
+      evaluation[i - range.first] =
+          Compare(i, set, reference_head, x_.data() + row * width, scratch);
     }
   };
   const auto run = [&](int from, int to) {
@@ -196,11 +197,11 @@ absl::StatusOr<Evaluation> Evaluator::Run(WeightSource* weights,
   return evaluation;
 }
 
-ProbeResult Evaluator::Score(int64_t index,
-                             const WeightSet& head,
-                             const WeightSet* reference_head,
-                             const float* x,
-                             ForwardScratch* scratch) const {
+ProbeResult Evaluator::Compare(int64_t index,
+                               const WeightSet& head,
+                               const WeightSet* reference_head,
+                               const float* x,
+                               ForwardScratch* scratch) const {
   const ModelConfig& config = transformer_.model().config();
   const int64_t vocab = config.vocab_size;
   const Probe& probe = reference_.probes()[index];

@@ -89,11 +89,11 @@ class Evaluator : public CandidateEvaluator {
                                  CacheUse cache,
                                  ProbeRange range);
   // Compares a probe by its final residual stream x[completion][hidden].
-  ProbeResult Score(int64_t probe,
-                    const WeightSet& head,
-                    const WeightSet* reference_head,
-                    const float* x,
-                    ForwardScratch* scratch) const;
+  ProbeResult Compare(int64_t probe,
+                      const WeightSet& head,
+                      const WeightSet* reference_head,
+                      const float* x,
+                      ForwardScratch* scratch) const;
   bool IsCached(int stage) const { return (stage - 1) % cache_stride_ == 0; }
   // Where a pass whose first change is at `first_stage` starts.
   int StartStage(int first_stage) const;

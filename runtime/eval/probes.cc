@@ -114,7 +114,7 @@ absl::StatusOr<std::unique_ptr<ProbeMaker>> ProbeMaker::Create(const Model& mode
   if (model.tokenizer() == nullptr) {
     return absl::InvalidArgumentError(absl::StrCat(
         model.path(),
-        ": probes from text need a tokenizer (tokenizer.json or tokenizer.model); there is none"));
+        ": has no tokenizer (tokenizer.json or tokenizer.model), which probes from text need"));
   }
   BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.path));
   maker->fingerprint_ = Sha256Hex(std::as_bytes(std::span(text)));

@@ -7,13 +7,13 @@
 
 namespace bitbudget {
 
-// A block by round to nearest, which is also where every search starts. The scale of a group spans
-// its range: without minimum, the weight of the largest magnitude gets the level of the largest
-// magnitude (a negative scale, if its sign asks for one); with minimum, the range of the weights,
-// extended to 0 in the types that cannot store a minimum of the other sign, gets all levels. d and
-// dmin are such that the largest scale and minimum of the block get the largest integers; codes are
-// the nearest for the scales as they are stored. d or dmin is infinite if f16 cannot hold it.
-// REQUIRES: weights.size() == traits.block, all finite.
+// Rounds a block to nearest; every search starts from this. The scale of a group spans its range:
+// without minimum, the weight of the largest magnitude gets the level of the largest magnitude
+// (with a negative scale if its sign asks for one); with minimum, all levels cover the range of the
+// weights, extended to 0 in types that cannot store a minimum of the other sign. d and dmin give
+// the largest scale and minimum of the block the largest integers. Codes are the nearest for the
+// scales as stored. d or dmin is infinite if f16 cannot hold it. REQUIRES: weights.size() ==
+// traits.block, all finite.
 void RoundBlock(std::span<const float> weights, const BlockTraits& traits, BlockFields* fields);
 
 // The nearest code of every weight for the scales and minimums in `fields` (d and dmin finite). A

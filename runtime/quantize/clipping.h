@@ -16,7 +16,7 @@ void RoundingErrors(std::span<const float> weights,
                     std::span<float> errors);
 
 // Learnable clipping of one group of weights (OmniQuant, arXiv 2308.13137, section 3.2): the grid
-// of an integer format spans a part of the group's range, and the part is what is learned.
+// of an integer format spans a learned part of the group's range.
 //
 //   zero point:  high = c sigmoid(high_logit) max(0, max w),  low = c sigmoid(low_logit) min(0, min
 //   w)
@@ -24,9 +24,9 @@ void RoundingErrors(std::span<const float> weights,
 //   symmetric:   h = +-c sigmoid(high_logit) max |w| / (2^(bits-1) - 1),  z = 2^(bits-1)
 //   both:        code = clamp(round(w / h) + z, 0, 2^bits - 1),  decoded = h (code - z)
 //
-// h is rounded to the f16 that is stored, so the decoded values are those of an encoding. Unlike in
-// the paper the largest ratio c is a little above 1: the best grid of a group may be wider than the
-// group, and then the search of the "clip" encoder starts beyond 1. A symmetric grid may have a
+// h is rounded to the stored f16, so the decoded values are those of an encoding. Unlike in the
+// paper the largest ratio c is a little above 1: the best grid of a group may be wider than the
+// group, so the search of the "clip" encoder starts beyond 1, too. A symmetric grid may have a
 // negative step, which gives the outermost code to the positive weights; its sign is not learned.
 class GroupClipping {
  public:
@@ -44,19 +44,19 @@ class GroupClipping {
   // The logits whose grid is `grid`, or comes nearest.
   Logits LogitsOf(const IntegerGrid& grid) const;
 
-  // What the forward pass computes. `learns`: false where the step is too small or large for f16,
-  // so that no gradient reaches the logits.
+  // The result of the forward pass. `learns` is false where the step is too small or too large for
+  // f16: then no gradient reaches the logits.
   struct Grid {
     IntegerGrid grid;
     bool learns = false;
   };
   Grid GridOf(const Logits& logits) const;
 
-  // Given the gradient of a loss with respect to the decoded weights, that with respect to the
-  // logits. Rounding of w / h passes gradients straight through, rounding of z passes none:
+  // The gradient of a loss by the logits, given that by the decoded weights. Rounding of w / h
+  // passes gradients straight through, rounding of z passes none:
   //   d_h = sum_j d_decoded_j (inside_j ? round(w_j / h) - w_j / h : code_j - z)
-  // and with respect to the weights themselves, unless `d_weights` is empty: d_decoded_j where w_j
-  // is inside, and what reaches the group's extremes through h.
+  // Unless `d_weights` is empty, sets it to the gradient by the weights themselves: d_decoded_j
+  // where w_j is inside, plus what reaches the group's extremes through h.
   Logits Backward(std::span<const float> weights,
                   const Logits& logits,
                   const Grid& grid,

@@ -10,9 +10,9 @@
 
 namespace bitbudget {
 
-// Calls visit(values, row) for every row, after a check that its values are finite, on up to
-// `threads` threads. The first bad row's error, whatever their number: kInvalidArgument with row
-// and column where values are not finite, else what visit returned.
+// Calls visit(values, row) for every row of finite values, on up to `threads` threads. Returns the
+// error of the first bad row, whatever the number of threads: kInvalidArgument with row and column
+// for values that are not finite, or what visit returned.
 absl::Status ForEachFiniteRow(
     const TensorView& weights,
     int threads,

@@ -19,8 +19,8 @@
 
 namespace bitbudget {
 
-// The Gram matrices of a model's inputs, by the component that InputSources names. Those that
-// memory has no room for lie in a file without a name.
+// The Gram matrices (the Hessians of GPTQ, up to a factor) of a model's inputs, by the component
+// that InputSources names. Those that do not fit into memory are in an unlinked file.
 class GramStore : public GramSource {
  public:
   // Up to `max_bytes` stay in memory.
@@ -32,7 +32,7 @@ class GramStore : public GramSource {
 
   absl::StatusOr<const Gram*> Find(ComponentId source, Gram* storage) const override;
 
-  // The diagonals: what moments are for the encoders that need no more.
+  // The diagonals, which are the moments.
   const InputMoments& moments() const { return moments_; }
 
  private:
@@ -48,12 +48,12 @@ class GramStore : public GramSource {
   InputMoments moments_;
 };
 
-// Adds to `store` the Gram matrices of every component's inputs over all tokens of the sequences,
-// which are run through the model stage by stage, a few thousand tokens at a time: memory for the
-// residual streams of all sequences, the inputs of one stage on those tokens, and one stage's
-// matrices. Sums are of products in float over 1024 tokens, these in float as well: a relative
-// error of about 1e-6. Deterministic for any `threads`. kCancelled on interruption; else the errors
-// of the weights and of the store.
+// Adds to `store` the Gram matrices (Hessians, up to a factor) of every component's inputs over all
+// tokens of the sequences. These go through the model stage by stage, a few thousand tokens at a
+// time: memory for the residual streams of all sequences, the inputs of one stage on those tokens,
+// and one stage's matrices. Products are summed in float over 1024 tokens, and so are these sums: a
+// relative error of about 1e-6. The same bits for any number of threads. Errors: kCancelled on
+// interruption, those of the weights and of the store.
 absl::Status MeasureGrams(const Transformer& transformer,
                           WeightSource* weights,
                           std::span<const std::vector<int32_t>> sequences,

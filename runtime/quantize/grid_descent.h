@@ -11,12 +11,11 @@
 
 namespace bitbudget {
 
-// The output error d H d^T of one row's rounding errors d, made smaller one group after the other:
-// with the other groups as they are it is d_g H_gg d_g^T + 2 d_g c_g + constant, exact and cheap
-// (c_g = the others' d H). Of every group many grids are tried, wider and narrower ones,
-// neighbouring zero points, and the least-squares scale for the codes it has; the best is kept.
-// What gradients through rounding cannot see, that some scales round a row better than others
-// nearby, this does.
+// Lowers the output error d H d^T of one row's rounding errors d, one group after the other: with
+// the other groups fixed it is d_g H_gg d_g^T + 2 d_g c_g + constant (c_g = the others' d H), exact
+// and cheap. For every group it tries wider and narrower grids, neighbouring zero points, and the
+// least-squares scale for its codes, and keeps the best. It sees what gradients through rounding
+// cannot: that some scales round a row better than others nearby.
 class GridDescent {
  public:
   // For rows of weights in a dense integer format whose inputs have the Gram matrix `gram`
@@ -33,8 +32,9 @@ class GridDescent {
     PackedActivations packed;
   };
 
-  // Improves `grids` of one row of weights, in `sweeps` rounds over its groups of which the first
-  // looks furthest; fewer if one finds nothing. Returns the row's error, which never rises.
+  // Improves `grids` of one row of weights in up to `sweeps` rounds over its groups, of which the
+  // first looks furthest; stops when a round finds nothing. Returns the row's error, which never
+  // rises.
   double Improve(std::span<const float> weights,
                  int sweeps,
                  std::span<IntegerGrid> grids,

@@ -10,8 +10,8 @@
 
 namespace bitbudget {
 
-// Scales (and shifts) per channel that leave what a layer computes as it is, but for rounding
-// (OmniQuant's learnable equivalent transformation, arXiv 2308.13137, section 3.3): what is divided
+// Scales (and shifts) per channel that do not change what a layer computes, but for rounding
+// (OmniQuant's learnable equivalent transformation, arXiv 2308.13137, section 3.3): a scale divided
 // out of one parameter is multiplied into its neighbours. All are [channels]; empty: all 1 (shifts:
 // all 0). Query heads that share a key/value head share its channels' scales.
 struct LayerScales {
@@ -26,7 +26,7 @@ struct LayerScales {
   std::vector<float> value_shift;
 };
 
-// What has scales in models of this shape.
+// Whether models of this shape have these scales.
 bool HasQueryKeyScales(const ModelConfig& config);
 bool HasValueShift(const ModelConfig& config);
 // The channel of v (or k) that channel `c` of the query heads belongs to.

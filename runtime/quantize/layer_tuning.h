@@ -52,9 +52,9 @@ class LayerTuningEncoder : public WeightEncoder {
                      const LayerTuningOptions& options = {})
       : model_(model), encoder_(encoder), options_(options) {}
 
-  // What layers see of these sequences, as many of them as give `max_tokens`, in the unmodified
-  // model. Nothing is tuned before. Memory: tokens x hidden floats per layer. kCancelled on
-  // interruption; else the errors of the weights.
+  // Keeps the inputs of every layer of the unmodified model, on the first sequences that together
+  // reach `max_tokens`; without them nothing is tuned. Memory: tokens x hidden floats per layer.
+  // Errors: kCancelled on interruption, those of the weights.
   absl::Status Calibrate(const Transformer& transformer,
                          WeightSource* weights,
                          std::span<const std::vector<int32_t>> sequences,

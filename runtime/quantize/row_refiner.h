@@ -23,13 +23,14 @@ class RowRefiner {
   void Refine(RowBatch* batch) const;
 
  private:
-  // The levels of one input after the other, each the best with all others as they are, until
-  // nothing moves or every input had so many turns. `gradients` are H d of the row.
+  // Moves every level to the best with all others fixed, input by input, until none moves or
+  // kSweeps rounds are over.
   void MoveLevels(RowBatch* batch) const;
-  // The same once for the inputs [begin, end) of one row; false if nothing moved.
+  // One round over the inputs [begin, end) of one row, whose `gradients` are H d; false if nothing
+  // moved.
   bool MoveLevels(int64_t begin, int64_t end, float* gradients, CodedRow* coded) const;
-  // The scales (and minimums of blocks) that are best for the levels, all of a row at once, kept
-  // where rounding them to f16 leaves a gain.
+  // Fits all scales (and minimums of blocks) of a row to its levels by least squares at once, and
+  // keeps them where they lower the error after rounding to f16.
   void FitScales(RowBatch* batch) const;
   // H d of all rows.
   void Gradients(const std::vector<float>& errors, int64_t rows, std::vector<float>* out) const;

@@ -8,12 +8,13 @@
 
 namespace bitbudget {
 
-// Sign-value-independent decomposition (paper, section 3.3): h g^T is the best rank-1 approximation
-// of |W|, whose error is at most that of the best rank-1 approximation of W (Proposition 2). |W|
-// has no negative entry, so its leading singular pair has none either, and power iteration from a
-// vector of ones finds it. With moments the error of column j counts moments[j] times, and the
-// result has the lesser such error of this and the pair of |W| diag(sqrt(moments)). sign(0) is +1.
-// Sums run in double in a fixed order; the result does not depend on `threads`.
+// Sign-value-independent decomposition (OneBit, arXiv 2402.11295, section 3.3): h g^T is the best
+// rank-1 approximation of |W|, whose error is at most that of the best rank-1 approximation of W
+// (Proposition 2). |W| has no negative entry, so its leading singular pair has none either, and
+// power iteration from a vector of ones finds it. With moments, the error of column j counts
+// moments[j] times, and of this pair and that of |W| diag(sqrt(moments)) the one with the smaller
+// such error is taken. sign(0) is +1. Sums run in double in a fixed order; the result does not
+// depend on `threads`.
 //
 // kInvalidArgument: weights that are not finite, or whose vectors exceed f16. REQUIRES: an encoding
 // in a one-bit format with bytes that are all 0; moments that are empty or one per column.

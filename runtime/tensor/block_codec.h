@@ -9,7 +9,7 @@
 
 namespace bitbudget {
 
-// The fields that one block stores, out of their bits. Input i of group g = i / group is the weight
+// The fields of one block, unpacked. Input i of group g = i / group is the weight
 //   level(codes[i]) * (d * scales[g]) - dmin * minimums[g]
 // in float, where each product is exact and only the difference rounds.
 struct BlockFields {
@@ -20,7 +20,7 @@ struct BlockFields {
   std::array<uint8_t, kMaxBlock> codes;
 };
 
-// What a block stores; defined for all bytes.
+// Unpacks a block; defined for all bytes.
 void UnpackBlock(const BlockTraits& traits, const uint8_t* bytes, BlockFields* fields);
 
 // The inverse. REQUIRES: fields as UnpackBlock gives them (d and dmin f16, integers in range).
@@ -29,7 +29,7 @@ void PackBlock(const BlockTraits& traits, const BlockFields& fields, uint8_t* by
 // The weights of a block: the reference decoder. f32[block].
 void DecodeBlock(const BlockTraits& traits, const uint8_t* bytes, float* out);
 
-// The same for a row of blocks. REQUIRES: out.size() is a multiple of the block.
+// Decodes a row of blocks. REQUIRES: out.size() is a multiple of the block.
 void DecodeBlocks(const BlockTraits& traits, const uint8_t* bytes, std::span<float> out);
 
 }  // namespace bitbudget

@@ -39,7 +39,7 @@ enum class FormatKind : uint8_t {
   kMXFP4,
 };
 
-// Which weights of a matrix [n, k] are zeros that are not stored, beside a mask that says where.
+// Which weights of a matrix [n, k] are zeros that are not stored; a mask says where they are.
 // kShare: of all weights round(n k permille / 1000). k2of4: all but two of every run of four inputs
 // of a row.
 enum class SparsityKind : uint8_t { kDense, kShare, k2of4 };
@@ -123,7 +123,7 @@ inline constexpr Format kFormatBF16{FormatKind::kBF16, 16, 0, false};
 // layers, removed, then block formats in the order of FormatKind.
 std::span<const Format> SupportedFormats();
 
-// Those, and every float or integer one of them with a valid sparsity.
+// Whether the format is one of these, or a float or integer one of them with a valid sparsity.
 bool IsSupported(const Format& format);
 
 // Accepts exactly the names of supported formats. kInvalidArgument names the unknown text and

@@ -68,8 +68,8 @@ class SparseReader {
   int64_t first_code_ = 0;
 };
 
-// Fills mask and directory: kept[row * cols + col] is 1 where a weight is stored, else 0, and says
-// what the format allows.
+// Fills mask and directory: kept[row * cols + col] is 1 where a weight is stored, else 0. REQUIRES:
+// as many stored weights as the format has, in 2:4 formats per run.
 void WriteMask(std::span<const uint8_t> kept, Encoding* encoding);
 
 }  // namespace bitbudget

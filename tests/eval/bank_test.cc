@@ -209,7 +209,7 @@ TEST(EncodingBank, ADiskThatCannotBeWrittenIsOneClearLine) {
                     {.max_bytes = 0, .spill_directory = dir.path() + "/missing"});
   ExpectError(bank.Prepare(Uniform(bench, "int8"), 1, &bench.progress),
               absl::StatusCode::kNotFound,
-              {dir.path() + "/missing", "--spill-dir", "--memory"});
+              {dir.path() + "/missing", "use a directory with room for them, or more memory"});
 }
 
 TEST(EncodingBank, SaysWhichComponentCannotBeEncoded) {

@@ -14,64 +14,11 @@
 #include "runtime/base/random.h"
 #include "runtime/base/sha256.h"
 #include "runtime/model/decoder/generate.h"
+#include "tests/eval/probe_bench.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/reference_weights.h"
-#include "tests/support/tiny_model.h"
 
 namespace bitbudget {
 namespace {
-
-using Tokens = std::vector<int32_t>;
-
-constexpr ProbeRole kRoles[] = {ProbeRole::kCalibration, ProbeRole::kSearch, ProbeRole::kHeldOut};
-
-const std::string kNovel = absl::StrCat(BITBUDGET_SOURCE_DIR, "/tools/demo/models/novel-1m");
-
-// A model to make probes for.
-struct Bench {
-  explicit Bench(const std::string& folder) {
-    auto loaded = Model::Load(folder, 1);
-    EXPECT_TRUE(loaded.ok()) << loaded.status();
-    model = *std::move(loaded);
-    transformer = std::make_unique<Transformer>(*model, model->config().max_position_embeddings);
-    weights = std::make_unique<ReferenceWeights>(*model, 1);
-  }
-
-  absl::StatusOr<std::vector<Tokens>> TryPrompts(const ProbeMaker& maker,
-                                                 ProbeRole role,
-                                                 int64_t count,
-                                                 int threads = 1) const {
-    Progress progress;
-    return maker.Prompts(role, count, {transformer.get(), weights.get(), threads}, &progress);
-  }
-  std::vector<Tokens> Prompts(const ProbeMaker& maker,
-                              ProbeRole role,
-                              int64_t count,
-                              int threads = 1) const {
-    const auto prompts = TryPrompts(maker, role, count, threads);
-    EXPECT_TRUE(prompts.ok()) << prompts.status();
-    return prompts.ok() ? *prompts : std::vector<Tokens>();
-  }
-  std::vector<Tokens> Prompts(const ProbeOptions& options, ProbeRole role, int64_t count) const {
-    return Prompts(*Make(options), role, count);
-  }
-
-  std::unique_ptr<ProbeMaker> Make(const ProbeOptions& options) const {
-    auto maker = ProbeMaker::Create(*model, options);
-    EXPECT_TRUE(maker.ok()) << maker.status();
-    return *std::move(maker);
-  }
-
-  absl::Status Refusal(const ProbeOptions& options) const {
-    return ProbeMaker::Create(*model, options).status();
-  }
-
-  std::unique_ptr<Model> model;
-  std::unique_ptr<Transformer> transformer;
-  std::unique_ptr<ReferenceWeights> weights;
-};
-
-Bench TinyBench(const TinyModelOptions& options = {}) { return Bench(TinyModel(options).path()); }
 
 // Prose without repetitions.
 std::string Prose(int words, uint64_t seed) {
@@ -102,7 +49,7 @@ ProbeOptions FileOptions(ProbeSource source, const std::string& path) {
 }
 
 // Whatever the seed and the number asked for, one item belongs to one role.
-void ExpectRolesAreDisjoint(const Bench& bench, ProbeOptions options) {
+void ExpectRolesAreDisjoint(const ProbeBench& bench, ProbeOptions options) {
   std::map<Tokens, ProbeRole> role_of;
   for (const uint64_t seed : {0, 1, 99}) {
     options.seed = seed;
@@ -124,7 +71,7 @@ void ExpectRolesAreDisjoint(const Bench& bench, ProbeOptions options) {
 TEST(TextProbes, RolesShareNoWindow) {
   const TempDir dir;
   WriteTestFile(dir.File("text"), Prose(6000, 1));
-  const Bench bench(kNovel);
+  const ProbeBench bench(kNovel);
   ProbeOptions options = FileOptions(ProbeSource::kText, dir.File("text"));
   ExpectRolesAreDisjoint(bench, options);
 
@@ -159,7 +106,7 @@ TEST(TextProbes, RolesShareNoWindow) {
 TEST(TextProbes, TheSeedChoosesAndIsReproducible) {
   const TempDir dir;
   WriteTestFile(dir.File("text"), Prose(6000, 1));
-  const Bench bench(kNovel);
+  const ProbeBench bench(kNovel);
   ProbeOptions options = FileOptions(ProbeSource::kText, dir.File("text"));
   const auto first = bench.Prompts(options, ProbeRole::kSearch, 10);
   EXPECT_EQ(first.size(), 10u);
@@ -171,7 +118,7 @@ TEST(TextProbes, TheSeedChoosesAndIsReproducible) {
 TEST(TextProbes, RepeatedWindowsAreDropped) {
   const TempDir dir;
   const std::string prose = Prose(2000, 2);
-  const Bench bench(kNovel);
+  const ProbeBench bench(kNovel);
   // Behind itself once more, cut at the same places: pad the first copy to whole windows.
   ProbeOptions options = FileOptions(ProbeSource::kText, dir.File("text"));
   const Tokens once = *bench.model->tokenizer()->Encode(prose);
@@ -208,7 +155,7 @@ TEST(TextProbes, RepeatedWindowsAreDropped) {
 
 TEST(TextProbes, RefusesWhatGivesNone) {
   const TempDir dir;
-  const Bench bench(kNovel);
+  const ProbeBench bench(kNovel);
   ProbeOptions options = FileOptions(ProbeSource::kText, dir.File("none"));
   ExpectError(bench.Refusal(options), absl::StatusCode::kNotFound, {dir.File("none")});
   options.path = dir.File("text");
@@ -223,7 +170,7 @@ TEST(TextProbes, RefusesWhatGivesNone) {
                 {options.path, "too short", absl::StrCat("it has ", windows, " "), "held-out"});
   }
   for (const ProbeSource source : {ProbeSource::kText, ProbeSource::kPrompts}) {
-    const Bench mute = TinyBench();
+    const ProbeBench mute = TinyProbeBench();
     options.source = source;
     ExpectError(mute.Refusal(options),
                 absl::StatusCode::kInvalidArgument,
@@ -238,7 +185,7 @@ TEST(PromptProbes, RolesShareNoLine) {
     absl::StrAppend(&lines, "line ", i % 40, " of the ship\r\n", i % 7 == 0 ? " \t\n" : "");
   }
   WriteTestFile(dir.File("prompts"), lines);
-  const Bench bench(kNovel);
+  const ProbeBench bench(kNovel);
   const ProbeOptions options = FileOptions(ProbeSource::kPrompts, dir.File("prompts"));
   ExpectRolesAreDisjoint(bench, options);
   // 40 distinct lines, each with the beginning of sequence and whole.
@@ -266,7 +213,7 @@ TEST(PromptProbes, RolesShareNoLine) {
 TEST(PromptProbes, ALineTooLongForTheContextIsNamed) {
   const TempDir dir;
   const std::string path = dir.File("prompts");
-  const Bench bench(kNovel);  // 256 positions
+  const ProbeBench bench(kNovel);  // 256 positions
   ProbeOptions options = FileOptions(ProbeSource::kPrompts, path);
   // The longest line of words that leaves room for the completion, and one word more.
   const auto tokens = [&](const std::string& line) {
@@ -283,128 +230,6 @@ TEST(PromptProbes, ALineTooLongForTheContextIsNamed) {
                "8 completion tokens"});
   WriteTestFile(path, absl::StrCat("first line\n\n", line, "\n"));
   EXPECT_TRUE(bench.Refusal(options).ok());
-}
-
-TEST(ModelProbes, RolesShareNoFirstToken) {
-  // 64 tokens beside the beginning of sequence: the roles have 22, 21 and 21, and are asked for
-  // more.
-  TinyModelOptions model_options;
-  model_options.vocab = 65;
-  const Bench bench = TinyBench(model_options);
-  for (const int64_t prefix : {2, 4, 12}) {
-    for (const uint64_t seed : {0, 1, 99}) {
-      ProbeOptions options;
-      options.prefix_tokens = prefix;
-      options.completion_tokens = 5;
-      options.seed = seed;
-      const auto maker = bench.Make(options);
-      std::map<int32_t, ProbeRole> role_of;
-      for (const ProbeRole role : kRoles) {
-        for (const int64_t count : {1, 20, 50}) {
-          const auto prompts = bench.Prompts(*maker, role, count);
-          ASSERT_EQ(static_cast<int64_t>(prompts.size()), count);
-          for (const Tokens& prompt : prompts) {
-            ASSERT_EQ(static_cast<int64_t>(prompt.size()), prefix);
-            EXPECT_EQ(prompt[0], 1);
-            EXPECT_NE(prompt[1], 1);
-            EXPECT_EQ(role_of.emplace(prompt[1], role).first->second, role);
-          }
-          if (prefix == 12) {
-            EXPECT_EQ(std::set<Tokens>(prompts.begin(), prompts.end()).size(), prompts.size());
-          }
-        }
-      }
-      EXPECT_EQ(role_of.size(), 64u);
-    }
-  }
-}
-
-TEST(ModelProbes, ARoleWithoutAFirstTokenIsRefused) {
-  TinyModelOptions options;
-  options.vocab = 3;
-  const Bench bench = TinyBench(options);
-  ExpectError(bench.TryPrompts(*bench.Make({}), ProbeRole::kCalibration, 1).status(),
-              absl::StatusCode::kInvalidArgument,
-              {bench.model->path(), "2 ordinary tokens"});
-}
-
-TEST(ModelProbes, DependOnTheSeedButNotOnThreadsAndCount) {
-  const Bench bench = TinyBench();
-  ProbeOptions options;
-  options.prefix_tokens = 14;
-  options.completion_tokens = 5;
-  options.seed = 3;
-  const auto maker = bench.Make(options);
-  const auto forty = bench.Prompts(*maker, ProbeRole::kSearch, 40);
-  for (const int threads : {1, 2, 4}) {
-    for (const int64_t count : {1, 13, 40}) {
-      EXPECT_EQ(bench.Prompts(*maker, ProbeRole::kSearch, count, threads),
-                std::vector<Tokens>(forty.begin(), forty.begin() + count));
-    }
-  }
-  EXPECT_EQ(maker->fingerprint(), "");
-  options.seed = 4;
-  EXPECT_NE(bench.Prompts(options, ProbeRole::kSearch, 40), forty);
-}
-
-TEST(ModelProbes, StartWithAnOrdinaryTokenThenFourGreedyOnesAndNeverEnd) {
-  const Bench bench(kNovel);
-  ProbeOptions options;
-  options.prefix_tokens = 30;
-  options.completion_tokens = 5;
-  std::vector<Tokens> prompts = bench.Prompts(options, ProbeRole::kHeldOut, 12);
-  std::vector<Tokens> starts;
-  for (const Tokens& prompt : prompts) {
-    EXPECT_EQ(prompt[0], 1);
-    EXPECT_FALSE(bench.model->tokenizer()->IsSpecial(prompt[1]));
-    EXPECT_EQ(std::count(prompt.begin() + 6, prompt.end(), 2), 0);
-    starts.push_back({prompt[0], prompt[1]});
-  }
-  GenerateOptions greedy;
-  greedy.max_tokens = 28;
-  greedy.stop_at_eos = false;
-  Progress progress;
-  const auto generations =
-      Generate(*bench.transformer, bench.weights.get(), starts, greedy, &progress);
-  ASSERT_TRUE(generations.ok()) << generations.status();
-  int greedy_throughout = 0;
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    const Tokens rest(prompts[i].begin() + 2, prompts[i].end());
-    const Tokens& continued = (*generations)[i].tokens;
-    EXPECT_TRUE(std::equal(rest.begin(), rest.begin() + 4, continued.begin()));
-    greedy_throughout += rest == continued;
-  }
-  EXPECT_EQ(greedy_throughout, 0);
-}
-
-TEST(ModelProbes, NeedATokenThatTellsThemApart) {
-  const Bench bench = TinyBench();
-  ProbeOptions options;
-  options.prefix_tokens = 1;
-  ExpectError(bench.Refusal(options), absl::StatusCode::kInvalidArgument, {"two prefix", "not 1"});
-
-  TestCheckpoint checkpoint = MakeTinyCheckpoint({});
-  checkpoint.config["bos_token_id"] = nullptr;
-  const TempDir dir;
-  WriteCheckpoint(checkpoint, dir.path());
-  const Bench without_bos(dir.path());
-  const auto prompts = without_bos.Prompts(options, ProbeRole::kSearch, 5);
-  ASSERT_EQ(prompts.size(), 5u);
-  for (const Tokens& prompt : prompts) EXPECT_EQ(prompt.size(), 1u);
-}
-
-TEST(ModelProbes, CanBeInterrupted) {
-  class Stop : public Progress {
-   public:
-    bool Interrupted() const override { return true; }
-  } stop;
-  const Bench bench = TinyBench();
-  EXPECT_EQ(
-      bench.Make({})
-          ->Prompts(ProbeRole::kSearch, 3, {bench.transformer.get(), bench.weights.get(), 1}, &stop)
-          .status()
-          .code(),
-      absl::StatusCode::kCancelled);
 }
 
 TEST(ProbeLengths, ShrinkInProportionToAShortContext) {
@@ -424,7 +249,7 @@ TEST(ProbeLengths, ShrinkInProportionToAShortContext) {
     SCOPED_TRACE(absl::StrCat(c.positions, " ", c.prefix, " ", c.completion));
     TinyModelOptions model_options;
     model_options.max_positions = c.positions;
-    const Bench bench = TinyBench(model_options);
+    const ProbeBench bench = TinyProbeBench(model_options);
     ProbeOptions options;
     options.prefix_tokens = c.prefix;
     options.completion_tokens = c.completion;
@@ -435,13 +260,13 @@ TEST(ProbeLengths, ShrinkInProportionToAShortContext) {
   }
   TinyModelOptions model_options;
   model_options.max_positions = 1;
-  ExpectError(TinyBench(model_options).Refusal({}),
+  ExpectError(TinyProbeBench(model_options).Refusal({}),
               absl::StatusCode::kInvalidArgument,
               {"config.json", "max_position_embeddings is 1"});
 }
 
 TEST(ProbeLengths, MustBePositive) {
-  const Bench bench = TinyBench();
+  const ProbeBench bench = TinyProbeBench();
   ProbeOptions options;
   options.prefix_tokens = 0;
   ExpectError(bench.Refusal(options), absl::StatusCode::kInvalidArgument, {"not 0 and 100"});
@@ -459,7 +284,7 @@ TEST(ProbeLengths, PositionsBeyondTheShortRopeFactorsAreRefused) {
   const TinyModel tiny(model_options);
   WriteTestFile(tiny.path() + "/tokenizer.model", ReadTestFile(kNovel + "/tokenizer.model"));
   WriteTestFile(tiny.path() + "/text", Prose(6000, 1));
-  const Bench bench(tiny.path());
+  const ProbeBench bench(tiny.path());
   ProbeOptions options;
   for (const ProbeSource source :
        {ProbeSource::kModel, ProbeSource::kText, ProbeSource::kPrompts}) {

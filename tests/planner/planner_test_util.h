@@ -67,10 +67,10 @@ struct ModelWithText : LoadedModel {
 // A job of a fraction of a second.
 inline PlanOptions SmallJob(const std::string& search, const std::string& budget = "6bpw") {
   PlanOptions options;
-  options.budget = *ParseBudget(budget);
+  options.limit = *ParseBudget(budget);
   options.search = search;
-  options.probes.prefix_tokens = 6;
-  options.probes.completion_tokens = 10;
+  options.workspace.probes.prefix_tokens = 6;
+  options.workspace.probes.completion_tokens = 10;
   options.search_probes = 4;
   options.held_out_probes = 5;
   return options;

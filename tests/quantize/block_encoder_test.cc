@@ -1,12 +1,16 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <vector>
 
 #include "runtime/base/random.h"
 #include "runtime/quantize/encoders.h"
+#include "runtime/tensor/block_format.h"
+#include "tests/quantize/group_sweep.h"
 #include "tests/support/matrices.h"
 
 namespace bitbudget {
@@ -107,6 +111,69 @@ TEST(BlockEncoder, ClipFindsSmallErrorsOnNormalWeights) {
   }
 }
 
+// What the search may leave over the sweep of every group, whose scales need be neither integers
+// nor f16 values, as a part of it; and over the error of a first encoding when decoded weights,
+// which some grid holds exactly, are encoded again. Measured and rounded up: a better search lowers
+// them.
+struct Excess {
+  FormatKind kind;
+  double normal;
+  double heavy_tailed;
+  double second;
+};
+constexpr Excess kExcess[] = {
+    {FormatKind::kQ4_0, 0.0085, 0.0065, 0},
+    {FormatKind::kQ4_1, 0.024, 0.029, 2e-6},
+    {FormatKind::kQ5_0, 0.044, 0.035, 0},
+    {FormatKind::kQ5_1, 0.022, 0.05, 1.2e-5},
+    {FormatKind::kQ8_0, 0.27, 0.163, 0},
+    {FormatKind::kQ2_K, 0.048, 0.217, 1.8e-4},
+    {FormatKind::kQ3_K, 0.0085, 0.025, 0},
+    {FormatKind::kQ4_K, 0.0345, 0.066, 0.01},
+    {FormatKind::kQ5_K, 0.106, 0.165, 0.05},
+    {FormatKind::kQ6_K, 0.187, 0.114, 0.029},
+    {FormatKind::kIQ4_NL, 0.0066, 0.0019, 0},
+    {FormatKind::kIQ4_XS, 0.021, 0.0245, 0},
+    {FormatKind::kTQ1_0, 1e-4, 1e-4, 0},
+    {FormatKind::kTQ2_0, 1e-4, 1e-4, 0},
+    {FormatKind::kQ1_0, 1e-4, 1e-4, 0},
+    {FormatKind::kQ2_0, 3e-4, 3e-4, 0},
+    {FormatKind::kMXFP4, 1e-12, 1e-12, 0},
+};
+
+const Excess& ExcessOf(const Format& format) {
+  return *std::find_if(std::begin(kExcess), std::end(kExcess), [&](const Excess& excess) {
+    return excess.kind == format.kind;
+  });
+}
+
+TEST(BlockEncoder, SearchesComeNearADenseSweepOfEveryGroup) {
+  constexpr int64_t kRows = 8;
+  for (const Format& format : BlockFormats()) {
+    const BlockTraits& traits = BlockTraitsOf(format.kind);
+    for (const bool heavy : {false, true}) {
+      const std::vector<float> weights = heavy ? HeavyTailedValues(kRows * kCols, 0.02, 6)
+                                               : GaussianValues(kRows * kCols, 0.02, 3);
+      for (const bool weighted : {false, true}) {
+        const std::vector<float> moments = LogNormal(kCols, weighted ? 1.0 : 0.0, 5);
+        double swept = 0;
+        for (size_t begin = 0; begin < weights.size(); begin += traits.group) {
+          swept += GroupSweep(traits,
+                              std::span(weights).subspan(begin, traits.group),
+                              std::span(moments).subspan(begin % kCols, traits.group))
+                       .Best();
+        }
+        const char* const encoder = weighted ? "imatrix" : "clip";
+        const double found =
+            Sum(BlockErrors(MustEncode(encoder, weights, format, moments), weights, moments));
+        const Excess& excess = ExcessOf(format);
+        EXPECT_LE(found, (1 + (heavy ? excess.heavy_tailed : excess.normal)) * swept)
+            << encoder << " " << format.Name() << (heavy ? " heavy-tailed" : " normal");
+      }
+    }
+  }
+}
+
 TEST(BlockEncoder, ImatrixHasTheSmallerWeightedError) {
   for (const Format& format : BlockFormats()) {
     for (const double spread : {0.5, 1.5, 3.0}) {
@@ -156,8 +223,6 @@ TEST(BlockEncoder, IntegerFormatsUseMomentsToo) {
   }
 }
 
-// A matrix that was encoded is encoded again, from its decoded values, with a tiny error only: the
-// search finds grids that fit exactly, or nearly.
 TEST(BlockEncoder, DecodedMatricesSurviveASecondEncoding) {
   const std::vector<float> weights = GaussianValues(16 * kCols, 0.02, 11);
   for (const Format& format : BlockFormats()) {
@@ -165,7 +230,7 @@ TEST(BlockEncoder, DecodedMatricesSurviveASecondEncoding) {
     const std::vector<float> decoded = Decode(once);
     const double first = Sum(BlockErrors(once, weights));
     const double second = Sum(BlockErrors(MustEncode("clip", decoded, format), decoded));
-    EXPECT_LE(second, 0.25 * first) << format.Name();
+    EXPECT_LE(second, ExcessOf(format).second * first) << format.Name();
   }
 }
 

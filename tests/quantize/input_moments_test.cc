@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "runtime/eval/bank.h"
@@ -87,6 +88,28 @@ TEST_P(InputMomentsTest, StandUnderTheComponentThatOthersShareInputsWith) {
     const bool multiplied = kind != ComponentKind::kEmbedding || GetParam();
     EXPECT_EQ(moments.contains(id), multiplied && !shares) << model_->component(id).name;
   }
+}
+
+// The vocabulary head is as much work as several layers, and its inputs do not need it.
+TEST_P(InputMomentsTest, NeverAskForTheHeadsWeights) {
+  class NoHead final : public WeightSource {
+   public:
+    NoHead(AssignmentWeights weights, int head) : weights_(std::move(weights)), head_(head) {}
+    absl::StatusOr<WeightLease> Pin(int first, int end, int threads) override {
+      if (end > head_) return absl::InternalError("the head was asked for");
+      return weights_.Pin(first, end, threads);
+    }
+
+   private:
+    AssignmentWeights weights_;
+    const int head_;
+  } weights(bank_->Reference(), NumStages(model_->config()) - 1);
+  Progress progress;
+  const auto moments = MeasureInputMoments(*transformer_, &weights, sequences_, 2, &progress);
+  ASSERT_TRUE(moments.ok()) << moments.status();
+  EXPECT_EQ(*moments, Measure(1));
+  const auto sample = InputSample::Create(*transformer_, &weights, sequences_, 50, 2, &progress);
+  EXPECT_TRUE(sample.ok()) << sample.status();
 }
 
 INSTANTIATE_TEST_SUITE_P(TiedOrNot, InputMomentsTest, testing::Bool());

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/naive_transformer.h"
 #include "tests/support/random_tokens.h"

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/quantize/rtn_encoder.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/tiny_model.h"

@@ -69,17 +69,16 @@ TEST_F(SurrogateTest, TheSolutionIsTheWeightedLeastSquaresOne) {
 }
 
 // One unit of nine choices with the same relative error.
-Toy NineChoices() {
-  Toy toy = MakeToy(1, 1, 4, 0, 0.5);
-  const Format format = toy.problem.ladders[0][0].format;
-  toy.problem.ladders[0].clear();
-  for (int i = 0; i < 9; ++i) toy.problem.ladders[0].push_back({format, 10 + i});
-  return toy;
-}
-
 struct OneUnit {
-  const Toy toy = NineChoices();
-  Surrogate surrogate{toy.problem, {std::vector<double>(9, 0.1)}, SurrogateOptions()};
+  static Toy NineChoices() {
+    Toy toy = MakeToy(1, 1, 4, 0, 0.5);
+    toy.problem.ladders[0].assign(9, toy.problem.ladders[0][0]);
+    for (int i = 0; i < 9; ++i) toy.problem.ladders[0][i].bytes = 10 + i;
+    return toy;
+  }
+  Toy toy = NineChoices();
+  CostTable errors = {std::vector<double>(9, 0.1)};
+  Surrogate surrogate{toy.problem, errors, SurrogateOptions()};
 };
 
 double Slope(double error, double loss, double standard_error) {

@@ -35,7 +35,7 @@ OPTIONS = {
     },
     'score': {
         '--threads', '--scorer', '--probes', '--text', '--prompts', '--prefix', '--completion',
-        '--seed', '--memory', '--spill-dir', '--json', '--format', '--encoder'
+        '--seed', '--memory', '--spill-dir', '--json', '--format', '--encoder', '--pruning'
     },
     'show': {'--json'},
     'runs': set(),

@@ -130,16 +130,16 @@ class OutputsTest(CommandTest):
                                    '--calibration', self.text, '--tokens', '1,2', '--out', out)
 
     def test_export(self):
-        plan = self.make_plan('--target', 'autoround', '--no-run-dir', out='auto.pb')
+        plan = self.make_plan('--target', 'mlx', '--no-run-dir', out='mlx.pb')
         for out in self.disguises(plan):
-            self.refuse_output(plan, out, 'export', plan, '--to', 'autoround', '--out', out)
+            self.refuse_output(plan, out, 'export', plan, '--to', 'mlx', '--out', out)
         # The files that go beside the one that was named count as well.
         before = set(self.files())
-        self.succeed('export', plan, '--to', 'autoround', '--out', self.file('export.json'))
+        self.succeed('export', plan, '--to', 'mlx', '--out', self.file('export.json'))
         beside = sorted(set(self.files()) - before - {self.file('export.json')})
         self.assertTrue(beside)
         os.rename(plan, beside[0])
-        self.refuse_output(beside[0], beside[0], 'export', beside[0], '--to', 'autoround', '--out',
+        self.refuse_output(beside[0], beside[0], 'export', beside[0], '--to', 'mlx', '--out',
                            self.file('export.json'))
 
 

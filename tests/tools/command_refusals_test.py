@@ -213,9 +213,9 @@ class BadInputTest(CommandTest):
 
     def test_rules_that_match_nothing(self):
         plan = ['plan', self.model, '--budget', '5bpw', '--out', self.file('out.pb')]
-        self.refuse(3, ['--pin', 'down_prj', 'matches no component'], *plan, '--pin',
+        self.refuse(3, ['pin', 'down_prj', 'matches no component'], *plan, '--pin',
                     'down_prj=int8')
-        self.refuse(3, ['--min-bits', 'layers.9', 'matches no component'], *plan, '--min-bits',
+        self.refuse(3, ['minimum of bits', 'layers.9', 'matches no component'], *plan, '--min-bits',
                     'layers.9=8')
         self.refuse(3, ['no allowed format is left', 'down_proj'], *plan, '--formats', 'int4-g64',
                     '--min-bits', 'down_proj=8')

@@ -100,7 +100,7 @@ class DeterminismTest(CommandTest):
                 high = middle
             else:
                 self.assertEqual(result.returncode, 3, result.stderr)
-                self.assertIn('more --memory', result.stderr)
+                self.assertIn('allow more memory', result.stderr)
                 low = middle
         little = ('--memory', f'{high}KiB')
         for search in (('greedy', '--exhaustive'), ('layerwise', '--scorer', 'zd')):

@@ -49,10 +49,10 @@ class TargetTest(CommandTest):
     def test_a_rule_that_the_target_cannot_express_is_refused_before_the_search(self):
         out = self.file('plan.json')
         for target, args, parts in [
-                ('llama.cpp', ['--formats', 'int4-g64'], ['--formats int4-g64', 'q4_k']),
-                ('gptqmodel', ['--pin', 'embed=int8'], ['--pin', 'model.embed_tokens']),
+                ('llama.cpp', ['--formats', 'int4-g64'], ['format int4-g64', 'q4_k']),
+                ('gptqmodel', ['--pin', 'embed=int8'], ['pin: model.embed_tokens']),
                 ('modelopt', ['--pin', 'layers.0.*q_proj=int8', '--pin',
-                              'layers.0.*v_proj=int4-g64'], ['--pin', 'one format for']),
+                              'layers.0.*v_proj=int4-g64'], ['pin', 'one format for']),
         ]:
             self.refuse(3, parts, 'plan', self.model, '--budget', '7bpw', '--target', target,
                         '--out', out, *QUICK, *args)
@@ -90,11 +90,11 @@ class TargetTest(CommandTest):
         self.assertIn('5,000,000 bytes for memory = weights', shown)
         self.assertIn('(512 positions, q8_0)', shown)
         out = self.file('none.json')
-        self.refuse(4, ['leaves nothing for the weights', '--context'], 'plan', self.model,
+        self.refuse(4, ['leaves nothing for the weights', 'shorter context'], 'plan', self.model,
                     '--budget', '1MB', '--context', '8192', '--out', out, *QUICK)
         self.refuse(2, ['4bpw is about the weights'], 'plan', self.model, '--budget', '4bpw',
                     '--context', '64', '--out', out, *QUICK)
-        self.refuse(2, ['--budget-for memory needs --context'], 'plan', self.model, '--budget',
+        self.refuse(2, ['a budget for memory needs a context'], 'plan', self.model, '--budget',
                     '1MB', '--budget-for', 'memory', '--out', out, *QUICK)
 
 

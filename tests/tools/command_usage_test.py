@@ -106,7 +106,7 @@ class InfeasibleTest(CommandTest):
                      *PLAN_PROBES, '--out', self.file('out.pb'))
         self.assertEqual(result.returncode, 4, result.stderr)
         last = result.stderr.splitlines()[-1]
-        for part in ('--search uniform', 'smallest possible size is', 'int8'):
+        for part in ('method uniform', 'smallest possible size is', 'int8'):
             self.assertIn(part, last)
         self.assertEqual(self.files(), before)
 

@@ -100,7 +100,7 @@ def tables_in(output):
             text += ["", line]
         else:
             text.append(line)
-    return "\n".join(text)
+    return "\n".join(text).strip()
 
 
 def interval(mean, bounds, digits):

@@ -23,6 +23,11 @@ class Blind final : public PassObserver {
   int end_stage_;
 };
 
+// The first stage whose weights are not needed.
+int EndOfWeights(const PassNeeds& needs, const ModelConfig& config) {
+  return needs.logits ? needs.end_stage : std::min(needs.end_stage, NumStages(config) - 1);
+}
+
 }  // namespace
 
 struct TokenPass::Step {
@@ -69,7 +74,7 @@ absl::Status TokenPass::Observe(WeightSource* weights,
   const Start start{0, 0, sequences()};
   const PassNeeds needs = observer->Needs();
   const int64_t parts = static_cast<int64_t>(MakeParts(start, needs.parts).size());
-  progress->Begin(phase, parts * needs.end_stage);
+  progress->Begin(phase, parts * EndOfWeights(needs, transformer_.model().config()));
   AlignedBuffer<float> x(total_rows() * transformer_.model().config().hidden_size);
   BB_RETURN_IF_ERROR(RunParts(weights, start, observer, x.data(), Steps::kReported, progress));
   progress->End();
@@ -102,7 +107,7 @@ absl::Status TokenPass::RunParts(WeightSource* weights,
   CHECK(0 <= start.first && 0 <= start.count && start.first + start.count <= sequences());
   const std::vector<Part> parts = MakeParts(start, needs.parts);
   const StageSpan stages{start.stage,
-                         needs.logits ? needs.end_stage : std::min(needs.end_stage, head),
+                         EndOfWeights(needs, transformer_.model().config()),
                          static_cast<int64_t>(parts.size())};
   if (stages.first < stages.end) {
     BB_RETURN_IF_ERROR(runner_.Run(

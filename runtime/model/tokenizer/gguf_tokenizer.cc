@@ -242,15 +242,15 @@ bool IsLoneCharacter(const TokenizerData& data, size_t id) {
   return true;
 }
 
-// Scores that make merging by score do what merging by rank does, where there are such: all merges
-// into a token stand together, and no pair but the listed ones makes a token.
+// Scores with which merging by score does what merging by rank does. They exist when all merges
+// into a token are adjacent in the list, and no pair but the listed ones makes a token.
 absl::StatusOr<std::vector<float>> ScoresOfMerges(const TokenizerData& data) {
   const auto fail = [&](absl::string_view reason) {
     return absl::UnimplementedError(
         absl::StrCat(data.source,
                      ": GGUF has no form for these merges (",
                      reason,
-                     "); with the tokenizer.model that they come from it can be written"));
+                     "); give the tokenizer.model that they come from"));
   };
   absl::flat_hash_map<absl::string_view, int32_t> ids;
   for (size_t i = 0; i < data.tokens.size(); ++i) {
@@ -270,7 +270,7 @@ absl::StatusOr<std::vector<float>> ScoresOfMerges(const TokenizerData& data) {
     if (token->second == previous) continue;
     previous = token->second;
     if (made[previous]) {
-      return fail(absl::StrCat("those into ", Quoted(token->first), " do not stand together"));
+      return fail(absl::StrCat("those into ", Quoted(token->first), " are not adjacent"));
     }
     made[previous] = true;
     // Exact in a float up to 2^24 merged tokens.

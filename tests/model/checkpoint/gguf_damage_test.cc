@@ -76,9 +76,14 @@ void ExpectFaithful(const GgufFile& file, std::span<const std::byte> bytes) {
 
 // The configuration is what the metadata says, or the default where a key is absent.
 void ExpectFaithful(const ModelConfig& config, const GgufFile& file) {
+  // Read from the bytes, not by the functions that are being tested. Only unsigned numbers of up to
+  // 63 bits make a configuration.
   const auto integer = [&](const std::string& key, int64_t absent) {
     const GgufValue* value = file.Find(key);
-    return value == nullptr ? absent : value->Integer().value_or(-1);
+    if (value == nullptr) return absent;
+    int64_t number = 0;
+    std::memcpy(&number, value->bytes.data(), std::min(value->bytes.size(), sizeof(number)));
+    return number;
   };
   EXPECT_EQ(config.max_position_embeddings, integer("llama.context_length", -2));
   EXPECT_EQ(config.hidden_size, integer("llama.embedding_length", -2));

@@ -33,8 +33,7 @@ struct Feed {
   int64_t chunk = 0;
 };
 
-// Logits [position][vocab] of sequences that run together: every round feeds the next chunk of each
-// sequence that has tokens left.
+// Logits [position][vocab] of sequences that run together, a chunk of each in every round.
 std::vector<std::vector<float>> RunTogether(const Transformer& transformer,
                                             const WeightSet& weights,
                                             const std::vector<Feed>& feeds,
@@ -240,8 +239,7 @@ TEST_P(TransformerVariants, RunEncodedWeightsAsTheirDecodedValues) {
             int16_bound);
 }
 
-// Layer 1 is removed: nothing of it is computed, and what is left is what the definition gives with
-// zeros for its weights.
+// A removed layer is not computed; the result is the definition's with zeros for its weights.
 TEST_P(TransformerVariants, ARemovedLayerCostsNothing) {
   if (GetParam().options.layers < 2) return;
   const auto model = LoadTiny(GetParam().options);

@@ -117,7 +117,7 @@ TEST(GgufTokenizer, WhatGgufCannotExpressIsRefused) {
   data.merges = {{0, 1}, {1, 2}, {3, 2}};
   refuse("\"a\" and \"bc\" are not merged into \"abc\"");
   data.merges = {{0, 1}, {3, 2}, {1, 2}, {0, 4}};
-  refuse("\"abc\" do not stand together");
+  refuse("\"abc\" are not adjacent");
   data.merges = {{0, 1}, {1, 2}, {3, 2}, {0, 4}};
   GgufWriter writer;
   EXPECT_TRUE(AddTokenizer(data, 6, &writer).ok());

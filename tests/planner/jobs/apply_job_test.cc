@@ -14,7 +14,7 @@
 #include "absl/strings/match.h"
 #include "nlohmann/json.hpp"
 #include "planner/jobs/plan_job.h"
-#include "planner/runs/calibration.h"
+#include "planner/jobs/planned_model.h"
 #include "planner/workspace/checked_encoder.h"
 #include "planner/workspace/workspace.h"
 #include "plans/validate.h"
@@ -22,78 +22,11 @@
 #include "runtime/model/checkpoint/gguf_files.h"
 #include "runtime/model/checkpoint/gguf_writer.h"
 #include "runtime/quantize/encoders.h"
-#include "tests/planner/planner_test_util.h"
+#include "tests/planner/jobs/apply_test_util.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/random_tokens.h"
 
 namespace bitbudget {
 namespace {
-
-constexpr int64_t kTokens = 40;
-
-// Logits of a fixed sequence under an assignment, every product in f32.
-std::vector<float> Logits(const Model& model,
-                          const Assignment& assignment,
-                          const std::string& encoder = "clip") {
-  WorkspaceOptions options;
-  options.activations = Activations::kF32;
-  options.encoder = encoder;
-  const auto workspace = *Workspace::Create(model, options, kTokens);
-  AssignmentWeights weights = workspace->bank()->Weights(assignment);
-  const ModelConfig& config = model.config();
-  const int last = NumStages(config) - 1;
-  const std::vector<int32_t> tokens = RandomTokens(kTokens, config.vocab_size, 5);
-  std::vector<float> x(kTokens * config.hidden_size);
-  std::vector<float> logits(kTokens * config.vocab_size);
-  TransformerWorkspace workspace;
-  const SequenceRows whole{kTokens, nullptr};
-  for (int stage = 0; stage <= last; ++stage) {
-    const auto lease = weights.Pin(stage, stage + 1, 1);
-    EXPECT_TRUE(lease.ok()) << lease.status();
-    if (stage == 0) {
-      workspace->transformer().Embed(lease->set(), tokens, x.data());
-    } else if (stage < last) {
-      workspace->transformer().RunStage(stage, lease->set(), {&whole, 1}, x.data(), &workspace);
-    } else {
-      workspace->transformer().Logits(
-          lease->set(), x.data(), config.hidden_size, kTokens, logits.data(), &workspace);
-    }
-  }
-  return logits;
-}
-
-Assignment Stored(const Model& model) {
-  Assignment assignment;
-  for (size_t c = 0; c < model.components().size(); ++c) {
-    assignment.push_back(model.Weight(static_cast<ComponentId>(c)).format);
-  }
-  return assignment;
-}
-
-// A plan that gives every component this format.
-plans::Plan PlanOf(const Model& model, const std::string& format) {
-  PlanOptions options = SmallJob("uniform", "400%");
-  options.constraints.formats = {*ParseFormat(format)};
-  Progress progress;
-  const auto plan = RunPlanJob(model, options, &progress);
-  EXPECT_TRUE(plan.ok()) << plan.status();
-  return *plan;
-}
-
-absl::Status Apply(const Model& model,
-                   const plans::Plan& plan,
-                   const std::string& out,
-                   ApplyOptions options = {}) {
-  options.out = out;
-  Progress progress;
-  return ApplyPlan(model, plan, options, &progress).status();
-}
-
-std::unique_ptr<Model> Load(const std::string& path) {
-  auto model = Model::Load(path, 1);
-  EXPECT_TRUE(model.ok()) << model.status();
-  return model.ok() ? *std::move(model) : nullptr;
-}
 
 struct Case {
   std::string name;
@@ -179,20 +112,10 @@ INSTANTIATE_TEST_SUITE_P(Architectures, ApplyGguf, testing::ValuesIn(Cases()), [
   return c.param.name;
 });
 
-class ApplyTest : public testing::Test {
- protected:
-  LoadedModel tiny_{[] {
-    TinyModelOptions options = SmallModelOptions();
-    options.dtype = kFormatBF16;
-    return options;
-  }()};
-  TempDir dir_;
-};
-
 TEST_F(ApplyTest, CodesWeighedByInputsAreThoseThatWereMeasured) {
   PlanOptions job = SmallJob("uniform", "400%");
   job.constraints.formats = {*ParseFormat("q4_0")};
-  job.encoder = "imatrix";
+  job.workspace.encoder = "imatrix";
   Progress progress;
   const auto plan = RunPlanJob(*tiny_, job, &progress);
   ASSERT_TRUE(plan.ok()) << plan.status();
@@ -234,7 +157,7 @@ TEST_F(ApplyTest, CodesThatLearnedFromTextAreMadeAgainOrRefused) {
   for (const char* encoder : {"gptq", "auto"}) {
     PlanOptions job = SmallJob("uniform", "400%");
     job.constraints.formats = {*ParseFormat("q4_0")};
-    job.encoder = encoder;
+    job.workspace.encoder = encoder;
     Progress progress;
     const auto plan = RunPlanJob(*tiny_, job, &progress);
     ASSERT_TRUE(plan.ok()) << plan.status();
@@ -272,7 +195,7 @@ TEST_F(ApplyTest, CodesThatLearnedFromTextAreMadeAgainOrRefused) {
     other.mutable_calibration()->set_source("prompts");
     other.mutable_calibration()->set_fingerprint(std::string(64, 'b'));
     const absl::Status missing = Apply(*tiny_, other, dir_.File("y.gguf"));
-    EXPECT_NE(missing.message().find("--calibration"), std::string::npos) << missing;
+    EXPECT_NE(missing.message().find("which is needed again"), std::string::npos) << missing;
   }
 }
 
@@ -343,13 +266,14 @@ TEST_F(ApplyTest, ASplitIsTheModelOfItsFiles) {
   refused(first, {"split.tensors.count"});
   WritePart(file, 4, count, 1, said + 1, second);
   WritePart(file, 0, 5, 0, said + 1, first);
-  refused(first, {second, "stands in another file of the split"});
+  refused(first, {second, "duplicate name, also in another file of the split"});
 }
 
 TEST_F(ApplyTest, RefusesFormatsThatGgufDoesNotHave) {
-  ExpectError(Apply(*tiny_, PlanOf(*tiny_, "int8"), dir_.File("x.gguf")),
-              absl::StatusCode::kInvalidArgument,
-              {"model.embed_tokens: GGUF has no format int8", "--target llama.cpp"});
+  ExpectError(
+      Apply(*tiny_, PlanOf(*tiny_, "int8"), dir_.File("x.gguf")),
+      absl::StatusCode::kInvalidArgument,
+      {"model.embed_tokens: GGUF has no format int8", "make the plan for target llama.cpp"});
   EXPECT_FALSE(std::filesystem::exists(dir_.File("x.gguf")));
 }
 
@@ -360,156 +284,11 @@ TEST_F(ApplyTest, RefusesAPlanOfAnotherModel) {
               {"the plan is for another model"});
 }
 
-TEST_F(ApplyTest, AFolderOfDecodedWeightsIsTheModelThatWasPlanned) {
-  const plans::Plan plan = PlanOf(*tiny_, "int8-g32");
-  ApplyOptions options;
-  options.float_type = kFormatF32;
-  const absl::Status status = Apply(*tiny_, plan, dir_.File("out"), options);
-  ASSERT_TRUE(status.ok()) << status;
-  const auto written = Load(dir_.File("out"));
-  ASSERT_NE(written, nullptr);
-  const Assignment planned = *UniformAssignment(*ParseFormat("int8-g32"), *tiny_);
-  EXPECT_EQ(Logits(*written, Stored(*written)), Logits(*tiny_, planned));
-  ExpectError(Apply(*tiny_, plan, dir_.File("out"), options),
-              absl::StatusCode::kInvalidArgument,
-              {dir_.File("out"), "exists and is not an empty folder"});
-  // Nothing else was left behind.
-  for (const auto& entry : std::filesystem::directory_iterator(dir_.path())) {
-    EXPECT_EQ(entry.path().filename().string(), "out");
-  }
-}
-
-// Pruned by what calibration inputs say, which the plan holds, and decoded to zeros.
-TEST_F(ApplyTest, SparseWeightsAreThoseThatWerePlanned) {
-  PlanOptions options = SmallJob("uniform", "400%");
-  options.constraints.formats = {*ParseFormat("int4-g32+s50")};
-  options.pruning = Pruning::kWanda;
-  Progress progress;
-  const auto plan = RunPlanJob(*tiny_, options, &progress);
-  ASSERT_TRUE(plan.ok()) << plan.status();
-  EXPECT_EQ(plan->options().pruning(), "wanda");
-  EXPECT_GT(plan->input_moments_size(), 0);
-  ApplyOptions apply;
-  apply.float_type = kFormatF32;
-  ASSERT_TRUE(Apply(*tiny_, *plan, dir_.File("wanda"), apply).ok());
-  const auto written = Load(dir_.File("wanda"));
-  ASSERT_NE(written, nullptr);
-  int64_t zeros = 0;
-  const TensorView view = written->Weight(1);
-  std::vector<float> row(view.cols);
-  for (int64_t r = 0; r < view.rows; ++r) {
-    view.ReadRow(r, row);
-    zeros += std::count(row.begin(), row.end(), 0.0f);
-  }
-  EXPECT_GE(zeros, view.size() / 2);
-  plans::Plan by_magnitude = *plan;
-  by_magnitude.mutable_options()->clear_pruning();
-  ASSERT_TRUE(Apply(*tiny_, by_magnitude, dir_.File("magnitude"), apply).ok());
-  const auto other = Load(dir_.File("magnitude"));
-  ASSERT_NE(other, nullptr);
-  EXPECT_NE(Logits(*written, Stored(*written)), Logits(*other, Stored(*other)));
-}
-
 TEST_F(ApplyTest, RefusesLayersThatNormaliseTheirOutputs) {
   ExpectError(Apply(*tiny_, PlanOf(*tiny_, "onebit-ln"), dir_.File("out")),
               absl::StatusCode::kInvalidArgument,
               {"model.embed_tokens in onebit-ln", "no file of weights can say"});
   EXPECT_FALSE(std::filesystem::exists(dir_.File("out")));
-}
-
-TEST_F(ApplyTest, AnInterruptedFolderLeavesNothing) {
-  const plans::Plan plan = PlanOf(*tiny_, "int8-g32");
-  ApplyOptions options;
-  options.out = dir_.File("out");
-  CountingProgress progress(3);
-  EXPECT_EQ(ApplyPlan(*tiny_, plan, options, &progress).status().code(),
-            absl::StatusCode::kCancelled);
-  EXPECT_TRUE(std::filesystem::is_empty(dir_.path()));
-}
-
-// compressed-tensors' own reading of pack-quantized: words of 32 bits, the first value in the
-// lowest bits, stored plus 2^(bits-1); zero points packed down the rows.
-std::vector<float> Unpack(const std::map<std::string, ArchiveTensor>& tensors,
-                          const std::string& module,
-                          int bits) {
-  const auto& packed = tensors.at(module + ".weight_packed");
-  const auto& scale = tensors.at(module + ".weight_scale");
-  const auto zeros = tensors.find(module + ".weight_zero_point");
-  const int64_t rows = scale.shape[0];
-  const int64_t groups = scale.shape[1];
-  const int64_t per_word = 32 / bits;
-  const int64_t cols = packed.shape[1] * per_word;
-  const auto word = [](const ArchiveTensor& tensor, int64_t i) {
-    uint32_t value;
-    std::memcpy(&value, tensor.view.data + 4 * i, sizeof(value));
-    return value;
-  };
-  const auto field = [&](uint32_t value, int64_t i) {
-    return static_cast<int>(value >> (bits * (i % per_word)) & ((1u << bits) - 1)) -
-           (1 << (bits - 1));
-  };
-  std::vector<float> scales(groups);
-  std::vector<float> out(rows * cols);
-  for (int64_t r = 0; r < rows; ++r) {
-    scale.view.ReadRow(r, scales);
-    for (int64_t c = 0; c < cols; ++c) {
-      const int64_t g = c * groups / cols;
-      const int zero =
-          zeros == tensors.end() ? 0 : field(word(zeros->second, r / per_word * groups + g), r);
-      const int code = field(word(packed, r * packed.shape[1] + c / per_word), c);
-      out[r * cols + c] = static_cast<float>(code - zero) * scales[g];
-    }
-  }
-  return out;
-}
-
-TEST_F(ApplyTest, CompressedTensorsHoldTheCodesThatWerePlanned) {
-  TinyModelOptions wide = SmallModelOptions();  // Marlin's kernels want multiples of 128 inputs
-  wide.hidden = 128;
-  wide.ffn = 256;
-  const LoadedModel model(wide);
-  for (const char* format : {"int4-g32", "int4z-g32", "int8"}) {
-    plans::Plan plan = PlanOf(*model, format);
-    // The embedding is no linear layer, and the head stays too.
-    for (plans::Component& c : *plan.mutable_components()) {
-      if (c.kind() != "embed" && c.kind() != "head") continue;
-      c.set_format("bf16");
-      c.set_encoder("");
-      c.set_size_bytes(c.rows() * c.cols() * 2);
-    }
-    ApplyOptions options;
-    options.compressed = true;
-    const std::string out = dir_.File(format);
-    const absl::Status status = Apply(*model, plan, out, options);
-    ASSERT_TRUE(status.ok()) << status;
-    const std::string bytes = *ReadFile(out + "/model.safetensors");
-    const std::string header = bytes.substr(8, *reinterpret_cast<const uint64_t*>(bytes.data()));
-    std::map<std::string, ArchiveTensor> tensors;
-    const nlohmann::json parsed = nlohmann::json::parse(header);
-    for (const auto& [name, entry] : parsed.items()) {
-      if (name == "__metadata__") continue;
-      ArchiveTensor& tensor = tensors[name];
-      tensor.shape = entry["shape"].get<std::vector<int64_t>>();
-      tensor.view = {entry["dtype"] == "F16" ? kFormatF16 : kFormatF32,
-                     reinterpret_cast<const std::byte*>(bytes.data()) + 8 + header.size() +
-                         entry["data_offsets"][0].get<int64_t>(),
-                     tensor.shape[0],
-                     tensor.shape.size() > 1 ? tensor.shape[1] : 1};
-    }
-    const auto encoder = *MakeEncoder("clip");
-    for (size_t c = 0; c < (*model).components().size(); ++c) {
-      const auto id = static_cast<ComponentId>(c);
-      const Component& component = (*model).component(id);
-      if (component.layer < 0) continue;
-      const Encoding encoding = *encoder->Encode((*model).Weight(id), *ParseFormat(format));
-      std::vector<float> expected(component.rows * component.cols);
-      DecodeReference(encoding, expected);
-      EXPECT_EQ(Unpack(tensors, component.name, encoding.format.bits), expected)
-          << component.name << " " << format;
-    }
-    const auto config = nlohmann::json::parse(*ReadFile(out + "/config.json"));
-    EXPECT_EQ(config["quantization_config"]["quant_method"], "compressed-tensors");
-  }
 }
 
 }  // namespace

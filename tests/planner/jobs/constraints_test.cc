@@ -43,7 +43,7 @@ Constraints::MinBits MinBits(const std::string& regex, int bits) {
 }
 
 SearchProblem Build(const Model& model, const Constraints& constraints) {
-  absl::StatusOr<SearchProblem> problem = BuildProblem(model, constraints, kMuch);
+  absl::StatusOr<SearchProblem> problem = BuildProblem(model, constraints, ByteBudget{kMuch});
   EXPECT_TRUE(problem.ok()) << problem.status();
   return problem.ok() ? *std::move(problem) : SearchProblem();
 }
@@ -81,9 +81,9 @@ TEST(BuildProblem, LeavesWastefulFormatsOutUnlessPinned) {
   EXPECT_EQ(Ladder(problem, "embed_tokens"), std::set<std::string>{"int8"});
   EXPECT_EQ(Ladder(problem, "lm_head"), std::set<std::string>{"f32"});
   constraints.formats = {F("f32")};
-  ExpectError(BuildProblem(*model, constraints, kMuch).status(),
+  ExpectError(BuildProblem(*model, constraints, ByteBudget{kMuch}).status(),
               kInvalid,
-              {"no allowed format is left for model.embed_tokens", "--formats"});
+              {"no allowed format is left for model.embed_tokens", "allow more formats"});
 }
 
 TEST(BuildProblem, TheLastMatchingPinHolds) {
@@ -116,16 +116,16 @@ TEST(BuildProblem, MinBitsRaisesTheFloorAndTheHighestRuleHolds) {
 TEST(BuildProblem, RefusesRulesThatCannotHold) {
   const LoadedModel model;
   const auto refusal = [&](const Constraints& constraints) {
-    return BuildProblem(*model, constraints, kMuch).status();
+    return BuildProblem(*model, constraints, ByteBudget{kMuch}).status();
   };
   Constraints pins;
   pins.pins = {Pin("down_prj", "int8")};
   ExpectError(refusal(pins),
               kInvalid,
-              {"--pin 'down_prj' matches no component of", model.files.path(), "lm_head"});
+              {"pin 'down_prj' matches no component of", model.files.path(), "lm_head"});
   Constraints min_bits;
   min_bits.min_bits = {MinBits("layers.7", 8)};
-  ExpectError(refusal(min_bits), kInvalid, {"--min-bits 'layers.7' matches no component"});
+  ExpectError(refusal(min_bits), kInvalid, {"minimum of bits 'layers.7' matches no component"});
   Constraints endless;
   endless.pins = {Pin("(.*)*(.*)*x$", "int8")};
   ExpectError(refusal(endless), kInvalid, {"'(.*)*(.*)*x$' takes more than"});
@@ -233,16 +233,15 @@ TEST(BuildProblemForTarget, RefusesWhatTheTargetCannotExpress) {
     constraints.target = Target(target);
     constraints.pins = pins;
     constraints.formats = formats;
-    ExpectError(BuildProblem(*model, constraints, kMuch).status(), kInvalid, parts);
+    ExpectError(BuildProblem(*model, constraints, ByteBudget{kMuch}).status(), kInvalid, parts);
   };
-  refuse(
-      "llama.cpp", {}, {F("int4-g64")}, {"--formats int4-g64", "llama.cpp cannot hold it", "q4_k"});
-  refuse("mlx", {Pin("lm_head", "int8")}, {}, {"--pin", "lm_head in int8", "mlx"});
-  refuse("gptqmodel", {Pin("embed", "int8")}, {}, {"--pin", "embed", "does not quantize"});
+  refuse("llama.cpp", {}, {F("int4-g64")}, {"format int4-g64", "llama.cpp cannot hold it", "q4_k"});
+  refuse("mlx", {Pin("lm_head", "int8")}, {}, {"pin", "lm_head in int8", "mlx"});
+  refuse("gptqmodel", {Pin("embed", "int8")}, {}, {"pin", "embed", "does not quantize"});
   refuse("modelopt",
          {Pin("layers.0.self_attn.q", "int8"), Pin("layers.0.self_attn.k", "int4-g32")},
          {},
-         {"--pin", "one format for", "layers.0.self_attn.q_proj", "layers.0.self_attn.k_proj"});
+         {"pin", "one format for", "layers.0.self_attn.q_proj", "layers.0.self_attn.k_proj"});
   refuse("torchao", {Pin("o_proj", "f16")}, {}, {"o_proj in f16", "as they are stored, in bf16"});
 }
 
@@ -276,7 +275,7 @@ TEST(BuildProblem, OffersFewBitsOnlyToBudgetsThatCanUseThem) {
     weights += component.rows * component.cols;
   }
   const auto at = [&](int64_t tenths_of_bits) {
-    const auto problem = BuildProblem(*model, {}, weights * tenths_of_bits / 80);
+    const auto problem = BuildProblem(*model, {}, ByteBudget{weights * tenths_of_bits / 80});
     EXPECT_TRUE(problem.ok()) << problem.status();
     return Ladder(*problem, "layers.0.mlp.down_proj");
   };
@@ -301,7 +300,9 @@ TEST(BuildProblem, SparseFormatsAreStepsOfOneLadderWithBits) {
   EXPECT_EQ(problem.ladders[1].front().bytes, 0);
   constraints.target = Target("mlx");
   constraints.formats = *ParseFormatList("int4-g32+s50");
-  ExpectError(BuildProblem(*model, constraints, kMuch).status(), kInvalid, {"int4-g32+s50", "mlx"});
+  ExpectError(BuildProblem(*model, constraints, ByteBudget{kMuch}).status(),
+              kInvalid,
+              {"int4-g32+s50", "mlx"});
 }
 
 TEST(ParsePin, SplitsAtTheLastEqualsSign) {
@@ -332,25 +333,6 @@ TEST(ParseMinBits, TakesOneToThirtyTwoBits) {
   }
   ExpectError(ParseMinBits("down").status(), kInvalid, {"'down'", "REGEX=N"});
   ExpectError(ParseMinBits("(=8").status(), kInvalid, {"'(' is not a regular expression"});
-}
-
-TEST(CheckFeasible, NamesTheSmallestPossibleSize) {
-  const LoadedModel model;
-  SearchProblem problem = Build(*model, {});
-  const int64_t smallest = problem.SmallestBytes();
-  const int64_t parameters = (*model).parameter_count();
-  problem.limit = ByteBudget{smallest};
-  EXPECT_TRUE(CheckFeasible(problem, parameters).ok());
-  problem.limit = ByteBudget{smallest - 1};
-  const absl::Status status = CheckFeasible(problem, parameters);
-  ExpectError(status,
-              kInvalid,
-              {absl::StrCat("budget of ", smallest - 1, " bytes"),
-               absl::StrCat("smallest possible size is ", smallest, " bytes"),
-               "bits per weight"});
-  EXPECT_TRUE(IsInfeasible(status));
-  EXPECT_FALSE(IsInfeasible(absl::OkStatus()));
-  EXPECT_FALSE(IsInfeasible(absl::InvalidArgumentError("another")));
 }
 
 }  // namespace

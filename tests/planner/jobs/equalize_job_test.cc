@@ -17,10 +17,10 @@ class EqualizeJobTest : public testing::Test {
     EqualizeJobOptions options;
     options.format = *ParseFormat("int3z-g64");
     options.out = dir_.path() + "/out";
-    options.probes.source = ProbeSource::kText;
-    options.probes.path = model_.text;
-    options.probes.prefix_tokens = 20;
-    options.probes.completion_tokens = 10;
+    options.workspace.probes.source = ProbeSource::kText;
+    options.workspace.probes.path = model_.text;
+    options.workspace.probes.prefix_tokens = 20;
+    options.workspace.probes.completion_tokens = 10;
     options.probe_count = 8;
     options.iterations = 3;
     return options;
@@ -50,7 +50,7 @@ TEST_F(EqualizeJobTest, RefusesWhatItCannotDo) {
   options.format = kFormatBF16;
   ExpectError(RunEqualizeJob(*model_, options, &silent).status(),
               absl::StatusCode::kInvalidArgument,
-              {"--format", "bf16"});
+              {"format bf16", "integer and block formats"});
   options = Options();
   options.format = *ParseFormat("q4_k");  // 256 inputs per layer
   ExpectError(RunEqualizeJob(*model_, options, &silent).status(),

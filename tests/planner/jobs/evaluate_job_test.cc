@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "planner/jobs/plan_record.h"
 #include "planner/workspace/workspace.h"
 #include "plans/validate.h"
 #include "tests/planner/planner_test_util.h"
@@ -16,10 +17,8 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 
 EvaluateOptions SameProbes(const PlanOptions& options) {
   EvaluateOptions evaluate;
-  evaluate.probes = options.probes;
+  evaluate.workspace = options.workspace;
   evaluate.probe_count = options.held_out_probes;
-  evaluate.encoder = options.encoder;
-  evaluate.activations = options.activations;
   return evaluate;
 }
 
@@ -42,10 +41,11 @@ void ExpectEvaluationRepeatsThePlan(const Model& model, const PlanOptions& optio
   const plans::HeldOut& held_out = plan->held_out();
   EvaluateOptions evaluate = SameProbes(options);
   evaluate.plan = *plan;
-  evaluate.threads = 2;
+  evaluate.workspace.threads = 2;
   const EvaluateReport report = MustEvaluate(model, evaluate);
-  ExpectSame(report.metrics, held_out.uniform_emitted() ? held_out.uniform() : held_out.plan());
-  ExpectSame(report.noise_floor, held_out.noise_floor());
+  ExpectSame(ToProto(report.metrics),
+             held_out.uniform_emitted() ? held_out.uniform() : held_out.plan());
+  ExpectSame(ToProto(report.noise_floor), held_out.noise_floor());
   EXPECT_EQ(report.size_bytes, PlanSizeBytes(*plan));
   EXPECT_EQ(report.bits_per_weight, PlanBitsPerWeight(*plan));
   EXPECT_EQ(report.completion_tokens, plan->options().completion_tokens());
@@ -55,35 +55,35 @@ void ExpectEvaluationRepeatsThePlan(const Model& model, const PlanOptions& optio
   evaluate.plan.reset();
   evaluate.uniform = *ParseFormat(held_out.uniform_format());
   const EvaluateReport uniform = MustEvaluate(model, evaluate);
-  ExpectSame(uniform.metrics, held_out.uniform());
+  ExpectSame(ToProto(uniform.metrics), held_out.uniform());
   EXPECT_EQ(uniform.size_bytes, held_out.uniform_size_bytes());
 
   ASSERT_EQ(report.text.has_value(), held_out.has_text());
   if (!held_out.has_text()) return;
-  EXPECT_EQ(report.text->reference(), held_out.text().reference());
-  EXPECT_EQ(report.text->plan(), held_out.text().plan());
-  ExpectSame(report.text->plan_interval(), held_out.text().plan_interval());
-  EXPECT_EQ(uniform.text->plan(), held_out.text().uniform());
+  EXPECT_EQ(report.text->reference.value, held_out.text().reference());
+  EXPECT_EQ(report.text->candidate.value, held_out.text().plan());
+  ExpectSame(ToProto(report.text->candidate.interval), held_out.text().plan_interval());
+  EXPECT_EQ(uniform.text->candidate.value, held_out.text().uniform());
 }
 
 TEST(RunEvaluateJob, RepeatsThePlansHeldOutMetrics) {
   const LoadedModel model;
   for (const char* search : {"greedy", "layerwise", "random"}) {
     PlanOptions options = SmallJob(search);
-    options.probes.seed = 5;
+    options.workspace.probes.seed = 5;
     ExpectEvaluationRepeatsThePlan(*model, options);
   }
   PlanOptions options = SmallJob("additive", "7bpw");
-  options.encoder = "rtn";
-  options.activations = Activations::kF32;
+  options.workspace.encoder = "rtn";
+  options.workspace.activations = Activations::kF32;
   ExpectEvaluationRepeatsThePlan(*model, options);
 }
 
 TEST(RunEvaluateJob, RepeatsThePlansPerplexityOfText) {
   const ModelWithText model;
   PlanOptions options = SmallJob("uniform");
-  options.probes.source = ProbeSource::kText;
-  options.probes.path = model.text;
+  options.workspace.probes.source = ProbeSource::kText;
+  options.workspace.probes.path = model.text;
   ExpectEvaluationRepeatsThePlan(*model, options);
 }
 
@@ -107,10 +107,10 @@ TEST(RunEvaluateJob, DoesNotDependOnThreads) {
   options.uniform = *ParseFormat("int4-g32");
   const EvaluateReport one = MustEvaluate(*model, options);
   for (const int threads : {2, 4}) {
-    options.threads = threads;
+    options.workspace.threads = threads;
     const EvaluateReport more = MustEvaluate(*model, options);
     EXPECT_EQ(more.evaluation, one.evaluation);
-    ExpectSame(more.metrics, one.metrics);
+    ExpectSame(ToProto(more.metrics), ToProto(one.metrics));
   }
 }
 
@@ -156,19 +156,20 @@ TEST(RunEvaluateJob, RefusesWhatItCannotEvaluate) {
   Progress progress;
   EvaluateOptions options = SameProbes(SmallJob("uniform"));
   const auto refusal = [&] { return RunEvaluateJob(*model, options, &progress).status(); };
-  ExpectError(refusal(), kInvalid, {"--plan, --uniform or --pin"});
+  ExpectError(refusal(), kInvalid, {"a plan, a uniform format or pinned components"});
   options.pins = {*ParsePin("nothing_like_it=int8")};
   ExpectError(refusal(), kInvalid, {"nothing_like_it", "matches no component"});
   options.pins.clear();
   options.uniform = *ParseFormat("int8");
   options.probe_count = 1;
-  ExpectError(refusal(), kInvalid, {"--probes is 1"});
+  ExpectError(refusal(), kInvalid, {"the number of probes is 1"});
   options.probe_count = 2;
-  options.threads = 0;
-  ExpectError(refusal(), kInvalid, {"--threads is 0"});
-  options.threads = 1;
-  options.encoder = "magic";
+  options.workspace.threads = 0;
+  ExpectError(refusal(), kInvalid, {"the number of threads is 0"});
+  options.workspace.threads = 1;
+  options.workspace.encoder = "magic";
   ExpectError(refusal(), kInvalid, {"magic"});
+  options.workspace.encoder = "clip";
 
   const LoadedModel other(SmallModelOptions(/*seed=*/2));
   const absl::StatusOr<plans::Plan> plan = RunPlanJob(*other, SmallJob("uniform"), &progress);
@@ -177,6 +178,26 @@ TEST(RunEvaluateJob, RefusesWhatItCannotEvaluate) {
   ExpectError(refusal(), kInvalid, {"either a plan or a uniform format"});
   options.uniform.reset();
   ExpectError(refusal(), kInvalid, {"another model"});
+}
+
+TEST(RunEvaluateJob, FdtOnlyIsTheFdtOfAWholeEvaluation) {
+  const LoadedModel model;
+  Progress progress;
+  EvaluateOptions options;
+  options.uniform = *ParseFormat("int4-g32");
+  options.workspace.probes.prefix_tokens = 6;
+  options.workspace.probes.completion_tokens = 10;
+  options.probe_count = 9;
+  const auto whole = RunEvaluateJob(*model, options, &progress);
+  options.fdt_only = true;
+  const auto fdt = RunEvaluateJob(*model, options, &progress);
+  ASSERT_TRUE(whole.ok() && fdt.ok());
+  for (size_t i = 0; i < whole->evaluation.size(); ++i) {
+    EXPECT_EQ(fdt->evaluation[i].fdt, whole->evaluation[i].fdt);
+    EXPECT_EQ(fdt->evaluation[i].tokens, whole->evaluation[i].tokens);
+  }
+  EXPECT_EQ(fdt->metrics.fdt_mean.value, whole->metrics.fdt_mean.value);
+  EXPECT_EQ(fdt->metrics.fdt_75.interval.high, whole->metrics.fdt_75.interval.high);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/constraints.h"
+#include "planner/jobs/feasibility.h"
 #include "planner/output/gguf_output.h"
 #include "tests/planner/planner_test_util.h"
 #include "tests/support/expect_error.h"
@@ -51,8 +52,9 @@ TEST(KvBytes, SlidingLayersHoldTheirWindowAndABatch) {
 
 TEST(KvBytes, RefuseWhatLlamaCppRefuses) {
   ModelConfig config = Llama(128256, 8, 14336);
-  ExpectError(KvBytes(config, {0, "f16"}).status(), kInvalid, {"--context is 0"});
-  ExpectError(KvBytes(config, {64, "q4_0"}).status(), kInvalid, {"--kv is 'q4_0'"});
+  ExpectError(KvBytes(config, {0, "f16"}).status(), kInvalid, {"the context is 0 positions"});
+  ExpectError(
+      KvBytes(config, {64, "q4_0"}).status(), kInvalid, {"unknown type of keys and values 'q4_0'"});
   config.head_dim = 80;
   ExpectError(KvBytes(config, {64, "q8_0"}).status(), kInvalid, {"heads of 80", "32"});
 }
@@ -131,15 +133,15 @@ TEST(SplitBudget, RefusesOptionsThatDoNotGoTogether) {
                           const std::vector<std::string>& parts) {
     ExpectError(SplitBudget(*model, *ParseBudget(budget), scope, target).status(), kInvalid, parts);
   };
-  refuse("6GiB", {BudgetFor::kMemory, {}, "f16"}, llama, {"--budget-for memory needs --context"});
-  refuse("6GiB", {BudgetFor::kFile, 64, "f16"}, llama, {"--context counts with"});
-  refuse("6GiB", {BudgetFor::kFile, {}, "f16"}, *FindTarget("mlx"), {"--budget-for file needs"});
-  refuse("6GiB", {BudgetFor::kFile, {}, "f16"}, nullptr, {"--budget-for file needs"});
+  refuse("6GiB", {BudgetFor::kMemory, {}, "f16"}, llama, {"a budget for memory needs a context"});
+  refuse("6GiB", {BudgetFor::kFile, 64, "f16"}, llama, {"a context is for a budget for memory"});
+  refuse("6GiB", {BudgetFor::kFile, {}, "f16"}, *FindTarget("mlx"), {"a budget for a file needs"});
+  refuse("6GiB", {BudgetFor::kFile, {}, "f16"}, nullptr, {"a budget for a file needs"});
   refuse("4.5bpw", {{}, 64, "f16"}, llama, {"4.5bpw is about the weights", "6GiB"});
-  ExpectError(ParseBudgetFor("disk").status(), kInvalid, {"'disk'", "weights, file or memory"});
+  ExpectError(ParseBudgetFor("disk").status(), kInvalid, {"'disk'", "weights, file, memory"});
   const absl::Status nothing =
       SplitBudget(*model, *ParseBudget("1KiB"), {{}, 64, "f16"}, nullptr).status();
-  ExpectError(nothing, kInvalid, {"leaves nothing for the weights", "--kv q8_0"});
+  ExpectError(nothing, kInvalid, {"leaves nothing for the weights", "keys and values in q8_0"});
   EXPECT_TRUE(IsInfeasible(nothing));
 }
 

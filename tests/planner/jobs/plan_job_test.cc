@@ -4,10 +4,13 @@
 
 #include <set>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "planner/jobs/feasibility.h"
+#include "planner/jobs/planned_model.h"
 #include "planner/workspace/workspace.h"
 #include "plans/plan_io.h"
 #include "plans/render.h"
@@ -32,7 +35,8 @@ plans::Plan MustPlan(const Model& model, const PlanOptions& options) {
 void ExpectSound(const plans::Plan& plan, const Model& model, const PlanOptions& options) {
   const absl::Status valid = ValidatePlan(plan);
   EXPECT_TRUE(valid.ok()) << valid;
-  const int64_t budget = options.budget.Bytes(model.parameter_count(), model.stored_bytes());
+  const int64_t budget =
+      std::get<Budget>(options.limit).Bytes(model.parameter_count(), model.stored_bytes());
   EXPECT_EQ(plan.budget().bytes(), budget);
   EXPECT_LE(PlanSizeBytes(plan), budget);
   const absl::StatusOr<Assignment> assignment = AssignmentOfPlan(plan, model);
@@ -87,10 +91,10 @@ TEST(RunPlanJob, TheSamePlanForAnyNumberOfThreadsAndEveryRun) {
   const LoadedModel model;
   for (const char* search : kMethods) {
     PlanOptions options = SmallJob(search);
-    options.probes.seed = 7;
+    options.workspace.probes.seed = 7;
     const std::string bytes = SerializePlan(MustPlan(*model, options));
     for (const int threads : {1, 2, 4}) {
-      options.threads = threads;
+      options.workspace.threads = threads;
       EXPECT_EQ(SerializePlan(MustPlan(*model, options)), bytes)
           << search << ", " << threads << " threads";
     }
@@ -101,7 +105,7 @@ TEST(RunPlanJob, AnotherSeedMeasuresOnOtherProbes) {
   const LoadedModel model;
   PlanOptions options = SmallJob("uniform");
   const plans::Plan plan = MustPlan(*model, options);
-  options.probes.seed = 1;
+  options.workspace.probes.seed = 1;
   const plans::Plan other = MustPlan(*model, options);
   ExpectSound(other, *model, options);
   EXPECT_EQ(other.options().seed(), 1u);
@@ -115,10 +119,8 @@ TEST(RunPlanJob, KeepsToTheConstraints) {
     SCOPED_TRACE(search);
     PlanOptions options = SmallJob(search, "8bpw");
     options.constraints.formats = *ParseFormatList("int4-g32,int8");
-    options.pin_texts = {"lm_head=int4z-g32"};
-    options.constraints.pins = {*ParsePin(options.pin_texts[0])};
-    options.min_bits_texts = {"down_proj=8"};
-    options.constraints.min_bits = {*ParseMinBits(options.min_bits_texts[0])};
+    options.constraints.pins = {*ParsePin("lm_head=int4z-g32")};
+    options.constraints.min_bits = {*ParseMinBits("down_proj=8")};
     const plans::Plan plan = MustPlan(*model, options);
     ExpectSound(plan, *model, options);
     for (const plans::Component& c : plan.components()) {
@@ -128,9 +130,9 @@ TEST(RunPlanJob, KeepsToTheConstraints) {
       EXPECT_TRUE(allowed.contains(c.format())) << c.name() << ": " << c.format();
     }
     ASSERT_EQ(plan.options().pins_size(), 1);
-    EXPECT_EQ(plan.options().pins(0), options.pin_texts[0]);
+    EXPECT_EQ(plan.options().pins(0), "lm_head=int4z-g32");
     ASSERT_EQ(plan.options().min_bits_size(), 1);
-    EXPECT_EQ(plan.options().min_bits(0), options.min_bits_texts[0]);
+    EXPECT_EQ(plan.options().min_bits(0), "down_proj=8");
   }
 }
 
@@ -160,7 +162,7 @@ TEST(RunPlanJob, EmitsUniformWhereTheSearchDoesNotWin) {
   for (uint64_t seed = 0; seed < 12; ++seed) {
     PlanOptions options = SmallJob("random", "4.9bpw");
     options.objective = Statistic::kFdt75;
-    options.probes.seed = seed;
+    options.workspace.probes.seed = seed;
     options.search_probes = 2;
     const plans::Plan plan = MustPlan(*model, options);
     ExpectSound(plan, *model, options);
@@ -210,7 +212,7 @@ TEST(RunPlanJob, WithoutAUniformAssignmentTheOtherMethodsWork) {
     if (std::string(search) == "uniform") {
       ExpectError(plan.status(),
                   kInvalid,
-                  {"--search uniform", "smallest possible size is", "int8", "--search greedy"});
+                  {"search method uniform", "smallest possible size is", "int8", "greedy has one"});
       EXPECT_TRUE(IsInfeasible(plan.status()));
     } else {
       ASSERT_TRUE(plan.ok()) << plan.status();
@@ -229,10 +231,10 @@ TEST(RunPlanJob, AnOrderThatCannotStartSaysSo) {
   PlanOptions options = SmallJob("greedy", "100%");
   options.constraints.formats = *ParseFormatList("int4-g32,int4z-g128");
   const absl::StatusOr<SearchProblem> problem =
-      BuildProblem(*model, options.constraints, int64_t{1} << 40);
+      BuildProblem(*model, options.constraints, ByteBudget{int64_t{1} << 40});
   ASSERT_TRUE(problem.ok()) << problem.status();
   const int64_t smallest = problem->SmallestBytes();
-  options.budget = *ParseBudget(absl::StrCat(smallest, "B"));
+  options.limit = *ParseBudget(absl::StrCat(smallest, "B"));
   EXPECT_EQ(PlanSizeBytes(MustPlan(*model, options)), smallest);
   for (const char* search : {"layerwise", "random", "uniform"}) {
     options.search = search;
@@ -240,7 +242,7 @@ TEST(RunPlanJob, AnOrderThatCannotStartSaysSo) {
     const absl::Status status = RunPlanJob(*model, options, &progress).status();
     ExpectError(status,
                 kInvalid,
-                {absl::StrCat("--search ", search),
+                {absl::StrCat("search method ", search),
                  absl::StrCat("smallest possible size is ", smallest, " bytes")});
     EXPECT_TRUE(IsInfeasible(status));
   }
@@ -298,10 +300,11 @@ TEST(RunPlanJob, AnInterruptionAfterUniformWonLeavesTheSearchesResult) {
   const ModelWithText model;
   PlanOptions options = SmallJob("random", "4.9bpw");
   options.objective = Statistic::kFdt75;
-  options.probes.source = ProbeSource::kText;
-  options.probes.path = model.text;
+  options.workspace.probes.source = ProbeSource::kText;
+  options.workspace.probes.path = model.text;
   options.search_probes = 2;
-  for (options.probes.seed = 0; options.probes.seed < 20; ++options.probes.seed) {
+  for (options.workspace.probes.seed = 0; options.workspace.probes.seed < 20;
+       ++options.workspace.probes.seed) {
     CountingProgress whole;
     const absl::StatusOr<plans::Plan> full = RunPlanJob(*model, options, &whole);
     ASSERT_TRUE(full.ok()) << full.status();
@@ -338,53 +341,54 @@ TEST(RunPlanJob, RefusesOptionsByName) {
     EXPECT_EQ(options.Validate(), status);
     return status;
   };
+  ExpectError(refusal([](PlanOptions& o) { o.search = "genetic"; }),
+              kInvalid,
+              {"unknown search method 'genetic'",
+               "greedy, additive, layerwise, uniform, random, beam, sparsify"});
   ExpectError(
-      refusal([](PlanOptions& o) { o.search = "genetic"; }),
-      kInvalid,
-      {"--search 'genetic'", "greedy, additive, layerwise, uniform, random, beam, sparsify"});
-  ExpectError(refusal([](PlanOptions& o) { o.scorer = "mid"; }), kInvalid, {"--scorer 'mid'"});
-  ExpectError(refusal([](PlanOptions& o) { o.encoder = "awq"; }), kInvalid, {"awq"});
+      refusal([](PlanOptions& o) { o.scorer = "mid"; }), kInvalid, {"unknown scorer 'mid'"});
+  ExpectError(refusal([](PlanOptions& o) { o.workspace.encoder = "awq"; }), kInvalid, {"awq"});
   ExpectError(refusal([](PlanOptions& o) { o.search_probes = 1; }), kInvalid, {"at least 2"});
   ExpectError(refusal([](PlanOptions& o) { o.held_out_probes = 0; }), kInvalid, {"not 4 and 0"});
-  ExpectError(refusal([](PlanOptions& o) { o.threads = 0; }), kInvalid, {"--threads is 0"});
-  ExpectError(
-      refusal([](PlanOptions& o) { o.probes.prefix_tokens = 0; }), kInvalid, {"prefix", "0"});
+  ExpectError(refusal([](PlanOptions& o) { o.workspace.threads = 0; }),
+              kInvalid,
+              {"the number of threads is 0"});
+  ExpectError(refusal([](PlanOptions& o) { o.workspace.probes.prefix_tokens = 0; }),
+              kInvalid,
+              {"prefix", "0"});
 }
 
 TEST(RunPlanJob, TextNeedsATokenizer) {
   const LoadedModel model;
   PlanOptions options = SmallJob("uniform");
-  options.probes.source = ProbeSource::kText;
-  options.probes.path = model.files.path() + "/config.json";
+  options.workspace.probes.source = ProbeSource::kText;
+  options.workspace.probes.path = model.files.path() + "/config.json";
   Progress progress;
   ExpectError(RunPlanJob(*model, options, &progress).status(),
               kInvalid,
               {model.files.path(), "no tokenizer"});
 }
 
-TEST(AssignmentOfPlan, RefusesPlansOfOtherModels) {
+// The least limit that is not refused changes what is kept in memory, not the plan.
+TEST(RunPlanJob, GivesTheSamePlanInLittleMemory) {
   const LoadedModel model;
-  const plans::Plan plan = MustPlan(*model, SmallJob("uniform"));
-  const LoadedModel other(SmallModelOptions(/*seed=*/2));
-  ExpectError(
-      AssignmentOfPlan(plan, *other).status(),
-      kInvalid,
-      {"another model", (*model).Fingerprint(), (*other).Fingerprint(), other.files.path()});
-
-  plans::Plan shorter = plan;
-  shorter.mutable_components()->RemoveLast();
-  ExpectError(AssignmentOfPlan(shorter, *model).status(),
-              kInvalid,
-              {absl::StrCat(plan.components_size() - 1, " components"),
-               absl::StrCat("the model has ", plan.components_size())});
-  plans::Plan renamed = plan;
-  renamed.mutable_components(3)->set_name("model.layers.0.self_attn.w_proj");
-  ExpectError(AssignmentOfPlan(renamed, *model).status(),
-              kInvalid,
-              {"component 3", "w_proj", (*model).component(3).name});
-  plans::Plan reshaped = plan;
-  reshaped.mutable_components(2)->set_rows(1);
-  ExpectError(AssignmentOfPlan(reshaped, *model).status(), kInvalid, {"component 2"});
+  Progress progress;
+  PlanOptions options = SmallJob("greedy");
+  const std::string expected = SerializePlan(MustPlan(*model, options));
+  MemoryPlan memory;
+  absl::StatusOr<plans::Plan> plan = absl::ResourceExhaustedError("not tried yet");
+  constexpr int64_t kStep = int64_t{1} << 18;
+  constexpr int64_t kMost = int64_t{1} << 30;  // far more than this model needs
+  for (int64_t limit = int64_t{1} << 20; absl::IsResourceExhausted(plan.status()); limit += kStep) {
+    ASSERT_LT(limit, kMost) << plan.status();
+    options.workspace.memory_bytes = limit;
+    plan = RunPlanJob(*model, options, &progress, nullptr, &memory);
+  }
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(SerializePlan(*plan), expected);
+  EXPECT_GT(options.workspace.memory_bytes, int64_t{1} << 20) << "no limit was refused";
+  EXPECT_LE(memory.total, memory.limit);
+  EXPECT_EQ(memory.limit, options.workspace.memory_bytes);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "planner/jobs/feasibility.h"
 #include "planner/runs/measure.h"
 #include "planner/workspace/workspace.h"
 #include "plans/plan_io.h"
@@ -42,8 +43,8 @@ PlanOptions BeamJob(MeritKind order, const ModelWithText& model) {
   options.constraints.formats = *ParseFormatList("int4-g32,bf16");
   options.beam_width = 2;
   options.order = order;
-  options.probes.source = ProbeSource::kText;
-  options.probes.path = model.text;
+  options.workspace.probes.source = ProbeSource::kText;
+  options.workspace.probes.path = model.text;
   return options;
 }
 
@@ -86,7 +87,7 @@ TEST(BeamJobTest, EveryOrderGivesAPlanWithItsOrderAndThePlanSaysWhich) {
       EXPECT_LT(plan.search().trace(i).size_bytes(), plan.search().trace(i - 1).size_bytes());
     }
     PlanOptions threads = options;
-    threads.threads = 4;
+    threads.workspace.threads = 4;
     EXPECT_EQ(SerializePlan(MustPlan(*model, threads)), SerializePlan(plan));
   }
 }
@@ -121,7 +122,7 @@ TEST(BeamJobTest, TheOrderByPplNeedsText) {
 PlanOptions SparseJob(const std::string& search, int sparsity_permille) {
   PlanOptions options = SmallJob(search, "100%");
   options.constraints.formats = *ParseFormatList("bf16,bf16+s30,bf16+s60,bf16+s90,removed");
-  options.sparsity_permille = sparsity_permille;
+  if (sparsity_permille > 0) options.limit = SparsityGoal{{sparsity_permille}, "some"};
   return options;
 }
 
@@ -167,13 +168,13 @@ TEST(SparseJobTest, ATargetOfZerosIsMetAndThePlanSaysWhatItTook) {
 TEST(SparseJobTest, ABudgetIsMetAndEmbeddingsTakePartWhenAsked) {
   const LoadedModel model;
   PlanOptions options = SparseJob("sparsify", 0);
-  options.budget = *ParseBudget("60%");
+  options.limit = *ParseBudget("60%");
   const plans::Plan pinned = MustPlan(*model, options);
   EXPECT_LE(PlanSizeBytes(pinned), pinned.budget().bytes());
   for (const int c : {0, pinned.components_size() - 1}) {
     EXPECT_EQ(pinned.components(c).format(), "bf16");
   }
-  options.sparsity_permille = 900;
+  options.limit = *ParseSparsityGoal("90%");
   options.prunes_embeddings = true;
   const plans::Plan all = MustPlan(*model, options);
   EXPECT_TRUE(all.options().method().prunes_embeddings());
@@ -184,7 +185,7 @@ TEST(SparseJobTest, TheSamePlanForAnyThreadsAndAfterInterruptions) {
   const LoadedModel model;
   PlanOptions options = SparseJob("sparsify", 600);
   const std::string expected = SerializePlan(MustPlan(*model, options));
-  options.threads = 3;
+  options.workspace.threads = 3;
   EXPECT_EQ(SerializePlan(MustPlan(*model, options)), expected);
   options.run_dir = model.files.path() + "/run";
   int incomplete = 0;
@@ -220,7 +221,7 @@ TEST(SparseJobTest, RefusesWhatItCannotDo) {
   options = SparseJob("sparsify", 950);
   options.constraints.formats = *ParseFormatList("bf16,bf16+s30,bf16+s90");
   const absl::Status status = RunPlanJob(*model, options, &progress).status();
-  ExpectError(status, kInvalid, {"--search sparsify", "95", "zeros"});
+  ExpectError(status, kInvalid, {"search method sparsify", "95", "zeros"});
   EXPECT_TRUE(IsInfeasible(status));
 }
 

@@ -214,8 +214,8 @@ TEST(RunPlanJob, TheSamePlanForAnyNumberOfRanksAndAnyStore) {
   for (const auto& test : cases) {
     PlanOptions options = FewFormatsJob(test.search);
     options.exhaustive = test.exhaustive;
-    options.probes.source = ProbeSource::kText;
-    options.probes.path = model.text;
+    options.workspace.probes.source = ProbeSource::kText;
+    options.workspace.probes.path = model.text;
     Progress progress;
     const auto alone = RunPlanJob(*model, options, &progress);
     ASSERT_TRUE(alone.ok()) << alone.status();

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -111,6 +112,23 @@ TEST(Budget, SaysWhatItDoesNotUnderstand) {
 TEST(Budget, HugeBitsPerWeightDoNotOverflow) {
   const int64_t bytes = BytesOf("1e15bpw", int64_t{1} << 40);
   EXPECT_EQ(bytes, int64_t{1} << 53);
+}
+
+TEST(SparsityGoal, ReadsSharesInThousandths) {
+  for (const auto& [text, permille] : {std::pair("60%", 600),
+                                       std::pair("62.5%", 625),
+                                       std::pair("0.1%", 1),
+                                       std::pair("100%", 1000)}) {
+    const absl::StatusOr<SparsityGoal> goal = ParseSparsityGoal(text);
+    ASSERT_TRUE(goal.ok()) << goal.status();
+    EXPECT_EQ(goal->target.permille, permille) << text;
+    EXPECT_EQ(goal->text, text);
+  }
+  for (const char* text : {"", "60", "%", "0%", "0.01%", "-5%", "101%", "nan%", "60 %", "half"}) {
+    ExpectError(ParseSparsityGoal(text).status(),
+                absl::StatusCode::kInvalidArgument,
+                {absl::StrCat("sparsity '", text, "'"), "62.5%"});
+  }
 }
 
 }  // namespace

@@ -3,8 +3,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "planner/jobs/evaluate_job.h"
-#include "plans/plan_io.h"
 #include "tests/planner/planner_test_util.h"
 #include "tests/support/expect_error.h"
 
@@ -53,59 +51,21 @@ TEST(PlanMemory, ARefusalSaysWhatWouldFit) {
   MemoryRequest request = SmallRequest();
   ExpectError(PlanMemory(*model, request, 1 << 20).status(),
               absl::StatusCode::kResourceExhausted,
-              {"at least", "limit is 0.00 GiB", "give more --memory", "fewer --threads"});
+              {"at least", "limit is 0.00 GiB", "allow more memory", "fewer threads"});
   request.search_probes = 4000000;
   ExpectError(PlanMemory(*model, request, int64_t{1} << 30).status(),
               absl::StatusCode::kResourceExhausted,
-              {"limit is 1.00 GiB", "fewer probes", "--completion", "--memory"});
+              {"limit is 1.00 GiB", "fewer or shorter probes", "more memory"});
 }
 
 TEST(PlanMemory, ReadsSizesAndNothingElse) {
   EXPECT_EQ(*ParseMemory("16GiB"), int64_t{16} << 30);
   EXPECT_EQ(*ParseMemory("500MB"), 500000000);
   for (const char* text : {"", "16", "4.5bpw", "60%", "-1GiB", "GiB"}) {
-    ExpectError(ParseMemory(text).status(), absl::StatusCode::kInvalidArgument, {"--memory", text});
+    ExpectError(
+        ParseMemory(text).status(), absl::StatusCode::kInvalidArgument, {"memory size", text});
   }
   EXPECT_GE(DefaultMemoryLimit(), int64_t{256} << 20);
-}
-
-TEST(RunPlanJob, GivesTheSamePlanInLittleMemory) {
-  const LoadedModel model;
-  Progress progress;
-  PlanOptions options = SmallJob("greedy");
-  const auto plan = RunPlanJob(*model, options, &progress);
-  ASSERT_TRUE(plan.ok()) << plan.status();
-  // The least that is not refused.
-  MemoryPlan memory;
-  for (options.memory_bytes = int64_t{1} << 20;; options.memory_bytes += int64_t{1} << 18) {
-    const auto again = RunPlanJob(*model, options, &progress, nullptr, &memory);
-    if (absl::IsResourceExhausted(again.status())) continue;
-    ASSERT_TRUE(again.ok()) << again.status();
-    EXPECT_EQ(again->SerializeAsString(), plan->SerializeAsString());
-    break;
-  }
-  EXPECT_LE(memory.total, memory.limit);
-  EXPECT_EQ(memory.limit, options.memory_bytes);
-}
-
-TEST(RunEvaluateJob, FdtOnlyIsTheFdtOfAWholeEvaluation) {
-  const LoadedModel model;
-  Progress progress;
-  EvaluateOptions options;
-  options.uniform = *ParseFormat("int4-g32");
-  options.probes.prefix_tokens = 6;
-  options.probes.completion_tokens = 10;
-  options.probe_count = 9;
-  const auto whole = RunEvaluateJob(*model, options, &progress);
-  options.fdt_only = true;
-  const auto fdt = RunEvaluateJob(*model, options, &progress);
-  ASSERT_TRUE(whole.ok() && fdt.ok());
-  for (size_t i = 0; i < whole->evaluation.size(); ++i) {
-    EXPECT_EQ(fdt->evaluation[i].fdt, whole->evaluation[i].fdt);
-    EXPECT_EQ(fdt->evaluation[i].tokens, whole->evaluation[i].tokens);
-  }
-  EXPECT_EQ(fdt->metrics.fdt_mean(), whole->metrics.fdt_mean());
-  EXPECT_EQ(fdt->metrics.fdt_75_interval().high(), whole->metrics.fdt_75_interval().high());
 }
 
 }  // namespace

@@ -4,6 +4,7 @@ consumers.py, which shares nothing with it. And what is particular about single 
     exports_test.py BINARY [unittest arguments]
 """
 
+import json
 import os
 
 import consumers

@@ -65,7 +65,7 @@ class TrapTest(ExportCase):
                      'q4_k')
         self.misread('llama.cpp', '(([a-z0-9_.]*)*)*!=q4_k\n' + good, ['steps'], 'q4_k',
                      seen=False)
-        self.misread('llama.cpp', '(.*)*' * 900 + '=q4_k\n' + good, ['characters'], 'q4_k',
+        self.misread('llama.cpp', '(.*)*' * 900 + '=q4_k\n' + good, ['at most 4000 are read'], 'q4_k',
                      seen=False)
 
     def test_traps_of_ik_llama(self):

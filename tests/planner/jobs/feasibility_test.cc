@@ -1,0 +1,40 @@
+#include "planner/jobs/feasibility.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "planner/jobs/constraints.h"
+#include "tests/planner/planner_test_util.h"
+#include "tests/support/expect_error.h"
+
+namespace bitbudget {
+namespace {
+
+constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+
+TEST(CheckFeasible, NamesTheSmallestPossibleSize) {
+  const LoadedModel model;
+  absl::StatusOr<SearchProblem> built = BuildProblem(*model, {}, ByteBudget{int64_t{1} << 40});
+  ASSERT_TRUE(built.ok()) << built.status();
+  SearchProblem problem = *std::move(built);
+  const int64_t smallest = problem.SmallestBytes();
+  const int64_t parameters = (*model).parameter_count();
+  problem.limit = ByteBudget{smallest};
+  EXPECT_TRUE(CheckFeasible(problem, parameters).ok());
+  problem.limit = ByteBudget{smallest - 1};
+  const absl::Status status = CheckFeasible(problem, parameters);
+  ExpectError(status,
+              kInvalid,
+              {absl::StrCat("budget of ", smallest - 1, " bytes"),
+               absl::StrCat("smallest possible size is ", smallest, " bytes"),
+               "bits per weight"});
+  EXPECT_TRUE(IsInfeasible(status));
+  EXPECT_FALSE(IsInfeasible(absl::OkStatus()));
+  EXPECT_FALSE(IsInfeasible(absl::InvalidArgumentError("another")));
+}
+
+}  // namespace
+}  // namespace bitbudget
