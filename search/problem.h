@@ -95,14 +95,8 @@ struct SearchProblem {
   int64_t TotalBytes(const Selection& selection) const;
 
   // Whether it meets the limit.
-  bool Fits(const Assignment& assignment) const {
-    return TotalBytes(assignment) <= MaxBytes() &&
-           SparsityPermilleOf(assignment) >= MinSparsityPermille();
-  }
-  bool Fits(const Selection& selection) const {
-    return TotalBytes(selection) <= MaxBytes() &&
-           SparsityPermilleOf(selection) >= MinSparsityPermille();
-  }
+  bool Fits(const Assignment& assignment) const { return Meets(assignment); }
+  bool Fits(const Selection& selection) const { return Meets(selection); }
 
   // The size with every unit on its smallest choice.
   int64_t SmallestBytes() const;
@@ -119,6 +113,14 @@ struct SearchProblem {
 
   // Every unit that is not pinned in `format`. REQUIRES: `format` is one of SharedFormats().
   Selection Uniform(const Format& format) const;
+
+ private:
+  template <typename T>
+  bool Meets(const T& candidate) const {
+    const int permille = MinSparsityPermille();
+    return TotalBytes(candidate) <= MaxBytes() &&
+           (permille == 0 || SparsityPermilleOf(candidate) >= permille);
+  }
 };
 
 }  // namespace bitbudget

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "search/additive.h"
 #include "tests/support/synthetic_evaluator.h"
@@ -180,6 +182,59 @@ TEST(GreedySearchTest, ScreeningEndsBelowAdditiveForAFractionOfTheWork) {
   RecordProperty("excess", std::to_string(excess / 40));
   RecordProperty("additive_excess", std::to_string(additive_excess / 40));
   RecordProperty("work", std::to_string(screened / exhaustive));
+}
+
+// Counts the changes of commits that were not screened since the commit before.
+class StaleCounter : public SyntheticEvaluator {
+ public:
+  using SyntheticEvaluator::SyntheticEvaluator;
+
+  absl::StatusOr<Evaluation> Evaluate(std::span<const ComponentFormat> delta,
+                                      ProbeRange range) override {
+    if (delta.size() == 1 && range.first == 0) screened_.push_back(delta[0]);
+    return SyntheticEvaluator::Evaluate(delta, range);
+  }
+  absl::Status Commit(std::span<const ComponentFormat> delta) override {
+    for (const ComponentFormat& change : delta) {
+      ++committed;
+      stale += std::find(screened_.begin(), screened_.end(), change) == screened_.end();
+    }
+    screened_.clear();
+    return SyntheticEvaluator::Commit(delta);
+  }
+
+  int committed = 0;
+  int stale = 0;
+
+ private:
+  std::vector<ComponentFormat> screened_;
+};
+
+TEST(GreedySearchTest, WhatAJointMoveTakesWasScreenedOnTheIncumbentItself) {
+  int committed = 0, stale = 0;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    const Toy toy = MakeToy(seed, 12, 4, 6, 0.3);
+    CostTable errors;
+    for (int c = 0; c < toy.problem.size(); ++c) {
+      errors.emplace_back();
+      for (int i = 0; i < 4; ++i) errors.back().push_back(toy.loss.Alone(c, i));
+    }
+    StaleCounter evaluator(toy, {.probes = 32, .noise = 0.2});
+    SearchContext context;
+    context.problem = &toy.problem;
+    context.evaluator = &evaluator;
+    context.reference = evaluator.Reference();
+    context.errors = &errors;
+    const auto summary =
+        MakeGreedySearch({.max_swap_trials = 0}, Objective(Statistic::kKlMean))->Run(context);
+    ASSERT_TRUE(summary.ok()) << summary.status();
+    committed += evaluator.committed;
+    stale += evaluator.stale;
+  }
+  EXPECT_GT(committed, 100);
+  EXPECT_LT(stale, committed / 20);  // a halved set may take others
+  RecordProperty("committed", committed);
+  RecordProperty("stale", stale);
 }
 
 TEST(GreedySearchTest, IsDeterministic) {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
+
 namespace bitbudget {
 namespace {
 
@@ -39,6 +41,27 @@ TEST(SearchProblemTest, TheBudgetIsTheLastByteThatFits) {
   EXPECT_TRUE(problem.Fits(Selection{0, 1, 0}));  // 607
   problem.limit = ByteBudget{606};
   EXPECT_FALSE(problem.Fits(Selection{0, 1, 0}));
+}
+
+TEST(SearchProblemTest, ASparsityTargetIsMetByZerosWhateverTheSize) {
+  Format sparse = kFormatBF16;
+  sparse.sparsity = {SparsityKind::kShare, 600};
+  SearchProblem problem = ThreeComponents();
+  problem.ladders[0] = {{sparse, 90}, {kFormatBF16, 200}};
+  problem.ladders[1] = {{kInt4, 30}, {kFormatBF16, 120}};
+  problem.limit = SparsityTarget{300};
+  // Half of the weights that are not pinned have 60 % zeros.
+  for (const auto& [choice, fits] : {std::pair(0, true), {1, false}}) {
+    const Selection selection = {choice, 1, 0};
+    EXPECT_EQ(problem.SparsityPermilleOf(selection), fits ? 300 : 0);
+    EXPECT_EQ(problem.Fits(selection), fits);
+    EXPECT_EQ(problem.Fits(problem.ToAssignment(selection)), fits);
+  }
+  problem.limit = SparsityTarget{301};
+  EXPECT_FALSE(problem.Fits(Selection{0, 1, 0}));
+  EXPECT_FALSE(problem.Fits(problem.ToAssignment({0, 1, 0})));
+  problem.limit = ByteBudget{1};
+  EXPECT_FALSE(problem.Fits(problem.ToAssignment({0, 1, 0})));
 }
 
 TEST(SearchProblemTest, SharedFormatsAreThoseOfAllComponentsThatAreNotPinned) {
