@@ -7,24 +7,12 @@ function(bitbudget_library name)
   target_link_libraries(bitbudget_${name} PUBLIC ${ARG_DEPENDS})
 endfunction()
 
-# For what only calls the libraries: a sanitizer doubles the time that g++ takes to optimise it
-# (greedy_test.cc: 11.5 s, 6.3 s without). The libraries stay optimised.
-function(bitbudget_unoptimised_under_sanitizers name)
-  if(BITBUDGET_SANITIZE)
-    target_compile_options(${name} PRIVATE -O0)
-  endif()
-endfunction()
-
 # bitbudget_test(<name> SOURCES <files...> DEPENDS <targets...>)
-# One executable per test file; ctest sees each GoogleTest case. A folder whose tests have long loops
-# of their own sets BITBUDGET_TESTS_COMPUTE.
+# One executable per test file; ctest sees each GoogleTest case.
 function(bitbudget_test name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE ${ARG_DEPENDS} GTest::gtest_main)
-  if(NOT BITBUDGET_TESTS_COMPUTE)
-    bitbudget_unoptimised_under_sanitizers(${name})
-  endif()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 600)
 endfunction()
