@@ -18,8 +18,8 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/token_pass.h"
 #include "runtime/quantize/clip_encoder.h"
-#include "runtime/quantize/layer_gradient.h"
 #include "runtime/quantize/rtn_encoder.h"
+#include "runtime/training/layer_gradient.h"
 
 namespace bitbudget {
 namespace {

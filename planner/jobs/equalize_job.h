@@ -12,8 +12,8 @@
 #include "planner/workspace/options.h"
 #include "runtime/base/progress.h"
 #include "runtime/model/decoder/model.h"
-#include "runtime/quantize/equalize.h"
 #include "runtime/tensor/format.h"
+#include "runtime/training/equalize.h"
 
 namespace bitbudget {
 
@@ -42,7 +42,7 @@ struct EqualizeReport {
   double largest_divergence = 0;  // of a token
 };
 
-// Learns scales for every layer (runtime/quantize/equalize.h) and writes the model with the scales
+// Learns scales for every layer (runtime/training/equalize.h) and writes the model with the scales
 // folded into its weights: a Hugging Face folder that computes the same up to rounding and loses
 // less when it is quantized. Errors: a model that is not a folder, an `out` that exists, those of
 // the probes and files; kCancelled on interruption, which leaves no folder unless the divergence

@@ -14,7 +14,7 @@
 #include "runtime/model/decoder/transformer.h"
 #include "runtime/quantize/encoder.h"
 #include "runtime/quantize/gram.h"
-#include "runtime/quantize/layer_tuning.h"
+#include "runtime/training/layer_tuning.h"
 
 namespace bitbudget {
 

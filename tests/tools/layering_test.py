@@ -19,7 +19,7 @@ import tempfile
 MAY_INCLUDE = {}
 _chain = ['runtime/base', 'runtime/tensor', 'runtime/kernels', 'runtime/model/checkpoint',
           'runtime/model/tokenizer', 'runtime/model/architecture', 'runtime/model/decoder',
-          'runtime/quantize', 'runtime/eval', 'scoring', 'search']
+          'runtime/quantize', 'runtime/training', 'runtime/eval', 'scoring', 'search']
 for _i, _folder in enumerate(_chain):
     MAY_INCLUDE[_folder] = set(_chain[:_i])
 MAY_INCLUDE['plans'] = {'runtime/base', 'runtime/tensor'}
@@ -46,7 +46,7 @@ THIRD_PARTY = {
     'immintrin.h': {'runtime/kernels'},
     'cpuid.h': {'runtime/kernels'},
     'sentencepiece_processor.h': {'runtime/model/tokenizer'},
-    'Eigen': {'runtime/quantize', 'scoring'},
+    'Eigen': {'runtime/quantize', 'runtime/training', 'scoring'},
     'ceres': {'runtime/quantize', 'search'},
     'google': {'plans', 'planner/jobs', 'planner/output', 'planner/runs', 'tools'},  # protobuf
     'mpi.h': {'planner/runs'},

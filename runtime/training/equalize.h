@@ -1,11 +1,11 @@
-#ifndef BITBUDGET_RUNTIME_QUANTIZE_EQUALIZE_H_
-#define BITBUDGET_RUNTIME_QUANTIZE_EQUALIZE_H_
+#ifndef BITBUDGET_RUNTIME_TRAINING_EQUALIZE_H_
+#define BITBUDGET_RUNTIME_TRAINING_EQUALIZE_H_
 
 #include "absl/status/statusor.h"
 #include "runtime/quantize/encoder.h"
-#include "runtime/quantize/layer_error.h"
-#include "runtime/quantize/layer_scales.h"
 #include "runtime/tensor/format.h"
+#include "runtime/training/layer_error.h"
+#include "runtime/training/layer_scales.h"
 
 namespace bitbudget {
 
@@ -39,4 +39,4 @@ absl::StatusOr<LayerEqualization> EqualizeLayer(const LayerSample& sample,
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_RUNTIME_QUANTIZE_EQUALIZE_H_
+#endif  // BITBUDGET_RUNTIME_TRAINING_EQUALIZE_H_

@@ -1,4 +1,4 @@
-#include "runtime/quantize/equalize.h"
+#include "runtime/training/equalize.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/quantize/clipped_matrix.h"
 #include "runtime/quantize/minimize.h"
-#include "runtime/quantize/scale_parameters.h"
+#include "runtime/training/scale_parameters.h"
 
 namespace bitbudget {
 namespace {

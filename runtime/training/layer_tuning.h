@@ -1,5 +1,5 @@
-#ifndef BITBUDGET_RUNTIME_QUANTIZE_LAYER_TUNING_H_
-#define BITBUDGET_RUNTIME_QUANTIZE_LAYER_TUNING_H_
+#ifndef BITBUDGET_RUNTIME_TRAINING_LAYER_TUNING_H_
+#define BITBUDGET_RUNTIME_TRAINING_LAYER_TUNING_H_
 
 #include <array>
 #include <cstdint>
@@ -16,9 +16,9 @@
 #include "runtime/model/decoder/model.h"
 #include "runtime/model/decoder/transformer.h"
 #include "runtime/model/decoder/weights.h"
-#include "runtime/quantize/layer_error.h"
-#include "runtime/quantize/layer_gradient.h"
 #include "runtime/quantize/weight_encoder.h"
+#include "runtime/training/layer_error.h"
+#include "runtime/training/layer_gradient.h"
 
 namespace bitbudget {
 
@@ -83,4 +83,4 @@ class LayerTuningEncoder : public WeightEncoder {
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_RUNTIME_QUANTIZE_LAYER_TUNING_H_
+#endif  // BITBUDGET_RUNTIME_TRAINING_LAYER_TUNING_H_

@@ -1,5 +1,5 @@
-#ifndef BITBUDGET_RUNTIME_QUANTIZE_LAYER_ERROR_H_
-#define BITBUDGET_RUNTIME_QUANTIZE_LAYER_ERROR_H_
+#ifndef BITBUDGET_RUNTIME_TRAINING_LAYER_ERROR_H_
+#define BITBUDGET_RUNTIME_TRAINING_LAYER_ERROR_H_
 
 #include <cstdint>
 #include <span>
@@ -7,10 +7,10 @@
 #include "absl/status/statusor.h"
 #include "runtime/model/architecture/config.h"
 #include "runtime/quantize/encoder.h"
-#include "runtime/quantize/layer_gradient.h"
 #include "runtime/quantize/matrix.h"
 #include "runtime/tensor/format.h"
 #include "runtime/tensor/tensor_view.h"
+#include "runtime/training/layer_gradient.h"
 
 namespace bitbudget {
 
@@ -40,4 +40,4 @@ int64_t LongestOf(std::span<const int64_t> lengths);
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_RUNTIME_QUANTIZE_LAYER_ERROR_H_
+#endif  // BITBUDGET_RUNTIME_TRAINING_LAYER_ERROR_H_

@@ -1,4 +1,4 @@
-#include "runtime/quantize/scale_parameters.h"
+#include "runtime/training/scale_parameters.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "runtime/quantize/layer_tuning.h"
+#include "runtime/training/layer_tuning.h"
 
 #include <gtest/gtest.h>
 
@@ -8,9 +8,9 @@
 
 #include "runtime/model/decoder/transformer.h"
 #include "runtime/quantize/clip_encoder.h"
-#include "tests/quantize/uneven_layer.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/reference_weights.h"
+#include "tests/training/uneven_layer.h"
 
 namespace bitbudget {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/quantize/layer_gradient.h"
+#include "runtime/training/layer_gradient.h"
 
 #include <glog/logging.h>
 

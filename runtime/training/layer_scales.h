@@ -1,12 +1,12 @@
-#ifndef BITBUDGET_RUNTIME_QUANTIZE_LAYER_SCALES_H_
-#define BITBUDGET_RUNTIME_QUANTIZE_LAYER_SCALES_H_
+#ifndef BITBUDGET_RUNTIME_TRAINING_LAYER_SCALES_H_
+#define BITBUDGET_RUNTIME_TRAINING_LAYER_SCALES_H_
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "runtime/model/architecture/config.h"
-#include "runtime/quantize/layer_gradient.h"
+#include "runtime/training/layer_gradient.h"
 
 namespace bitbudget {
 
@@ -50,4 +50,4 @@ ScaleGradient LogScaleGradient(const ModelConfig& config,
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_RUNTIME_QUANTIZE_LAYER_SCALES_H_
+#endif  // BITBUDGET_RUNTIME_TRAINING_LAYER_SCALES_H_

@@ -1,4 +1,4 @@
-#include "runtime/quantize/layer_scales.h"
+#include "runtime/training/layer_scales.h"
 
 #include <gtest/gtest.h>
 

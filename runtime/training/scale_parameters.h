@@ -1,11 +1,11 @@
-#ifndef BITBUDGET_RUNTIME_QUANTIZE_SCALE_PARAMETERS_H_
-#define BITBUDGET_RUNTIME_QUANTIZE_SCALE_PARAMETERS_H_
+#ifndef BITBUDGET_RUNTIME_TRAINING_SCALE_PARAMETERS_H_
+#define BITBUDGET_RUNTIME_TRAINING_SCALE_PARAMETERS_H_
 
 #include <array>
 #include <vector>
 
 #include "runtime/model/architecture/config.h"
-#include "runtime/quantize/layer_scales.h"
+#include "runtime/training/layer_scales.h"
 
 namespace bitbudget {
 
@@ -44,4 +44,4 @@ class ScaleParameters {
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_RUNTIME_QUANTIZE_SCALE_PARAMETERS_H_
+#endif  // BITBUDGET_RUNTIME_TRAINING_SCALE_PARAMETERS_H_

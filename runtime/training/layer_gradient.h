@@ -1,5 +1,5 @@
-#ifndef BITBUDGET_RUNTIME_QUANTIZE_LAYER_GRADIENT_H_
-#define BITBUDGET_RUNTIME_QUANTIZE_LAYER_GRADIENT_H_
+#ifndef BITBUDGET_RUNTIME_TRAINING_LAYER_GRADIENT_H_
+#define BITBUDGET_RUNTIME_TRAINING_LAYER_GRADIENT_H_
 
 #include <array>
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 #include "runtime/model/architecture/rope.h"
 #include "runtime/model/decoder/model.h"
-#include "runtime/quantize/layer_attention.h"
 #include "runtime/quantize/matrix.h"
+#include "runtime/training/layer_attention.h"
 
 namespace bitbudget {
 
@@ -124,4 +124,4 @@ class DecoderLayer {
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_RUNTIME_QUANTIZE_LAYER_GRADIENT_H_
+#endif  // BITBUDGET_RUNTIME_TRAINING_LAYER_GRADIENT_H_

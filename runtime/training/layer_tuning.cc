@@ -1,4 +1,4 @@
-#include "runtime/quantize/layer_tuning.h"
+#include "runtime/training/layer_tuning.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,11 +1,11 @@
-#include "runtime/quantize/equalize.h"
+#include "runtime/training/equalize.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
 #include "runtime/quantize/clip_encoder.h"
-#include "tests/quantize/uneven_layer.h"
+#include "tests/training/uneven_layer.h"
 
 namespace bitbudget {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/quantize/layer_error.h"
+#include "runtime/training/layer_error.h"
 
 #include <algorithm>
 

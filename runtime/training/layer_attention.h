@@ -1,5 +1,5 @@
-#ifndef BITBUDGET_RUNTIME_QUANTIZE_LAYER_ATTENTION_H_
-#define BITBUDGET_RUNTIME_QUANTIZE_LAYER_ATTENTION_H_
+#ifndef BITBUDGET_RUNTIME_TRAINING_LAYER_ATTENTION_H_
+#define BITBUDGET_RUNTIME_TRAINING_LAYER_ATTENTION_H_
 
 #include <cstdint>
 #include <span>
@@ -57,4 +57,4 @@ AttentionGradient<T> AttentionBackward(const AttentionShape& shape,
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_RUNTIME_QUANTIZE_LAYER_ATTENTION_H_
+#endif  // BITBUDGET_RUNTIME_TRAINING_LAYER_ATTENTION_H_

@@ -1,4 +1,4 @@
-#include "runtime/quantize/layer_attention.h"
+#include "runtime/training/layer_attention.h"
 
 #include <glog/logging.h>
 

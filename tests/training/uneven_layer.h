@@ -1,5 +1,5 @@
-#ifndef BITBUDGET_TESTS_QUANTIZE_UNEVEN_LAYER_H_
-#define BITBUDGET_TESTS_QUANTIZE_UNEVEN_LAYER_H_
+#ifndef BITBUDGET_TESTS_TRAINING_UNEVEN_LAYER_H_
+#define BITBUDGET_TESTS_TRAINING_UNEVEN_LAYER_H_
 
 #include <cstdint>
 #include <memory>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "runtime/model/decoder/model.h"
-#include "runtime/quantize/layer_error.h"
+#include "runtime/training/layer_error.h"
 #include "tests/support/matrices.h"
 #include "tests/support/tiny_model.h"
 
@@ -57,4 +57,4 @@ struct UnevenLayer {
 
 }  // namespace bitbudget
 
-#endif  // BITBUDGET_TESTS_QUANTIZE_UNEVEN_LAYER_H_
+#endif  // BITBUDGET_TESTS_TRAINING_UNEVEN_LAYER_H_

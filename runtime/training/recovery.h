@@ -1,0 +1,98 @@
+#ifndef BITBUDGET_RUNTIME_TRAINING_RECOVERY_H_
+#define BITBUDGET_RUNTIME_TRAINING_RECOVERY_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "runtime/base/progress.h"
+#include "runtime/model/decoder/model.h"
+#include "runtime/tensor/encoding.h"
+
+namespace bitbudget {
+
+// Recovery: training finds other codes and scales for the same formats, so that a quantized model
+// comes closer to the original at the same bytes. docs/recovery.md describes the methods.
+
+// Encodings of the components that do not keep their stored weights.
+using ComponentEncodings = std::map<ComponentId, Encoding>;
+
+// Token sequences to train on, and others to accept or reject a result by.
+struct RecoveryData {
+  std::vector<std::vector<int32_t>> training;
+  std::vector<std::vector<int32_t>> kept_aside;
+};
+
+struct RecoveryOptions {
+  int64_t steps = 0;         // of each method, per layer where it goes layer by layer; 0: its own
+  double minutes = 0;        // a method starts no step after that much time; 0: no limit
+  double learning_rate = 0;  // of weights; 0: the method's own, which depends on the bits
+  std::string freeze = "none";  // distill: kinds of matrices whose codes stay: none, ov, qk, random
+  int64_t batch = 4;            // sequences per step
+  uint64_t seed = 0;
+  int token_bits = 0;  // activations are rounded as DecoderLayerOptions says
+  int threads = 1;
+};
+
+// What one method did. Losses are mean KL divergences from the original model over the sequences
+// kept aside, in nats per token.
+struct RecoveryStep {
+  std::string method;
+  int64_t steps = 0;  // taken; summed over layers
+  double loss_before = 0;
+  double loss_after = 0;  // equal where the result was not better, and so was not taken
+};
+
+struct Recovered {
+  ComponentEncodings encodings;
+  std::vector<RecoveryStep> steps;
+  bool complete = true;  // false: interrupted or out of time; the encodings are the best so far
+};
+
+// Keeps what a recovery has reached, so that a killed one resumes with the same result.
+class RecoveryState {
+ public:
+  virtual ~RecoveryState() = default;
+  // Replaces what is kept, atomically. Values are arbitrary bytes.
+  virtual absl::Status Save(const std::map<std::string, std::string>& state) = 0;
+  // What was saved last; empty if nothing was.
+  virtual absl::StatusOr<std::map<std::string, std::string>> Load() = 0;
+};
+
+// One row of the registry of methods, recovery.cc.
+struct RecoveryMethod {
+  absl::string_view name;
+  absl::string_view description;  // completes "NAME: ...", for help texts
+};
+std::span<const RecoveryMethod> RecoveryMethods();
+
+// kInvalidArgument for an unknown method, an option out of its range, or a format that a method
+// cannot train, naming the component. To be called before long work.
+absl::Status CheckRecovery(const Model& model,
+                           const ComponentEncodings& start,
+                           std::span<const std::string> methods,
+                           const RecoveryOptions& options);
+
+// Runs methods one after the other, each from the result of the one before. The result has the
+// formats of `start` and is never worse than it on the sequences kept aside. An interruption ends
+// it with the best so far. `state` may be null: nothing is kept then. Deterministic, whatever the
+// number of threads, unless `minutes` limits it. Errors: CheckRecovery's; kInvalidArgument for
+// training that diverges (a loss that is not finite), naming the learning rate; those of `state`.
+absl::StatusOr<Recovered> Recover(const Model& model,
+                                  const ComponentEncodings& start,
+                                  const RecoveryData& data,
+                                  std::span<const std::string> methods,
+                                  const RecoveryOptions& options,
+                                  RecoveryState* state,
+                                  Progress* progress);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_TRAINING_RECOVERY_H_
