@@ -56,13 +56,14 @@ class LayerErrors {
     for (int i = 0; i < kLayerMatrices; ++i) {
       rounded.matrices[i] = clipped[i].Round(folded.matrices[i], options_.threads);
     }
+    const LayerWeights<float> weights(rounded);
     LayerTrace<float> trace;
-    rounded_.Forward(rounded, sample_.inputs, &trace);
+    rounded_.Forward(weights, sample_.inputs, &trace);
     if (gradient != nullptr) {
       const Matrix<float> d_outputs =
           (trace.outputs - exact_.outputs) * static_cast<float>(2 / norm_);
       LayerParameters<float> d_layer;
-      rounded_.Backward(rounded, sample_.inputs, trace, d_outputs, &d_layer, nullptr);
+      rounded_.Backward(weights, sample_.inputs, trace, d_outputs, {.gradient = &d_layer});
       for (int i = 0; i < kLayerMatrices; ++i) {
         d_layer.matrices[i] =
             clipped[i].Backward(folded.matrices[i], d_layer.matrices[i], options_.threads);

@@ -2,72 +2,13 @@
 
 #include <glog/logging.h>
 
-#include <cmath>
 #include <vector>
 
 #include "runtime/kernels/token_rounding.h"
+#include "runtime/training/row_functions.h"
 
 namespace bitbudget {
 namespace {
-
-// y = x / sqrt(mean(x^2) + eps) * weight, row by row; x where there is no weight.
-template <typename T>
-Matrix<T> Norm(const RowVector<T>& weight, double eps, const Matrix<T>& x) {
-  if (weight.size() == 0) return x;
-  Matrix<T> y(x.rows(), x.cols());
-  for (int64_t row = 0; row < x.rows(); ++row) {
-    const T mean = x.row(row).squaredNorm() / static_cast<T>(x.cols());
-    const T inverse = 1 / std::sqrt(mean + static_cast<T>(eps));
-    y.row(row).array() = x.row(row).array() * inverse * weight.array();
-  }
-  return y;
-}
-
-// With r = 1 / sqrt(mean(x^2) + eps) and g = d_y * weight: d_x = r g - x r^3 (g.x) / n.
-template <typename T>
-Matrix<T> NormBackward(const RowVector<T>& weight,
-                       double eps,
-                       const Matrix<T>& x,
-                       const Matrix<T>& d_y,
-                       RowVector<T>* d_weight) {
-  if (weight.size() == 0) return d_y;
-  Matrix<T> d_x(x.rows(), x.cols());
-  d_weight->setZero(weight.size());
-  const T n = static_cast<T>(x.cols());
-  for (int64_t row = 0; row < x.rows(); ++row) {
-    const T inverse = 1 / std::sqrt(x.row(row).squaredNorm() / n + static_cast<T>(eps));
-    d_weight->array() += d_y.row(row).array() * x.row(row).array() * inverse;
-    const RowVector<T> g = d_y.row(row).cwiseProduct(weight);
-    const T along = g.dot(x.row(row)) * inverse * inverse * inverse / n;
-    d_x.row(row) = g * inverse - x.row(row) * along;
-  }
-  return d_x;
-}
-
-constexpr double kGeluRoot = 0.7978845608028654;  // sqrt(2 / pi)
-constexpr double kGeluCube = 0.044715;
-
-// The activation of every gate, and its derivative.
-template <typename T>
-Matrix<T> Activate(Activation activation, const Matrix<T>& gate) {
-  const auto x = gate.array();
-  if (activation == Activation::kSilu) return x / (1 + (-x).exp());
-  return x / 2 *
-         (1 + (static_cast<T>(kGeluRoot) * (x + static_cast<T>(kGeluCube) * x.cube())).tanh());
-}
-
-template <typename T>
-Matrix<T> ActivationSlope(Activation activation, const Matrix<T>& gate) {
-  const auto x = gate.array();
-  if (activation == Activation::kSilu) {
-    const Matrix<T> sigmoid = 1 / (1 + (-x).exp());
-    return sigmoid.array() * (1 + x * (1 - sigmoid.array()));
-  }
-  const Matrix<T> bent =
-      (static_cast<T>(kGeluRoot) * (x + static_cast<T>(kGeluCube) * x.cube())).tanh();
-  return (1 + bent.array()) / 2 + x / 2 * (1 - bent.array().square()) * static_cast<T>(kGeluRoot) *
-                                      (1 + static_cast<T>(3 * kGeluCube) * x.square());
-}
 
 template <typename T>
 RowVector<T> Widen(const std::vector<float>& values) {
@@ -120,24 +61,31 @@ DecoderLayer<T>::DecoderLayer(const ModelConfig& config,
 }
 
 template <typename T>
-Matrix<T> DecoderLayer<T>::Multiply(const LayerParameters<T>& parameters,
+Matrix<T> DecoderLayer<T>::Multiply(const LayerWeights<T>& weights,
                                     LayerMatrix which,
                                     const Matrix<T>& x) const {
-  Matrix<T> y = TimesTransposed(x, parameters.matrices[which], options_.threads);
-  if (parameters.biases[which].size() > 0) y.rowwise() += parameters.biases[which];
+  Matrix<T> y = weights.product(which).Forward(x, options_.threads);
+  const RowVector<T>& bias = weights.parameters().biases[which];
+  if (bias.size() > 0) y.rowwise() += bias;
   return y;
 }
 
 template <typename T>
-Matrix<T> DecoderLayer<T>::MultiplyBackward(const LayerParameters<T>& parameters,
+Matrix<T> DecoderLayer<T>::MultiplyBackward(const LayerWeights<T>& weights,
                                             LayerMatrix which,
                                             const Matrix<T>& x,
                                             const Matrix<T>& d_y,
-                                            LayerParameters<T>* gradient) const {
-  gradient->matrices[which] =
-      TimesTransposed(Matrix<T>(d_y.transpose()), Matrix<T>(x.transpose()), options_.threads);
-  if (parameters.biases[which].size() > 0) gradient->biases[which] = d_y.colwise().sum();
-  return TimesTransposed(d_y, Matrix<T>(parameters.matrices[which].transpose()), options_.threads);
+                                            const LayerBackward<T>& out) const {
+  if (out.products != nullptr) out.products->Product(which, x, d_y);
+  if (out.gradient != nullptr) {
+    if (!out.frozen[which]) {
+      out.gradient->matrices[which] = TransposedTimes(d_y, x, options_.threads);
+    }
+    if (weights.parameters().biases[which].size() > 0) {
+      out.gradient->biases[which] = d_y.colwise().sum();
+    }
+  }
+  return weights.product(which).Backward(d_y, options_.threads);
 }
 
 template <typename T>
@@ -175,7 +123,7 @@ template <typename T>
 Matrix<T> DecoderLayer<T>::NormHeads(const RowVector<T>& weight, const Matrix<T>& x) const {
   const int64_t heads = x.cols() / config_.head_dim;
   const Eigen::Map<const Matrix<T>> each(x.data(), x.rows() * heads, config_.head_dim);
-  const Matrix<T> normed = Norm<T>(weight, config_.rms_norm_eps, each);
+  const Matrix<T> normed = Norm<T>(weight, config_.rms_norm_eps, each, options_.threads);
   return Eigen::Map<const Matrix<T>>(normed.data(), x.rows(), x.cols());
 }
 
@@ -188,87 +136,94 @@ Matrix<T> DecoderLayer<T>::NormHeadsBackward(const RowVector<T>& weight,
   const auto split = [&](const Matrix<T>& all) {
     return Eigen::Map<const Matrix<T>>(all.data(), x.rows() * heads, config_.head_dim);
   };
-  const Matrix<T> d_x =
-      NormBackward<T>(weight, config_.rms_norm_eps, split(x), split(d_y), d_weight);
+  const Matrix<T> d_x = NormBackward<T>(
+      weight, config_.rms_norm_eps, split(x), split(d_y), d_weight, options_.threads);
   return Eigen::Map<const Matrix<T>>(d_x.data(), x.rows(), x.cols());
 }
 
 template <typename T>
-void DecoderLayer<T>::Forward(const LayerParameters<T>& parameters,
+void DecoderLayer<T>::Forward(const LayerWeights<T>& weights,
                               const LayerInputsOf<T>& inputs,
                               LayerTrace<T>* trace) const {
   const auto& [lengths, x] = inputs;
   CHECK_EQ(x.cols(), config_.hidden_size);
+  const LayerParameters<T>& p = weights.parameters();
   const double eps = config_.rms_norm_eps;
+  const int threads = options_.threads;
   LayerTrace<T>& t = *trace;
-  t.normed = Norm(parameters.attention_norm, eps, x);
+  t.normed = Norm(p.attention_norm, eps, x, threads);
   RoundParts(t.normed.cols(), &t.normed);
-  t.q_raw = Multiply(parameters, kQMatrix, t.normed);
-  t.k_raw = Multiply(parameters, kKMatrix, t.normed);
-  t.v = Multiply(parameters, kVMatrix, t.normed);
-  t.q = config_.qk_norm ? NormHeads(parameters.q_norm, t.q_raw) : t.q_raw;
-  t.k = config_.qk_norm ? NormHeads(parameters.k_norm, t.k_raw) : t.k_raw;
+  t.q_raw = Multiply(weights, kQMatrix, t.normed);
+  t.k_raw = Multiply(weights, kKMatrix, t.normed);
+  t.v = Multiply(weights, kVMatrix, t.normed);
+  t.q = config_.qk_norm ? NormHeads(p.q_norm, t.q_raw) : t.q_raw;
+  t.k = config_.qk_norm ? NormHeads(p.k_norm, t.k_raw) : t.k_raw;
   Rotate(lengths, 1, &t.q);
   Rotate(lengths, 1, &t.k);
   for (Matrix<T>* heads : {&t.q, &t.k, &t.v}) RoundParts(config_.head_dim, heads);
-  t.context = AttentionForward<T>(attention_, lengths, {t.q, t.k, t.v}, options_.threads);
+  t.context = AttentionForward<T>(attention_, lengths, {t.q, t.k, t.v}, threads);
   RoundParts(t.context.cols(), &t.context);
-  t.attention_out = Multiply(parameters, kOMatrix, t.context);
-  t.middle = x + Norm(parameters.attention_post_norm, eps, t.attention_out);
+  t.attention_out = Multiply(weights, kOMatrix, t.context);
+  t.middle = x + Norm(p.attention_post_norm, eps, t.attention_out, threads);
 
-  t.mlp_normed = Norm(parameters.mlp_norm, eps, t.middle);
+  t.mlp_normed = Norm(p.mlp_norm, eps, t.middle, threads);
   RoundParts(t.mlp_normed.cols(), &t.mlp_normed);
-  t.gate = Multiply(parameters, kGateMatrix, t.mlp_normed);
-  t.up = Multiply(parameters, kUpMatrix, t.mlp_normed);
-  t.hidden = Activate(config_.activation, t.gate).cwiseProduct(t.up);
+  t.gate = Multiply(weights, kGateMatrix, t.mlp_normed);
+  t.up = Multiply(weights, kUpMatrix, t.mlp_normed);
+  t.hidden = Gated(config_.activation, t.gate, t.up, threads);
   RoundParts(t.hidden.cols(), &t.hidden);
-  t.mlp_out = Multiply(parameters, kDownMatrix, t.hidden);
-  t.outputs = t.middle + Norm(parameters.mlp_post_norm, eps, t.mlp_out);
+  t.mlp_out = Multiply(weights, kDownMatrix, t.hidden);
+  t.outputs = t.middle + Norm(p.mlp_post_norm, eps, t.mlp_out, threads);
 }
 
 template <typename T>
-void DecoderLayer<T>::Backward(const LayerParameters<T>& parameters,
+void DecoderLayer<T>::Backward(const LayerWeights<T>& weights,
                                const LayerInputsOf<T>& inputs,
                                const LayerTrace<T>& t,
                                const Matrix<T>& d_outputs,
-                               LayerParameters<T>* gradient,
-                               Matrix<T>* d_x) const {
+                               const LayerBackward<T>& out) const {
   const auto& [lengths, x] = inputs;
+  const LayerParameters<T>& p = weights.parameters();
   const double eps = config_.rms_norm_eps;
+  const int threads = options_.threads;
+  // The gradient by a vector, where any is asked for.
+  const auto vector = [&](RowVector<T> LayerParameters<T>::*which) {
+    return out.gradient == nullptr ? nullptr : &(out.gradient->*which);
+  };
+  using P = LayerParameters<T>;
   const Matrix<T> d_mlp_out =
-      NormBackward(parameters.mlp_post_norm, eps, t.mlp_out, d_outputs, &gradient->mlp_post_norm);
-  const Matrix<T> d_hidden =
-      MultiplyBackward(parameters, kDownMatrix, t.hidden, d_mlp_out, gradient);
-  const Matrix<T> d_up = d_hidden.cwiseProduct(Activate(config_.activation, t.gate));
-  const Matrix<T> d_gate =
-      d_hidden.cwiseProduct(t.up).cwiseProduct(ActivationSlope(config_.activation, t.gate));
-  Matrix<T> d_normed = MultiplyBackward(parameters, kUpMatrix, t.mlp_normed, d_up, gradient);
-  d_normed += MultiplyBackward(parameters, kGateMatrix, t.mlp_normed, d_gate, gradient);
+      NormBackward(p.mlp_post_norm, eps, t.mlp_out, d_outputs, vector(&P::mlp_post_norm), threads);
+  const Matrix<T> d_hidden = MultiplyBackward(weights, kDownMatrix, t.hidden, d_mlp_out, out);
+  Matrix<T> d_gate;
+  Matrix<T> d_up;
+  GatedBackward(config_.activation, t.gate, t.up, d_hidden, &d_gate, &d_up, threads);
+  Matrix<T> d_normed = MultiplyBackward(weights, kUpMatrix, t.mlp_normed, d_up, out);
+  d_normed += MultiplyBackward(weights, kGateMatrix, t.mlp_normed, d_gate, out);
   const Matrix<T> d_middle =
-      d_outputs + NormBackward(parameters.mlp_norm, eps, t.middle, d_normed, &gradient->mlp_norm);
+      d_outputs + NormBackward(p.mlp_norm, eps, t.middle, d_normed, vector(&P::mlp_norm), threads);
 
-  const Matrix<T> d_attention_out = NormBackward(parameters.attention_post_norm,
+  const Matrix<T> d_attention_out = NormBackward(p.attention_post_norm,
                                                  eps,
                                                  t.attention_out,
                                                  d_middle,
-                                                 &gradient->attention_post_norm);
-  const Matrix<T> d_context =
-      MultiplyBackward(parameters, kOMatrix, t.context, d_attention_out, gradient);
+                                                 vector(&P::attention_post_norm),
+                                                 threads);
+  const Matrix<T> d_context = MultiplyBackward(weights, kOMatrix, t.context, d_attention_out, out);
   auto [d_q, d_k, d_v] =
-      AttentionBackward<T>(attention_, lengths, {t.q, t.k, t.v}, d_context, options_.threads);
+      AttentionBackward<T>(attention_, lengths, {t.q, t.k, t.v}, d_context, threads);
   // The transpose of a rotation (times the attention factor) is the rotation back (times it).
   Rotate(lengths, -1, &d_q);
   Rotate(lengths, -1, &d_k);
   if (config_.qk_norm) {
-    d_q = NormHeadsBackward(parameters.q_norm, t.q_raw, d_q, &gradient->q_norm);
-    d_k = NormHeadsBackward(parameters.k_norm, t.k_raw, d_k, &gradient->k_norm);
+    d_q = NormHeadsBackward(p.q_norm, t.q_raw, d_q, vector(&P::q_norm));
+    d_k = NormHeadsBackward(p.k_norm, t.k_raw, d_k, vector(&P::k_norm));
   }
-  d_normed = MultiplyBackward(parameters, kQMatrix, t.normed, d_q, gradient);
-  d_normed += MultiplyBackward(parameters, kKMatrix, t.normed, d_k, gradient);
-  d_normed += MultiplyBackward(parameters, kVMatrix, t.normed, d_v, gradient);
+  d_normed = MultiplyBackward(weights, kQMatrix, t.normed, d_q, out);
+  d_normed += MultiplyBackward(weights, kKMatrix, t.normed, d_k, out);
+  d_normed += MultiplyBackward(weights, kVMatrix, t.normed, d_v, out);
   const Matrix<T> through =
-      NormBackward(parameters.attention_norm, eps, x, d_normed, &gradient->attention_norm);
-  if (d_x != nullptr) *d_x = d_middle + through;
+      NormBackward(p.attention_norm, eps, x, d_normed, vector(&P::attention_norm), threads);
+  if (out.d_x != nullptr) *out.d_x = d_middle + through;
 }
 
 template LayerParameters<float> ReadLayer<float>(const Model&, int);

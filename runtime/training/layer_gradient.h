@@ -10,6 +10,7 @@
 #include "runtime/model/decoder/model.h"
 #include "runtime/quantize/matrix.h"
 #include "runtime/training/layer_attention.h"
+#include "runtime/training/products.h"
 
 namespace bitbudget {
 
@@ -45,6 +46,24 @@ struct LayerParameters {
 template <typename T>
 LayerParameters<T> ReadLayer(const Model& model, int layer);
 
+// The parameters of a layer with its matrices packed for products. Refers to the parameters, which
+// must keep their values. Not thread-safe.
+template <typename T>
+class LayerWeights {
+ public:
+  // Any parameters can be run. NOLINTNEXTLINE(google-explicit-constructor)
+  LayerWeights(const LayerParameters<T>& parameters)
+      : parameters_(&parameters),
+        products_(parameters.matrices.begin(), parameters.matrices.end()) {}
+
+  const LayerParameters<T>& parameters() const { return *parameters_; }
+  const ProductWeights<T>& product(LayerMatrix which) const { return products_[which]; }
+
+ private:
+  const LayerParameters<T>* parameters_;
+  std::vector<ProductWeights<T>> products_;
+};
+
 // Whole sequences that follow each other in the rows of x [rows, hidden]; `lengths` add up to rows.
 template <typename T>
 struct LayerInputsOf {
@@ -64,6 +83,24 @@ struct LayerTrace {
   Matrix<T> outputs;
 };
 
+// Sees every matrix product y = x W^T of a layer in reverse: its inputs x [rows, inputs] and the
+// gradient d_y [rows, outputs] by its outputs, bias included. d_y^T x is the gradient by W.
+template <typename T>
+class ProductObserver {
+ public:
+  virtual ~ProductObserver() = default;
+  virtual void Product(LayerMatrix which, const Matrix<T>& x, const Matrix<T>& d_y) = 0;
+};
+
+// What a backward pass gives; null: not asked for.
+template <typename T>
+struct LayerBackward {
+  LayerParameters<T>* gradient = nullptr;        // by the parameters; set, not added to
+  std::array<bool, kLayerMatrices> frozen = {};  // no gradient by these matrices is formed
+  ProductObserver<T>* products = nullptr;
+  Matrix<T>* d_x = nullptr;  // by the layer's inputs [rows, hidden]
+};
+
 struct DecoderLayerOptions {
   int64_t max_positions = 0;  // no sequence is longer
   // Bits that the inputs of matrices are rounded to per token, and queries, keys and values per
@@ -81,35 +118,32 @@ class DecoderLayer {
   DecoderLayer(const ModelConfig& config, int layer, const DecoderLayerOptions& options);
 
   // Sets `trace`, its outputs [rows, hidden] among it.
-  void Forward(const LayerParameters<T>& parameters,
+  void Forward(const LayerWeights<T>& weights,
                const LayerInputsOf<T>& inputs,
                LayerTrace<T>* trace) const;
 
-  // Given the gradient of a loss by the outputs, sets that by the parameters, and by inputs.x
-  // unless `d_x` is null. The other arguments are those of the forward pass.
-  void Backward(const LayerParameters<T>& parameters,
+  // Given the gradient of a loss by the outputs, gives what `out` asks for. The other arguments are
+  // those of the forward pass.
+  void Backward(const LayerWeights<T>& weights,
                 const LayerInputsOf<T>& inputs,
                 const LayerTrace<T>& trace,
                 const Matrix<T>& d_outputs,
-                LayerParameters<T>* gradient,
-                Matrix<T>* d_x) const;
+                const LayerBackward<T>& out) const;
 
  private:
   // y = x W^T + bias
-  Matrix<T> Multiply(const LayerParameters<T>& parameters,
-                     LayerMatrix which,
-                     const Matrix<T>& x) const;
-  // Sets the gradients of matrix and bias; returns that of x.
-  Matrix<T> MultiplyBackward(const LayerParameters<T>& parameters,
+  Matrix<T> Multiply(const LayerWeights<T>& weights, LayerMatrix which, const Matrix<T>& x) const;
+  // Gives what is asked for of the product; returns the gradient by x.
+  Matrix<T> MultiplyBackward(const LayerWeights<T>& weights,
                              LayerMatrix which,
                              const Matrix<T>& x,
                              const Matrix<T>& d_y,
-                             LayerParameters<T>* gradient) const;
+                             const LayerBackward<T>& out) const;
   // Rounds x in parts of `width` inputs each, if activations are rounded.
   void RoundParts(int64_t width, Matrix<T>* x) const;
   // Rotates every head of x [rows, heads * head_dim] to its position; `direction` -1: back.
   void Rotate(std::span<const int64_t> lengths, T direction, Matrix<T>* x) const;
-  // Norms every head of x; and its reverse, which sets the weight's gradient.
+  // Norms every head of x; and its reverse (NormBackward).
   Matrix<T> NormHeads(const RowVector<T>& weight, const Matrix<T>& x) const;
   Matrix<T> NormHeadsBackward(const RowVector<T>& weight,
                               const Matrix<T>& x,

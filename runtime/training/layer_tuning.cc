@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
@@ -101,7 +102,8 @@ class LayerProblem final : public DifferentiableFunction {
       rounded_.matrices[i] = levels_[i].Weights(logs);
       logs += levels_[i].size();
     }
-    layer_.Forward(rounded_, inputs_, &trace_);
+    weights_.emplace(rounded_);
+    layer_.Forward(*weights_, inputs_, &trace_);
     return RelativeDistance(trace_.outputs, target_);
   }
 
@@ -113,7 +115,7 @@ class LayerProblem final : public DifferentiableFunction {
     if (!std::isfinite(*cost)) return false;
     if (gradient == nullptr) return true;
     const Matrix<float> d_outputs = (trace_.outputs - target_) * static_cast<float>(2 / norm_);
-    layer_.Backward(rounded_, inputs_, trace_, d_outputs, &slopes_, nullptr);
+    layer_.Backward(*weights_, inputs_, trace_, d_outputs, {.gradient = &slopes_});
     for (int i = 0; i < kLayerMatrices; ++i) {
       levels_[i].Gradient(rounded_.matrices[i], slopes_.matrices[i], unit_, gradient);
       gradient += levels_[i].size();
@@ -129,6 +131,7 @@ class LayerProblem final : public DifferentiableFunction {
   double norm_;
   double unit_ = 0;
   LayerParameters<float> rounded_;
+  std::optional<LayerWeights<float>> weights_;  // of rounded_
   LayerTrace<float> trace_;
   LayerParameters<float> slopes_;
 };

@@ -66,7 +66,8 @@ class LayerGradientTest : public testing::TestWithParam<Variant> {
     LayerTrace<T> trace;
     decoder.Forward(parameters, inputs, &trace);
     LayerParameters<T> gradient;
-    decoder.Backward(parameters, inputs, trace, Mixture().cast<T>(), &gradient, d_x);
+    decoder.Backward(
+        parameters, inputs, trace, Mixture().cast<T>(), {.gradient = &gradient, .d_x = d_x});
     return gradient;
   }
 
