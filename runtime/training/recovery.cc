@@ -1,0 +1,196 @@
+#include "runtime/training/recovery.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "runtime/base/known_names.h"
+#include "runtime/base/status_macros.h"
+#include "runtime/training/blockwise.h"
+#include "runtime/training/encoded_model.h"
+#include "runtime/training/recovery_run.h"
+#include "runtime/training/trained_matrix.h"
+
+namespace bitbudget {
+namespace {
+
+using Method = absl::StatusOr<MethodResult> (*)(const ComponentEncodings& start, RecoveryRun* run);
+
+constexpr std::array<RecoveryMethod, 1> kMethods = {{
+    {"blockwise", "weights and scales of one layer after the other, on the layer's outputs"},
+}};
+constexpr std::array<Method, kMethods.size()> kFunctions = {RecoverBlockwise};
+
+absl::StatusOr<size_t> FindMethod(const std::string& name) {
+  std::vector<std::string> names;
+  for (size_t i = 0; i < kMethods.size(); ++i) {
+    if (kMethods[i].name == name) return i;
+    names.emplace_back(kMethods[i].name);
+  }
+  return UnknownName("recovery method", name, names);
+}
+
+absl::Status CheckOptions(const RecoveryOptions& options) {
+  const auto check = [](bool holds, absl::string_view what) -> absl::Status {
+    return holds ? absl::OkStatus() : absl::InvalidArgumentError(what);
+  };
+  BB_RETURN_IF_ERROR(check(options.steps >= 0, "the number of steps is negative"));
+  BB_RETURN_IF_ERROR(check(options.minutes >= 0 && std::isfinite(options.minutes),
+                           "the minutes of a recovery are negative or not finite"));
+  BB_RETURN_IF_ERROR(check(options.learning_rate >= 0 && options.learning_rate <= 1,
+                           "the learning rate is not in [0, 1]"));
+  BB_RETURN_IF_ERROR(check(options.batch >= 1, "a batch needs at least one sequence"));
+  return check(options.threads >= 1, "recovery needs at least one thread");
+}
+
+// "NAME STEPS BEFORE AFTER", with all digits.
+std::string TextOf(const RecoveryStep& step) {
+  return absl::StrCat(step.method,
+                      " ",
+                      step.steps,
+                      " ",
+                      absl::StrFormat("%.17g", step.loss_before),
+                      " ",
+                      absl::StrFormat("%.17g", step.loss_after));
+}
+
+bool ParseStep(absl::string_view text, RecoveryStep* step) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ' ');
+  if (parts.size() != 4) return false;
+  step->method = parts[0];
+  return absl::SimpleAtoi(parts[1], &step->steps) &&
+         absl::SimpleAtod(parts[2], &step->loss_before) &&
+         absl::SimpleAtod(parts[3], &step->loss_after);
+}
+
+// What is kept of methods that have ended, under names that methods do not use.
+constexpr absl::string_view kEndedEncodings = "ended/";
+constexpr absl::string_view kEndedSteps = "ended_steps";
+
+SavedState StateOf(const Recovered& recovered) {
+  SavedState state;
+  SaveEncodings(recovered.encodings, kEndedEncodings, &state);
+  state[std::string(kEndedSteps)] =
+      absl::StrJoin(recovered.steps, "\n", [](std::string* out, const RecoveryStep& step) {
+        absl::StrAppend(out, TextOf(step));
+      });
+  return state;
+}
+
+// Takes the methods that have ended out of a saved state.
+absl::Status TakeEnded(SavedState* saved, Recovered* recovered) {
+  const auto steps = saved->find(std::string(kEndedSteps));
+  if (steps == saved->end()) return absl::OkStatus();
+  BB_ASSIGN_OR_RETURN(recovered->encodings,
+                      LoadEncodings(*saved, kEndedEncodings, recovered->encodings));
+  for (const absl::string_view line : absl::StrSplit(steps->second, '\n', absl::SkipEmpty())) {
+    if (!ParseStep(line, &recovered->steps.emplace_back())) {
+      return absl::DataLossError("the saved state of the recovery has a damaged list of methods");
+    }
+  }
+  saved->erase(steps);
+  std::erase_if(*saved, [](const auto& item) { return absl::StartsWith(item.first, kEndedEncodings); });
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::span<const RecoveryMethod> RecoveryMethods() { return kMethods; }
+
+absl::Status CheckRecovery(const Model& model,
+                           const ComponentEncodings& start,
+                           std::span<const std::string> methods,
+                           const RecoveryOptions& options) {
+  BB_RETURN_IF_ERROR(CheckOptions(options));
+  if (methods.empty()) return absl::InvalidArgumentError("no recovery method is given");
+  for (const std::string& method : methods) BB_RETURN_IF_ERROR(FindMethod(method).status());
+  bool any = false;
+  for (const auto& [component, encoding] : start) {
+    if (model.component(component).layer < 0) continue;
+    const absl::Status trainable = CheckTrainable(encoding.format);
+    if (encoding.format.layer_norm) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(model.component(component).name, ": ", trainable.message()));
+    }
+    any = any || trainable.ok();
+  }
+  if (!any) {
+    return absl::InvalidArgumentError(
+        "there is nothing to recover: no matrix of a layer has codes or a mask");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Recovered> Recover(const Model& model,
+                                  const ComponentEncodings& start,
+                                  const RecoveryData& data,
+                                  std::span<const std::string> methods,
+                                  const RecoveryOptions& options,
+                                  RecoveryState* state,
+                                  Progress* progress) {
+  BB_RETURN_IF_ERROR(CheckRecovery(model, start, methods, options));
+  if (data.training.empty() || data.kept_aside.empty()) {
+    return absl::InvalidArgumentError(
+        "recovery needs sequences to train on and others to keep aside");
+  }
+  Recovered recovered;
+  recovered.encodings = start;
+  SavedState saved;
+  if (state != nullptr) {
+    BB_ASSIGN_OR_RETURN(saved, state->Load());
+    BB_RETURN_IF_ERROR(TakeEnded(&saved, &recovered));
+  }
+  RecoveryRun run(model, data, options, state, progress);
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<OriginalOutputs> original,
+                      OriginalOutputs::Create(model, data.kept_aside, options.threads, progress));
+  const auto divergence = [&](const ComponentEncodings& encodings) {
+    return MeanDivergence(model,
+                          encodings,
+                          data.kept_aside,
+                          *original,
+                          options.token_bits,
+                          options.threads,
+                          progress);
+  };
+  for (size_t m = recovered.steps.size(); m < methods.size() && recovered.complete; ++m) {
+    RecoveryStep step{.method = methods[m]};
+    if (recovered.steps.empty()) {
+      BB_ASSIGN_OR_RETURN(step.loss_before, divergence(recovered.encodings));
+    } else {
+      step.loss_before = recovered.steps.back().loss_after;
+    }
+    run.Begin(StateOf(recovered), std::exchange(saved, {}));
+    BB_ASSIGN_OR_RETURN(const size_t index, FindMethod(methods[m]));
+    BB_ASSIGN_OR_RETURN(MethodResult result, kFunctions[index](recovered.encodings, &run));
+    step.steps = result.steps;
+    step.loss_after = step.loss_before;
+    recovered.complete = result.complete;
+    // The comparison is part of the result, so an interruption does not end it.
+    Progress uninterrupted;
+    BB_ASSIGN_OR_RETURN(const double after,
+                        MeanDivergence(model,
+                                       result.encodings,
+                                       data.kept_aside,
+                                       *original,
+                                       options.token_bits,
+                                       options.threads,
+                                       &uninterrupted));
+    if (after < step.loss_before) {
+      step.loss_after = after;
+      recovered.encodings = std::move(result.encodings);
+    }
+    recovered.steps.push_back(step);
+    run.Begin(StateOf(recovered), {});
+    BB_RETURN_IF_ERROR(run.Save({}));
+  }
+  return recovered;
+}
+
+}  // namespace bitbudget

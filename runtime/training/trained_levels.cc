@@ -1,0 +1,173 @@
+#include "runtime/training/trained_levels.h"
+
+#include <glog/logging.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "runtime/base/parallel.h"
+
+namespace bitbudget {
+namespace {
+
+using Values = Eigen::Map<const Eigen::ArrayXf>;
+
+// (weight + minimum) / scale, the position of weights between the levels of a grid.
+auto Positions(const Values& weights, const LevelGrid& grid) {
+  return (weights + grid.minimum) * grid.inverse;
+}
+
+}  // namespace
+
+TrainedLevels::TrainedLevels(const Matrix<float>& original,
+                             const Encoding& start,
+                             TrainedParts parts)
+    : start_(start),
+      levels_(start.format),
+      parts_(parts),
+      group_(start.format.GroupSize(start.cols)) {
+  CHECK_EQ(original.rows(), start.rows);
+  CHECK_EQ(original.cols(), start.cols);
+  weights_.values.resize(original.size());
+  weights_.unit = static_cast<float>(
+      std::sqrt(original.cast<double>().squaredNorm() / std::max<double>(1, original.size())));
+  for (int64_t row = 0; row < start.rows; ++row) {
+    rows_.push_back(CodedRow::Read(start, levels_, row));
+    const CodedRow& coded = rows_.back();
+    for (int64_t i = 0; i < start.cols; ++i) {
+      const float weight = original(row, i);
+      weights_.values[row * start.cols + i] =
+          coded.Keeps(i) ? IntoCell(weight, coded.grids[i / group_], coded.levels[i]) : weight;
+    }
+  }
+  if (parts.scales && start.format.IsInteger() && start.rows > 0) {
+    logs_.kind = ParameterKind::kLogScales;
+    logs_.values.assign(start.rows * groups(), 0.0f);
+  }
+}
+
+float TrainedLevels::IntoCell(float weight, const LevelGrid& grid, int level) const {
+  if (levels_.Nearest(grid, weight) == level) return weight;
+  const float middle = grid.Value(level);
+  // Levels of a table have no width of their own.
+  if (levels_.traits() != nullptr && levels_.traits()->levels != nullptr) return middle;
+  const float step =
+      levels_.traits() == nullptr ? 1.0f : static_cast<float>(levels_.traits()->step);
+  constexpr float kInside = 0.49f;
+  const float reach = kInside * step * std::abs(grid.scale);
+  const float moved = std::clamp(weight, middle - reach, middle + reach);
+  return levels_.Nearest(grid, moved) == level ? moved : middle;
+}
+
+std::vector<ParameterArray*> TrainedLevels::parameters() {
+  std::vector<ParameterArray*> arrays;
+  if (parts_.weights) arrays.push_back(&weights_);
+  if (!logs_.values.empty()) arrays.push_back(&logs_);
+  return arrays;
+}
+
+TrainedLevels::Group TrainedLevels::GroupOf(int64_t row, int64_t g) const {
+  Group group{g * group_, std::min(group_, start_.cols - g * group_), rows_[row].grids[g]};
+  if (!logs_.values.empty()) {
+    group.grid.SetScale(group.grid.scale * std::exp(logs_.values[row * groups() + g]));
+  }
+  return group;
+}
+
+void TrainedLevels::Decode(int threads, Matrix<float>* image) const {
+  image->resize(start_.rows, start_.cols);
+  const bool table = levels_.traits() != nullptr &&
+                     (levels_.traits()->levels != nullptr || levels_.traits()->step != 1);
+  ParallelFor(threads, start_.rows, [&](int64_t row, int) {
+    const CodedRow& coded = rows_[row];
+    for (int64_t g = 0; g < groups(); ++g) {
+      const Group group = GroupOf(row, g);
+      const LevelGrid& grid = group.grid;
+      const float* const from = weights_.values.data() + row * start_.cols + group.begin;
+      float* const to = image->data() + row * start_.cols + group.begin;
+      if (!parts_.weights) {
+        for (int64_t i = 0; i < group.count; ++i) {
+          to[i] = grid.Value(coded.levels[group.begin + i]);
+        }
+      } else if (table) {
+        for (int64_t i = 0; i < group.count; ++i)
+          to[i] = grid.Value(levels_.Nearest(grid, from[i]));
+      } else {
+        constexpr float kShift = 0x1.8p23f;  // RoundEven
+        const Values weights(from, group.count);
+        Eigen::Map<Eigen::ArrayXf> out(to, group.count);
+        out = Positions(weights, grid).max(grid.low).min(grid.high);
+        out = (out + kShift) - kShift;
+        out = out * grid.scale - grid.minimum;
+      }
+      if (coded.kept.empty()) continue;
+      for (int64_t i = 0; i < group.count; ++i) {
+        if (!coded.Keeps(group.begin + i)) to[i] = 0.0f;
+      }
+    }
+  });
+}
+
+void TrainedLevels::Backward(const Matrix<float>& d_image, int threads) {
+  if (parts_.weights) weights_.gradient.resize(weights_.values.size());
+  logs_.gradient.resize(logs_.values.size());
+  ParallelFor(threads, start_.rows, [&](int64_t row, int) {
+    const CodedRow& coded = rows_[row];
+    for (int64_t g = 0; g < groups(); ++g) {
+      const Group group = GroupOf(row, g);
+      const LevelGrid& grid = group.grid;
+      const int64_t first = row * start_.cols + group.begin;
+      double d_log = 0;
+      for (int64_t i = 0; i < group.count; ++i) {
+        const int64_t at = first + i;
+        const float d = coded.Keeps(group.begin + i) ? d_image.data()[at] : 0.0f;
+        if (!parts_.weights) {
+          d_log += static_cast<double>(d) * static_cast<double>(coded.levels[group.begin + i]);
+          continue;
+        }
+        // Straight through inside the grid; a weight beyond its ends has no effect.
+        const float x = (weights_.values[at] + grid.minimum) * grid.inverse;
+        const bool inside = x >= grid.low - 0.5f && x <= grid.high + 0.5f && grid.scale != 0.0f;
+        weights_.gradient[at] = inside ? d : 0.0f;
+        if (logs_.values.empty()) continue;
+        const auto level = static_cast<float>(levels_.Nearest(grid, weights_.values[at]));
+        d_log += static_cast<double>(d) * static_cast<double>(inside ? level - x : level);
+      }
+      if (!logs_.values.empty()) {
+        logs_.gradient[row * groups() + g] =
+            static_cast<float>(d_log * static_cast<double>(grid.scale));
+      }
+    }
+  });
+}
+
+Encoding TrainedLevels::Encode(int threads) const {
+  Encoding encoding = start_;
+  std::vector<CodedRow> rows = rows_;
+  ParallelFor(threads, start_.rows, [&](int64_t row, int) {
+    CodedRow& coded = rows[row];
+    for (int64_t g = 0; g < groups(); ++g) {
+      const Group group = GroupOf(row, g);
+      LevelGrid& grid = coded.grids[g];
+      if (!logs_.values.empty()) {
+        // A group whose scale f16 cannot hold keeps the start's.
+        const float scale = RoundToHalf(group.grid.scale);
+        if (scale != 0.0f && std::isfinite(scale)) grid.SetScale(scale);
+      }
+      if (!parts_.weights) continue;
+      for (int64_t i = group.begin; i < group.begin + group.count; ++i) {
+        if (!coded.Keeps(i)) continue;
+        coded.levels[i] =
+            static_cast<int16_t>(levels_.Nearest(grid, weights_.values[row * start_.cols + i]));
+      }
+    }
+    if (!start_.format.IsSparse()) coded.Write(levels_, row, &encoding);
+  });
+  if (start_.format.IsSparse()) {
+    std::fill(encoding.bytes.begin(), encoding.bytes.end(), uint8_t{0});
+    WriteSparseRows(rows, start_, &encoding);
+  }
+  return encoding;
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,33 @@
+#include "runtime/training/trained_matrix.h"
+
+#include "absl/strings/str_cat.h"
+#include "runtime/training/trained_floats.h"
+#include "runtime/training/trained_levels.h"
+#include "runtime/training/trained_signs.h"
+
+namespace bitbudget {
+
+absl::Status CheckTrainable(const Format& format) {
+  if (format.layer_norm) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("matrices in ",
+                     format.Name(),
+                     " cannot be trained: their outputs are normalised; use onebit"));
+  }
+  if (format.HasLevels() || format.kind == FormatKind::kOneBit ||
+      (format.IsFloat() && format.IsSparse())) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("matrices in ", format.Name(), " have nothing to train"));
+}
+
+std::unique_ptr<TrainedMatrix> MakeTrainedMatrix(const Matrix<float>& original,
+                                                 const Encoding& start,
+                                                 TrainedParts parts) {
+  if (start.format.HasLevels()) return std::make_unique<TrainedLevels>(original, start, parts);
+  if (start.format.IsFloat()) return std::make_unique<TrainedFloats>(original, start);
+  return std::make_unique<TrainedSigns>(original, start, parts);
+}
+
+}  // namespace bitbudget
