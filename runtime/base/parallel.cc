@@ -18,4 +18,9 @@ void ParallelFor(int threads, int64_t items, const std::function<void(int64_t, i
   for (int64_t i = 0; i < items; ++i) body(i, omp_get_thread_num());
 }
 
+int ThreadsFor(int threads, int64_t work) {
+  constexpr int64_t kMinPerThread = 1 << 16;
+  return static_cast<int>(std::clamp<int64_t>(work / kMinPerThread, 1, std::max(threads, 1)));
+}
+
 }  // namespace bitbudget

@@ -15,6 +15,10 @@ int DefaultThreads();
 // from inside a parallel region runs serially with worker 0. `body` must not throw.
 void ParallelFor(int threads, int64_t items, const std::function<void(int64_t, int)>& body);
 
+// How many of `threads` to use for `work` simple operations: waking one takes some ten
+// microseconds.
+int ThreadsFor(int threads, int64_t work);
+
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_BASE_PARALLEL_H_

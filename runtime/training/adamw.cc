@@ -69,7 +69,7 @@ void AdamW::Step(std::span<ParameterArray* const> arrays,
     CHECK_EQ(array.gradient.size(), array.values.size());
     const auto rate = static_cast<float>(rates[a] * array.unit);
     const auto kept = static_cast<float>(1 - rates[a] * options_.weight_decay);
-    ParallelFor(threads, (size + kPart - 1) / kPart, [&](int64_t part, int) {
+    ParallelFor(ThreadsFor(threads, size), (size + kPart - 1) / kPart, [&](int64_t part, int) {
       const int64_t first = part * kPart;
       const int64_t count = std::min(kPart, size - first);
       auto mean = Part(&means_[a], first, count);

@@ -20,8 +20,8 @@ struct ParameterArray {
   // What a learning rate of 1 moves a parameter by: the root mean square of a weight matrix, so
   // that rates do not depend on how large a model's weights are.
   float unit = 1.0f;
-  std::vector<float> values;
-  std::vector<float> gradient;  // as many
+  std::vector<float> values = {};
+  std::vector<float> gradient = {};  // as many
 };
 
 struct AdamWOptions {

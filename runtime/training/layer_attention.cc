@@ -33,7 +33,9 @@ void ForEachHead(const AttentionShape& shape,
   }
   CHECK_EQ(first, rows) << "the sequences are not the rows";
   const int64_t items = static_cast<int64_t>(sequences.size()) * shape.kv_heads;
-  ParallelFor(threads, items, [&](int64_t item, int) {
+  const int64_t work = rows * rows / std::max<int64_t>(1, static_cast<int64_t>(lengths.size())) *
+                       shape.heads * shape.head_dim;
+  ParallelFor(ThreadsFor(threads, work), items, [&](int64_t item, int) {
     const Rows& sequence = sequences[item / shape.kv_heads];
     if (sequence.count > 0) body(sequence, item % shape.kv_heads);
   });

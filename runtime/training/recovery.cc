@@ -96,7 +96,8 @@ absl::Status TakeEnded(SavedState* saved, Recovered* recovered) {
     }
   }
   saved->erase(steps);
-  std::erase_if(*saved, [](const auto& item) { return absl::StartsWith(item.first, kEndedEncodings); });
+  std::erase_if(*saved,
+                [](const auto& item) { return absl::StartsWith(item.first, kEndedEncodings); });
   return absl::OkStatus();
 }
 

@@ -18,8 +18,9 @@ int64_t Parts(int64_t rows) { return (rows + kPartRows - 1) / kPartRows; }
 // Calls body(part, first, count) for consecutive parts of the rows.
 void ForEachPart(int threads,
                  int64_t rows,
+                 int64_t cols,
                  const std::function<void(int64_t, int64_t, int64_t)>& body) {
-  ParallelFor(threads, Parts(rows), [&](int64_t part, int) {
+  ParallelFor(ThreadsFor(threads, rows * cols), Parts(rows), [&](int64_t part, int) {
     const int64_t first = part * kPartRows;
     body(part, first, std::min(kPartRows, rows - first));
   });
@@ -66,7 +67,7 @@ template <typename T>
 Matrix<T> Norm(const RowVector<T>& weight, double eps, const Matrix<T>& x, int threads) {
   if (weight.size() == 0) return x;
   Matrix<T> y(x.rows(), x.cols());
-  ForEachPart(threads, x.rows(), [&](int64_t, int64_t first, int64_t count) {
+  ForEachPart(threads, x.rows(), x.cols(), [&](int64_t, int64_t first, int64_t count) {
     for (int64_t row = first; row < first + count; ++row) {
       y.row(row).array() = x.row(row).array() * Inverse(x, row, eps) * weight.array();
     }
@@ -86,7 +87,7 @@ Matrix<T> NormBackward(const RowVector<T>& weight,
   Matrix<T> d_x(x.rows(), x.cols());
   Matrix<T> sums = Matrix<T>::Zero(Parts(x.rows()), x.cols());
   const T n = static_cast<T>(x.cols());
-  ForEachPart(threads, x.rows(), [&](int64_t part, int64_t first, int64_t count) {
+  ForEachPart(threads, x.rows(), x.cols(), [&](int64_t part, int64_t first, int64_t count) {
     RowVector<T> g(x.cols());
     for (int64_t row = first; row < first + count; ++row) {
       const T inverse = Inverse(x, row, eps);
@@ -106,7 +107,7 @@ Matrix<T> NormBackward(const RowVector<T>& weight,
 template <typename T>
 Matrix<T> Gated(Activation activation, const Matrix<T>& gate, const Matrix<T>& up, int threads) {
   Matrix<T> hidden(gate.rows(), gate.cols());
-  ForEachPart(threads, gate.rows(), [&](int64_t, int64_t first, int64_t count) {
+  ForEachPart(threads, gate.rows(), gate.cols(), [&](int64_t, int64_t first, int64_t count) {
     hidden.middleRows(first, count) = Activate<T>(activation, gate.middleRows(first, count))
                                           .value.cwiseProduct(up.middleRows(first, count));
   });
@@ -123,7 +124,7 @@ void GatedBackward(Activation activation,
                    int threads) {
   d_gate->resize(gate.rows(), gate.cols());
   d_up->resize(gate.rows(), gate.cols());
-  ForEachPart(threads, gate.rows(), [&](int64_t, int64_t first, int64_t count) {
+  ForEachPart(threads, gate.rows(), gate.cols(), [&](int64_t, int64_t first, int64_t count) {
     const Activated<T> a = Activate<T>(activation, gate.middleRows(first, count));
     const auto d = d_hidden.middleRows(first, count);
     d_up->middleRows(first, count) = d.cwiseProduct(a.value);

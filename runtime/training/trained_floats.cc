@@ -43,7 +43,9 @@ TrainedFloats::TrainedFloats(const Matrix<float>& original, const Encoding& star
 
 void TrainedFloats::Decode(int /*threads*/, Matrix<float>* image) const {
   image->resize(start_.rows, start_.cols);
-  std::copy(weights_.values.begin(), weights_.values.end(), image->data());
+  for (size_t i = 0; i < kept_.size(); ++i) {
+    image->data()[i] = kept_[i] != 0 ? weights_.values[i] : 0.0f;
+  }
 }
 
 void TrainedFloats::Backward(const Matrix<float>& d_image, int /*threads*/) {

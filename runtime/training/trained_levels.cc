@@ -28,6 +28,14 @@ TrainedLevels::TrainedLevels(const Matrix<float>& original,
       group_(start.format.GroupSize(start.cols)) {
   CHECK_EQ(original.rows(), start.rows);
   CHECK_EQ(original.cols(), start.cols);
+  if (const BlockTraits* traits = levels_.traits();
+      traits != nullptr && traits->levels != nullptr) {
+    for (int code = 0; code < traits->codes; ++code) {
+      const auto level = static_cast<float>(traits->Level(code));
+      table_low_ = std::min(table_low_, level);
+      table_high_ = std::max(table_high_, level);
+    }
+  }
   weights_.values.resize(original.size());
   weights_.unit = static_cast<float>(
       std::sqrt(original.cast<double>().squaredNorm() / std::max<double>(1, original.size())));
@@ -50,7 +58,7 @@ float TrainedLevels::IntoCell(float weight, const LevelGrid& grid, int level) co
   if (levels_.Nearest(grid, weight) == level) return weight;
   const float middle = grid.Value(level);
   // Levels of a table have no width of their own.
-  if (levels_.traits() != nullptr && levels_.traits()->levels != nullptr) return middle;
+  if (table_low_ < table_high_) return middle;
   const float step =
       levels_.traits() == nullptr ? 1.0f : static_cast<float>(levels_.traits()->step);
   constexpr float kInside = 0.49f;
@@ -78,7 +86,7 @@ void TrainedLevels::Decode(int threads, Matrix<float>* image) const {
   image->resize(start_.rows, start_.cols);
   const bool table = levels_.traits() != nullptr &&
                      (levels_.traits()->levels != nullptr || levels_.traits()->step != 1);
-  ParallelFor(threads, start_.rows, [&](int64_t row, int) {
+  ParallelFor(ThreadsFor(threads, start_.rows * start_.cols), start_.rows, [&](int64_t row, int) {
     const CodedRow& coded = rows_[row];
     for (int64_t g = 0; g < groups(); ++g) {
       const Group group = GroupOf(row, g);
@@ -111,7 +119,7 @@ void TrainedLevels::Decode(int threads, Matrix<float>* image) const {
 void TrainedLevels::Backward(const Matrix<float>& d_image, int threads) {
   if (parts_.weights) weights_.gradient.resize(weights_.values.size());
   logs_.gradient.resize(logs_.values.size());
-  ParallelFor(threads, start_.rows, [&](int64_t row, int) {
+  ParallelFor(ThreadsFor(threads, start_.rows * start_.cols), start_.rows, [&](int64_t row, int) {
     const CodedRow& coded = rows_[row];
     for (int64_t g = 0; g < groups(); ++g) {
       const Group group = GroupOf(row, g);
@@ -127,7 +135,7 @@ void TrainedLevels::Backward(const Matrix<float>& d_image, int threads) {
         }
         // Straight through inside the grid; a weight beyond its ends has no effect.
         const float x = (weights_.values[at] + grid.minimum) * grid.inverse;
-        const bool inside = x >= grid.low - 0.5f && x <= grid.high + 0.5f && grid.scale != 0.0f;
+        const bool inside = Reaches(grid, x);
         weights_.gradient[at] = inside ? d : 0.0f;
         if (logs_.values.empty()) continue;
         const auto level = static_cast<float>(levels_.Nearest(grid, weights_.values[at]));
@@ -144,7 +152,7 @@ void TrainedLevels::Backward(const Matrix<float>& d_image, int threads) {
 Encoding TrainedLevels::Encode(int threads) const {
   Encoding encoding = start_;
   std::vector<CodedRow> rows = rows_;
-  ParallelFor(threads, start_.rows, [&](int64_t row, int) {
+  ParallelFor(ThreadsFor(threads, start_.rows * start_.cols), start_.rows, [&](int64_t row, int) {
     CodedRow& coded = rows[row];
     for (int64_t g = 0; g < groups(); ++g) {
       const Group group = GroupOf(row, g);

@@ -28,6 +28,12 @@ class TrainedLevels final : public TrainedMatrix {
   };
   Group GroupOf(int64_t row, int64_t g) const;
   int64_t groups() const { return static_cast<int64_t>(rows_.front().grids.size()); }
+  // Whether a position between levels is one that the grid reaches.
+  bool Reaches(const LevelGrid& grid, float position) const {
+    if (grid.scale == 0.0f) return false;
+    if (table_low_ < table_high_) return position >= table_low_ && position <= table_high_;
+    return position >= grid.low - 0.5f && position <= grid.high + 0.5f;
+  }
   // Moves a latent weight into the cell of its code.
   float IntoCell(float weight, const LevelGrid& grid, int level) const;
 
@@ -35,9 +41,10 @@ class TrainedLevels final : public TrainedMatrix {
   const FormatLevels levels_;
   const TrainedParts parts_;
   const int64_t group_;
-  std::vector<CodedRow> rows_;  // of the start
-  ParameterArray weights_;      // [rows, cols]
-  ParameterArray logs_;         // [rows, groups], of the growth of scales; empty: they stay
+  float table_low_ = 0, table_high_ = 0;  // the ends of a table of levels, if there is one
+  std::vector<CodedRow> rows_;            // of the start
+  ParameterArray weights_;                // [rows, cols]
+  ParameterArray logs_;  // [rows, groups], of the growth of scales; empty: they stay
 };
 
 }  // namespace bitbudget

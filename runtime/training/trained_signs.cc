@@ -73,7 +73,7 @@ void TrainedSigns::Decode(int threads, Matrix<float>* image) const {
   image->resize(start_.rows, start_.cols);
   const std::vector<float> g = Grown(g_, g_logs_);
   const std::vector<float> h = Grown(h_, h_logs_);
-  ParallelFor(threads, start_.rows, [&](int64_t row, int) {
+  ParallelFor(ThreadsFor(threads, start_.rows * start_.cols), start_.rows, [&](int64_t row, int) {
     const float* const weights = weights_.values.data() + row * start_.cols;
     for (int64_t i = 0; i < start_.cols; ++i) {
       const float size = g[i] * h[row];
@@ -89,7 +89,7 @@ void TrainedSigns::Backward(const Matrix<float>& d_image, int threads) {
   if (parts_.weights) weights_.gradient.resize(weights_.values.size());
   h_logs_.gradient.assign(h_logs_.values.size(), 0.0f);
   Matrix<float> by_size(start_.rows, start_.cols);  // d_image * image
-  ParallelFor(threads, start_.rows, [&](int64_t row, int) {
+  ParallelFor(ThreadsFor(threads, start_.rows * start_.cols), start_.rows, [&](int64_t row, int) {
     const float* const weights = weights_.values.data() + row * start_.cols;
     double sum = 0;
     for (int64_t i = 0; i < start_.cols; ++i) {
