@@ -15,6 +15,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/training/blockwise.h"
 #include "runtime/training/encoded_model.h"
+#include "runtime/training/end_to_end.h"
 #include "runtime/training/recovery_run.h"
 #include "runtime/training/trained_matrix.h"
 
@@ -23,10 +24,14 @@ namespace {
 
 using Method = absl::StatusOr<MethodResult> (*)(const ComponentEncodings& start, RecoveryRun* run);
 
-constexpr std::array<RecoveryMethod, 1> kMethods = {{
+constexpr std::array<RecoveryMethod, 4> kMethods = {{
     {"blockwise", "weights and scales of one layer after the other, on the layer's outputs"},
+    {"scales", "scales alone, all layers together, distilled from the original"},
+    {"distill", "weights and scales, all layers together, distilled from the original"},
+    {"onebit", "the same with OneBit's loss, for one-bit layers"},
 }};
-constexpr std::array<Method, kMethods.size()> kFunctions = {RecoverBlockwise};
+constexpr std::array<Method, kMethods.size()> kFunctions = {
+    RecoverBlockwise, RecoverScales, RecoverByDistillation, RecoverOneBit};
 
 absl::StatusOr<size_t> FindMethod(const std::string& name) {
   std::vector<std::string> names;
@@ -47,6 +52,10 @@ absl::Status CheckOptions(const RecoveryOptions& options) {
   BB_RETURN_IF_ERROR(check(options.learning_rate >= 0 && options.learning_rate <= 1,
                            "the learning rate is not in [0, 1]"));
   BB_RETURN_IF_ERROR(check(options.batch >= 1, "a batch needs at least one sequence"));
+  BB_RETURN_IF_ERROR(check(options.kl_weight >= 0 && options.kl_weight <= 1,
+                           "the weight of the divergence is not in [0, 1]"));
+  BB_RETURN_IF_ERROR(check(options.hidden_weight >= 0 && std::isfinite(options.hidden_weight),
+                           "the weight of hidden states is negative or not finite"));
   return check(options.threads >= 1, "recovery needs at least one thread");
 }
 
@@ -112,6 +121,7 @@ absl::Status CheckRecovery(const Model& model,
   BB_RETURN_IF_ERROR(CheckOptions(options));
   if (methods.empty()) return absl::InvalidArgumentError("no recovery method is given");
   for (const std::string& method : methods) BB_RETURN_IF_ERROR(FindMethod(method).status());
+  BB_RETURN_IF_ERROR(FrozenComponents(model, options.freeze, options.seed).status());
   bool any = false;
   for (const auto& [component, encoding] : start) {
     if (model.component(component).layer < 0) continue;

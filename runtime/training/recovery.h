@@ -31,11 +31,17 @@ struct RecoveryData {
 };
 
 struct RecoveryOptions {
-  int64_t steps = 0;         // of each method, per layer where it goes layer by layer; 0: its own
-  double minutes = 0;        // a method starts no step after that much time; 0: no limit
-  double learning_rate = 0;  // of weights; 0: the method's own, which depends on the bits
+  int64_t steps = 0;   // of each method, per layer where it goes layer by layer; 0: its own
+  double minutes = 0;  // a method starts no step after that much time; 0: no limit
+  // Of weights, in units of the root mean square of their matrix; 0: the method's own, which
+  // depends on the bits.
+  double learning_rate = 0;
   std::string freeze = "none";  // distill: kinds of matrices whose codes stay: none, ov, qk, random
-  int64_t batch = 4;            // sequences per step
+  // distill: the part of KL from the original in the loss; the rest is cross entropy on the text.
+  double kl_weight = 1;
+  // onebit: what the normalised error of hidden states counts beside KL (OneBit's alpha).
+  double hidden_weight = 0;
+  int64_t batch = 4;  // sequences per step
   uint64_t seed = 0;
   int token_bits = 0;  // activations are rounded as DecoderLayerOptions says
   int threads = 1;

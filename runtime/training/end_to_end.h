@@ -1,0 +1,35 @@
+#ifndef BITBUDGET_RUNTIME_TRAINING_END_TO_END_H_
+#define BITBUDGET_RUNTIME_TRAINING_END_TO_END_H_
+
+#include "absl/status/statusor.h"
+#include "runtime/training/recovery_run.h"
+
+namespace bitbudget {
+
+// Recovery of all layers together, by distillation from the original model. Embedding, head, norms
+// and biases stay. All three save their state eight times on the way. Errors: CheckLoss's; those
+// of saving.
+
+// Scales alone: codes stay, so that little is learned and little is kept in memory.
+absl::StatusOr<MethodResult> RecoverScales(const ComponentEncodings& start, RecoveryRun* run);
+
+// Weights and scales, straight through their rounding, but for the matrices that
+// RecoveryOptions::freeze names (Oh! We Freeze, arXiv 2403.18159): these keep their codes and
+// scales, and gradients flow through them.
+absl::StatusOr<MethodResult> RecoverByDistillation(const ComponentEncodings& start,
+                                                   RecoveryRun* run);
+
+// The same with the loss of OneBit (arXiv 2402.11295, equations 8 to 10): KL from the original plus
+// hidden_weight times the distance of normalised hidden states, a mean over tokens and a sum over
+// layers.
+absl::StatusOr<MethodResult> RecoverOneBit(const ComponentEncodings& start, RecoveryRun* run);
+
+// The components whose codes stay under "none", "ov", "qk" or "random" (as many parameters as ov,
+// chosen by the seed). kInvalidArgument for another name.
+absl::StatusOr<std::vector<ComponentId>> FrozenComponents(const Model& model,
+                                                          const std::string& freeze,
+                                                          uint64_t seed);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_RUNTIME_TRAINING_END_TO_END_H_

@@ -1,0 +1,97 @@
+#include "runtime/training/trained_model.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/training/encoded_model.h"
+
+namespace bitbudget {
+
+TrainedModel::TrainedModel(const Model& model,
+                           const ComponentEncodings& start,
+                           TrainedParts parts,
+                           std::span<const ComponentId> frozen,
+                           int threads)
+    : model_(model), start_(start), threads_(threads) {
+  layers_.resize(model.config().num_hidden_layers);
+  for (const auto& [component, encoding] : start) {
+    const int layer = model.component(component).layer;
+    if (layer < 0 || !CheckTrainable(encoding.format).ok()) continue;
+    if (std::find(frozen.begin(), frozen.end(), component) != frozen.end()) continue;
+    std::unique_ptr<TrainedMatrix> matrix =
+        MakeTrainedMatrix(ReadMatrix(model.Weight(component)), encoding, parts);
+    const std::vector<ParameterArray*> arrays = matrix->parameters();
+    if (arrays.empty()) continue;
+    arrays_.insert(arrays_.end(), arrays.begin(), arrays.end());
+    formats_.insert(formats_.end(), arrays.size(), encoding.format);
+    layers_[layer].matrices[component - LayerComponentId(layer, 0)] = std::move(matrix);
+  }
+}
+
+void TrainedModel::ParametersChanged() {
+  for (TrainedLayer& layer : layers_) layer.decoded = false;
+}
+
+const LayerWeights<float>& TrainedModel::Layer(int layer) {
+  TrainedLayer& own = layers_[layer];
+  if (own.decoded) return *own.weights;
+  if (!own.weights.has_value()) own.parameters = DecodedLayer(model_, start_, layer);
+  for (int i = 0; i < kLayerMatrices; ++i) {
+    if (own.matrices[i] != nullptr) {
+      own.matrices[i]->Decode(threads_, &own.parameters.matrices[i]);
+    }
+  }
+  own.weights.emplace(own.parameters);
+  own.decoded = true;
+  return *own.weights;
+}
+
+LayerBackward<float> TrainedModel::Want(int layer) {
+  LayerBackward<float> want{.gradient = &gradient_};
+  for (int i = 0; i < kLayerMatrices; ++i) want.frozen[i] = layers_[layer].matrices[i] == nullptr;
+  return want;
+}
+
+void TrainedModel::Done(int layer) {
+  for (int i = 0; i < kLayerMatrices; ++i) {
+    TrainedMatrix* const matrix = layers_[layer].matrices[i].get();
+    if (matrix != nullptr) matrix->Backward(gradient_.matrices[i], threads_);
+  }
+}
+
+ComponentEncodings TrainedModel::Encode() const {
+  ComponentEncodings encodings = start_;
+  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    for (int i = 0; i < kLayerMatrices; ++i) {
+      const TrainedMatrix* const matrix = layers_[layer].matrices[i].get();
+      if (matrix == nullptr) continue;
+      encodings[LayerComponentId(static_cast<int>(layer), i)] = matrix->Encode(threads_);
+    }
+  }
+  return encodings;
+}
+
+std::string TrainedModel::Save() const {
+  std::string bytes;
+  for (const ParameterArray* array : arrays_) {
+    bytes.append(reinterpret_cast<const char*>(array->values.data()),
+                 array->values.size() * sizeof(float));
+  }
+  return bytes;
+}
+
+bool TrainedModel::Load(const std::string& bytes) {
+  size_t size = 0;
+  for (const ParameterArray* array : arrays_) size += array->values.size() * sizeof(float);
+  if (bytes.size() != size) return false;
+  size_t at = 0;
+  for (ParameterArray* array : arrays_) {
+    const size_t count = array->values.size() * sizeof(float);
+    if (count > 0) std::memcpy(array->values.data(), bytes.data() + at, count);
+    at += count;
+  }
+  ParametersChanged();
+  return true;
+}
+
+}  // namespace bitbudget
