@@ -22,7 +22,7 @@ void AddCells(double value,
 // The lines of what was measured along windows, if any column has it.
 void AddTextRows(const std::vector<MetricsColumn>& columns, TextTable* table) {
   std::vector<std::string> kl = {"text KL, nats"};
-  std::vector<std::string> top1 = {"text same top token, %"};
+  std::vector<std::string> top1 = {"text top token, %"};
   bool any = false;
   for (const MetricsColumn& column : columns) {
     if (column.text == nullptr) {
