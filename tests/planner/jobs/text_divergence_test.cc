@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "planner/jobs/evaluate_job.h"
 #include "planner/jobs/plan_job.h"
 #include "planner/jobs/plan_record.h"
+#include "planner/workspace/workspace.h"
 #include "plans/plan_io.h"
 #include "plans/validate.h"
 #include "runtime/quantize/rtn_encoder.h"
@@ -24,7 +26,8 @@ namespace bitbudget {
 namespace {
 
 constexpr int64_t kWindow = 24;
-constexpr int64_t kFollowed = kWindow - kTextPromptTokens;
+constexpr int64_t kPrompt = 16;  // the 17th token is the first that counts
+constexpr int64_t kFollowed = kWindow - kPrompt;
 
 // Along windows of kWindow tokens.
 EvaluateOptions Evaluation4Bits() {
@@ -108,7 +111,7 @@ TEST(TextDivergence, IsWhatTheDefinitionSaysFromThe17thTokenOn) {
     double kl = 0;
     double error = 0;
     int misses = 0;
-    for (size_t at = kTextPromptTokens; at < tokens.size(); ++at) {
+    for (size_t at = kPrompt; at < tokens.size(); ++at) {
       const auto p_row = std::span(p.logits).subspan((at - 1) * vocab, vocab);
       const auto q_row = std::span(q.logits).subspan((at - 1) * vocab, vocab);
       const std::vector<double> log_p = LogSoftmax(p_row);
@@ -193,8 +196,7 @@ TEST(TextDivergence, WithoutTextIsAlongTheModelsOwnSamples) {
 TEST(TextDivergence, IsLeftOutWhereThereIsNothingToFollow) {
   const ModelWithText model;
   EvaluateOptions options = OnText(Evaluation4Bits(), model);
-  options.workspace.probes.completion_tokens =
-      kTextPromptTokens - options.workspace.probes.prefix_tokens;
+  options.workspace.probes.completion_tokens = kPrompt - options.workspace.probes.prefix_tokens;
   const EvaluateReport report = MustEvaluate(*model, options);
   EXPECT_FALSE(report.text_divergence.has_value());
   EXPECT_TRUE(report.text.has_value());
@@ -275,6 +277,39 @@ TEST(TextDivergence, InterruptedOrSharedGivesTheSameBytes) {
       return absl::OkStatus();
     });
     EXPECT_EQ(statuses, std::vector<absl::Status>(2));
+  }
+}
+
+// Windows may begin alike: what is stored of one is not taken for the other's.
+TEST(TextDivergence, IsStoredForWholeWindows) {
+  TinyModelOptions sharp = SmallModelOptions();
+  sharp.weight_scale = 20;  // samples that begin alike stay together for a while
+  const LoadedModel model(sharp);
+  PlanOptions options = WindowsJob("uniform");
+  options.held_out_probes = 64;  // there are 21 first tokens for them
+  const auto maker = ProbeMaker::Create(*model, options.workspace.probes);
+  ASSERT_TRUE(maker.ok()) << maker.status();
+  const auto workspace = Workspace::Create(*model, options.workspace, kWindow);
+  ASSERT_TRUE(workspace.ok()) << workspace.status();
+  Progress progress;
+  const auto windows = (*maker)->Windows(
+      ProbeRole::kHeldOut, options.held_out_probes, (*workspace)->sampler(), &progress);
+  ASSERT_TRUE(windows.ok()) << windows.status();
+  const std::set<std::vector<int32_t>> whole(windows->begin(), windows->end());
+  std::set<std::vector<int32_t>> beginnings;
+  for (const std::vector<int32_t>& window : whole) {
+    beginnings.emplace(window.begin(), window.begin() + kPrompt);
+  }
+  ASSERT_LT(beginnings.size(), whole.size());
+
+  const auto unstored = RunPlanJob(*model, options, &progress);
+  ASSERT_TRUE(unstored.ok()) << unstored.status();
+  const TempDir dir;
+  options.run_dir = dir.File("run");
+  for (int again = 0; again < 2; ++again) {
+    const auto stored = RunPlanJob(*model, options, &progress);
+    ASSERT_TRUE(stored.ok()) << stored.status();
+    EXPECT_EQ(SerializePlan(*stored), SerializePlan(*unstored)) << again;
   }
 }
 
