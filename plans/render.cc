@@ -22,6 +22,7 @@ using internal::AddWarnings;
 using internal::MetricsColumn;
 using internal::MetricsTable;
 using internal::ProbesLine;
+using internal::WindowsLine;
 
 constexpr std::array<const char*, 7> kLayerKinds = {"q", "k", "v", "o", "gate", "up", "down"};
 
@@ -72,10 +73,16 @@ std::string HeldOutSection(const plans::Plan& plan) {
   }
   AddLine(&text, "held out", ProbesLine(plan.options()));
   // A plan that fell back to uniform still shows what the search found.
+  const std::string windows = WindowsLine(plan.options(), held_out);
+  if (!windows.empty()) AddLine(&text, "", windows);
   std::vector<MetricsColumn> columns = {
-      {held_out.uniform_emitted() ? "search's result" : "plan", &held_out.plan()}};
+      {held_out.uniform_emitted() ? "search's result" : "plan",
+       &held_out.plan(),
+       held_out.has_plan_text() ? &held_out.plan_text() : nullptr}};
   if (held_out.has_uniform()) {
-    columns.push_back({"uniform " + held_out.uniform_format(), &held_out.uniform()});
+    columns.push_back({"uniform " + held_out.uniform_format(),
+                       &held_out.uniform(),
+                       held_out.has_uniform_text() ? &held_out.uniform_text() : nullptr});
   }
   if (held_out.has_noise_floor()) columns.push_back({"noise floor", &held_out.noise_floor()});
   text += MetricsTable(columns);
@@ -101,6 +108,14 @@ std::string HeldOutSection(const plans::Plan& plan) {
   AddLine(&text,
           "",
           absl::StrFormat("KL [%+.5f, %+.5f] nats: %s", kl.low(), kl.high(), Verdict(kl, false)));
+  if (held_out.has_text_kl_difference()) {
+    const plans::Interval& along = held_out.text_kl_difference();
+    AddLine(
+        &text,
+        "",
+        absl::StrFormat(
+            "text KL [%+.5f, %+.5f] nats: %s", along.low(), along.high(), Verdict(along, false)));
+  }
   return text;
 }
 

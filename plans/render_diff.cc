@@ -16,8 +16,10 @@ namespace {
 using Align = TextTable::Align;
 using internal::AddLine;
 using internal::AddWarnings;
+using internal::MetricsColumn;
 using internal::MetricsTable;
 using internal::ProbesLine;
+using internal::WindowsLine;
 
 // How the probes of two plans differ; empty if both measured on the same ones.
 std::string ProbeDifference(const plans::Options& a, const plans::Options& b) {
@@ -46,8 +48,13 @@ std::string DiffHeadline(const plans::Plan& plan, const std::string& name) {
 }
 
 // Of the assignment that the plan lists.
-const plans::Metrics& EmittedMetrics(const plans::Plan& plan) {
-  return plan.held_out().uniform_emitted() ? plan.held_out().uniform() : plan.held_out().plan();
+MetricsColumn EmittedMetrics(const std::string& title, const plans::Plan& plan) {
+  const plans::HeldOut& held_out = plan.held_out();
+  const plans::TextDivergence& text =
+      held_out.uniform_emitted() ? held_out.uniform_text() : held_out.plan_text();
+  return {title,
+          held_out.uniform_emitted() ? &held_out.uniform() : &held_out.plan(),
+          held_out.has_plan_text() ? &text : nullptr};
 }
 
 std::string SignedThousands(int64_t value) {
@@ -118,12 +125,14 @@ absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
     return text;
   }
   AddLine(&text, "held out", ProbesLine(a.options()));
+  const std::string windows = WindowsLine(a.options(), a.held_out());
+  if (!windows.empty()) AddLine(&text, "", windows);
   const std::string probes = ProbeDifference(a.options(), b.options());
   if (!probes.empty()) {
     AddLine(&text, "WARNING", "not comparable: A and B were measured on different probes:");
     AddLine(&text, "", probes);
   }
-  text += MetricsTable({{"A", &EmittedMetrics(a)}, {"B", &EmittedMetrics(b)}});
+  text += MetricsTable({EmittedMetrics("A", a), EmittedMetrics("B", b)});
   return text;
 }
 

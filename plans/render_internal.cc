@@ -7,6 +7,43 @@
 #include "plans/text_table.h"
 
 namespace bitbudget::internal {
+namespace {
+
+// A value and its interval, as two cells.
+void AddCells(double value,
+              const plans::Interval& interval,
+              int digits,
+              std::vector<std::string>* cells) {
+  cells->push_back(absl::StrFormat("%.*f", digits, value));
+  cells->push_back(
+      absl::StrFormat("[%.*f, %.*f]", digits, interval.low(), digits, interval.high()));
+}
+
+// The lines of what was measured along windows, if any column has it.
+void AddTextRows(const std::vector<MetricsColumn>& columns, TextTable* table) {
+  std::vector<std::string> kl = {"text KL, nats"};
+  std::vector<std::string> top1 = {"text top token, %"};
+  bool any = false;
+  for (const MetricsColumn& column : columns) {
+    if (column.text == nullptr) {
+      kl.insert(kl.end(), 2, "");
+      top1.insert(top1.end(), 2, "");
+      continue;
+    }
+    any = true;
+    const plans::TextDivergence& text = *column.text;
+    AddCells(text.kl_mean(), text.kl_interval(), 5, &kl);
+    plans::Interval percent;
+    percent.set_low(100 * text.top1_interval().low());
+    percent.set_high(100 * text.top1_interval().high());
+    AddCells(100 * text.top1_agreement(), percent, 2, &top1);
+  }
+  if (!any) return;
+  table->AddRow(std::move(kl));
+  table->AddRow(std::move(top1));
+}
+
+}  // namespace
 
 void AddLine(std::string* text, const char* label, const std::string& value) {
   absl::StrAppendFormat(text, "%-12s%s\n", label, value);
@@ -88,6 +125,7 @@ std::string MetricsTable(const std::vector<MetricsColumn>& columns) {
     agreement.push_back("");
   }
   table.AddRow(std::move(agreement));
+  AddTextRows(columns, &table);
   return table.ToString(/*indent=*/2);
 }
 
@@ -100,6 +138,15 @@ std::string ProbesLine(const plans::Options& o) {
                       " tokens after ",
                       o.prefix_tokens(),
                       ", unseen by the search; 95 % intervals");
+}
+
+std::string WindowsLine(const plans::Options& o, const plans::HeldOut& held_out) {
+  if (!held_out.has_plan_text()) return "";
+  return absl::StrCat(
+      "text: ",
+      o.held_out_probes(),
+      o.probe_source() == "text" ? " windows of the text" : " sequences that the model sampled",
+      ", all tokens from the 17th on");
 }
 
 }  // namespace bitbudget::internal

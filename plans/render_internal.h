@@ -18,9 +18,13 @@ void AddWarnings(std::string* text, const plans::Plan& plan, const std::string& 
 // How the held-out metrics were measured: probes and their lengths.
 std::string ProbesLine(const plans::Options& options);
 
+// How what is measured along windows was measured; empty where `held_out` has none of it.
+std::string WindowsLine(const plans::Options& options, const plans::HeldOut& held_out);
+
 struct MetricsColumn {
   std::string title;
   const plans::Metrics* metrics;
+  const plans::TextDivergence* text = nullptr;  // null: not measured
 };
 
 // A line per metric and a column per entry, with intervals where there are any.

@@ -104,6 +104,36 @@ absl::Status CheckMetrics(const plans::Metrics& m,
   return absl::OkStatus();
 }
 
+absl::Status CheckTextDivergence(const plans::TextDivergence& text, const std::string& path) {
+  constexpr double kAny = std::numeric_limits<double>::max();
+  const double kl = text.kl_mean();
+  if (kl < -kNatsSlack) return Bad(path + ".kl_mean", kl, " is negative");
+  const double top1 = text.top1_agreement();
+  if (top1 < 0 || top1 > 1) return Bad(path + ".top1_agreement", top1, " is outside [0, 1]");
+  if (!text.has_kl_interval()) return Bad(path + ".kl_interval", "missing");
+  if (!text.has_top1_interval()) return Bad(path + ".top1_interval", "missing");
+  BB_RETURN_IF_ERROR(CheckInterval(text.kl_interval(), path + ".kl_interval", -kNatsSlack, kAny));
+  return CheckInterval(text.top1_interval(), path + ".top1_interval", 0, 1 + kInterpolationSlack);
+}
+
+// What was measured along windows goes with what was measured along completions.
+absl::Status CheckTextDivergences(const plans::HeldOut& held_out) {
+  constexpr double kAny = std::numeric_limits<double>::max();
+  if (held_out.has_plan_text()) {
+    if (!held_out.has_plan()) return Bad("held_out.plan_text", "given without held_out.plan");
+    BB_RETURN_IF_ERROR(CheckTextDivergence(held_out.plan_text(), "held_out.plan_text"));
+  }
+  const bool both = held_out.has_plan_text() && held_out.has_uniform();
+  if (held_out.has_uniform_text() != both || held_out.has_text_kl_difference() != both) {
+    return Bad("held_out",
+               "uniform_text and text_kl_difference are given together, with plan_text and "
+               "uniform");
+  }
+  if (!both) return absl::OkStatus();
+  BB_RETURN_IF_ERROR(CheckTextDivergence(held_out.uniform_text(), "held_out.uniform_text"));
+  return CheckInterval(held_out.text_kl_difference(), "held_out.text_kl_difference", -kAny, kAny);
+}
+
 absl::Status CheckSearch(const plans::Plan& plan, const NameSet& names) {
   const plans::Search& search = plan.search();
   const int64_t tokens = plan.options().completion_tokens();
@@ -133,7 +163,8 @@ absl::Status CheckSearch(const plans::Plan& plan, const NameSet& names) {
   return CheckMetrics(search.search_probes(), "search.search_probes", tokens, Intervals::kOptional);
 }
 
-absl::Status CheckHeldOut(const plans::Plan& plan) {
+// What was measured along completions.
+absl::Status CheckComparison(const plans::Plan& plan) {
   const plans::HeldOut& held_out = plan.held_out();
   const int64_t tokens = plan.options().completion_tokens();
   if (held_out.has_plan()) {
@@ -171,6 +202,11 @@ absl::Status CheckHeldOut(const plans::Plan& plan) {
       CheckInterval(held_out.fdt_difference(), "held_out.fdt_difference", -limit, limit));
   constexpr double kAny = std::numeric_limits<double>::max();
   return CheckInterval(held_out.kl_difference(), "held_out.kl_difference", -kAny, kAny);
+}
+
+absl::Status CheckHeldOut(const plans::Plan& plan) {
+  BB_RETURN_IF_ERROR(CheckComparison(plan));
+  return CheckTextDivergences(plan.held_out());
 }
 
 absl::Status CheckInputMoments(const plans::Plan& plan) {

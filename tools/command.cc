@@ -113,6 +113,19 @@ nlohmann::ordered_json MemoryJson(const MemoryPlan& memory) {
           {"scratch", memory.scratch + memory.fixed}};
 }
 
+nlohmann::ordered_json TextDivergenceJson(const std::optional<TextDivergence>& text) {
+  nlohmann::ordered_json json;
+  for (const char* name : {"text_kl", "text_kl_ci", "text_top1", "text_top1_ci"}) {
+    json[name] = nullptr;
+  }
+  if (!text.has_value()) return json;
+  json["text_kl"] = text->kl.value;
+  json["text_kl_ci"] = IntervalJson(text->kl.interval);
+  json["text_top1"] = text->top1.value;
+  json["text_top1_ci"] = IntervalJson(text->top1.interval);
+  return json;
+}
+
 nlohmann::ordered_json PerplexityJson(const std::optional<TextPerplexity>& text) {
   nlohmann::ordered_json json = {{"ppl_reference", nullptr}, {"ppl_candidate", nullptr}};
   if (!text.has_value()) return json;

@@ -67,6 +67,7 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
   nlohmann::ordered_json json = {{"size_bytes", report.size_bytes},
                                  {"bits_per_weight", report.bits_per_weight}};
   json.update(MetricsJson(report.metrics));
+  json.update(TextDivergenceJson(report.text_divergence));
   json.update(PerplexityJson(report.text));
   json["noise_floor"] = MetricsJson(report.noise_floor);
   json["memory"] = MemoryJson(report.memory);
@@ -85,6 +86,13 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
          {"tokens", result.tokens},
          {"nll", result.nll_sum},
          {"kl", result.kl_sum}});
+  }
+  json["per_window"] = nlohmann::ordered_json::array();
+  for (const ProbeResult& result : report.text_evaluation) {
+    json["per_window"].push_back({{"tokens", result.tokens},
+                                  {"misses", result.sdt},
+                                  {"nll", result.nll_sum},
+                                  {"kl", result.kl_sum}});
   }
   return json;
 }
@@ -130,6 +138,21 @@ void PrintReport(const EvaluateReport& report) {
   PrintRow("divergent perplexity", metrics.dppl, floor.dppl, "");
   PrintRow("KL mean", metrics.kl_mean, floor.kl_mean, "nats/token");
   std::printf("  %-22s %10.5g %%\n", "top-1 agreement", 100 * metrics.top1_agreement);
+  if (report.text_divergence.has_value()) {
+    const Measured& kl = report.text_divergence->kl;
+    const Measured& top1 = report.text_divergence->top1;
+    std::printf("  %-22s %10.5g   [%.5g, %.5g]   %zu windows, nats/token\n",
+                "text KL",
+                kl.value,
+                kl.interval.low,
+                kl.interval.high,
+                report.text_evaluation.size());
+    std::printf("  %-22s %10.5g   [%.5g, %.5g]   %%\n",
+                "text top-1 agreement",
+                100 * top1.value,
+                100 * top1.interval.low,
+                100 * top1.interval.high);
+  }
   if (report.text.has_value()) {
     std::printf("  %-22s %10.5g   [%.5g, %.5g]   reference %.5g\n",
                 "perplexity",
@@ -165,7 +188,7 @@ absl::Status RunEval(const EvalFlags& flags) {
 
 void AddEvalCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("eval", "Measure a plan or a uniform format on held-out probes");
+      app->add_subcommand("eval", "Measure a plan or a uniform format on held-out probes and text");
   auto flags = std::make_shared<EvalFlags>();
   CLI::Option_group* what = command->add_option_group("what");
   what->add_option("--plan", flags->plan, "Plan to evaluate");
@@ -179,7 +202,11 @@ void AddEvalCommand(CLI::App* app) {
                    "plan, the uniform format or the checkpoint (repeatable)")
       ->expected(1)
       ->take_all();
-  command->add_option("--probes", flags->probe_count, "Held-out probes")
+  command
+      ->add_option("--probes",
+                   flags->probe_count,
+                   "Held-out probes, and windows of the text (without --text: of the model's own "
+                   "samples) that text KL is measured along")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
   flags->workspace.AddTo(command,

@@ -21,6 +21,11 @@ nlohmann::ordered_json SizedMetricsJson(const plans::Plan& plan,
   return json;
 }
 
+// `text`, where the plan has it.
+std::optional<TextDivergence> DivergenceOf(bool has, const plans::TextDivergence& text) {
+  return has ? std::optional(FromProto(text)) : std::nullopt;
+}
+
 // The perplexities of `candidate` and the reference, where the plan has any.
 std::optional<TextPerplexity> PerplexityOf(const plans::HeldOut& held_out,
                                            const Measured& candidate) {
@@ -58,7 +63,14 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memor
   // What was emitted comes first; a search result that lost to uniform is shown beside it.
   json["held_out"] = SizedMetricsJson(
       plan, PlanSizeBytes(plan), held_out.uniform_emitted() ? held_out.uniform() : held_out.plan());
-  if (held_out.uniform_emitted()) json["rejected"] = MetricsJson(FromProto(held_out.plan()));
+  const auto found_text = DivergenceOf(held_out.has_plan_text(), held_out.plan_text());
+  const auto uniform_text = DivergenceOf(held_out.has_uniform_text(), held_out.uniform_text());
+  json["held_out"].update(
+      TextDivergenceJson(held_out.uniform_emitted() ? uniform_text : found_text));
+  if (held_out.uniform_emitted()) {
+    json["rejected"] = MetricsJson(FromProto(held_out.plan()));
+    json["rejected"].update(TextDivergenceJson(found_text));
+  }
   const plans::TextPerplexity& text = held_out.text();
   json["held_out"].update(
       PerplexityJson(PerplexityOf(held_out, {text.plan(), FromProto(text.plan_interval())})));
@@ -68,10 +80,16 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memor
   if (!held_out.uniform_format().empty()) {
     nlohmann::ordered_json& uniform = json["uniform"] = {{"format", held_out.uniform_format()}};
     uniform.update(SizedMetricsJson(plan, held_out.uniform_size_bytes(), held_out.uniform()));
+    uniform.update(TextDivergenceJson(uniform_text));
     uniform.update(PerplexityJson(
         PerplexityOf(held_out, {text.uniform(), FromProto(text.uniform_interval())})));
     json["fdt_difference_ci"] = {held_out.fdt_difference().low(), held_out.fdt_difference().high()};
     json["kl_difference_ci"] = {held_out.kl_difference().low(), held_out.kl_difference().high()};
+    json["text_kl_difference_ci"] = nullptr;
+    if (held_out.has_text_kl_difference()) {
+      json["text_kl_difference_ci"] = {held_out.text_kl_difference().low(),
+                                       held_out.text_kl_difference().high()};
+    }
   }
   json["uniform_emitted"] = held_out.uniform_emitted();
   return json;

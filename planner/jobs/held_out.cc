@@ -72,6 +72,37 @@ absl::StatusOr<TextPerplexity> MeasureHeldOutText(const HeldOutContext& context,
   return text;
 }
 
+// Adds what is measured along windows.
+absl::Status CompareAlongWindows(const HeldOutContext& context,
+                                 const Assignment& found,
+                                 const std::optional<Assignment>& uniform,
+                                 HeldOutComparison* result) {
+  if (context.maker->window_tokens() <= kTextPromptTokens) return absl::OkStatus();
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<SharedProbes> set,
+                      SharedProbes::Create(*context.maker,
+                                           ProbeRole::kHeldOut,
+                                           result->probes,
+                                           context.workspace,
+                                           context.run,
+                                           context.progress,
+                                           SharedProbes::Completions::kWindow));
+  context.progress->Begin("text divergence", 2);
+  BB_ASSIGN_OR_RETURN(const Evaluation evaluation, set->EvaluateFromScratch(found));
+  context.progress->Update(1);
+  result->text_divergence = TextDivergenceOf(evaluation);
+  if (uniform.has_value()) {
+    Evaluation other = evaluation;
+    if (*uniform != found) {
+      BB_ASSIGN_OR_RETURN(other, set->EvaluateFromScratch(*uniform));
+    }
+    context.progress->Update(2);
+    result->uniform->text = TextDivergenceOf(other);
+    result->uniform->text_kl_difference = PairedInterval(Statistic::kKlMean, evaluation, other);
+  }
+  context.progress->End();
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::optional<Format>> BestUniform(const HeldOutContext& context,
@@ -95,7 +126,7 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
                                                  const Assignment& found,
                                                  const std::optional<Format>& uniform) {
   const SearchProblem& problem = *context.problem;
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<SharedProbes> set,
+  BB_ASSIGN_OR_RETURN(std::unique_ptr<SharedProbes> set,
                       SharedProbes::Create(*context.maker,
                                            ProbeRole::kHeldOut,
                                            context.probes,
@@ -120,7 +151,9 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
                       problem.TotalBytes(*uniform_assignment),
                       MetricsOf(other),
                       PairedInterval(Statistic::kFdtMean, evaluation, other),
-                      PairedInterval(Statistic::kKlMean, evaluation, other)};
+                      PairedInterval(Statistic::kKlMean, evaluation, other),
+                      std::nullopt,
+                      Interval()};
     if (*uniform_assignment != found && !Wins(context.objective, evaluation, other)) {
       result.uniform_emitted = true;
       result.emitted = *uniform_assignment;
@@ -128,6 +161,8 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
     context.progress->Update(3);
   }
   context.progress->End();
+  set.reset();  // its streams make room for the windows'
+  BB_RETURN_IF_ERROR(CompareAlongWindows(context, found, uniform_assignment, &result));
   const Windows windows = context.maker->TextWindows(ProbeRole::kHeldOut, context.probes);
   if (!windows.empty()) {
     BB_ASSIGN_OR_RETURN(result.text,

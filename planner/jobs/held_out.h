@@ -25,11 +25,16 @@ struct HeldOutComparison {
     Metrics metrics;
     Interval fdt_difference;  // found - uniform, paired over probes
     Interval kl_difference;
+    std::optional<TextDivergence> text;  // where HeldOutComparison has it
+    Interval text_kl_difference;
   };
 
   int64_t probes = 0;
   Metrics found;  // of the search's result
   Metrics noise_floor;
+  // Of the search's result, along as many windows as there are probes; none where windows are too
+  // short (kTextPromptTokens).
+  std::optional<TextDivergence> text_divergence;
   std::optional<Uniform> uniform;  // none: none fits, or everything is pinned
   bool uniform_emitted = false;    // the search's result did not win
   Assignment emitted;

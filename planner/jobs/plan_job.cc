@@ -77,6 +77,7 @@ WorkspaceNeeds WorkspaceNeedsOf(const PlanOptions& options, int64_t ranks) {
   // Every rank has its share of the probes.
   needs.search_probes = (options.search_probes + ranks - 1) / ranks;
   needs.held_out_probes = (options.held_out_probes + ranks - 1) / ranks;
+  needs.windows = needs.held_out_probes;
   if (NeedsCalibrationPrompts(options)) needs.calibration_probes = options.search_probes;
   needs.evaluators = NeedsOf(options).text ? 2 : 1;
   return needs;

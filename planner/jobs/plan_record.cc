@@ -160,6 +160,13 @@ plans::HeldOut HeldOutOf(const HeldOutComparison& comparison) {
     *held_out.mutable_uniform() = ToProto(uniform.metrics);
     *held_out.mutable_fdt_difference() = ToProto(uniform.fdt_difference);
     *held_out.mutable_kl_difference() = ToProto(uniform.kl_difference);
+    if (uniform.text.has_value()) {
+      *held_out.mutable_uniform_text() = ToProto(*uniform.text);
+      *held_out.mutable_text_kl_difference() = ToProto(uniform.text_kl_difference);
+    }
+  }
+  if (comparison.text_divergence.has_value()) {
+    *held_out.mutable_plan_text() = ToProto(*comparison.text_divergence);
   }
   held_out.set_uniform_emitted(comparison.uniform_emitted);
   if (!comparison.text.has_value()) return held_out;
@@ -285,6 +292,20 @@ plans::Interval ToProto(const Interval& interval) {
 }
 
 Interval FromProto(const plans::Interval& interval) { return {interval.low(), interval.high()}; }
+
+plans::TextDivergence ToProto(const TextDivergence& text) {
+  plans::TextDivergence proto;
+  proto.set_kl_mean(text.kl.value);
+  *proto.mutable_kl_interval() = ToProto(text.kl.interval);
+  proto.set_top1_agreement(text.top1.value);
+  *proto.mutable_top1_interval() = ToProto(text.top1.interval);
+  return proto;
+}
+
+TextDivergence FromProto(const plans::TextDivergence& text) {
+  return {{text.kl_mean(), FromProto(text.kl_interval())},
+          {text.top1_agreement(), FromProto(text.top1_interval())}};
+}
 
 plans::Metrics ToProto(const Metrics& metrics) {
   plans::Metrics proto;

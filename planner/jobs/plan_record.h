@@ -50,6 +50,8 @@ std::string JobText(const PlanOptions& options);
 // Values as a plan holds them, and back.
 plans::Metrics ToProto(const Metrics& metrics);
 Metrics FromProto(const plans::Metrics& metrics);
+plans::TextDivergence ToProto(const TextDivergence& text);
+TextDivergence FromProto(const plans::TextDivergence& text);
 plans::Interval ToProto(const Interval& interval);
 Interval FromProto(const plans::Interval& interval);
 

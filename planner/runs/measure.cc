@@ -20,6 +20,11 @@ Metrics MetricsOf(const Evaluation& evaluation) {
           Top1Agreement(evaluation)};
 }
 
+TextDivergence TextDivergenceOf(const Evaluation& evaluation) {
+  return {MeasuredOf(Statistic::kKlMean, evaluation),
+          {Top1Agreement(evaluation), Top1AgreementInterval(evaluation)}};
+}
+
 absl::StatusOr<ProbeSet> MakeProbeSet(const ProbeMaker& maker,
                                       ProbeRole role,
                                       int64_t count,

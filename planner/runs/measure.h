@@ -35,6 +35,15 @@ struct Metrics {
 };
 Metrics MetricsOf(const Evaluation& evaluation);
 
+// How far a candidate is from the reference along text that neither wrote for the purpose: natural
+// windows, or what the model samples (ProbeMaker::Windows), all positions behind
+// kTextPromptTokens.
+struct TextDivergence {
+  Measured kl;    // KL(reference || candidate), nats per token
+  Measured top1;  // share of positions with the reference's argmax on top, in [0, 1]
+};
+TextDivergence TextDivergenceOf(const Evaluation& evaluation);
+
 // Perplexities of the same natural text.
 struct TextPerplexity {
   Measured reference;

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -29,27 +30,34 @@ std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {
   return completions;
 }
 
-// Names a probe by its prompt: with the run's identity it decides the completion.
-std::string ProbeName(const std::vector<int32_t>& prompt) {
-  return Sha256Hex(std::as_bytes(std::span(prompt)));
+// Names a probe by its prompt: with the run's identity it decides the completion. A window is named
+// by all of its tokens.
+std::string ProbeName(const std::vector<int32_t>& tokens) {
+  return Sha256Hex(std::as_bytes(std::span(tokens)));
 }
 
-absl::StatusOr<Prompts> RememberedPrompts(const ProbeMaker& maker,
-                                          ProbeRole role,
-                                          int64_t count,
-                                          Workspace* workspace,
-                                          Run* run,
-                                          Progress* progress) {
-  BB_ASSIGN_OR_RETURN(
-      const std::string stored,
-      run->Remember(absl::StrCat("prompts/", ProbeRoleName(role), "/", count),
-                    [&]() -> absl::StatusOr<std::string> {
-                      BB_ASSIGN_OR_RETURN(
-                          const Prompts prompts,
-                          maker.Prompts(role, count, workspace->sampler(), progress));
-                      return SerializeSequences(prompts);
-                    }));
+// The sequences of make(), stored under `key`.
+absl::StatusOr<Prompts> Remembered(Run* run,
+                                   const std::string& key,
+                                   const std::function<absl::StatusOr<Prompts>()>& make) {
+  BB_ASSIGN_OR_RETURN(const std::string stored,
+                      run->Remember(key, [&]() -> absl::StatusOr<std::string> {
+                        BB_ASSIGN_OR_RETURN(const Prompts sequences, make());
+                        return SerializeSequences(sequences);
+                      }));
   return ParseSequences(stored, "the run store");
+}
+
+const char* SetSuffix(SharedProbes::Completions followed) {
+  switch (followed) {
+    case SharedProbes::Completions::kReference:
+      return "";
+    case SharedProbes::Completions::kText:
+      return " text";
+    case SharedProbes::Completions::kWindow:
+      return " windows";
+  }
+  return "";
 }
 
 }  // namespace
@@ -62,18 +70,30 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
                                                                    Progress* progress,
                                                                    Completions followed) {
   Communicator& ranks = run->ranks();
-  const bool text = followed == Completions::kText;
-  const std::string set = absl::StrCat(ProbeRoleName(role), text ? " text" : "");
+  const std::string set = absl::StrCat(ProbeRoleName(role), SetSuffix(followed));
   const std::string key = absl::StrCat("completions/", set, "/", count);
   Prompts prompts;
   std::vector<Generation> completions;
-  if (text) {
+  Prompts named;  // what the store names the probes by, where that is not their prompts
+  if (followed != Completions::kReference) {
     BB_RETURN_IF_ERROR(maker.CheckRole(role));
-    ProbeMaker::TextProbes windows = maker.MakeTextProbes(role, count);
-    prompts = std::move(windows.prompts);
-    completions = std::move(windows.continuations);
+    TextProbes probes;
+    if (followed == Completions::kText) {
+      probes = maker.MakeTextProbes(role, count);
+    } else {
+      BB_ASSIGN_OR_RETURN(
+          named, Remembered(run, absl::StrCat("windows/", ProbeRoleName(role), "/", count), [&] {
+            return maker.Windows(role, count, workspace->sampler(), progress);
+          }));
+      probes = SplitWindows(named, kTextPromptTokens);
+    }
+    prompts = std::move(probes.prompts);
+    completions = std::move(probes.continuations);
   } else {
-    BB_ASSIGN_OR_RETURN(prompts, RememberedPrompts(maker, role, count, workspace, run, progress));
+    BB_ASSIGN_OR_RETURN(
+        prompts, Remembered(run, absl::StrCat("prompts/", ProbeRoleName(role), "/", count), [&] {
+          return maker.Prompts(role, count, workspace->sampler(), progress);
+        }));
     // Completions are kept for all probes, whoever made them.
     BB_ASSIGN_OR_RETURN(const std::optional<std::string> stored, run->Recall(key));
     if (stored.has_value()) {
@@ -125,7 +145,7 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
   for (int64_t i = 0; i < size; ++i) {
     // Probe::rows() of what the rank that has it runs.
     rows.push_back(static_cast<int64_t>(prompts[i].size() + completions[i].tokens.size()) - 1);
-    names.push_back(ProbeName(prompts[i]));
+    names.push_back(ProbeName(named.empty() ? prompts[i] : named[i]));
   }
   CandidateEvaluator* evaluator = shared->own_.evaluator.get();
   if (ranks.size() > 1) {

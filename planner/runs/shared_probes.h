@@ -21,9 +21,10 @@ namespace bitbudget {
 // calls in the same order and get the same results.
 class SharedProbes {
  public:
-  // What candidates follow after the prompt: the reference's greedy completions, or what the text
-  // goes on with (ProbeMaker::MakeTextProbes; the probes must be text).
-  enum class Completions : uint8_t { kReference, kText };
+  // What candidates follow after the prompt: the reference's greedy completions, what the text goes
+  // on with (ProbeMaker::MakeTextProbes; the probes must be text), or the rest of
+  // ProbeMaker::Windows() behind kTextPromptTokens (windows must be longer).
+  enum class Completions : uint8_t { kReference, kText, kWindow };
 
   // Errors as MakeProbeSet, and kInvalidArgument when there are more ranks than probes. Everything
   // passed in outlives the result.

@@ -51,6 +51,7 @@ struct Needs {
   int64_t weights = 0;
   int64_t states = 0;
   int64_t logits = 0;
+  int64_t window_logits = 0;  // at least `logits`
 };
 
 Needs NeedsOf(const Model& model, const MemoryRequest& request) {
@@ -70,11 +71,12 @@ Needs NeedsOf(const Model& model, const MemoryRequest& request) {
   }
   least.scratch = kRunners * request.threads * ScratchBytes(config, rows);
   // The pass over each set keeps its stream; the final stream ahead of the head may be kept for the
-  // reference. A score keeps three of its own, before there is any other.
-  least.streams =
-      std::max((probes + (request.text ? request.held_out_probes : 0)) * rows * row_bytes,
-               3 * request.calibration_probes * rows * row_bytes) +
-      probes * request.completion * row_bytes;
+  // reference. A score keeps three of its own, before there is any other; windows are measured once
+  // the other sets are gone.
+  least.streams = std::max(
+      {probes * (rows + request.completion) * row_bytes,
+       3 * request.calibration_probes * rows * row_bytes + probes * request.completion * row_bytes,
+       2 * request.windows * request.window * row_bytes});
 
   int64_t largest_stage = 0;
   int64_t largest_component = 0;
@@ -103,6 +105,8 @@ Needs NeedsOf(const Model& model, const MemoryRequest& request) {
   least.states = std::max(kv, stream);
   needs.states = std::max(kv * most_probes, stream * (stages - 1));
   needs.logits = most_probes * request.completion * config.vocab_size * kFloat;
+  needs.window_logits =
+      std::max(needs.logits, request.windows * request.window * config.vocab_size * kFloat);
   return needs;
 }
 
@@ -156,8 +160,9 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Model& model,
   int64_t left = limit - least;
   // Keeping logits saves a product with the head per evaluation and takes little; states save whole
   // stages of every candidate and passes over the weights; weights get the rest.
-  plan.logits = std::min(needs.logits, left / 8 / 2);
-  if (plan.logits < needs.logits) plan.logits = 0;  // all or nothing
+  for (const int64_t logits : {needs.logits, needs.window_logits}) {
+    if (logits <= left / 8 / 2) plan.logits = logits;  // of a set all or nothing
+  }
   left -= 2 * plan.logits;
   const int64_t more_states = std::min(std::max<int64_t>(needs.states - plan.states, 0), left / 2);
   plan.states += more_states;

@@ -17,8 +17,11 @@ struct MemoryRequest {
   int64_t calibration_probes = 0;  // run once, for a score
   int64_t context = 1;             // positions of a probe, at most
   int64_t completion = 1;          // of those: completion tokens
-  bool text = false;               // perplexity of the held-out windows is measured too
-  bool fdt_only = false;           // the head is screened (bounded_argmax.h)
+  // Windows that divergence and perplexity are measured along, after everything else, and their
+  // tokens, at most.
+  int64_t windows = 0;
+  int64_t window = 0;
+  bool fdt_only = false;  // the head is screened (bounded_argmax.h)
   int threads = 1;
 };
 

@@ -18,7 +18,8 @@ absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
   request.calibration_probes = needs.calibration_probes;
   request.context = std::max(ready.maker->context(), needs.min_context);
   request.completion = ready.maker->completion_tokens();
-  request.text = needs.held_out_probes > 0 && options.probes.source == ProbeSource::kText;
+  request.windows = needs.windows;
+  request.window = ready.maker->window_tokens();
   request.fdt_only = needs.fdt_only;
   request.threads = options.threads;
   BB_ASSIGN_OR_RETURN(ready.memory, PlanMemory(model, request, options.memory_bytes));

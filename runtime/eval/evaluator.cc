@@ -225,7 +225,7 @@ ProbeResult Evaluator::Compare(int64_t index,
       const std::span<const float> logits(scratch->logits.data() + t * vocab,
                                           static_cast<size_t>(vocab));
       const int32_t expected = probe.tokens[probe.prompt + first + t];
-      if (ArgMax(logits) != expected) {
+      if (ArgMax(logits) != reference_.Top(index)[first + t]) {
         if (result.sdt == 0) result.fdt = static_cast<int>(first + t);
         ++result.sdt;
       }

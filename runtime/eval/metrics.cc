@@ -105,12 +105,27 @@ Interval Bootstrap(size_t probes, const Value& value) {
   return {Quantile(values, 0.025), Quantile(values, 0.975)};
 }
 
+// Top1Agreement of probes[index[0]], probes[index[1]], ...
+double AgreementAt(std::span<const ProbeResult> probes, std::span<const int> index) {
+  int64_t tokens = 0;
+  int64_t misses = 0;
+  for (const int i : index) {
+    tokens += probes[i].tokens;
+    misses += probes[i].sdt;
+  }
+  return tokens == 0 ? 1.0 : 1.0 - static_cast<double>(misses) / static_cast<double>(tokens);
+}
+
+std::vector<int> InOrder(size_t probes) {
+  std::vector<int> index(probes);
+  for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int>(i);
+  return index;
+}
+
 }  // namespace
 
 double Compute(Statistic statistic, std::span<const ProbeResult> probes) {
-  std::vector<int> index(probes.size());
-  for (size_t i = 0; i < index.size(); ++i) index[i] = static_cast<int>(i);
-  return ComputeAt(statistic, probes, index);
+  return ComputeAt(statistic, probes, InOrder(probes.size()));
 }
 
 bool LargerIsBetter(Statistic statistic) { return Info(statistic).larger_is_better; }
@@ -127,13 +142,12 @@ absl::StatusOr<Statistic> ParseStatistic(absl::string_view name) {
 const char* StatisticName(Statistic statistic) { return Info(statistic).name; }
 
 double Top1Agreement(std::span<const ProbeResult> probes) {
-  int64_t tokens = 0;
-  int64_t misses = 0;
-  for (const ProbeResult& probe : probes) {
-    tokens += probe.tokens;
-    misses += probe.sdt;
-  }
-  return tokens == 0 ? 1.0 : 1.0 - static_cast<double>(misses) / static_cast<double>(tokens);
+  return AgreementAt(probes, InOrder(probes.size()));
+}
+
+Interval Top1AgreementInterval(std::span<const ProbeResult> probes) {
+  return Bootstrap(probes.size(),
+                   [&](std::span<const int> index) { return AgreementAt(probes, index); });
 }
 
 Interval BootstrapInterval(Statistic statistic, std::span<const ProbeResult> probes) {

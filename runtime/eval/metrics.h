@@ -14,13 +14,14 @@
 namespace bitbudget {
 
 // A candidate on one probe: the result of one teacher-forced pass over the reference's greedy
-// completion of N tokens (Divergent Token Metrics, arXiv 2311.01544; docs/design.md, "Evaluation").
-// A position is a hit when the candidate's argmax (lowest id among ties) is the reference's token.
+// completion of N tokens (Divergent Token Metrics, arXiv 2311.01544; docs/design.md, "Evaluation"),
+// or over N tokens of natural text. A position is a hit when the candidate's argmax (lowest id
+// among ties) is the reference's, which along its own completion is the token there.
 struct ProbeResult {
   int tokens = 0;      // N, completion tokens compared
   int fdt = 0;         // first divergent token: index of the first miss, N if all hit
   int sdt = 0;         // share of divergent tokens, as a count of misses
-  double nll_sum = 0;  // -log p(reference token), nats, summed over positions
+  double nll_sum = 0;  // -log p(token there), nats, summed over positions
   double kl_sum = 0;   // KL(reference || candidate), nats, summed over positions
 
   friend bool operator==(const ProbeResult&, const ProbeResult&) = default;
@@ -61,6 +62,9 @@ struct Interval {
 // 95 % percentile-bootstrap interval over probes (2000 resamples from a fixed stream, so the same
 // data give the same interval).
 Interval BootstrapInterval(Statistic statistic, std::span<const ProbeResult> probes);
+
+// That of Top1Agreement.
+Interval Top1AgreementInterval(std::span<const ProbeResult> probes);
 
 // The same for the paired difference a - b: both are resampled with the same probes.
 // REQUIRES: a.size() == b.size().

@@ -208,16 +208,22 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(ProbeRole 
                                                                       Progress* progress) const {
   CHECK_GE(count, 1);
   BB_RETURN_IF_ERROR(CheckRole(role));
-  std::vector<std::vector<int32_t>> prompts;
   if (options_.source != ProbeSource::kModel) {
+    std::vector<std::vector<int32_t>> prompts;
     for (const auto* item : Choose(role, count)) {
       prompts.push_back(*item);
       if (options_.source == ProbeSource::kText) prompts.back().resize(prefix_tokens_);
     }
     return prompts;
   }
+  return Sample(role, count, prefix_tokens_, sampler, progress);
+}
 
-  // The model's own text.
+absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Sample(ProbeRole role,
+                                                                     int64_t count,
+                                                                     int64_t tokens,
+                                                                     const ProbeSampler& sampler,
+                                                                     Progress* progress) const {
   const ModelConfig& config = model_.config();
   std::vector<int32_t> first_tokens;
   for (int64_t token = 0; token < config.vocab_size; ++token) {
@@ -241,6 +247,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(ProbeRole 
   const uint64_t first = static_cast<uint64_t>(role);
   // The role owns tokens first, first + kRoles, ...; when they run out it starts over.
   const uint64_t own = (first_tokens.size() - first + kRoles - 1) / kRoles;
+  std::vector<std::vector<int32_t>> prompts;
   for (uint64_t i = 0; i < static_cast<uint64_t>(count); ++i) {
     std::vector<int32_t> prompt;
     if (config.bos_token_id.has_value()) prompt.push_back(*config.bos_token_id);
@@ -248,14 +255,17 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Prompts(ProbeRole 
     prompts.push_back(std::move(prompt));
     generate.streams.push_back(i * kRoles + first);
   }
-  generate.max_tokens = prefix_tokens_ - static_cast<int64_t>(prompts[0].size());
+  generate.max_tokens = tokens - static_cast<int64_t>(prompts[0].size());
   if (generate.max_tokens < 1) return prompts;
   generate.greedy_tokens = kGreedyTokens;
   generate.stop_at_eos = false;
   generate.seed = options_.seed;
   generate.threads = sampler.threads;
   generate.max_kv_bytes = sampler.max_kv_bytes;
-  progress->Begin(absl::StrCat("sampling ", ProbeRoleName(role), " probes"), count);
+  progress->Begin(
+      absl::StrCat(
+          "sampling ", ProbeRoleName(role), tokens == prefix_tokens_ ? " probes" : " windows"),
+      count);
   BB_ASSIGN_OR_RETURN(const std::vector<Generation> sampled,
                       Generate(*sampler.transformer, sampler.weights, prompts, generate, progress));
   progress->End();
@@ -272,10 +282,31 @@ std::vector<std::vector<int32_t>> ProbeMaker::TextWindows(ProbeRole role, int64_
   return windows;
 }
 
-ProbeMaker::TextProbes ProbeMaker::MakeTextProbes(ProbeRole role, int64_t count) const {
+int64_t ProbeMaker::window_tokens() const {
+  return std::min(context_, prefix_tokens_ + completion_tokens_);
+}
+
+absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Windows(ProbeRole role,
+                                                                      int64_t count,
+                                                                      const ProbeSampler& sampler,
+                                                                      Progress* progress) const {
+  CHECK_GE(count, 1);
+  if (options_.source != ProbeSource::kText) {
+    return Sample(role, count, window_tokens(), sampler, progress);
+  }
+  BB_RETURN_IF_ERROR(CheckRole(role));
+  return TextWindows(role, count);
+}
+
+TextProbes ProbeMaker::MakeTextProbes(ProbeRole role, int64_t count) const {
+  return SplitWindows(TextWindows(role, count), prefix_tokens_);
+}
+
+TextProbes SplitWindows(const std::vector<std::vector<int32_t>>& windows, int64_t prompt_tokens) {
   TextProbes probes;
-  for (const std::vector<int32_t>& window : TextWindows(role, count)) {
-    const auto middle = window.begin() + prefix_tokens_;
+  for (const std::vector<int32_t>& window : windows) {
+    CHECK_GT(static_cast<int64_t>(window.size()), prompt_tokens);
+    const auto middle = window.begin() + prompt_tokens;
     probes.prompts.emplace_back(window.begin(), middle);
     probes.continuations.push_back({{middle, window.end()}, {}, {}});
   }

@@ -38,6 +38,10 @@ struct ProbeOptions {
   absl::Status Validate() const;
 };
 
+// The first tokens of a window that divergence along natural text is not measured on: they are the
+// prompt, and everything behind them is followed.
+inline constexpr int64_t kTextPromptTokens = 16;
+
 // What sampling the model's own text takes. Nothing is owned.
 struct ProbeSampler {
   const Transformer* transformer = nullptr;
@@ -45,6 +49,16 @@ struct ProbeSampler {
   int threads = 1;
   int64_t max_kv_bytes = int64_t{4} << 30;  // for keys and values
 };
+
+// Windows as prompts and their own continuations, to follow in place of the reference's
+// (ReferenceOptions::completions): metrics are then taken along natural text, and exp(mean nll) is
+// perplexity.
+struct TextProbes {
+  std::vector<std::vector<int32_t>> prompts;
+  std::vector<Generation> continuations;  // tokens only
+};
+// REQUIRES: every window has more than `prompt_tokens`.
+TextProbes SplitWindows(const std::vector<std::vector<int32_t>>& windows, int64_t prompt_tokens);
 
 // Makes prompts for probes.
 //   text: the token stream is cut into consecutive windows of prefix + completion tokens. Of every
@@ -66,6 +80,9 @@ class ProbeMaker {
   int64_t completion_tokens() const { return completion_tokens_; }
   // The positions of the longest probe.
   int64_t context() const { return context_; }
+  // The tokens of a window: a prefix and a completion, or the longest probe where prompts are
+  // short.
+  int64_t window_tokens() const;
   // SHA-256 of the file; empty for the model's own probes.
   const std::string& fingerprint() const { return fingerprint_; }
 
@@ -83,13 +100,15 @@ class ProbeMaker {
   // Up to `count` whole windows of natural text of a role; empty unless the source is text.
   std::vector<std::vector<int32_t>> TextWindows(ProbeRole role, int64_t count) const;
 
-  // The same windows as the prompts of Prompts() and the text's own continuations, to follow in
-  // place of the reference's (ReferenceOptions::completions): metrics are then taken along natural
-  // text, and exp(mean nll) is perplexity.
-  struct TextProbes {
-    std::vector<std::vector<int32_t>> prompts;
-    std::vector<Generation> continuations;  // tokens only
-  };
+  // Windows of window_tokens() to measure along: those of natural text where the probes are text,
+  // else `count` sequences of the model's own, sampled like its prompts, whatever the source. They
+  // begin with the prompts of Prompts() unless those are lines of a file. Errors as Prompts.
+  absl::StatusOr<std::vector<std::vector<int32_t>>> Windows(ProbeRole role,
+                                                            int64_t count,
+                                                            const ProbeSampler& sampler,
+                                                            Progress* progress) const;
+
+  // TextWindows() as the prompts of Prompts() and the text's own continuations.
   TextProbes MakeTextProbes(ProbeRole role, int64_t count) const;
 
  private:
@@ -98,6 +117,12 @@ class ProbeMaker {
   absl::Status ReadText(const std::string& text);
   absl::Status ReadPrompts(const std::string& text);
   std::vector<const std::vector<int32_t>*> Choose(ProbeRole role, int64_t count) const;
+  // The model's own text: sequences of `tokens` each.
+  absl::StatusOr<std::vector<std::vector<int32_t>>> Sample(ProbeRole role,
+                                                           int64_t count,
+                                                           int64_t tokens,
+                                                           const ProbeSampler& sampler,
+                                                           Progress* progress) const;
 
   const Model& model_;
   ProbeOptions options_;

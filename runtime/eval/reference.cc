@@ -38,8 +38,10 @@ class ReferenceRun::Distributions final : public PassObserver {
       std::copy_n(logits.values, logits.rows * logits.width, kept.data() + first * logits.width);
     }
     for (int64_t row = 0; row < logits.rows; ++row) {
-      run_.log_sum_exp_[logits.sequence].push_back(
-          Kernels().log_sum_exp(logits.values + row * logits.width, logits.width));
+      const float* const own = logits.values + row * logits.width;
+      run_.log_sum_exp_[logits.sequence].push_back(Kernels().log_sum_exp(own, logits.width));
+      run_.top_[logits.sequence].push_back(
+          ArgMax(std::span(own, static_cast<size_t>(logits.width))));
     }
   }
 
@@ -90,6 +92,7 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
   run->final_x_.resize(run->probes_.size());
   run->logits_.resize(run->probes_.size());
   run->log_sum_exp_.resize(run->probes_.size());
+  run->top_.resize(run->probes_.size());
   std::vector<std::span<const int32_t>> tokens;
   for (const Probe& probe : run->probes_) {
     tokens.push_back(std::span(probe.tokens).first(static_cast<size_t>(probe.rows())));

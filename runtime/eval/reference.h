@@ -72,6 +72,9 @@ class ReferenceRun {
                                 TransformerWorkspace* workspace) const;
   // Their log-sum-exp [completion].
   std::span<const double> LogSumExp(int64_t probe) const { return log_sum_exp_[probe]; }
+  // Their argmax, lowest id among ties [completion]. Along the reference's own completion these are
+  // its tokens.
+  std::span<const int32_t> Top(int64_t probe) const { return top_[probe]; }
 
   WeightSource* weights() const { return weights_; }
 
@@ -89,6 +92,7 @@ class ReferenceRun {
   std::vector<AlignedBuffer<float>> final_x_;  // [completion][hidden], when logits are not kept
   std::vector<AlignedBuffer<float>> logits_;   // [completion][vocab], when they are
   std::vector<std::vector<double>> log_sum_exp_;
+  std::vector<std::vector<int32_t>> top_;
 };
 
 }  // namespace bitbudget

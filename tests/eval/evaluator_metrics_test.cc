@@ -53,6 +53,7 @@ double LseError(std::span<const double> log_p) {
 
 struct Direct {
   ProbeResult result;
+  bool along_own = true;  // every token is the reference's argmax
   double nll_error = 0;
   double kl_error = 0;
 };
@@ -69,8 +70,9 @@ Direct DirectMetrics(const EvalBench& bench, const Probe& probe, const WeightSet
     const auto p_row = std::span(p).subspan(position * vocab, vocab);
     const auto q_row = std::span(q).subspan(position * vocab, vocab);
     const int32_t token = probe.tokens[position + 1];
-    EXPECT_EQ(std::max_element(p_row.begin(), p_row.end()) - p_row.begin(), token);
-    if (std::max_element(q_row.begin(), q_row.end()) - q_row.begin() != token) {
+    const auto top = std::max_element(p_row.begin(), p_row.end()) - p_row.begin();
+    direct.along_own = direct.along_own && top == token;
+    if (std::max_element(q_row.begin(), q_row.end()) - q_row.begin() != top) {
       if (direct.result.sdt++ == 0) direct.result.fdt = static_cast<int>(t);
     }
     const std::vector<double> log_p = LogSoftmax(p_row);
@@ -90,13 +92,15 @@ Direct DirectMetrics(const EvalBench& bench, const Probe& probe, const WeightSet
 
 void ExpectMetricsFollowTheirFormulas(const EvalBench& bench,
                                       Evaluator* evaluator,
-                                      const Assignment& assignment) {
+                                      const Assignment& assignment,
+                                      bool along_own = true) {
   const auto evaluation = evaluator->EvaluateFromScratch(assignment);
   ASSERT_TRUE(evaluation.ok()) << evaluation.status();
   const WeightLease weights = PinAll(bench.bank.get(), assignment);
   for (size_t i = 0; i < evaluation->size(); ++i) {
     const ProbeResult& got = (*evaluation)[i];
     const Direct direct = DirectMetrics(bench, bench.reference->probes()[i], weights.set());
+    EXPECT_EQ(direct.along_own, along_own);
     EXPECT_EQ(got.tokens, direct.result.tokens);
     EXPECT_EQ(got.fdt, direct.result.fdt);
     EXPECT_EQ(got.sdt, direct.result.sdt);
@@ -115,6 +119,29 @@ TEST(Score, FollowsTheFormulasOnRandomModels) {
     for (int c = 0; c < 10; ++c) {
       ExpectMetricsFollowTheirFormulas(
           bench, evaluator.get(), RandomAssignment(*bench.bank, &random));
+    }
+  }
+}
+
+// Likelihoods are those of the tokens that are followed, hits those of the reference's argmax.
+TEST(Score, FollowsTheFormulasAlongOtherTokens) {
+  EvalBench bench = TinyBench(false);
+  for (const int64_t max_logits_bytes : {int64_t{1} << 30, int64_t{0}}) {
+    ReferenceOptions options;
+    options.max_logits_bytes = max_logits_bytes;
+    for (size_t i = 0; i < bench.prompts.size(); ++i) {
+      options.completions.push_back(
+          {RandomTokens(bench.completion, bench.model->config().vocab_size, 500 + i), {}, {}});
+    }
+    bench.reference = bench.MakeReference(options);
+    const auto evaluator = bench.MakeEvaluator();
+    ExpectMetricsFollowTheirFormulas(
+        bench, evaluator.get(), Uniform(bench, "int4-g32"), /*along_own=*/false);
+    const auto stored = evaluator->EvaluateFromScratch(bench.bank->StoredAssignment());
+    ASSERT_TRUE(stored.ok()) << stored.status();
+    for (const ProbeResult& probe : *stored) {
+      EXPECT_EQ(probe.sdt, 0);
+      EXPECT_EQ(probe.kl_sum, 0);
     }
   }
 }

@@ -50,6 +50,26 @@ TEST(Compute, GivesWhatAHandComputes) {
   EXPECT_EQ(Top1Agreement(probes), 1 - 23.0 / 50);
 }
 
+TEST(Top1AgreementInterval, ResamplesSharesOfPositions) {
+  // The same share everywhere, whatever the lengths.
+  const Evaluation even = {Probe(10, 0, 5, 0, 0), Probe(20, 0, 10, 0, 0), Probe(2, 0, 1, 0, 0)};
+  EXPECT_EQ(Top1AgreementInterval(even).low, 0.5);
+  EXPECT_EQ(Top1AgreementInterval(even).high, 0.5);
+  const Evaluation probes = OrdinaryProbes(40, 3);
+  const Interval interval = Top1AgreementInterval(probes);
+  EXPECT_GT(interval.low, 0);
+  EXPECT_LT(interval.low, Top1Agreement(probes));
+  EXPECT_GT(interval.high, Top1Agreement(probes));
+  EXPECT_LT(interval.high, 1);
+  // Of equal lengths it is that of the misses, turned round.
+  Evaluation equal = probes;
+  for (ProbeResult& probe : equal) probe.tokens = 128;
+  const Interval misses = BootstrapInterval(Statistic::kSdtMean, equal);
+  EXPECT_NEAR(Top1AgreementInterval(equal).low, 1 - misses.high / 128, 1e-12);
+  EXPECT_NEAR(Top1AgreementInterval(equal).high, 1 - misses.low / 128, 1e-12);
+  EXPECT_EQ(Top1AgreementInterval({}).low, 0);
+}
+
 TEST(Compute, InterpolatesThe75thPercentile) {
   const auto percentile = [](std::vector<int> fdts) {
     Evaluation probes;

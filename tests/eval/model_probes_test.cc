@@ -111,6 +111,34 @@ TEST(ModelProbes, StartWithAnOrdinaryTokenThenFourGreedyOnesAndNeverEnd) {
   EXPECT_EQ(greedy_throughout, 0);
 }
 
+TEST(ModelProbes, WindowsBeginWithThePrompts) {
+  const ProbeBench bench = TinyProbeBench();
+  ProbeOptions options;
+  options.prefix_tokens = 9;
+  options.completion_tokens = 12;
+  const auto maker = bench.Make(options);
+  EXPECT_EQ(maker->window_tokens(), 21);
+  const auto prompts = bench.Prompts(*maker, ProbeRole::kHeldOut, 6);
+  Progress progress;
+  const auto windows = maker->Windows(
+      ProbeRole::kHeldOut, 6, {bench.transformer.get(), bench.weights.get(), 1}, &progress);
+  ASSERT_TRUE(windows.ok()) << windows.status();
+  ASSERT_EQ(windows->size(), prompts.size());
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    ASSERT_EQ((*windows)[i].size(), 21u);
+    EXPECT_TRUE(std::equal(prompts[i].begin(), prompts[i].end(), (*windows)[i].begin()));
+  }
+  // What is followed is the window's own continuation.
+  const TextProbes split = SplitWindows(*windows, 16);
+  for (size_t i = 0; i < windows->size(); ++i) {
+    Tokens joined = split.prompts[i];
+    EXPECT_EQ(joined.size(), 16u);
+    joined.insert(
+        joined.end(), split.continuations[i].tokens.begin(), split.continuations[i].tokens.end());
+    EXPECT_EQ(joined, (*windows)[i]);
+  }
+}
+
 TEST(ModelProbes, NeedATokenThatTellsThemApart) {
   const ProbeBench bench = TinyProbeBench();
   ProbeOptions options;

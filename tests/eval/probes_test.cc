@@ -206,6 +206,7 @@ TEST(PromptProbes, RolesShareNoLine) {
   size_t longest = 0;
   for (const Tokens& prompt : expected) longest = std::max(longest, prompt.size());
   EXPECT_EQ(maker->context(), static_cast<int64_t>(longest) + kCompletion);
+  EXPECT_EQ(maker->window_tokens(), maker->context()) << "prompts are shorter than a prefix";
   EXPECT_TRUE(maker->TextWindows(ProbeRole::kHeldOut, 10).empty());
   EXPECT_EQ(maker->fingerprint(), Sha256Hex(std::as_bytes(std::span(lines))));
 }
@@ -257,6 +258,7 @@ TEST(ProbeLengths, ShrinkInProportionToAShortContext) {
     EXPECT_EQ(maker->prefix_tokens(), c.expected_prefix);
     EXPECT_EQ(maker->completion_tokens(), c.expected_completion);
     EXPECT_EQ(maker->context(), c.expected_prefix + c.expected_completion);
+    EXPECT_EQ(maker->window_tokens(), maker->context());
   }
   TinyModelOptions model_options;
   model_options.max_positions = 1;

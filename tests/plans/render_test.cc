@@ -89,6 +89,19 @@ TEST(RenderPlanTest, SaysWhatWasNotMeasured) {
   EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "held out    not measured"));
 }
 
+TEST(RenderPlanTest, SaysWhatWasMeasuredAlongText) {
+  plans::Plan plan = SmallPlan(1);
+  EXPECT_TRUE(
+      absl::StrContains(RenderPlan(plan), "32 windows of the text, all tokens from the 17th"));
+  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "text KL [-0.05000, -0.02500] nats: better"));
+  plan.mutable_options()->set_probe_source("model");
+  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "32 sequences that the model sampled"));
+  plan.mutable_held_out()->clear_plan_text();
+  plan.mutable_held_out()->clear_uniform_text();
+  plan.mutable_held_out()->clear_text_kl_difference();
+  EXPECT_FALSE(absl::StrContains(RenderPlan(plan), "text"));
+}
+
 TEST(RenderDiffTest, MatchesTheGoldenText) {
   ExpectGolden(Diff(SmallPlan(2), OtherSmallPlan(2)), "golden_diff.txt");
 }
@@ -111,6 +124,7 @@ TEST(RenderDiffTest, ComparesWhatWasEmitted) {
   plans::Plan b = a;
   b.mutable_held_out()->set_uniform_emitted(true);
   EXPECT_TRUE(absl::StrContains(Diff(a, b), "51.5  [47.4, 55.2]           44.1  [40.1, 47.9]"));
+  EXPECT_TRUE(absl::StrContains(Diff(a, b), "0.06250  [0.03125, 0.12500]  0.10000  [0.05000"));
 }
 
 TEST(RenderDiffTest, RefusesPlansOfDifferentModels) {

@@ -52,6 +52,13 @@ void SetMetrics(plans::Metrics* m, double fdt, double kl) {
   m->set_top1_agreement(1 - kl);
 }
 
+void SetText(plans::TextDivergence* text, double kl) {
+  text->set_kl_mean(kl);
+  SetInterval(text->mutable_kl_interval(), kl / 2, kl * 2);
+  text->set_top1_agreement(0.9 - kl);
+  SetInterval(text->mutable_top1_interval(), 0.875 - kl, 0.925 - kl);
+}
+
 plans::Plan Model(int layers) {
   plans::Plan plan;
   plan.set_format_version(kPlanFormatVersion);
@@ -145,6 +152,9 @@ plans::Plan SmallPlan(int layers) {
   SetInterval(held_out->mutable_fdt_difference(), 3.25, 11.5);
   SetInterval(held_out->mutable_kl_difference(), -0.03, 0.001);
   SetMetrics(held_out->mutable_noise_floor(), 60.25, 1e-5);
+  SetText(held_out->mutable_plan_text(), 0.0625);
+  SetText(held_out->mutable_uniform_text(), 0.1);
+  SetInterval(held_out->mutable_text_kl_difference(), -0.05, -0.025);
   return plan;
 }
 

@@ -226,6 +226,39 @@ const Mutation kMutations[] = {
      "held_out.uniform_size_bytes: "},
     {"uniform_emitted", [](Plan& p) { p.mutable_held_out()->set_uniform_emitted(true); },
      "held_out.uniform_emitted: true, but"},
+    {"text_kl", [](Plan& p) { p.mutable_held_out()->mutable_plan_text()->set_kl_mean(-0.5); },
+     "held_out.plan_text.kl_mean: -0.5 is negative"},
+    {"text_kl_nan",
+     [](Plan& p) { p.mutable_held_out()->mutable_uniform_text()->set_kl_mean(std::nan("")); },
+     "held_out.uniform_text.kl_mean: nan"},
+    {"text_kl_interval",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan_text()->clear_kl_interval(); },
+     "held_out.plan_text.kl_interval: missing"},
+    {"text_kl_interval_negative",
+     [](Plan& p) { p.mutable_held_out()->mutable_uniform_text()->mutable_kl_interval()->set_low(-1); },
+     "held_out.uniform_text.kl_interval: [-1, 0.2]"},
+    {"text_top1",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan_text()->set_top1_agreement(1.25); },
+     "held_out.plan_text.top1_agreement: 1.25 is outside [0, 1]"},
+    {"text_top1_interval",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan_text()->clear_top1_interval(); },
+     "held_out.plan_text.top1_interval: missing"},
+    {"text_top1_interval_above",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan_text()->mutable_top1_interval()->set_high(2); },
+     "held_out.plan_text.top1_interval: [0.8125, 2]"},
+    {"text_of_uniform_missing", [](Plan& p) { p.mutable_held_out()->clear_uniform_text(); },
+     "held_out: uniform_text and text_kl_difference"},
+    {"text_of_plan_missing", [](Plan& p) { p.mutable_held_out()->clear_plan_text(); },
+     "held_out: uniform_text and text_kl_difference"},
+    {"text_difference_missing",
+     [](Plan& p) { p.mutable_held_out()->clear_text_kl_difference(); },
+     "held_out: uniform_text and text_kl_difference"},
+    {"text_difference",
+     [](Plan& p) { p.mutable_held_out()->mutable_text_kl_difference()->set_low(1); },
+     "held_out.text_kl_difference: [1, -0.025]"},
+    {"text_without_metrics",
+     [](Plan& p) { p.set_complete(false); p.mutable_held_out()->clear_plan(); },
+     "held_out.plan_text: given without held_out.plan"},
     {"difference_fdt",
      [](Plan& p) { p.mutable_held_out()->mutable_fdt_difference()->set_high(129); },
      "held_out.fdt_difference: [3.25, 129]"},
@@ -251,6 +284,15 @@ TEST(ValidateTest, AcceptsAnInterruptedPlanWithoutMeasurements) {
   plan.set_complete(false);
   plan.clear_held_out();
   plan.mutable_search()->clear_search_probes();
+  EXPECT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
+}
+
+// As earlier versions wrote them, and where windows are too short to be followed.
+TEST(ValidateTest, AcceptsAPlanWithoutTextDivergence) {
+  Plan plan = SmallPlan(1);
+  plan.mutable_held_out()->clear_plan_text();
+  plan.mutable_held_out()->clear_uniform_text();
+  plan.mutable_held_out()->clear_text_kl_difference();
   EXPECT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
 }
 

@@ -14,6 +14,7 @@ METRICS = {
     'kl_mean', 'kl_ci', 'top1_agreement'
 }
 SIZE = {'size_bytes', 'bits_per_weight'}
+TEXT = {'text_kl', 'text_kl_ci', 'text_top1', 'text_top1_ci'}
 PERPLEXITY = {'ppl_reference', 'ppl_candidate'}
 PERPLEXITY_INTERVALS = {'ppl_reference_ci', 'ppl_candidate_ci'}
 MEMORY = {'weights', 'states', 'logits', 'streams', 'scratch'}  # bytes; together the estimate
@@ -30,6 +31,13 @@ class MeasureTest(CommandTest):
         self.assertTrue(0 <= metrics['fdt_mean'] <= tokens)
         self.assertTrue(0 <= metrics['top1_agreement'] <= 1)
         self.assertGreaterEqual(metrics['dppl'], 1)
+
+    def check_text(self, metrics):
+        self.assertGreaterEqual(metrics['text_kl'], 0)
+        for name in ('text_kl', 'text_top1'):
+            low, high = metrics[name + '_ci']
+            self.assertTrue(low <= metrics[name] <= high)
+        self.assertTrue(0 <= metrics['text_top1'] <= 1)
 
     def check_memory(self, memory):
         self.assertEqual(set(memory), MEMORY | {'limit', 'estimate'})
@@ -50,15 +58,21 @@ class MeasureTest(CommandTest):
         self.assertEqual(
             set(report), SIZE | {
                 'budget_bytes', 'complete', 'search', 'memory', 'held_out', 'uniform',
-                'fdt_difference_ci', 'kl_difference_ci', 'uniform_emitted'
+                'fdt_difference_ci', 'kl_difference_ci', 'text_kl_difference_ci', 'uniform_emitted'
             } | ({'rejected'} if report['uniform_emitted'] else set()))
         self.assertEqual(set(report['search']),
                          {'candidates', 'rounds', 'computed', 'naive', 'seconds'})
         self.assertEqual(
             set(report['held_out']),
-            SIZE | METRICS | PERPLEXITY | {'noise_floor', 'completion_tokens', 'probes'})
+            SIZE | METRICS | TEXT | PERPLEXITY | {'noise_floor', 'completion_tokens', 'probes'})
         self.assertEqual(set(report['held_out']['noise_floor']), METRICS)
-        self.assertEqual(set(report['uniform']), {'format'} | SIZE | METRICS | PERPLEXITY)
+        self.assertEqual(set(report['uniform']), {'format'} | SIZE | METRICS | TEXT | PERPLEXITY)
+        for metrics in (report['held_out'], report['uniform']):
+            self.check_text(metrics)
+        if report['uniform_emitted']:
+            self.assertEqual(set(report['rejected']), METRICS | TEXT)
+        low, high = report['text_kl_difference_ci']
+        self.assertLessEqual(low, high)
         for metrics in (report['held_out'], report['uniform'], report['held_out']['noise_floor']):
             self.check_metrics(metrics, 12)
         self.check_memory(report['memory'])
@@ -117,8 +131,15 @@ class MeasureTest(CommandTest):
         for what in (['--plan', plan], ['--uniform', 'int4-g64']):
             report = self.json('eval', self.model, *what, *PROBES, '--probes', 4)
             self.assertEqual(
-                set(report), SIZE | METRICS | PERPLEXITY
-                | {'memory', 'noise_floor', 'completion_tokens', 'per_probe'})
+                set(report), SIZE | METRICS | TEXT | PERPLEXITY
+                | {'memory', 'noise_floor', 'completion_tokens', 'per_probe', 'per_window'})
+            self.check_text(report)
+            self.assertEqual([window['tokens'] for window in report['per_window']], 4 * [2])
+            self.assertAlmostEqual(report['text_kl'],
+                                   sum(w['kl'] for w in report['per_window']) / 8, places=12)
+            self.assertEqual(report['text_top1'],
+                             1 - sum(w['misses'] for w in report['per_window']) / 8)
+            self.assertGreater(min(w['nll'] for w in report['per_window']), 0)
             self.check_memory(report['memory'])
             self.assertEqual(set(report['noise_floor']), METRICS)
             self.assertEqual(report['completion_tokens'], 12)
@@ -144,6 +165,8 @@ class MeasureTest(CommandTest):
         shown = self.json('show', plan)['held_out']
         self.assertEqual(shown['plan']['kl_mean'], reports['--plan']['kl_mean'])
         self.assertEqual(shown['plan']['fdt_mean'], reports['--plan']['fdt_mean'])
+        self.assertEqual(shown['plan_text']['kl_mean'], reports['--plan']['text_kl'])
+        self.assertEqual(shown['plan_text']['top1_agreement'], reports['--plan']['text_top1'])
 
     def test_eval_of_fdt_only_is_a_part_of_eval(self):
         args = ('eval', self.model, '--uniform', 'int4-g64', *PROBES, '--probes', 5)
@@ -172,8 +195,11 @@ class MeasureTest(CommandTest):
         self.assertLessEqual(PERPLEXITY | PERPLEXITY_INTERVALS, set(report))
         self.assertGreater(report['ppl_reference'], 1)
         self.assertGreater(report['ppl_candidate'], 1)
-        self.assertIn('perplexity', self.succeed('eval', self.model, '--uniform', 'int8', '--text',
-                                                 self.text_file(), *PROBES, '--probes', 5).stdout)
+        self.check_text(report)
+        shown = self.succeed('eval', self.model, '--uniform', 'int8', '--text', self.text_file(),
+                             *PROBES, '--probes', 5).stdout
+        for name in ('perplexity', 'text KL', 'text top-1 agreement'):
+            self.assertIn(name, shown)
 
     def test_eval_with_prompts(self):
         prompts = self.file('prompts.txt',
@@ -181,11 +207,13 @@ class MeasureTest(CommandTest):
         report = self.json('eval', self.model, '--uniform', 'int4-g64', '--prompts', prompts,
                            '--completion', 6, '--probes', 4)
         self.assertEqual(len(report['per_probe']), 4)
+        self.check_text(report)
         self.assertIsNone(report['ppl_candidate'])
 
     def test_eval_of_the_stored_format_is_the_reference(self):
         report = self.json('eval', self.model, '--uniform', 'bf16', *PROBES, '--probes', 4)
         self.assertEqual(report['kl_mean'], 0)
+        self.assertEqual((report['text_kl'], report['text_top1']), (0, 1))
         self.assertEqual(report['fdt_mean'], report['completion_tokens'])
         self.assertEqual(report['bits_per_weight'], 16)
 

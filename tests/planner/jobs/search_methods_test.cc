@@ -255,7 +255,7 @@ TEST(TextProbesTest, FollowTheTextItself) {
   ASSERT_TRUE(maker.ok()) << maker.status();
   const auto workspace = Workspace::Create(*model, WorkspaceOptions(), (*maker)->context());
   ASSERT_TRUE(workspace.ok());
-  const ProbeMaker::TextProbes text = (*maker)->MakeTextProbes(ProbeRole::kSearch, 6);
+  const TextProbes text = (*maker)->MakeTextProbes(ProbeRole::kSearch, 6);
   const auto windows = (*maker)->TextWindows(ProbeRole::kSearch, 6);
   ASSERT_EQ(text.prompts.size(), 6u);
   for (size_t i = 0; i < windows.size(); ++i) {

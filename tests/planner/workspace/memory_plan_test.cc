@@ -1,6 +1,7 @@
 #include "planner/workspace/memory_plan.h"
 
 #include <cstdint>
+#include <set>
 #include <vector>
 
 #include "tests/planner/planner_test_util.h"
@@ -44,6 +45,29 @@ TEST(PlanMemory, StaysWithinEveryLimitOrRefusesIt) {
   EXPECT_GT(refused, 10);
   EXPECT_GT(planned, 10);
   EXPECT_LT(previous.total, int64_t{1} << 30);  // a small model takes no more than it can use
+}
+
+// Windows that come after the probes need room where they are many; their logits are kept only
+// where there is room for them, and never at the expense of the search's.
+TEST(PlanMemory, CountsWhatWindowsTake) {
+  const LoadedModel model;
+  const int64_t enough = int64_t{1} << 34;
+  MemoryRequest request = SmallRequest();
+  const auto without = PlanMemory(*model, request, enough);
+  request.windows = 10 * request.held_out_probes;
+  request.window = 200;
+  const auto with = PlanMemory(*model, request, enough);
+  ASSERT_TRUE(without.ok() && with.ok());
+  const ModelConfig& config = (*model).config();
+  EXPECT_GE(with->streams, 2 * request.windows * request.window * config.hidden_size * 4);
+  EXPECT_GT(with->streams, without->streams);
+  EXPECT_EQ(with->logits, request.windows * request.window * config.vocab_size * 4);
+  std::set<int64_t> kept;
+  for (int64_t limit = int64_t{1} << 20; limit < enough; limit += limit / 64) {
+    const auto plan = PlanMemory(*model, request, limit);
+    if (plan.ok()) kept.insert(plan->logits);
+  }
+  EXPECT_EQ(kept, (std::set<int64_t>{0, without->logits, with->logits}));
 }
 
 TEST(PlanMemory, ARefusalSaysWhatWouldFit) {
