@@ -11,9 +11,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/training/adamw.h"
+#include "runtime/training/batch_order.h"
 #include "runtime/training/encoded_model.h"
 #include "runtime/training/layer_error.h"
 #include "runtime/training/layer_gradient.h"
@@ -92,14 +92,65 @@ struct StreamPair {
   Streams original;   // in the original one
 };
 
+// What the methods differ in.
+struct LayerTraining {
+  const char* name;
+  TrainedParts parts;
+  double scale_rate;
+  bool augmented_loss;
+};
+
+// The matrices of a layer that are trained, null where one is not, with their parameters and the
+// highest learning rate of each.
+struct LayerMatrices {
+  std::array<std::unique_ptr<TrainedMatrix>, kLayerMatrices> trained;
+  std::vector<ParameterArray*> arrays;
+  std::vector<double> rates;
+
+  void Decode(int threads, LayerParameters<float>* parameters) const {
+    for (int i = 0; i < kLayerMatrices; ++i) {
+      if (trained[i] != nullptr) trained[i]->Decode(threads, &parameters->matrices[i]);
+    }
+  }
+  void Backward(const LayerParameters<float>& gradient, int threads) {
+    for (int i = 0; i < kLayerMatrices; ++i) {
+      if (trained[i] != nullptr) trained[i]->Backward(gradient.matrices[i], threads);
+    }
+  }
+};
+
+// The mean square of a value.
+double MeanSquare(const Streams& streams) {
+  double sum = 0;
+  int64_t values = 0;
+  for (const Matrix<float>& x : streams) {
+    sum += x.cast<double>().squaredNorm();
+    values += x.size();
+  }
+  return values == 0 ? 0 : sum / static_cast<double>(values);
+}
+
+// A squared distance and its gradient.
+struct Loss {
+  double value = 0;
+  Matrix<float> gradient;  // by x
+
+  // Adds ||x - wanted||^2 * factor.
+  void Add(const Matrix<float>& x, const Matrix<float>& wanted, double factor) {
+    const Matrix<float> difference = x - wanted;
+    value += difference.cast<double>().squaredNorm() * factor;
+    const Matrix<float> slope = difference * static_cast<float>(2 * factor);
+    gradient = gradient.size() == 0 ? slope : Matrix<float>(gradient + slope);
+  }
+};
+
 class Blockwise {
  public:
-  Blockwise(const ComponentEncodings& start, RecoveryRun* run)
-      : run_(*run), model_(run->model()), options_(run->options()) {
+  Blockwise(const LayerTraining& training, const ComponentEncodings& start, RecoveryRun* run)
+      : training_(training), run_(*run), model_(run->model()), options_(run->options()) {
     result_.encodings = start;
-    const int64_t sequences = static_cast<int64_t>(run->data().training.size());
-    const int64_t per_epoch = (sequences + options_.batch - 1) / options_.batch;
-    steps_ = options_.steps > 0 ? options_.steps : kEpochs * per_epoch;
+    const BatchOrder order(run->data().training.size(), options_.batch, 0, 0);
+    steps_ = options_.steps > 0 ? options_.steps : kEpochs * order.steps_per_epoch();
   }
 
   absl::StatusOr<MethodResult> Run();
@@ -110,6 +161,15 @@ class Blockwise {
                                                 const LayerParameters<float>& original,
                                                 const Streams& inputs,
                                                 const Streams& wanted);
+  LayerMatrices MatricesOf(int layer, const LayerParameters<float>& original) const;
+  double Rate(const ParameterArray& array, const Format& format) const {
+    const bool scales = array.kind == ParameterKind::kLogScales;
+    // The option is that of weights, and of clipping where only that is trained.
+    if (options_.learning_rate > 0 && (!scales || training_.parts.clipping)) {
+      return options_.learning_rate;
+    }
+    return scales ? training_.scale_rate : WeightRate(format);
+  }
   DecoderLayer<float> Decoder(int layer, int token_bits) const {
     return DecoderLayer<float>(
         model_.config(),
@@ -121,15 +181,8 @@ class Blockwise {
     return {Embedded(DecodedMatrix(model_, result_.encodings, 0), scale, sequences),
             Embedded(ReadMatrix(model_.Weight(0)), scale, sequences)};
   }
-  bool Trains(int layer) const {
-    for (int i = 0; i < kLayerMatrices; ++i) {
-      const auto found = result_.encodings.find(LayerComponentId(layer, i));
-      if (found != result_.encodings.end() && CheckTrainable(found->second.format).ok())
-        return true;
-    }
-    return false;
-  }
 
+  const LayerTraining training_;
   RecoveryRun& run_;
   const Model& model_;
   const RecoveryOptions& options_;
@@ -138,89 +191,78 @@ class Blockwise {
   int64_t max_positions_ = 0;
 };
 
+LayerMatrices Blockwise::MatricesOf(int layer, const LayerParameters<float>& original) const {
+  LayerMatrices matrices;
+  for (int i = 0; i < kLayerMatrices; ++i) {
+    const auto found = result_.encodings.find(LayerComponentId(layer, i));
+    if (found == result_.encodings.end()) continue;
+    const Encoding& start = found->second;
+    if (!CheckTrainable(start.format).ok()) continue;
+    std::unique_ptr<TrainedMatrix> trained =
+        MakeTrainedMatrix(original.matrices[i], start, training_.parts);
+    for (ParameterArray* array : trained->parameters()) {
+      matrices.arrays.push_back(array);
+      matrices.rates.push_back(Rate(*array, start.format));
+    }
+    if (!trained->parameters().empty()) matrices.trained[i] = std::move(trained);
+  }
+  return matrices;
+}
+
 absl::StatusOr<ComponentEncodings> Blockwise::TrainLayer(int layer,
                                                          const LayerParameters<float>& original,
                                                          const Streams& inputs,
                                                          const Streams& wanted) {
-  std::array<std::unique_ptr<TrainedMatrix>, kLayerMatrices> trained;
-  LayerBackward<float> backward;
-  std::vector<ParameterArray*> arrays;
-  std::vector<double> rates;
-  for (int i = 0; i < kLayerMatrices; ++i) {
-    const auto found = result_.encodings.find(LayerComponentId(layer, i));
-    backward.frozen[i] = true;
-    if (found == result_.encodings.end()) continue;
-    const Encoding& start = found->second;
-    if (!CheckTrainable(start.format).ok()) continue;
-    backward.frozen[i] = false;
-    trained[i] = MakeTrainedMatrix(original.matrices[i], start, {});
-    for (ParameterArray* array : trained[i]->parameters()) {
-      arrays.push_back(array);
-      const double own = array->kind == ParameterKind::kLogScales ? kScaleRate
-                         : options_.learning_rate > 0             ? options_.learning_rate
-                                                                  : WeightRate(start.format);
-      rates.push_back(own);
-    }
-  }
+  LayerMatrices matrices = MatricesOf(layer, original);
+  ComponentEncodings encodings;
+  if (matrices.arrays.empty()) return encodings;
+  const int threads = options_.threads;
   LayerParameters<float> parameters = DecodedLayer(model_, result_.encodings, layer);
   const DecoderLayer<float> decoder = Decoder(layer, options_.token_bits);
-  double square = 0;  // of what the loss is measured in: a mean square of the outputs wanted
-  int64_t values = 0;
-  for (const Matrix<float>& x : wanted) {
-    square += x.cast<double>().squaredNorm();
-    values += x.size();
-  }
-  square = square > 0 ? square / static_cast<double>(values) : 1;
-
+  const DecoderLayer<float> exact = Decoder(layer, 0);
+  const LayerWeights<float> original_weights(original);
+  const double square = MeanSquare(wanted);
   AdamW optimiser;
-  std::vector<int64_t> order(inputs.size());
-  std::vector<double> now(rates.size());
+  BatchOrder order(inputs.size(), options_.batch, options_.seed, kOrderStream + layer);
+  std::vector<double> now(matrices.rates.size());
   LayerParameters<float> gradient;
+  LayerBackward<float> backward{.gradient = &gradient};
+  for (int i = 0; i < kLayerMatrices; ++i) backward.frozen[i] = matrices.trained[i] == nullptr;
   LayerTrace<float> trace;
-  size_t next = order.size();  // in the order of the epoch
-  uint64_t epoch = 0;
+  LayerTrace<float> exact_trace;
   for (int64_t step = 0; step < steps_; ++step) {
     if (run_.MustStop()) return absl::CancelledError("interrupted");
-    if (next >= order.size()) {
-      std::iota(order.begin(), order.end(), 0);
-      Random(options_.seed, {kOrderStream, static_cast<uint64_t>(layer), epoch++}).Shuffle(order);
-      next = 0;
-    }
-    const size_t count = std::min(static_cast<size_t>(options_.batch), order.size() - next);
-    const auto batch = std::span(order).subspan(next, count);
-    next += count;
-    for (int i = 0; i < kLayerMatrices; ++i) {
-      if (trained[i] != nullptr) trained[i]->Decode(options_.threads, &parameters.matrices[i]);
-    }
+    const std::span<const int64_t> batch = order.Batch(step);
+    matrices.Decode(threads, &parameters);
     const LayerWeights<float> weights(parameters);
     const LayerInputs rows = Gather(inputs, batch);
     decoder.Forward(weights, rows, &trace);
-    const Matrix<float> difference = trace.outputs - Gather(wanted, batch).x;
-    const double per_value = 1 / (square * static_cast<double>(difference.size()));
-    const double loss = difference.cast<double>().squaredNorm() * per_value;
-    BB_RETURN_IF_ERROR(CheckLoss(loss, rates.front()));
-    backward.gradient = &gradient;
-    decoder.Backward(
-        weights, rows, trace, difference * static_cast<float>(2 * per_value), backward);
-    for (int i = 0; i < kLayerMatrices; ++i) {
-      if (trained[i] != nullptr) trained[i]->Backward(gradient.matrices[i], options_.threads);
+    const double values = static_cast<double>(trace.outputs.size());
+    const double factor = 1 / (values * (square > 0 ? square : 1));
+    Loss loss;
+    loss.Add(trace.outputs, Gather(wanted, batch).x, factor);
+    if (training_.augmented_loss) {
+      exact.Forward(original_weights, rows, &exact_trace);
+      loss.Add(trace.outputs, exact_trace.outputs, factor);
     }
-    for (size_t a = 0; a < rates.size(); ++a) {
-      now[a] = CosineRate(rates[a], step, steps_, steps_ / 20);
+    BB_RETURN_IF_ERROR(CheckLoss(loss.value, matrices.rates.front()));
+    decoder.Backward(weights, rows, trace, loss.gradient, backward);
+    matrices.Backward(gradient, threads);
+    for (size_t a = 0; a < now.size(); ++a) {
+      now[a] = CosineRate(matrices.rates[a], step, steps_, steps_ / 20);
     }
-    optimiser.Step(arrays, now, options_.threads);
+    optimiser.Step(matrices.arrays, now, threads);
     ++result_.steps;
     run_.progress()->Update(layer * steps_ + step + 1,
                             absl::StrFormat("layer %d of %d, error %.3g, rate %.2g",
                                             layer + 1,
                                             model_.config().num_hidden_layers,
-                                            loss,
+                                            loss.value,
                                             now.front()));
   }
-  ComponentEncodings encodings;
   for (int i = 0; i < kLayerMatrices; ++i) {
-    if (trained[i] == nullptr) continue;
-    encodings[LayerComponentId(layer, i)] = trained[i]->Encode(options_.threads);
+    if (matrices.trained[i] == nullptr) continue;
+    encodings[LayerComponentId(layer, i)] = matrices.trained[i]->Encode(threads);
   }
   return encodings;
 }
@@ -237,7 +279,7 @@ absl::StatusOr<MethodResult> Blockwise::Run() {
   }
   StreamPair training = Start(data.training);
   StreamPair kept_aside = Start(data.kept_aside);
-  run_.progress()->Begin("blockwise", layers * steps_);
+  run_.progress()->Begin(training_.name, layers * steps_);
   for (int layer = 0; layer < layers; ++layer) {
     const LayerParameters<float> original = ReadLayer<float>(model_, layer);
     {
@@ -250,7 +292,7 @@ absl::StatusOr<MethodResult> Blockwise::Run() {
     Streams kept_before = kept_aside.recovered;
     LayerParameters<float> decoded = DecodedLayer(model_, result_.encodings, layer);
     Advance(rounded, decoded, &kept_aside.recovered);
-    if (layer >= first_layer && Trains(layer)) {
+    if (layer >= first_layer) {
       absl::StatusOr<ComponentEncodings> found =
           TrainLayer(layer, original, training.recovered, training.original);
       if (absl::IsCancelled(found.status())) {
@@ -285,7 +327,21 @@ absl::StatusOr<MethodResult> Blockwise::Run() {
 }  // namespace
 
 absl::StatusOr<MethodResult> RecoverBlockwise(const ComponentEncodings& start, RecoveryRun* run) {
-  return Blockwise(start, run).Run();
+  return Blockwise(
+             {.name = "blockwise", .parts = {}, .scale_rate = kScaleRate, .augmented_loss = false},
+             start,
+             run)
+      .Run();
+}
+
+absl::StatusOr<MethodResult> RecoverOmniQuant(const ComponentEncodings& start, RecoveryRun* run) {
+  return Blockwise({.name = "omniquant",
+                    .parts = {.weights = false, .scales = false, .clipping = true},
+                    .scale_rate = 1e-2,
+                    .augmented_loss = run->options().augmented_loss},
+                   start,
+                   run)
+      .Run();
 }
 
 }  // namespace bitbudget

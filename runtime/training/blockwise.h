@@ -13,6 +13,11 @@ namespace bitbudget {
 // sequences twice. Errors: CheckLoss's; those of saving.
 absl::StatusOr<MethodResult> RecoverBlockwise(const ComponentEncodings& start, RecoveryRun* run);
 
+// The same with learnable weight clipping in place of weights and scales (OmniQuant, arXiv
+// 2308.13137, sections 3.2 and 3.4): grids span a learned part of their groups' ranges. Matrices in
+// other formats than dense integers keep their start.
+absl::StatusOr<MethodResult> RecoverOmniQuant(const ComponentEncodings& start, RecoveryRun* run);
+
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_TRAINING_BLOCKWISE_H_

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <numeric>
 #include <span>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "runtime/base/known_names.h"
 #include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/training/batch_order.h"
 #include "runtime/training/encoded_model.h"
 #include "runtime/training/hidden_loss.h"
 #include "runtime/training/losses.h"
@@ -84,8 +84,6 @@ class EndToEnd {
   absl::StatusOr<MethodResult> Run();
 
  private:
-  // The sequences of the next step.
-  std::span<const int64_t> NextBatch(int64_t step);
   double Rate(const TrainedModel& trained, size_t array) const {
     const bool scales = trained.arrays()[array]->kind == ParameterKind::kLogScales;
     // The option is that of weights, and of scales where only these are trained.
@@ -101,23 +99,7 @@ class EndToEnd {
   const RecoveryOptions& options_;
   const std::vector<std::vector<int32_t>>& data_;
   const ComponentEncodings& start_;
-  uint64_t epoch_ = UINT64_MAX;
-  std::vector<int64_t> order_;
 };
-
-std::span<const int64_t> EndToEnd::NextBatch(int64_t step) {
-  const auto count = static_cast<int64_t>(data_.size());
-  const int64_t per_epoch = (count + options_.batch - 1) / options_.batch;
-  const auto epoch = static_cast<uint64_t>(step / per_epoch);
-  if (epoch != epoch_) {
-    epoch_ = epoch;
-    order_.resize(count);
-    std::iota(order_.begin(), order_.end(), 0);
-    Random(options_.seed, {kOrderStream, epoch}).Shuffle(order_);
-  }
-  const int64_t first = step % per_epoch * options_.batch;
-  return std::span(order_).subspan(first, std::min(options_.batch, count - first));
-}
 
 ModelGradientOptions EndToEnd::PassOptions(int token_bits) const {
   const ModelConfig& config = run_.model().config();
@@ -165,6 +147,7 @@ absl::StatusOr<MethodResult> EndToEnd::Run() {
     original_pass = std::make_unique<ModelGradient<float>>(model, options);
   }
 
+  BatchOrder order(data_.size(), options_.batch, options_.seed, kOrderStream);
   std::vector<double> rates;
   for (size_t a = 0; a < trained.arrays().size(); ++a) rates.push_back(Rate(trained, a));
   std::vector<double> now(rates.size());
@@ -174,7 +157,7 @@ absl::StatusOr<MethodResult> EndToEnd::Run() {
       result.complete = false;
       break;
     }
-    const std::span<const int64_t> batch = NextBatch(step);
+    const std::span<const int64_t> batch = order.Batch(step);
     std::vector<std::vector<int32_t>> sequences;
     for (const int64_t s : batch) sequences.push_back(data_[s]);
     pass.Forward(*ends, &trained, sequences);

@@ -24,14 +24,15 @@ namespace {
 
 using Method = absl::StatusOr<MethodResult> (*)(const ComponentEncodings& start, RecoveryRun* run);
 
-constexpr std::array<RecoveryMethod, 4> kMethods = {{
+constexpr std::array<RecoveryMethod, 5> kMethods = {{
     {"blockwise", "weights and scales of one layer after the other, on the layer's outputs"},
+    {"omniquant", "the same with learned clipping of the weights' ranges alone"},
     {"scales", "scales alone, all layers together, distilled from the original"},
     {"distill", "weights and scales, all layers together, distilled from the original"},
     {"onebit", "the same with OneBit's loss, for one-bit layers"},
 }};
 constexpr std::array<Method, kMethods.size()> kFunctions = {
-    RecoverBlockwise, RecoverScales, RecoverByDistillation, RecoverOneBit};
+    RecoverBlockwise, RecoverOmniQuant, RecoverScales, RecoverByDistillation, RecoverOneBit};
 
 absl::StatusOr<size_t> FindMethod(const std::string& name) {
   std::vector<std::string> names;

@@ -41,6 +41,9 @@ struct RecoveryOptions {
   double kl_weight = 1;
   // onebit: what the normalised error of hidden states counts beside KL (OneBit's alpha).
   double hidden_weight = 0;
+  // omniquant: the loss counts the original layer's outputs for the same inputs too (OmniQuant's
+  // aug_loss).
+  bool augmented_loss = false;
   int64_t batch = 4;  // sequences per step
   uint64_t seed = 0;
   int token_bits = 0;  // activations are rounded as DecoderLayerOptions says

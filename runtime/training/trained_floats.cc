@@ -28,8 +28,10 @@ uint32_t BitsOf(float value, FormatKind kind) {
 
 }  // namespace
 
-TrainedFloats::TrainedFloats(const Matrix<float>& original, const Encoding& start)
-    : start_(start), kept_(original.size()) {
+TrainedFloats::TrainedFloats(const Matrix<float>& original,
+                             const Encoding& start,
+                             TrainedParts parts)
+    : start_(start), parts_(parts), kept_(original.size()) {
   weights_.values.resize(original.size());
   DecodeReference(start, weights_.values);
   weights_.unit = static_cast<float>(
@@ -39,6 +41,11 @@ TrainedFloats::TrainedFloats(const Matrix<float>& original, const Encoding& star
     reader.Read(row);
     for (const int64_t column : reader.columns()) kept_[row * start.cols + column] = 1;
   }
+}
+
+std::vector<ParameterArray*> TrainedFloats::parameters() {
+  if (!parts_.weights) return {};
+  return {&weights_};
 }
 
 void TrainedFloats::Decode(int /*threads*/, Matrix<float>* image) const {

@@ -11,15 +11,16 @@ namespace bitbudget {
 // Sparse float formats: the weights that the mask keeps.
 class TrainedFloats final : public TrainedMatrix {
  public:
-  TrainedFloats(const Matrix<float>& original, const Encoding& start);
+  TrainedFloats(const Matrix<float>& original, const Encoding& start, TrainedParts parts);
 
-  std::vector<ParameterArray*> parameters() override { return {&weights_}; }
+  std::vector<ParameterArray*> parameters() override;
   void Decode(int threads, Matrix<float>* image) const override;
   void Backward(const Matrix<float>& d_image, int threads) override;
   Encoding Encode(int threads) const override;
 
  private:
   const Encoding start_;
+  const TrainedParts parts_;
   std::vector<uint8_t> kept_;  // [rows, cols]
   ParameterArray weights_;     // [rows, cols]
 };

@@ -1,6 +1,7 @@
 #include "runtime/training/trained_matrix.h"
 
 #include "absl/strings/str_cat.h"
+#include "runtime/training/trained_clipping.h"
 #include "runtime/training/trained_floats.h"
 #include "runtime/training/trained_levels.h"
 #include "runtime/training/trained_signs.h"
@@ -25,8 +26,11 @@ absl::Status CheckTrainable(const Format& format) {
 std::unique_ptr<TrainedMatrix> MakeTrainedMatrix(const Matrix<float>& original,
                                                  const Encoding& start,
                                                  TrainedParts parts) {
+  const bool dense_integer = start.format.IsInteger() && !start.format.IsSparse();
+  if (parts.clipping && dense_integer) return std::make_unique<TrainedClipping>(original, start);
+  if (parts.clipping) parts = {.weights = false, .scales = false};
   if (start.format.HasLevels()) return std::make_unique<TrainedLevels>(original, start, parts);
-  if (start.format.IsFloat()) return std::make_unique<TrainedFloats>(original, start);
+  if (start.format.IsFloat()) return std::make_unique<TrainedFloats>(original, start, parts);
   return std::make_unique<TrainedSigns>(original, start, parts);
 }
 

@@ -17,6 +17,8 @@ namespace bitbudget {
 struct TrainedParts {
   bool weights = true;
   bool scales = true;  // of formats that have free ones
+  // In place of both: how much of a group's range its grid spans. Dense integer formats only.
+  bool clipping = false;
 };
 
 // A matrix in a format, as a function of parameters that training can move: its image is what the
@@ -46,7 +48,7 @@ class TrainedMatrix {
   virtual Encoding Encode(int threads) const = 0;
 };
 
-// kInvalidArgument when matrices in this format cannot be trained.
+// kInvalidArgument when matrices in this format have no parameters, or none that can be trained.
 absl::Status CheckTrainable(const Format& format);
 
 // `original` are the weights [rows, cols] of the unmodified model. REQUIRES: a trainable format, an
