@@ -77,6 +77,10 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
                                       Progress* progress,
                                       Distributions distributions = Distributions::kKeep);
 
+// The prompts of a reference run's probes, and their completions, for the function above.
+std::vector<std::vector<int32_t>> PromptsOf(const ReferenceRun& reference);
+std::vector<Generation> CompletionsOf(const ReferenceRun& reference);
+
 // The perplexity of windows of natural text under `weights`.
 absl::StatusOr<Measured> MeasurePerplexity(const Workspace& workspace,
                                            WeightSource* weights,
