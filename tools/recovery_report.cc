@@ -70,6 +70,9 @@ absl::StatusOr<RecoverReport> RunRecovery(const Model& model, const RecoverJobOp
   if (absl::IsCancelled(report.status())) {
     return absl::CancelledError(absl::StrCat("interrupted", Resumes(options.out)));
   }
+  if (report.ok() && !report->interrupted && !LastPass(report->plan)->complete()) {
+    ProcessProgress()->Message(absl::StrCat("out of time", Resumes(options.out)));
+  }
   return report;
 }
 

@@ -1,5 +1,7 @@
 // A recovered plan runs and is written with the codes of its file, whatever its encoder is.
 
+#include "tests/planner/recovered_plan.h"
+
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -14,7 +16,6 @@
 #include "planner/jobs/planned_model.h"
 #include "runtime/model/checkpoint/gguf_files.h"
 #include "tests/planner/planner_test_util.h"
-#include "tests/planner/recovered_plan.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_dir.h"
 
@@ -58,8 +59,7 @@ class RecoveredPlanTest : public testing::Test {
   absl::Status Apply(const std::string& out) {
     ApplyOptions options;
     options.out = out;
-    options.float_type =
-        out.ends_with(".gguf") ? std::nullopt : std::optional<Format>(kFormatF32);
+    options.float_type = out.ends_with(".gguf") ? std::nullopt : std::optional<Format>(kFormatF32);
     options.workspace = workspace_;
     Progress progress;
     return ApplyPlan(*model_, plan_, options, &progress).status();
@@ -132,8 +132,7 @@ TEST_F(RecoveredPlanTest, NeedsNoCalibrationTextAnyMore) {
   const auto planned = OpenPlannedModel(*model_, &from_text, workspace_, 8, "", &progress);
   ASSERT_TRUE(planned.ok()) << planned.status();
   for (const auto& [id, encoding] : codes_) {
-    const auto encoded =
-        planned->workspace->weight_encoder().Encode(id, encoding.format, 1);
+    const auto encoded = planned->workspace->weight_encoder().Encode(id, encoding.format, 1);
     ASSERT_TRUE(encoded.ok()) << encoded.status();
     EXPECT_EQ(encoded->bytes, encoding.bytes);
   }

@@ -97,9 +97,8 @@ TEST_F(RecoveredFileTest, HoldsEveryComponentThatIsNotStored) {
     const RecoveredWeights::Part& part = read->parts().at(id);
     EXPECT_EQ(part.format, encoding.format);
     ASSERT_EQ(part.bytes.size(), encoding.bytes.size());
-    EXPECT_TRUE(std::equal(part.bytes.begin(),
-                           part.bytes.end(),
-                           std::as_bytes(std::span(encoding.bytes)).begin()));
+    EXPECT_TRUE(std::equal(
+        part.bytes.begin(), part.bytes.end(), std::as_bytes(std::span(encoding.bytes)).begin()));
   }
   EXPECT_EQ(Take().metadata.size(), codes_.size());
   Put(Take());  // the test's own writer agrees
@@ -180,8 +179,7 @@ TEST_F(RecoveredFileTest, DamagedEncodingsAreNamed) {
 
 TEST_F(RecoveredFileTest, AFileThatIsNoSafetensorsIsRefused) {
   WriteTestFile(path_, "codes");
-  plan_.mutable_recovery()->set_weights_sha256(
-      Sha256Hex(std::as_bytes(std::span("codes", 5))));
+  plan_.mutable_recovery()->set_weights_sha256(Sha256Hex(std::as_bytes(std::span("codes", 5))));
   ExpectError(Read(), kInvalid, {path_, "too few for a safetensors file"});
 }
 
