@@ -62,9 +62,9 @@ std::string EvidenceText(const plans::RecoveryEvidence& evidence) {
                        evidence.prefix_tokens(),
                        ", unseen by the training; 95 % intervals"));
   const bool windows = evidence.has_text_before();
-  text += MetricsTable(
-      {{"before", &evidence.before(), windows ? &evidence.text_before() : nullptr},
-       {"recovered", &evidence.after(), windows ? &evidence.text_after() : nullptr}});
+  text +=
+      MetricsTable({{"before", &evidence.before(), windows ? &evidence.text_before() : nullptr},
+                    {"recovered", &evidence.after(), windows ? &evidence.text_after() : nullptr}});
   AddLine(&text, "", DifferenceLine("KL", "probes", evidence.kl_difference()));
   if (windows) {
     AddLine(&text, "", DifferenceLine("text KL", "windows", evidence.text_kl_difference()));

@@ -114,6 +114,12 @@ absl::Status CheckRecovery(const plans::Plan& plan) {
     if (pass.learning_rate() < 0) {
       return Bad(path + "learning_rate", pass.learning_rate(), " is negative");
     }
+    if (pass.kl_weight() < 0 || pass.kl_weight() > 1) {
+      return Bad(path + "kl_weight", pass.kl_weight(), " is outside [0, 1]");
+    }
+    if (pass.hidden_weight() < 0) {
+      return Bad(path + "hidden_weight", pass.hidden_weight(), " is negative");
+    }
     if (pass.batch() < 1) return Bad(path + "batch", pass.batch());
     if (pass.tool_version().empty()) return Bad(path + "tool_version", "empty");
     if (pass.has_held_out()) {

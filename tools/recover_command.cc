@@ -137,6 +137,20 @@ void AddTraining(CLI::App* command, RecoveryOptions* training) {
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
   command
+      ->add_option(
+          "--kl-weight",
+          training->kl_weight,
+          "distill: the part of KL from the original in the loss, from 0 to 1; the rest is "
+          "cross entropy on the sequences")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  command
+      ->add_option("--hidden-weight",
+                   training->hidden_weight,
+                   "onebit: what the error of hidden states counts beside KL")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1e9));
+  command
       ->add_option("--freeze",
                    training->freeze,
                    "distill: matrices whose codes stay: none, ov, qk, or random (as many, drawn)")

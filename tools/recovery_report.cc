@@ -1,6 +1,7 @@
 #include "tools/recovery_report.h"
 
 #include <filesystem>
+#include <optional>
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
@@ -21,13 +22,26 @@ nlohmann::ordered_json IntervalJson(const plans::Interval& interval) {
   return nlohmann::ordered_json::array({interval.low(), interval.high()});
 }
 
+// The metrics and, unless it is null, the divergence along windows.
+nlohmann::ordered_json SideJson(const plans::Metrics& metrics, const plans::TextDivergence* text) {
+  nlohmann::ordered_json json = MetricsJson(FromProto(metrics));
+  std::optional<TextDivergence> divergence;
+  if (text != nullptr) divergence = FromProto(*text);
+  json.update(TextDivergenceJson(divergence));
+  return json;
+}
+
 nlohmann::ordered_json EvidenceJson(const plans::RecoveryEvidence& evidence) {
-  return {{"probes", evidence.probes()},
-          {"completion_tokens", evidence.completion_tokens()},
-          {"before", MetricsJson(FromProto(evidence.before()))},
-          {"after", MetricsJson(FromProto(evidence.after()))},
-          {"fdt_difference_ci", IntervalJson(evidence.fdt_difference())},
-          {"kl_difference_ci", IntervalJson(evidence.kl_difference())}};
+  const bool text = evidence.has_text_before();
+  nlohmann::ordered_json json = {
+      {"probes", evidence.probes()},
+      {"completion_tokens", evidence.completion_tokens()},
+      {"before", SideJson(evidence.before(), text ? &evidence.text_before() : nullptr)},
+      {"after", SideJson(evidence.after(), text ? &evidence.text_after() : nullptr)},
+      {"fdt_difference_ci", IntervalJson(evidence.fdt_difference())},
+      {"kl_difference_ci", IntervalJson(evidence.kl_difference())}};
+  if (text) json["text_kl_difference_ci"] = IntervalJson(evidence.text_kl_difference());
+  return json;
 }
 
 // Where the same command goes on, if anything was kept.

@@ -18,6 +18,13 @@
 namespace bitbudget {
 namespace {
 
+// What is measured before and after.
+struct HeldOutData {
+  std::vector<std::vector<int32_t>> prompts;
+  std::vector<Generation> completions;        // the reference's, from the first measurement on
+  std::vector<std::vector<int32_t>> windows;  // none where they are too short
+};
+
 // What a recovery starts from, and what its result is compared with.
 struct Start {
   std::unique_ptr<ProbeMaker> maker;
@@ -25,9 +32,8 @@ struct Start {
   int64_t context = 0;
   ComponentEncodings encodings;
   TrainingData data;
-  std::vector<std::vector<int32_t>> prompts;  // of the held-out probes
-  std::vector<Generation> completions;
-  Evaluation before;
+  HeldOutData held_out;
+  RecoveryEvaluation before;
 };
 
 RecoveryOptions TrainingOptions(const RecoverJobOptions& options) {
@@ -63,6 +69,64 @@ absl::Status Encode(const Assignment& assignment,
   return absl::OkStatus();
 }
 
+absl::StatusOr<HeldOutData> DrawHeldOut(const ProbeMaker& maker,
+                                        int64_t count,
+                                        Workspace* workspace,
+                                        Progress* progress) {
+  HeldOutData data;
+  BB_ASSIGN_OR_RETURN(data.prompts,
+                      maker.Prompts(ProbeRole::kHeldOut, count, workspace->sampler(), progress));
+  if (maker.window_tokens() <= kTextPromptTokens) return data;
+  BB_ASSIGN_OR_RETURN(data.windows,
+                      maker.Windows(ProbeRole::kHeldOut,
+                                    static_cast<int64_t>(data.prompts.size()),
+                                    workspace->sampler(),
+                                    progress));
+  return data;
+}
+
+struct MeasureContext {
+  const Assignment& assignment;
+  const ProbeMaker& maker;
+  Workspace* workspace;
+  Progress* progress;
+  absl::string_view when;  // before, after
+};
+
+absl::StatusOr<Evaluation> MeasureSet(const MeasureContext& in,
+                                      absl::string_view what,
+                                      const ProbeSet& set) {
+  in.progress->Begin(absl::StrCat(what, " ", in.when), 1);
+  BB_ASSIGN_OR_RETURN(Evaluation evaluation, set.evaluator->EvaluateFromScratch(in.assignment));
+  in.progress->Update(1);
+  in.progress->End();
+  return evaluation;
+}
+
+absl::StatusOr<RecoveryEvaluation> Measure(const MeasureContext& in, HeldOutData* data) {
+  RecoveryEvaluation result;
+  {
+    BB_ASSIGN_OR_RETURN(const ProbeSet set,
+                        MakeProbeSet(data->prompts,
+                                     in.maker.completion_tokens(),
+                                     data->completions,
+                                     in.workspace,
+                                     in.progress));
+    data->completions = CompletionsOf(*set.reference);
+    BB_ASSIGN_OR_RETURN(result.probes, MeasureSet(in, "held-out probes", set));
+  }
+  if (data->windows.empty()) return result;
+  TextProbes windows = SplitWindows(data->windows, kTextPromptTokens);
+  BB_ASSIGN_OR_RETURN(const ProbeSet set,
+                      MakeProbeSet(windows.prompts,
+                                   in.maker.window_tokens() - kTextPromptTokens,
+                                   std::move(windows.continuations),
+                                   in.workspace,
+                                   in.progress));
+  BB_ASSIGN_OR_RETURN(result.windows, MeasureSet(in, "held-out windows", set));
+  return result;
+}
+
 // All that needs the plan's own codes. What it holds in memory is given back ahead of the training.
 absl::StatusOr<Start> MakeStart(const Model& model,
                                 const Assignment& assignment,
@@ -75,6 +139,7 @@ absl::StatusOr<Start> MakeStart(const Model& model,
   WorkspaceNeeds needs;
   needs.roles = {ProbeRole::kCalibration, ProbeRole::kHeldOut};
   needs.held_out_probes = options.held_out_probes;
+  needs.windows = options.held_out_probes;
   needs.calibration_probes = options.sequences;
   needs.min_context = CalibrationContext(options.plan);
   BB_ASSIGN_OR_RETURN(ProbedWorkspace ready, SetUpWorkspace(model, workspace_options, needs));
@@ -88,41 +153,26 @@ absl::StatusOr<Start> MakeStart(const Model& model,
   BB_RETURN_IF_ERROR(Encode(assignment, workspace, progress, &start.encodings));
   BB_ASSIGN_OR_RETURN(start.data,
                       MakeTrainingData(*start.maker, options.sequences, workspace, progress));
+  BB_ASSIGN_OR_RETURN(start.held_out,
+                      DrawHeldOut(*start.maker, options.held_out_probes, workspace, progress));
   BB_ASSIGN_OR_RETURN(
-      const ProbeSet probes,
-      MakeProbeSet(
-          *start.maker, ProbeRole::kHeldOut, options.held_out_probes, workspace, progress));
-  progress->Begin("held-out probes before", 1);
-  BB_ASSIGN_OR_RETURN(start.before, probes.evaluator->EvaluateFromScratch(assignment));
-  progress->Update(1);
-  progress->End();
-  start.prompts = PromptsOf(*probes.reference);
-  start.completions = CompletionsOf(*probes.reference);
+      start.before,
+      Measure({assignment, *start.maker, workspace, progress, "before"}, &start.held_out));
   return start;
 }
 
-absl::StatusOr<Evaluation> MeasureAfter(const Model& model,
-                                        const Assignment& assignment,
-                                        const Start& start,
-                                        const ComponentEncodings& encodings,
-                                        const RecoverJobOptions& options,
-                                        Progress* progress) {
+absl::StatusOr<RecoveryEvaluation> MeasureAfter(const Model& model,
+                                                const Assignment& assignment,
+                                                const ComponentEncodings& encodings,
+                                                const RecoverJobOptions& options,
+                                                Start* start,
+                                                Progress* progress) {
   WorkspaceOptions workspace_options = options.workspace;
   workspace_options.encoder = "rtn";  // which encodes nothing here
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> workspace,
-                      Workspace::Create(model, workspace_options, start.context, start.memory));
+                      Workspace::Create(model, workspace_options, start->context, start->memory));
   workspace->recovered()->Use(RecoveredWeights(encodings));
-  BB_ASSIGN_OR_RETURN(const ProbeSet probes,
-                      MakeProbeSet(start.prompts,
-                                   start.maker->completion_tokens(),
-                                   start.completions,
-                                   workspace.get(),
-                                   progress));
-  progress->Begin("held-out probes after", 1);
-  BB_ASSIGN_OR_RETURN(Evaluation after, probes.evaluator->EvaluateFromScratch(assignment));
-  progress->Update(1);
-  progress->End();
-  return after;
+  return Measure({assignment, *start->maker, workspace.get(), progress, "after"}, &start->held_out);
 }
 
 bool SameBytes(const ComponentEncodings& a, const ComponentEncodings& b) {
@@ -171,7 +221,7 @@ absl::StatusOr<RecoverReport> RunRecoverJob(const Model& model,
   BB_ASSIGN_OR_RETURN(ComponentEncodings outline, Outline(assignment, model));
   const RecoveryOptions training = TrainingOptions(options);
   BB_RETURN_IF_ERROR(CheckRecovery(model, outline, options.methods, training));
-  BB_ASSIGN_OR_RETURN(const Start start,
+  BB_ASSIGN_OR_RETURN(Start start,
                       MakeStart(model, assignment, std::move(outline), options, progress));
   BB_ASSIGN_OR_RETURN(
       const std::unique_ptr<RecoveryFile> state,
@@ -195,8 +245,8 @@ absl::StatusOr<RecoverReport> RunRecoverJob(const Model& model,
   RecoverReport report;
   RecoveryFindings findings{&recovered, &start.data, start.maker.get(), std::nullopt};
   if (!progress->Interrupted()) {
-    absl::StatusOr<Evaluation> after =
-        MeasureAfter(model, assignment, start, recovered.encodings, options, progress);
+    absl::StatusOr<RecoveryEvaluation> after =
+        MeasureAfter(model, assignment, recovered.encodings, options, &start, progress);
     if (!after.ok() && !absl::IsCancelled(after.status())) return after.status();
     if (after.ok()) findings.held_out = RecoveryMeasurements{start.before, *std::move(after)};
   }

@@ -33,15 +33,22 @@ plans::RecoveryEvidence EvidenceOf(const RecoverJobOptions& options,
   plans::RecoveryEvidence evidence;
   evidence.set_probe_source(ProbeSourceName(options.workspace.probes.source));
   evidence.set_probe_fingerprint(maker.fingerprint());
-  evidence.set_probes(static_cast<int64_t>(held_out.before.size()));
+  const RecoveryEvaluation& before = held_out.before;
+  const RecoveryEvaluation& after = held_out.after;
+  evidence.set_probes(static_cast<int64_t>(before.probes.size()));
   evidence.set_prefix_tokens(maker.prefix_tokens());
   evidence.set_completion_tokens(maker.completion_tokens());
-  *evidence.mutable_before() = ToProto(MetricsOf(held_out.before));
-  *evidence.mutable_after() = ToProto(MetricsOf(held_out.after));
+  *evidence.mutable_before() = ToProto(MetricsOf(before.probes));
+  *evidence.mutable_after() = ToProto(MetricsOf(after.probes));
   *evidence.mutable_fdt_difference() =
-      ToProto(PairedInterval(Statistic::kFdtMean, held_out.after, held_out.before));
+      ToProto(PairedInterval(Statistic::kFdtMean, after.probes, before.probes));
   *evidence.mutable_kl_difference() =
-      ToProto(PairedInterval(Statistic::kKlMean, held_out.after, held_out.before));
+      ToProto(PairedInterval(Statistic::kKlMean, after.probes, before.probes));
+  if (before.windows.empty()) return evidence;
+  *evidence.mutable_text_before() = ToProto(TextDivergenceOf(before.windows));
+  *evidence.mutable_text_after() = ToProto(TextDivergenceOf(after.windows));
+  *evidence.mutable_text_kl_difference() =
+      ToProto(PairedInterval(Statistic::kKlMean, after.windows, before.windows));
   return evidence;
 }
 
@@ -57,6 +64,8 @@ plans::RecoveryPass PassOf(const RecoverJobOptions& options, const RecoveryFindi
   *pass.mutable_data() = DataOf(*findings.data, *findings.maker);
   pass.set_learning_rate(options.training.learning_rate);
   if (options.training.freeze != "none") pass.set_freeze(options.training.freeze);
+  pass.set_kl_weight(options.training.kl_weight);
+  pass.set_hidden_weight(options.training.hidden_weight);
   pass.set_batch(options.training.batch);
   pass.set_seed(options.workspace.probes.seed);
   pass.set_tool_version(BITBUDGET_VERSION);
@@ -104,6 +113,10 @@ std::string RecoveryKey(const RecoverJobOptions& options,
                            absl::StrFormat("%.17g", training.learning_rate),
                            "\nfreeze ",
                            training.freeze,
+                           "\nKL weight ",
+                           absl::StrFormat("%.17g", training.kl_weight),
+                           "\nhidden weight ",
+                           absl::StrFormat("%.17g", training.hidden_weight),
                            "\nbatch ",
                            training.batch,
                            "\nseed ",

@@ -14,10 +14,14 @@
 
 namespace bitbudget {
 
-// Held-out probes, measured before and after.
+// What was measured on held-out probes and, where they are long enough, on as many windows.
+struct RecoveryEvaluation {
+  Evaluation probes;
+  Evaluation windows;  // empty: none
+};
 struct RecoveryMeasurements {
-  Evaluation before;
-  Evaluation after;
+  RecoveryEvaluation before;
+  RecoveryEvaluation after;
 };
 
 // What a recovery found, as values.

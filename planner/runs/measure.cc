@@ -63,14 +63,6 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
   return set;
 }
 
-std::vector<std::vector<int32_t>> PromptsOf(const ReferenceRun& reference) {
-  std::vector<std::vector<int32_t>> prompts;
-  for (const Probe& probe : reference.probes()) {
-    prompts.emplace_back(probe.tokens.begin(), probe.tokens.begin() + probe.prompt);
-  }
-  return prompts;
-}
-
 std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {
   std::vector<Generation> completions;
   for (const Probe& probe : reference.probes()) {

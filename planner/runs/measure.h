@@ -77,8 +77,7 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
                                       Progress* progress,
                                       Distributions distributions = Distributions::kKeep);
 
-// The prompts of a reference run's probes, and their completions, for the function above.
-std::vector<std::vector<int32_t>> PromptsOf(const ReferenceRun& reference);
+// The completions of a reference run's probes, for the function above.
 std::vector<Generation> CompletionsOf(const ReferenceRun& reference);
 
 // The perplexity of windows of natural text under `weights`.

@@ -183,6 +183,7 @@ plans::Plan RecoveredSmallPlan(int layers) {
   data->set_tokens(64 * 88);
   pass->set_learning_rate(0.001);
   pass->set_freeze("ov");
+  pass->set_kl_weight(1);
   pass->set_batch(4);
   pass->set_seed(3);
   pass->set_complete(true);
@@ -197,6 +198,15 @@ plans::Plan RecoveredSmallPlan(int layers) {
   SetMetrics(evidence->mutable_after(), 56.5, 0.0078125);
   SetInterval(evidence->mutable_fdt_difference(), 1.5, 7.25);
   SetInterval(evidence->mutable_kl_difference(), -0.0078125, -0.0059);
+  for (plans::TextDivergence* text :
+       {evidence->mutable_text_before(), evidence->mutable_text_after()}) {
+    const double kl = text == &evidence->text_before() ? 0.0625 : 0.03125;
+    text->set_kl_mean(kl);
+    SetInterval(text->mutable_kl_interval(), kl / 2, kl * 2);
+    text->set_top1_agreement(1 - kl);
+    SetInterval(text->mutable_top1_interval(), 1 - 2 * kl, 1 - kl / 2);
+  }
+  SetInterval(evidence->mutable_text_kl_difference(), -0.04, -0.025);
   return plan;
 }
 

@@ -76,7 +76,8 @@ class UsageTest(CommandTest):
             *(([option], ['recover', self.model, '--plan', recover, '--out', out, option, value])
               for option, value in (('--method', 'magic'), ('--method', ''), ('--steps', '-1'),
                                     ('--minutes', '-1'), ('--learning-rate', '-1'),
-                                    ('--batch', '0'), ('--freeze', 'all'), ('--sequences', '7'),
+                                    ('--batch', '0'), ('--freeze', 'all'), ('--kl-weight', '2'),
+                                    ('--hidden-weight', '-1'), ('--sequences', '7'),
                                     ('--held-out-probes', '1'), ('--seed', '-1'),
                                     ('--prefix', '0'), ('--completion', '0'), ('--memory', '16'),
                                     ('--activations', 'magic'))),
