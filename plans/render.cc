@@ -75,10 +75,11 @@ std::string HeldOutSection(const plans::Plan& plan) {
   // A plan that fell back to uniform still shows what the search found.
   const std::string windows = WindowsLine(plan.options(), held_out);
   if (!windows.empty()) AddLine(&text, "", windows);
+  const char* found = held_out.uniform_emitted() ? "search's result"
+                      : plan.has_recovery()      ? "plan, not recovered"
+                                                 : "plan";
   std::vector<MetricsColumn> columns = {
-      {held_out.uniform_emitted() ? "search's result" : "plan",
-       &held_out.plan(),
-       held_out.has_plan_text() ? &held_out.plan_text() : nullptr}};
+      {found, &held_out.plan(), held_out.has_plan_text() ? &held_out.plan_text() : nullptr}};
   if (held_out.has_uniform()) {
     columns.push_back({"uniform " + held_out.uniform_format(),
                        &held_out.uniform(),
@@ -247,8 +248,16 @@ std::string RenderPlan(const plans::Plan& plan) {
   AddLine(
       &text, "written by", absl::StrCat("bitbudget ", plan.tool_version(), ", seed ", o.seed()));
   AddWarnings(&text, plan, "");
-  return absl::StrCat(
-      text, "\n", HeldOutSection(plan), "\n", LayerTable(plan), "\n", FormatLegend(plan));
+  const std::string recovery = RenderRecovery(plan);
+  return absl::StrCat(text,
+                      "\n",
+                      HeldOutSection(plan),
+                      "\n",
+                      recovery,
+                      recovery.empty() ? "" : "\n",
+                      LayerTable(plan),
+                      "\n",
+                      FormatLegend(plan));
 }
 
 }  // namespace bitbudget

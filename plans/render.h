@@ -21,6 +21,10 @@ absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
                                        const plans::Plan& b,
                                        const std::string& b_name);
 
+// What it says of its recovery: methods, data, and the held-out metrics before and after. Empty for
+// a plan that was not recovered.
+std::string RenderRecovery(const plans::Plan& plan);
+
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_PLANS_RENDER_H_

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "plans/evidence.h"
 #include "plans/render.h"
 #include "plans/render_internal.h"
 #include "plans/text_table.h"
@@ -38,23 +39,35 @@ std::string ProbeDifference(const plans::Options& a, const plans::Options& b) {
 }
 
 std::string DiffHeadline(const plans::Plan& plan, const std::string& name) {
-  return absl::StrFormat("%s: %s for %s, %s bytes, %.3f bits per weight (budget %s)",
+  return absl::StrFormat("%s: %s for %s%s, %s bytes, %.3f bits per weight (budget %s)",
                          name,
                          plan.options().search(),
                          plan.options().objective(),
+                         plan.has_recovery() ? ", recovered" : "",
                          WithThousands(PlanSizeBytes(plan)),
                          PlanBitsPerWeight(plan),
                          plan.budget().requested());
 }
 
-// Of the assignment that the plan lists.
-MetricsColumn EmittedMetrics(const std::string& title, const plans::Plan& plan) {
-  const plans::HeldOut& held_out = plan.held_out();
-  const plans::TextDivergence& text =
-      held_out.uniform_emitted() ? held_out.uniform_text() : held_out.plan_text();
-  return {title,
-          held_out.uniform_emitted() ? &held_out.uniform() : &held_out.plan(),
-          held_out.has_plan_text() ? &text : nullptr};
+// The options of the probes that these were measured on.
+plans::Options MeasuredProbes(const plans::Plan& plan) {
+  plans::Options options = plan.options();
+  const plans::RecoveryPass* pass = LastPass(plan);
+  if (pass == nullptr) return options;
+  const plans::RecoveryEvidence& evidence = pass->held_out();
+  options.set_probe_source(evidence.probe_source());
+  options.set_probe_fingerprint(evidence.probe_fingerprint());
+  options.set_held_out_probes(evidence.probes());
+  options.set_prefix_tokens(evidence.prefix_tokens());
+  options.set_completion_tokens(evidence.completion_tokens());
+  options.set_seed(pass->seed());
+  return options;
+}
+
+// Which codes a component has, for people: format, encoder and recovery.
+std::string Codes(const plans::Component& c, const plans::Plan& plan) {
+  const bool recovered = plan.has_recovery() && !c.encoder().empty();
+  return absl::StrCat(c.format(), " ", c.encoder(), recovered ? ", recovered" : "");
 }
 
 std::string SignedThousands(int64_t value) {
@@ -98,14 +111,14 @@ absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
   for (int i = 0; i < a.components_size(); ++i) {
     const plans::Component& left = a.components(i);
     const plans::Component& right = b.components(i);
-    if (left.format() == right.format() && left.encoder() == right.encoder()) continue;
-    const bool only_encoder = left.format() == right.format();
-    const auto label = [&](const plans::Component& c) {
-      return only_encoder ? absl::StrCat(c.format(), " ", c.encoder()) : c.format();
-    };
+    const std::string left_codes = Codes(left, a), right_codes = Codes(right, b);
+    const bool both_recovered = a.has_recovery() && b.has_recovery();
+    const bool other_training = both_recovered && left.encoding_sha256() != right.encoding_sha256();
+    if (left_codes == right_codes && !other_training) continue;
+    const bool only_codes = left.format() == right.format();
     table.AddRow({left.name(),
-                  label(left),
-                  label(right),
+                  only_codes ? left_codes : left.format(),
+                  only_codes ? right_codes : right.format(),
                   SignedThousands(right.size_bytes() - left.size_bytes())});
     ++differing;
   }
@@ -120,19 +133,23 @@ absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
   if (differing > 0) text += table.ToString(/*indent=*/2);
 
   text += "\n";
-  if (!a.held_out().has_plan() || !b.held_out().has_plan()) {
+  const plans::Metrics* a_metrics = HeldOutMetrics(a);
+  const plans::Metrics* b_metrics = HeldOutMetrics(b);
+  if (a_metrics == nullptr || b_metrics == nullptr) {
     AddLine(&text, "held out", "not measured for both plans");
     return text;
   }
-  AddLine(&text, "held out", ProbesLine(a.options()));
-  const std::string windows = WindowsLine(a.options(), a.held_out());
-  if (!windows.empty()) AddLine(&text, "", windows);
-  const std::string probes = ProbeDifference(a.options(), b.options());
+  AddLine(&text, "held out", ProbesLine(MeasuredProbes(a)));
+  if (!a.has_recovery()) {
+    const std::string windows = WindowsLine(a.options(), a.held_out());
+    if (!windows.empty()) AddLine(&text, "", windows);
+  }
+  const std::string probes = ProbeDifference(MeasuredProbes(a), MeasuredProbes(b));
   if (!probes.empty()) {
     AddLine(&text, "WARNING", "not comparable: A and B were measured on different probes:");
     AddLine(&text, "", probes);
   }
-  text += MetricsTable({EmittedMetrics("A", a), EmittedMetrics("B", b)});
+  text += MetricsTable({{"A", a_metrics, HeldOutText(a)}, {"B", b_metrics, HeldOutText(b)}});
   return text;
 }
 

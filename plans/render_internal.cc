@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "plans/evidence.h"
 #include "plans/text_table.h"
 
 namespace bitbudget::internal {
@@ -52,6 +53,9 @@ void AddLine(std::string* text, const char* label, const std::string& value) {
 void AddWarnings(std::string* text, const plans::Plan& plan, const std::string& whose) {
   if (!plan.complete()) {
     AddLine(text, "WARNING", whose + "the search was interrupted: this is the best plan it had");
+  }
+  if (const plans::RecoveryPass* pass = LastPass(plan); pass != nullptr && !pass->complete()) {
+    AddLine(text, "WARNING", whose + "the recovery ended early: these are the best codes it had");
   }
   if (plan.held_out().uniform_emitted()) {
     AddLine(text,

@@ -27,6 +27,9 @@ using google::protobuf::Reflection;
 using internal::Bad;
 using internal::CheckFormat;
 using internal::CheckMeasurements;
+using internal::CheckRecovery;
+using internal::CheckSource;
+using internal::IsFingerprint;
 using internal::SaturatingAdd;
 
 // No matrix comes near this many weights, and SizeBits (at most 32 bits per weight with its scales)
@@ -87,12 +90,6 @@ absl::Status CheckValues(const Message& message, const std::string& prefix) {
   return absl::OkStatus();
 }
 
-bool IsFingerprint(const std::string& text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
-}
-
 absl::Status CheckSize(const plans::Component& c,
                        const Format& format,
                        int64_t size_bytes,
@@ -114,23 +111,10 @@ absl::Status CheckSize(const plans::Component& c,
              expected);
 }
 
-// A source of probes and the SHA-256 of its file.
-absl::Status CheckSource(const std::string& source,
-                         const std::string& fingerprint,
-                         const std::string& path) {
-  if (source != "model" && source != "text" && source != "prompts") {
-    return Bad(path + "source", "'", source, "' is none of model, text, prompts");
-  }
-  if ((source != "model" || !fingerprint.empty()) && !IsFingerprint(fingerprint)) {
-    return Bad(
-        path + "fingerprint", "'", fingerprint, "' is not a SHA-256 in 64 lower-case hex digits");
-  }
-  return absl::OkStatus();
-}
-
 // Codes that cannot be made again from the plan alone say what they were learned from.
 absl::Status CheckCalibration(const plans::Plan& plan) {
   if (!plan.has_calibration()) {
+    if (plan.has_recovery()) return absl::OkStatus();  // CheckRecovery
     for (int i = 0; i < plan.components_size(); ++i) {
       if (plan.components(i).encoding_sha256().empty()) continue;
       return Bad("calibration",
@@ -315,6 +299,25 @@ absl::Status CheckBudget(const plans::Plan& plan) {
 
 }  // namespace
 
+bool internal::IsFingerprint(const std::string& text) {
+  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+         });
+}
+
+absl::Status internal::CheckSource(const std::string& source,
+                                   const std::string& fingerprint,
+                                   const std::string& path) {
+  if (source != "model" && source != "text" && source != "prompts") {
+    return Bad(path + "source", "'", source, "' is none of model, text, prompts");
+  }
+  if ((source != "model" || !fingerprint.empty()) && !IsFingerprint(fingerprint)) {
+    return Bad(
+        path + "fingerprint", "'", fingerprint, "' is not a SHA-256 in 64 lower-case hex digits");
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ValidatePlan(const plans::Plan& plan) {
   if (plan.format_version() != kPlanFormatVersion) {
     return Bad("format_version", plan.format_version(), ", but this is ", kPlanFormatVersion);
@@ -326,7 +329,8 @@ absl::Status ValidatePlan(const plans::Plan& plan) {
   BB_RETURN_IF_ERROR(CheckCalibration(plan));
   BB_RETURN_IF_ERROR(CheckModel(plan));
   BB_RETURN_IF_ERROR(CheckBudget(plan));
-  return CheckMeasurements(plan);
+  BB_RETURN_IF_ERROR(CheckMeasurements(plan));
+  return CheckRecovery(plan);
 }
 
 int64_t PlanSizeBytes(const plans::Plan& plan) {

@@ -11,8 +11,8 @@
 #include "plans/plan.pb.h"
 #include "runtime/tensor/format.h"
 
-// Shared by the two halves of ValidatePlan: validate.cc checks the decision and its sizes,
-// validate_measurements.cc the measurements.
+// Shared by the parts of ValidatePlan: validate.cc checks the decision and its sizes,
+// validate_measurements.cc the measurements, validate_recovery.cc the recovery.
 namespace bitbudget::internal {
 
 // KL and log-perplexity are non-negative in exact arithmetic. Rounding log-probabilities of up to
@@ -35,6 +35,30 @@ inline absl::StatusOr<Format> CheckFormat(const std::string& name, const std::st
   if (!format.ok()) return Bad(path, format.status().message());
   return format;
 }
+
+// 64 lower-case hex digits.
+bool IsFingerprint(const std::string& text);
+
+// A source of probes and the SHA-256 of its file, in fields that begin with `path`.
+absl::Status CheckSource(const std::string& source,
+                         const std::string& fingerprint,
+                         const std::string& path);
+
+// An interval whose ends lie within [low, high].
+absl::Status CheckInterval(const plans::Interval& interval,
+                           const std::string& path,
+                           double low,
+                           double high);
+
+enum class Intervals : uint8_t { kOptional, kRequired };
+absl::Status CheckMetrics(const plans::Metrics& metrics,
+                          const std::string& path,
+                          int64_t completion_tokens,
+                          Intervals intervals);
+absl::Status CheckTextDivergence(const plans::TextDivergence& text, const std::string& path);
+
+// Checks what a plan says of its recovery, if it had one. REQUIRES: all else is valid.
+absl::Status CheckRecovery(const plans::Plan& plan);
 
 // Checks the search trace, its metrics and the held-out evidence. REQUIRES: all else is valid.
 absl::Status CheckMeasurements(const plans::Plan& plan);

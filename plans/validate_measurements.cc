@@ -20,7 +20,8 @@ constexpr double kInterpolationSlack = 4 * std::numeric_limits<double>::epsilon(
 
 using NameSet = std::set<absl::string_view>;
 
-// `low` and `high` bound both ends.
+}  // namespace
+
 absl::Status CheckInterval(const plans::Interval& interval,
                            const std::string& path,
                            double low,
@@ -39,8 +40,6 @@ absl::Status CheckInterval(const plans::Interval& interval,
   }
   return absl::OkStatus();
 }
-
-enum class Intervals : uint8_t { kOptional, kRequired };
 
 absl::Status CheckMetrics(const plans::Metrics& m,
                           const std::string& path,
@@ -115,6 +114,8 @@ absl::Status CheckTextDivergence(const plans::TextDivergence& text, const std::s
   BB_RETURN_IF_ERROR(CheckInterval(text.kl_interval(), path + ".kl_interval", -kNatsSlack, kAny));
   return CheckInterval(text.top1_interval(), path + ".top1_interval", 0, 1 + kInterpolationSlack);
 }
+
+namespace {
 
 // What was measured along windows goes with what was measured along completions.
 absl::Status CheckTextDivergences(const plans::HeldOut& held_out) {

@@ -26,13 +26,16 @@ struct ApplyFlags {
 absl::Status RunApply(const ApplyFlags& flags) {
   const OutputPath::Kind kind =
       absl::EndsWith(flags.out, ".gguf") ? OutputPath::Kind::kFile : OutputPath::Kind::kNewFolder;
-  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out, kind}},
-                              {flags.workspace.model, flags.plan, flags.calibration}));
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
+  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out, kind}},
+                              {flags.workspace.model,
+                               flags.plan,
+                               RecoveredFileBeside(plan, flags.plan),
+                               flags.calibration}));
   ApplyOptions options;
   options.out = flags.out;
   options.calibration = flags.calibration;
-  BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options(plan));
+  BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options(plan, flags.plan));
   if (flags.weights == "compressed-tensors") {
     options.weights = FolderOutputOptions::Weights::kCompressedTensors;
   } else if (flags.weights != "dequantized") {

@@ -1,10 +1,12 @@
 #include "tools/command.h"
 
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "planner/output/recovered_file.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/progress_bar.h"
@@ -85,6 +87,10 @@ absl::Status CheckOut(const std::vector<OutputPath>& writes,
     if (output.kind == OutputPath::Kind::kFile) BB_RETURN_IF_ERROR(CheckWritable(output.path));
   }
   return absl::OkStatus();
+}
+
+std::string RecoveredFileBeside(const plans::Plan& plan, const std::string& plan_path) {
+  return RecoveredFileOf(plan, std::filesystem::path(plan_path).parent_path().string());
 }
 
 nlohmann::ordered_json MetricsJson(const Metrics& metrics) {

@@ -15,6 +15,7 @@
 #include "planner/runs/measure.h"
 #include "planner/workspace/memory_plan.h"
 #include "planner/workspace/outputs.h"
+#include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 
 namespace bitbudget {
@@ -58,6 +59,10 @@ void AddCalibrationOption(CLI::App* app, std::string* path);
 // here.
 absl::Status CheckOut(const std::vector<OutputPath>& writes, const std::vector<std::string>& reads);
 
+// Where the codes of a plan lie that was read from `plan_path`; empty unless it was recovered. For
+// CheckOut().
+std::string RecoveredFileBeside(const plans::Plan& plan, const std::string& plan_path);
+
 // Metrics as the fields that `eval --json` documents.
 nlohmann::ordered_json MetricsJson(const Metrics& metrics);
 
@@ -90,6 +95,7 @@ void AddDiffCommand(CLI::App* app);
 void AddRunsCommand(CLI::App* app);
 void AddApplyCommand(CLI::App* app);
 void AddEqualizeCommand(CLI::App* app);
+void AddRecoverCommand(CLI::App* app);
 void AddExportCommand(CLI::App* app);
 void AddFormatsCommand(CLI::App* app);
 void AddLintCommand(CLI::App* app);

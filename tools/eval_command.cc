@@ -169,7 +169,7 @@ absl::Status RunEval(const EvalFlags& flags) {
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(options->plan, ReadPlan(flags.plan));
   }
-  BB_ASSIGN_OR_RETURN(options->workspace, flags.workspace.Options(options->plan));
+  BB_ASSIGN_OR_RETURN(options->workspace, flags.workspace.Options(options->plan, flags.plan));
   if (const absl::Status status = options->Validate(); !status.ok()) return UsageError(status);
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(const EvaluateReport report,

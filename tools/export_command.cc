@@ -19,11 +19,25 @@ struct ExportFlags {
   std::string out;
 };
 
+// What becomes of the codes of a recovered plan, which no configuration can hold.
+std::string RecoveryNote(const ExportFlags& flags, const plans::Plan& plan) {
+  if (flags.target == "native") {
+    return absl::StrCat("note: the recovered codes lie in ",
+                        RecoveredFileBeside(plan, flags.plan),
+                        "; whoever runs the exported plan needs that file beside it");
+  }
+  return absl::StrCat("note: the recovered codes of ",
+                      flags.plan,
+                      " are not part of this export, whose reader chooses its own; bitbudget apply "
+                      "writes files with them");
+}
+
 absl::Status RunExport(const ExportFlags& flags) {
   const absl::StatusOr<const TargetProfile*> target = FindTarget(flags.target);
   if (!target.ok()) return UsageError(target.status());
-  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}}, {flags.plan}));
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
+  const std::vector<std::string> reads = {flags.plan, RecoveredFileBeside(plan, flags.plan)};
+  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}}, reads));
   absl::StatusOr<Export> result = (*target)->ExportPlan(plan, flags.out);
   if (!result.ok()) {
     return absl::Status(result.status().code(),
@@ -31,12 +45,13 @@ absl::Status RunExport(const ExportFlags& flags) {
   }
   std::vector<OutputPath> writes;
   for (const ExportedFile& file : result->files) writes.push_back({"--out", file.path});
-  BB_RETURN_IF_ERROR(CheckOut(writes, {flags.plan}));
+  BB_RETURN_IF_ERROR(CheckOut(writes, reads));
   // What the others refer to comes first.
   for (const ExportedFile& file : result->files) {
     BB_RETURN_IF_ERROR(WriteFileAtomically(file.path, file.contents));
     std::fprintf(stderr, "written: %s\n", file.path.c_str());
   }
+  if (plan.has_recovery()) std::fprintf(stderr, "%s\n", RecoveryNote(flags, plan).c_str());
   std::printf("%s\n", result->instructions.c_str());
   return absl::OkStatus();
 }

@@ -51,7 +51,7 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> prompt, PromptTokens(flags, *model));
-  BB_ASSIGN_OR_RETURN(const WorkspaceOptions options, flags.workspace.Options(plan));
+  BB_ASSIGN_OR_RETURN(const WorkspaceOptions options, flags.workspace.Options(plan, flags.plan));
   BB_ASSIGN_OR_RETURN(const PlannedModel planned,
                       OpenPlannedModel(*model,
                                        plan.has_value() ? &*plan : nullptr,

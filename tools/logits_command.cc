@@ -61,12 +61,15 @@ std::string NpyBytes(std::span<const float> values, int64_t rows, int64_t cols) 
 
 absl::Status RunLogits(const LogitsFlags& flags) {
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ParseTokens(flags.tokens));
-  BB_RETURN_IF_ERROR(
-      CheckOut({{"--out", flags.out}}, {flags.workspace.model, flags.plan, flags.calibration}));
   std::optional<plans::Plan> plan;
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));
   }
+  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}},
+                              {flags.workspace.model,
+                               flags.plan,
+                               plan.has_value() ? RecoveredFileBeside(*plan, flags.plan) : "",
+                               flags.calibration}));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   const ModelConfig& config = model->config();
   for (const int32_t token : tokens) {
@@ -76,7 +79,7 @@ absl::Status RunLogits(const LogitsFlags& flags) {
     }
   }
   const int64_t rows = static_cast<int64_t>(tokens.size());
-  BB_ASSIGN_OR_RETURN(const WorkspaceOptions options, flags.workspace.Options(plan));
+  BB_ASSIGN_OR_RETURN(const WorkspaceOptions options, flags.workspace.Options(plan, flags.plan));
   BB_ASSIGN_OR_RETURN(const PlannedModel planned,
                       OpenPlannedModel(*model,
                                        plan.has_value() ? &*plan : nullptr,

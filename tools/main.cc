@@ -65,6 +65,7 @@ int Main(int argc, char** argv) {
   AddShowCommand(&app);
   AddDiffCommand(&app);
   AddApplyCommand(&app);
+  AddRecoverCommand(&app);
   AddEqualizeCommand(&app);
   AddExportCommand(&app);
   AddLintCommand(&app);

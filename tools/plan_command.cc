@@ -13,7 +13,9 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "planner/jobs/plan_job.h"
+#include "planner/output/recovered_file.h"
 #include "planner/runs/communicator.h"
+#include "planner/runs/recovery_file.h"
 #include "planner/runs/run_directory.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
@@ -24,6 +26,7 @@
 #include "tools/interrupt.h"
 #include "tools/plan_json.h"
 #include "tools/progress_bar.h"
+#include "tools/recovery_report.h"
 #include "tools/workspace_flags.h"
 
 namespace bitbudget {
@@ -52,6 +55,7 @@ struct PlanFlags {
   bool exhaustive = false;
   std::string run_dir;  // empty: beside the plan
   bool no_run_dir = false;
+  std::string recover;  // methods; empty: none
   bool json = false;
 };
 
@@ -155,6 +159,10 @@ std::string ResumesIfStored(const PlanOptions& options) {
 // Everything that the command writes and reads.
 absl::Status CheckPaths(const PlanFlags& flags, const PlanOptions& options) {
   std::vector<OutputPath> writes = {{"--out", flags.out}};
+  if (!flags.recover.empty()) {
+    writes.push_back({"--out", RecoveredFileFor(flags.out)});
+    writes.push_back({"--out", RecoveryFile::PathFor(flags.out)});
+  }
   if (!options.run_dir.empty()) {
     writes.push_back({"--run-dir", options.run_dir, OutputPath::Kind::kStore});
     for (const std::string& file : RunStoreFiles(options.run_dir)) {
@@ -164,9 +172,34 @@ absl::Status CheckPaths(const PlanFlags& flags, const PlanOptions& options) {
   return CheckOut(writes, flags.workspace.Reads());
 }
 
+// Recovers the plan that was found, with the data and the probes of its search.
+absl::StatusOr<RecoverReport> RecoverFound(const PlanFlags& flags,
+                                           const PlanOptions& options,
+                                           const Model& model,
+                                           const plans::Plan& plan) {
+  RecoverJobOptions recovery;
+  BB_ASSIGN_OR_RETURN(recovery.methods, ParseRecoveryMethods("--recover", flags.recover));
+  recovery.plan = plan;
+  recovery.held_out_probes = options.held_out_probes;
+  recovery.calibration = options.workspace.probes.path;
+  recovery.out = flags.out;
+  recovery.workspace = options.workspace;
+  return RunRecovery(model, recovery);
+}
+
+// What --recover needs that can be known ahead of the search.
+absl::Status CheckRecover(const PlanFlags& flags, const Communicator& ranks) {
+  if (flags.recover.empty()) return absl::OkStatus();
+  BB_RETURN_IF_ERROR(ParseRecoveryMethods("--recover", flags.recover).status());
+  if (ranks.size() == 1) return absl::OkStatus();
+  return UsageError(absl::InvalidArgumentError(
+      "--recover runs in one process; recover the plan of several with bitbudget recover"));
+}
+
 absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
   absl::StatusOr<PlanOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
+  BB_RETURN_IF_ERROR(CheckRecover(flags, *ranks));
   options->workspace.threads = ThreadsOf(flags, *ranks);
   options->workspace.memory_bytes /= ranks->ranks_on_machine();
   // Several ranks are also stopped by their launcher, when it has lost one of them.
@@ -180,17 +213,26 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
   const absl::Time start = absl::Now();
   MemoryPlan memory;
   Progress* progress = ranks->is_root() ? ProcessProgress() : SilentProgress();
-  const absl::StatusOr<plans::Plan> plan = RunPlanJob(*model, *options, progress, ranks, &memory);
+  absl::StatusOr<plans::Plan> plan = RunPlanJob(*model, *options, progress, ranks, &memory);
   if (absl::IsCancelled(plan.status())) {
     return absl::CancelledError(absl::StrCat("interrupted", ResumesIfStored(*options)));
   }
   BB_RETURN_IF_ERROR(plan.status());
+  absl::Status ended;  // of the recovery
   if (ranks->is_root()) {
     progress->End();  // an interruption leaves its phase open
     const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
     BB_RETURN_IF_ERROR(WritePlan(*plan, flags.out));
+    nlohmann::ordered_json json = PlanJson(*plan, memory, seconds);
+    if (!flags.recover.empty() && plan->complete()) {
+      const absl::Time then = absl::Now();
+      BB_ASSIGN_OR_RETURN(const RecoverReport report, RecoverFound(flags, *options, *model, *plan));
+      plan = report.plan;
+      ended = EndOf(report, flags.out);
+      json["recovery"] = RecoveryJson(*plan, flags.out, absl::ToDoubleSeconds(absl::Now() - then));
+    }
     if (flags.json) {
-      std::printf("%s\n", PlanJson(*plan, memory, seconds).dump(2).c_str());
+      std::printf("%s\n", json.dump(2).c_str());
     } else {
       std::printf(
           "%s\nwritten to %s (%.0f s)\n", RenderPlan(*plan).c_str(), flags.out.c_str(), seconds);
@@ -202,7 +244,7 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
                                              " holds the best plan so far, marked incomplete",
                                              ResumesIfStored(*options)));
   }
-  return absl::OkStatus();
+  return ended;
 }
 
 absl::Status RunPlan(const PlanFlags& flags) {
@@ -333,6 +375,13 @@ void AddPlanCommand(CLI::App* app) {
       "Folder for stored runs: the same command resumes its run, and one with another budget or "
       "search reuses what was measured (default: OUT.run, beside the plan)");
   command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
+  command->add_option(
+      "--recover",
+      flags->recover,
+      absl::StrCat(
+          "Recover the plan that was found, on the text of its probes and on what the model "
+          "writes, as the command recover does: ",
+          DescribeRecoveryMethods()));
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunPlan(*flags); });
 }

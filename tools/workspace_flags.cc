@@ -1,5 +1,7 @@
 #include "tools/workspace_flags.h"
 
+#include <filesystem>
+
 #include "absl/strings/str_cat.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
@@ -90,8 +92,8 @@ absl::StatusOr<std::unique_ptr<Model>> WorkspaceFlags::LoadModel() const {
   return Model::Load(model, Threads());
 }
 
-absl::StatusOr<WorkspaceOptions> WorkspaceFlags::Options(
-    const std::optional<plans::Plan>& plan) const {
+absl::StatusOr<WorkspaceOptions> WorkspaceFlags::Options(const std::optional<plans::Plan>& plan,
+                                                         const std::string& plan_path) const {
   WorkspaceOptions options;
   options.threads = Threads();
   options.probes = ProbesOf(*this);
@@ -102,6 +104,7 @@ absl::StatusOr<WorkspaceOptions> WorkspaceFlags::Options(
     BB_ASSIGN_OR_RETURN(options.memory_bytes, InOption("--memory", ParseMemory(memory)));
   }
   options.spill_directory = spill_directory;
+  options.plan_folder = std::filesystem::path(plan_path).parent_path().string();
   if (!activations.empty()) {
     BB_ASSIGN_OR_RETURN(options.activations,
                         InOption("--activations", ParseActivations(activations)));

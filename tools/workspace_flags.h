@@ -41,9 +41,9 @@ struct WorkspaceFlags {
   void AddTo(CLI::App* command, const Groups& groups);
 
   // The options; a wrong flag is a usage error that names it. `plan`: what runs, if anything, whose
-  // activations are the default.
-  absl::StatusOr<WorkspaceOptions> Options(
-      const std::optional<plans::Plan>& plan = std::nullopt) const;
+  // activations are the default, and `plan_path`: the file that it was read from.
+  absl::StatusOr<WorkspaceOptions> Options(const std::optional<plans::Plan>& plan = std::nullopt,
+                                           const std::string& plan_path = "") const;
   absl::StatusOr<std::unique_ptr<Model>> LoadModel() const;
   int Threads() const;
 

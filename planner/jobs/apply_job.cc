@@ -11,6 +11,7 @@
 #include "planner/jobs/planned_model.h"
 #include "planner/output/gguf_output.h"
 #include "planner/workspace/workspace.h"
+#include "plans/evidence.h"
 #include "plans/plan_io.h"
 #include "plans/targets/target.h"
 #include "runtime/base/sha256.h"
@@ -19,6 +20,17 @@
 
 namespace bitbudget {
 namespace {
+
+// The methods of all passes, "blockwise, scales".
+std::string MethodsOf(const plans::Recovery& recovery) {
+  std::string methods;
+  for (const plans::RecoveryPass& pass : recovery.passes()) {
+    for (const plans::RecoveryStep& step : pass.steps()) {
+      absl::StrAppend(&methods, methods.empty() ? "" : ", ", step.method());
+    }
+  }
+  return methods;
+}
 
 // Where the file comes from, for its readers.
 GgufOutput::Provenance ProvenanceOf(const plans::Plan& plan, double bits_per_weight) {
@@ -46,17 +58,17 @@ GgufOutput::Provenance ProvenanceOf(const plans::Plan& plan, double bits_per_wei
                     options.probe_source(),
                     ", seed ",
                     options.seed())}};
-  if (plan.has_held_out()) {
-    const plans::HeldOut& held_out = plan.held_out();
-    const plans::Metrics& metrics =
-        held_out.uniform_emitted() ? held_out.uniform() : held_out.plan();
+  if (plan.has_recovery()) {
+    provenance.emplace_back("quantize.plan.recovery", MethodsOf(plan.recovery()));
+  }
+  if (const plans::Metrics* metrics = HeldOutMetrics(plan); metrics != nullptr) {
     provenance.emplace_back("quantize.plan.held_out",
                             absl::StrCat("KL ",
-                                         metrics.kl_mean(),
+                                         metrics->kl_mean(),
                                          " nats per token, top-1 agreement ",
-                                         metrics.top1_agreement(),
+                                         metrics->top1_agreement(),
                                          ", mean first divergent token ",
-                                         metrics.fdt_mean()));
+                                         metrics->fdt_mean()));
   }
   return provenance;
 }

@@ -26,11 +26,6 @@ namespace {
 
 using Sequences = std::vector<std::vector<int32_t>>;
 
-int TokenBits(Activations activations) {
-  if (activations == Activations::kToken8) return 8;
-  return activations == Activations::kToken4 ? 4 : 0;
-}
-
 // Whole windows of text; of other sources prompts.
 absl::StatusOr<Sequences> SequencesOf(const ProbeMaker& maker,
                                       ProbeRole role,

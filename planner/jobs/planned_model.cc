@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "planner/output/recovered_file.h"
 #include "planner/runs/calibration.h"
 #include "planner/runs/run.h"
 #include "runtime/base/status_macros.h"
@@ -115,7 +116,7 @@ absl::StatusOr<WorkspaceOptions> WithEncodingOf(const plans::Plan& plan, Workspa
 }
 
 int64_t CalibrationContext(const plans::Plan& plan) {
-  if (!plan.has_calibration()) return 0;
+  if (!plan.has_calibration() || plan.has_recovery()) return 0;
   return plan.options().prefix_tokens() + plan.options().completion_tokens();
 }
 
@@ -123,6 +124,13 @@ absl::Status CalibrateFromPlan(const plans::Plan& plan,
                                const std::string& calibration,
                                Workspace* workspace,
                                Progress* progress) {
+  if (plan.has_recovery()) {
+    const WorkspaceOptions& options = workspace->options();
+    BB_ASSIGN_OR_RETURN(RecoveredWeights weights,
+                        ReadRecoveredFile(plan, options.plan_folder, options.threads));
+    workspace->recovered()->Use(std::move(weights));
+    return absl::OkStatus();
+  }
   const StatsNeed needs = workspace->encoder()->needs();
   if (needs == StatsNeed::kNothing) return absl::OkStatus();
   if (needs == StatsNeed::kMoments) {

@@ -31,8 +31,10 @@ int64_t CalibrationContext(const plans::Plan& plan);
 // Teaches the workspace's encoder what the plan's had learned: moments are in the plan; Gram
 // matrices are measured again, on the text file `calibration`, which the plan knows by its SHA-256
 // (empty where the plan was calibrated on the model's own samples), and encodings must then have
-// the hashes of the plan. REQUIRES: the workspace was made WithEncodingOf(plan). Errors:
-// kInvalidArgument when the moments do not fit the model, or the text is missing or another one.
+// the hashes of the plan. A recovered plan needs none of it: the workspace takes its encodings from
+// the plan's file in options().plan_folder. REQUIRES: the workspace was made WithEncodingOf(plan),
+// and the plan is one of its model (AssignmentOfPlan). Errors: kInvalidArgument when the moments do
+// not fit the model, or the text is missing or another one; those of ReadRecoveredFile.
 absl::Status CalibrateFromPlan(const plans::Plan& plan,
                                const std::string& calibration,
                                Workspace* workspace,

@@ -20,9 +20,10 @@ constexpr char kIndexFile[] = "model.safetensors.index.json";
 absl::Status WriteShard(const std::vector<OutputTensor>& tensors,
                         size_t first,
                         size_t end,
+                        const std::map<std::string, std::string>& metadata,
                         const std::string& path,
                         Progress* progress) {
-  ordered_json header = {{"__metadata__", {{"format", "pt"}}}};
+  ordered_json header = {{"__metadata__", metadata}};
   int64_t offset = 0;
   for (size_t i = first; i < end; ++i) {
     const OutputTensor& tensor = tensors[i];
@@ -73,12 +74,23 @@ absl::Status WriteSafetensors(const std::vector<OutputTensor>& tensors,
         ends.size() == 1
             ? std::string(kSingleFile)
             : absl::StrFormat("model-%05d-of-%05d.safetensors", shard + 1, ends.size());
-    BB_RETURN_IF_ERROR(WriteShard(tensors, first, ends[shard], folder + "/" + name, progress));
+    BB_RETURN_IF_ERROR(
+        WriteShard(tensors, first, ends[shard], {{"format", "pt"}}, folder + "/" + name, progress));
     for (; first < ends[shard]; ++first) index["weight_map"][tensors[first].name] = name;
   }
   progress->End();
   if (ends.size() == 1) return absl::OkStatus();
   return WriteFileAtomically(folder + "/" + kIndexFile, index.dump(2) + "\n");
+}
+
+absl::Status WriteSafetensorsFile(const std::vector<OutputTensor>& tensors,
+                                  const std::map<std::string, std::string>& metadata,
+                                  const std::string& path,
+                                  Progress* progress) {
+  progress->Begin("writing tensors", static_cast<int64_t>(tensors.size()));
+  BB_RETURN_IF_ERROR(WriteShard(tensors, 0, tensors.size(), metadata, path, progress));
+  progress->End();
+  return absl::OkStatus();
 }
 
 bool IsWeightFile(absl::string_view name) {

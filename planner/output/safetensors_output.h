@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,13 @@ absl::Status WriteSafetensors(const std::vector<OutputTensor>& tensors,
                               const std::string& folder,
                               int64_t shard_bytes,
                               Progress* progress);
+
+// Writes all tensors into one file, whole or not at all, with `metadata` in its header. Errors
+// likewise.
+absl::Status WriteSafetensorsFile(const std::vector<OutputTensor>& tensors,
+                                  const std::map<std::string, std::string>& metadata,
+                                  const std::string& path,
+                                  Progress* progress);
 
 // Whether a file of that name in a model's folder holds or lists weights.
 bool IsWeightFile(absl::string_view name);

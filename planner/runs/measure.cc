@@ -63,6 +63,15 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
   return set;
 }
 
+std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {
+  std::vector<Generation> completions;
+  for (const Probe& probe : reference.probes()) {
+    completions.push_back(
+        {{probe.tokens.begin() + probe.prompt, probe.tokens.end()}, probe.margins, probe.likely});
+  }
+  return completions;
+}
+
 absl::StatusOr<Measured> MeasurePerplexity(const Workspace& workspace,
                                            WeightSource* weights,
                                            std::span<const std::vector<int32_t>> windows,

@@ -77,6 +77,9 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
                                       Progress* progress,
                                       Distributions distributions = Distributions::kKeep);
 
+// The completions of a reference run's probes, for the function above.
+std::vector<Generation> CompletionsOf(const ReferenceRun& reference);
+
 // The perplexity of windows of natural text under `weights`.
 absl::StatusOr<Measured> MeasurePerplexity(const Workspace& workspace,
                                            WeightSource* weights,

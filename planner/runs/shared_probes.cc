@@ -21,15 +21,6 @@ constexpr char kNoiseFloor[] = "noise floor";
 
 using Prompts = std::vector<std::vector<int32_t>>;
 
-std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {
-  std::vector<Generation> completions;
-  for (const Probe& probe : reference.probes()) {
-    completions.push_back(
-        {{probe.tokens.begin() + probe.prompt, probe.tokens.end()}, probe.margins, probe.likely});
-  }
-  return completions;
-}
-
 // Names a probe by its prompt: with the run's identity it decides the completion. A window is named
 // by all of its tokens.
 std::string ProbeName(const std::vector<int32_t>& tokens) {

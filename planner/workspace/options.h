@@ -22,6 +22,9 @@ struct WorkspaceOptions {
   // Where encodings go when memory has no room for them.
   std::string spill_directory = "/tmp";
   ProbeOptions probes;
+  // The folder of the plan that runs, if any, where the file of its recovered weights lies. Empty:
+  // the current folder.
+  std::string plan_folder;
 
   // kInvalidArgument, naming the option and its value.
   absl::Status Validate() const;

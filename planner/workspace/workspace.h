@@ -9,6 +9,7 @@
 #include "planner/workspace/checked_encoder.h"
 #include "planner/workspace/memory_plan.h"
 #include "planner/workspace/options.h"
+#include "planner/workspace/recovered_encoder.h"
 #include "runtime/eval/bank.h"
 #include "runtime/model/decoder/model.h"
 #include "runtime/model/decoder/transformer.h"
@@ -44,6 +45,8 @@ class Workspace {
   // Tunes whole layers. Where TunesLayers(), it must be calibrated before anything is encoded.
   LayerTuningEncoder* tuning() { return &tuning_; }
   bool TunesLayers() const;
+  // The encodings of a recovered plan, for use in place of the encoder's.
+  RecoveredEncoder* recovered() { return &recovered_; }
   // What jobs encode with. After ExpectEncodings(), an encoding with another hash is an error.
   const WeightEncoder& weight_encoder() const { return checked_encoder_; }
   void ExpectEncodings(EncodingHashes hashes) { checked_encoder_.Expect(std::move(hashes)); }
@@ -62,6 +65,7 @@ class Workspace {
   std::unique_ptr<Encoder> encoder_;
   StatsWeightEncoder weight_encoder_;
   LayerTuningEncoder tuning_;
+  RecoveredEncoder recovered_;
   CheckedWeightEncoder checked_encoder_;
   GramStore grams_;
   Transformer transformer_;

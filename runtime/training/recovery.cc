@@ -199,6 +199,7 @@ absl::StatusOr<Recovered> Recover(const Model& model,
       recovered.encodings = std::move(result.encodings);
     }
     recovered.steps.push_back(step);
+    if (!recovered.complete) break;  // what the method kept last is what it resumes with
     run.Begin(StateOf(recovered), {});
     BB_RETURN_IF_ERROR(run.Save({}));
   }

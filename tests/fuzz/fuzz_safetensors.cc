@@ -11,6 +11,14 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::span bytes(reinterpret_cast<const std::byte*>(data), size);
+  if (const auto file = bitbudget::ParseByteTensors(bytes, "plan.weights.safetensors"); file.ok()) {
+    size_t total = 0;
+    for (const auto& [name, tensor] : file->tensors) {
+      if (tensor.data() < bytes.data() || tensor.size() > size) abort();
+      total += tensor.size();
+    }
+    if (total > size) abort();
+  }
   const auto tensors = bitbudget::ParseSafetensors(bytes, "model.safetensors");
   if (!tensors.ok()) {
     const absl::string_view message = tensors.status().message();

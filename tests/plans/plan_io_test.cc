@@ -64,6 +64,16 @@ TEST(PlanGoldenTest, BothGoldenFilesReadAsTheSamePlan) {
   EXPECT_EQ(SerializePlan(*binary), SerializePlan(SmallPlan(2)));
 }
 
+TEST(PlanJsonTest, ARecoverySurvivesBothForms) {
+  const plans::Plan plan = RecoveredSmallPlan(1);
+  ASSERT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
+  for (const std::string& form : {SerializePlan(plan), Json(plan)}) {
+    const auto read = ParsePlan(form, "plan");
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(SerializePlan(*read), SerializePlan(plan));
+  }
+}
+
 // A value of any magnitude, from the smallest subnormal to the largest double.
 double RandomFinite(Random& random) {
   for (;;) {

@@ -35,6 +35,41 @@ TEST(RenderPlanTest, MatchesTheGoldenText) {
   ExpectGolden(RenderPlan(SmallPlan(2)), "golden_plan.txt");
 }
 
+TEST(RenderPlanTest, ARecoveryMatchesTheGoldenText) {
+  const plans::Plan plan = RecoveredSmallPlan(2);
+  ExpectGolden(RenderRecovery(plan), "golden_recovery.txt");
+  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), RenderRecovery(plan)));
+  EXPECT_EQ(RenderRecovery(SmallPlan(2)), "");
+  // What the search measured is not what the plan is now.
+  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "plan, not recovered"));
+  EXPECT_FALSE(absl::StrContains(RenderPlan(SmallPlan(2)), "recovered"));
+}
+
+TEST(RenderPlanTest, SaysThatARecoveryEndedEarly) {
+  plans::Plan plan = RecoveredSmallPlan(2);
+  EXPECT_FALSE(absl::StrContains(RenderPlan(plan), "WARNING"));
+  plan.mutable_recovery()->mutable_passes(0)->set_complete(false);
+  plan.mutable_recovery()->mutable_passes(0)->clear_held_out();
+  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "the recovery ended early"));
+}
+
+TEST(RenderDiffTest, ShowsWhatARecoveryChanged) {
+  const plans::Plan before = SmallPlan(2);
+  const plans::Plan after = RecoveredSmallPlan(2);
+  const std::string text = Diff(before, after);
+  EXPECT_TRUE(absl::StrContains(text, "b.pb: greedy for fdt, recovered,")) << text;
+  EXPECT_TRUE(absl::StrContains(text, "int4-g64 clip, recovered")) << text;
+  EXPECT_FALSE(absl::StrContains(text, "v_proj")) << text;  // stays as it is stored
+  EXPECT_TRUE(absl::StrContains(text, "14 of 16 components differ, 0 bytes")) << text;
+  // The metrics beside the old plan's are those of the recovery.
+  EXPECT_TRUE(absl::StrContains(text, "0.00781")) << text;
+  // Codes of two recoveries differ where their hashes do.
+  EXPECT_TRUE(absl::StrContains(Diff(after, after), "0 of 16 components differ"));
+  plans::Plan other = after;
+  other.mutable_components(1)->set_encoding_sha256(std::string(64, 'e'));
+  EXPECT_TRUE(absl::StrContains(Diff(after, other), "1 of 16 components differ"));
+}
+
 TEST(RenderPlanTest, OneLinePerLayerAndNoLongLines) {
   for (const int layers : {1, 32, 100}) {
     const plans::Plan plan = SmallPlan(layers);

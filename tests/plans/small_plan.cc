@@ -158,6 +158,58 @@ plans::Plan SmallPlan(int layers) {
   return plan;
 }
 
+plans::Plan RecoveredSmallPlan(int layers) {
+  plans::Plan plan = SmallPlan(layers);
+  for (plans::Component& c : *plan.mutable_components()) {
+    if (!c.encoder().empty()) c.set_encoding_sha256(std::string(64, 'b'));
+  }
+  plans::Recovery* recovery = plan.mutable_recovery();
+  recovery->set_weights_file("plan.pb.weights.safetensors");
+  recovery->set_weights_sha256(std::string(64, 'c'));
+  plans::RecoveryPass* pass = recovery->add_passes();
+  for (const char* method : {"blockwise", "scales"}) {
+    plans::RecoveryStep* step = pass->add_steps();
+    const bool first = pass->steps_size() == 1;
+    step->set_method(method);
+    step->set_steps(first ? 1280 : 60);
+    step->set_loss_before(first ? 0.25 : 0.1);
+    step->set_loss_after(0.1);
+  }
+  plans::RecoveryData* data = pass->mutable_data();
+  data->set_text_fingerprint(std::string(64, 'd'));
+  data->set_text_sequences(24);
+  data->set_sampled_sequences(40);
+  data->set_kept_aside(8);
+  data->set_tokens(64 * 88);
+  pass->set_learning_rate(0.001);
+  pass->set_freeze("ov");
+  pass->set_kl_weight(1);
+  pass->set_batch(4);
+  pass->set_seed(3);
+  pass->set_complete(true);
+  pass->set_tool_version("0.1.0");
+  plans::RecoveryEvidence* evidence = pass->mutable_held_out();
+  evidence->set_probe_source("text");
+  evidence->set_probe_fingerprint(std::string(64, 'd'));
+  evidence->set_probes(32);
+  evidence->set_prefix_tokens(24);
+  evidence->set_completion_tokens(64);
+  SetMetrics(evidence->mutable_before(), 51.5, 0.0145);
+  SetMetrics(evidence->mutable_after(), 56.5, 0.0078125);
+  SetInterval(evidence->mutable_fdt_difference(), 1.5, 7.25);
+  SetInterval(evidence->mutable_kl_difference(), -0.0078125, -0.0059);
+  for (plans::TextDivergence* text :
+       {evidence->mutable_text_before(), evidence->mutable_text_after()}) {
+    const double kl = text == &evidence->text_before() ? 0.0625 : 0.03125;
+    text->set_kl_mean(kl);
+    SetInterval(text->mutable_kl_interval(), kl / 2, kl * 2);
+    text->set_top1_agreement(1 - kl);
+    SetInterval(text->mutable_top1_interval(), 1 - 2 * kl, 1 - kl / 2);
+  }
+  SetInterval(evidence->mutable_text_kl_difference(), -0.04, -0.025);
+  return plan;
+}
+
 plans::Plan OtherSmallPlan(int layers) {
   plans::Plan plan = Model(layers);
   for (plans::Component& c : *plan.mutable_components()) {

@@ -12,6 +12,9 @@ plans::Plan SmallPlan(int layers);
 // The same model and probes with other decisions and a smaller budget.
 plans::Plan OtherSmallPlan(int layers);
 
+// SmallPlan(layers) after a recovery by two methods.
+plans::Plan RecoveredSmallPlan(int layers);
+
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_TESTS_PLANS_SMALL_PLAN_H_

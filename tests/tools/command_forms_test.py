@@ -18,13 +18,19 @@ OPTIONS = {
         '--held-out-probes', '--text', '--prompts', '--prefix', '--completion', '--seed',
         '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json', '--target',
         '--budget-for', '--context', '--kv', '--beam-width', '--order', '--prune-embeddings',
-        '--pruning', '--sparsity'
+        '--pruning', '--sparsity', '--recover'
     },
     'export': {'--to', '--out'},
     'lint': {'--to', '--plan', '--json'},
     'equalize': {
         '--threads', '--format', '--out', '--dtype', '--activations', '--probes', '--iterations',
         '--text', '--prompts', '--prefix', '--completion', '--seed', '--json'
+    },
+    'recover': {
+        '--threads', '--plan', '--out', '--method', '--text', '--sequences', '--prefix',
+        '--completion', '--seed', '--held-out-probes', '--calibration', '--steps', '--minutes',
+        '--learning-rate', '--batch', '--freeze', '--kl-weight', '--hidden-weight', '--memory', '--spill-dir', '--activations',
+        '--json'
     },
     'formats': {'--formats', '--rows', '--cols', '--json'},
     'eval': {

@@ -11,7 +11,7 @@ import re
 from command_case import PLAN_PROBES, CommandTest, main, read_bytes, run
 
 # Every command that writes; test_every_writing_command_is_here finds those that are missing.
-WRITING = {'plan', 'apply', 'equalize', 'export', 'logits'}
+WRITING = {'plan', 'apply', 'equalize', 'export', 'logits', 'recover'}
 
 
 class OutputsTest(CommandTest):
@@ -128,6 +128,36 @@ class OutputsTest(CommandTest):
             for out in self.disguises(read):
                 self.refuse_output(read, out, 'logits', self.model, '--plan', self.plan,
                                    '--calibration', self.text, '--tokens', '1,2', '--out', out)
+
+    def test_recover(self):
+        for read in self.model_files() + [self.plan, self.text]:
+            for out in self.disguises(read):
+                self.refuse_output(read, out, 'recover', self.model, '--plan', self.plan, '--text',
+                                   self.text, '--out', out)
+        # What goes beside the plan counts as well.
+        for suffix in ('.weights.safetensors', '.recovering'):
+            out = self.file('out.pb')
+            for link in (os.symlink, os.link):
+                link(self.text, out + suffix)
+                self.refuse_output(self.text, out + suffix, 'recover', self.model, '--plan',
+                                   self.plan, '--text', self.text, '--out', out)
+                os.remove(out + suffix)
+
+    def test_the_codes_of_a_recovered_plan(self):
+        recovered = self.file('recovered.pb')
+        self.succeed('recover', self.model, '--plan', self.plan, '--out', recovered, '--steps', '1',
+                     '--sequences', '8', '--held-out-probes', '2')
+        codes = recovered + '.weights.safetensors'
+        for out in self.disguises(codes):
+            self.refuse_output(codes, out, 'logits', self.model, '--plan', recovered, '--tokens',
+                               '1', '--out', out)
+            self.refuse_output(codes, out, 'apply', self.model, '--plan', recovered, '--out', out)
+            self.refuse_output(codes, out, 'export', recovered, '--to', 'native', '--out', out)
+            self.refuse_output(codes, out, 'recover', self.model, '--plan', recovered, '--out', out)
+        # A plan in another folder would still replace codes that a link leads to.
+        os.symlink(codes, self.file('x/new.pb.weights.safetensors'))
+        self.refuse_output(codes, self.file('x/new.pb.weights.safetensors'), 'recover', self.model,
+                           '--plan', recovered, '--out', self.file('x/new.pb'))
 
     def test_export(self):
         plan = self.make_plan('--target', 'mlx', '--no-run-dir', out='mlx.pb')

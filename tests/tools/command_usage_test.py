@@ -11,6 +11,7 @@ class UsageTest(CommandTest):
 
     def test_command_lines(self):
         out = self.file('out.pb')
+        recover = self.make_plan('--no-run-dir', out='recover.pb')
         plan = ['plan', self.model, '--out', out]
         budget = [*plan, '--budget', '5bpw']
         uniform = ['eval', self.model, '--uniform', 'int8']
@@ -48,6 +49,7 @@ class UsageTest(CommandTest):
             (['--memory', '16', 'GiB'], [*budget, '--memory', '16']),
             (['--memory', '60%'], [*uniform, '--memory', '60%']),
             (['--run-dir', '--no-run-dir'], [*budget, '--run-dir', 'a', '--no-run-dir']),
+            (['--recover', 'magic', 'blockwise'], [*budget, '--recover', 'magic']),
             (['subcommand'], ['runs']),
             (['DIR'], ['runs', 'show']),
             (['--text', '--prompts'], [*budget, '--text', 'a', '--prompts', 'b']),
@@ -68,6 +70,17 @@ class UsageTest(CommandTest):
             (['--sample'], [*tokens, '1', '--seed', 4]),
             (['magic'], [*tokens, '1', '--activations', 'magic']),
             (['--file'], ['tokenize', self.model]),
+            (['--plan'], ['recover', self.model, '--out', out]),
+            (['--out'], ['recover', self.model, '--plan', recover]),
+            (['--out', 'empty'], ['recover', self.model, '--plan', recover, '--out', '']),
+            *(([option], ['recover', self.model, '--plan', recover, '--out', out, option, value])
+              for option, value in (('--method', 'magic'), ('--method', ''), ('--steps', '-1'),
+                                    ('--minutes', '-1'), ('--learning-rate', '-1'),
+                                    ('--batch', '0'), ('--freeze', 'all'), ('--kl-weight', '2'),
+                                    ('--hidden-weight', '-1'), ('--sequences', '7'),
+                                    ('--held-out-probes', '1'), ('--seed', '-1'),
+                                    ('--prefix', '0'), ('--completion', '0'), ('--memory', '16'),
+                                    ('--activations', 'magic'))),
             (['PLAN'], ['show']),
             (['PLAN_B'], ['diff', out]),
         ):

@@ -50,9 +50,27 @@ struct Extent {
   const std::string* name;
 };
 
-// One entry of the header. `data` is the part of the file after the header.
+// The types of elements that a kind of file may hold.
+struct ElementType {
+  const char* name;
+  int bytes;
+  Format format;  // of floats
+};
+struct ElementTypes {
+  std::span<const ElementType> types;
+  const char* unsupported;  // what messages say of others
+};
+constexpr ElementType kFloats[] = {
+    {"F32", 4, kFormatF32}, {"F16", 2, kFormatF16}, {"BF16", 2, kFormatBF16}};
+constexpr ElementType kBytes[] = {{"U8", 1, {}}};
+constexpr ElementTypes kFloatTypes = {kFloats, "is not supported (F32, F16 and BF16 are)"};
+constexpr ElementTypes kByteTypes = {kBytes, "is not supported (U8 is)"};
+
+// One entry of the header. `data` is the part of the file after the header. The view of a tensor of
+// bytes has no format.
 absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
                                           std::span<const std::byte> data,
+                                          const ElementTypes& types,
                                           const std::string& where,
                                           Extent* extent) {
   const auto invalid = [&](const char* field, absl::string_view what) {
@@ -75,15 +93,11 @@ absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
 
   ArchiveTensor tensor;
   const json& dtype = entry["dtype"];
-  if (dtype == "F32") {
-    tensor.view.format = kFormatF32;
-  } else if (dtype == "F16") {
-    tensor.view.format = kFormatF16;
-  } else if (dtype == "BF16") {
-    tensor.view.format = kFormatBF16;
-  } else {
-    return invalid("dtype", "is not supported (F32, F16 and BF16 are)");
-  }
+  const auto type = std::find_if(types.types.begin(), types.types.end(), [&](const ElementType& t) {
+    return dtype == t.name;
+  });
+  if (type == types.types.end()) return invalid("dtype", types.unsupported);
+  tensor.view.format = type->format;
 
   std::optional<std::vector<int64_t>> shape = ReadSizes(entry["shape"]);
   if (!shape.has_value()) return invalid("shape", "is not a list of sizes");
@@ -98,7 +112,7 @@ absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
     }
   }
   std::optional<int64_t> bytes = rest.has_value() ? CheckedProduct(first, *rest) : std::nullopt;
-  if (bytes.has_value()) bytes = CheckedProduct(*bytes, tensor.view.format.bits / 8);
+  if (bytes.has_value()) bytes = CheckedProduct(*bytes, type->bytes);
   if (!bytes.has_value()) return invalid("shape", "is too large");
 
   const std::optional<std::vector<int64_t>> offsets = ReadSizes(entry["data_offsets"]);
@@ -118,7 +132,7 @@ absl::StatusOr<ArchiveTensor> ParseTensor(const json& entry,
                                 " bytes, but shape ",
                                 ValueText(entry["shape"]),
                                 " of ",
-                                SafetensorsDType(tensor.view.format),
+                                type->name,
                                 " takes ",
                                 *bytes));
   }
@@ -201,8 +215,16 @@ std::string SafetensorsDType(const Format& format) {
   return absl::AsciiStrToUpper(format.Name());
 }
 
-absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
-    std::span<const std::byte> bytes, const std::string& path) {
+namespace {
+
+struct ParsedFile {
+  std::map<std::string, ArchiveTensor> tensors;
+  std::map<std::string, std::string> metadata;
+};
+
+absl::StatusOr<ParsedFile> ParseFile(std::span<const std::byte> bytes,
+                                     const ElementTypes& types,
+                                     const std::string& path) {
   if (bytes.size() < kLengthBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": ", bytes.size(), " bytes are too few for a safetensors file"));
@@ -234,24 +256,46 @@ absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
   }
   BB_ASSIGN_OR_RETURN(const json header, ParseJson(header_text, absl::StrCat(path, ": header")));
 
-  std::map<std::string, ArchiveTensor> tensors;
+  ParsedFile file;
   std::vector<Extent> extents;
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") {
       BB_RETURN_IF_ERROR(CheckMetadata(entry, path));
+      for (const auto& [key, value] : entry.items()) file.metadata[key] = value;
       continue;
     }
     Extent extent{};
     BB_ASSIGN_OR_RETURN(
         ArchiveTensor tensor,
-        ParseTensor(entry, data, absl::StrCat(path, ": tensor ", Quoted(name), ": "), &extent));
+        ParseTensor(
+            entry, data, types, absl::StrCat(path, ": tensor ", Quoted(name), ": "), &extent));
     tensor.file = path;
-    const auto it = tensors.emplace(name, std::move(tensor)).first;
+    const auto it = file.tensors.emplace(name, std::move(tensor)).first;
     extent.name = &it->first;
     extents.push_back(extent);
   }
   BB_RETURN_IF_ERROR(CheckCoverage(std::move(extents), static_cast<int64_t>(data.size()), path));
-  return tensors;
+  return file;
+}
+
+}  // namespace
+
+absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
+    std::span<const std::byte> bytes, const std::string& path) {
+  BB_ASSIGN_OR_RETURN(ParsedFile file, ParseFile(bytes, kFloatTypes, path));
+  return std::move(file.tensors);
+}
+
+absl::StatusOr<ByteTensors> ParseByteTensors(std::span<const std::byte> bytes,
+                                             const std::string& path) {
+  BB_ASSIGN_OR_RETURN(ParsedFile file, ParseFile(bytes, kByteTypes, path));
+  ByteTensors result;
+  result.metadata = std::move(file.metadata);
+  for (const auto& [name, tensor] : file.tensors) {
+    const int64_t size = tensor.view.rows * tensor.view.cols;
+    result.tensors[name] = {tensor.view.data, static_cast<size_t>(size)};
+  }
+  return result;
 }
 
 namespace {

@@ -32,6 +32,17 @@ std::string SafetensorsDType(const Format& format);
 absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
     std::span<const std::byte> bytes, const std::string& path);
 
+// A file of bytes that are no floats: every tensor is U8. What its elements mean stands in the
+// metadata, or is known to the reader.
+struct ByteTensors {
+  std::map<std::string, std::span<const std::byte>> tensors;
+  std::map<std::string, std::string> metadata;  // __metadata__ of the header
+};
+
+// The same, of a file of U8 tensors. Errors likewise.
+absl::StatusOr<ByteTensors> ParseByteTensors(std::span<const std::byte> bytes,
+                                             const std::string& path);
+
 // The tensors of a checkpoint: model.safetensors, or the shards that model.safetensors.index.json
 // names (the single file goes first when both exist, as in Hugging Face's loader), memory-mapped.
 // Also refuses a tensor in two shards, index entries without a tensor, shard tensors that the index

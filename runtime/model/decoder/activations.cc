@@ -39,6 +39,11 @@ const char* ActivationsName(Activations activations) {
   LOG(FATAL) << "activations " << static_cast<int>(activations);
 }
 
+int TokenBits(Activations activations) {
+  if (activations == Activations::kToken8) return 8;
+  return activations == Activations::kToken4 ? 4 : 0;
+}
+
 std::string ActivationsNames() {
   std::string names;
   for (const NamedActivations& known : kNamed) {

@@ -22,6 +22,8 @@ enum class Activations : uint8_t {
 // By name: "int16", "int8", "token8", "token4", "f32".
 absl::StatusOr<Activations> ParseActivations(absl::string_view name);
 const char* ActivationsName(Activations activations);
+// Bits that activations are rounded to per token first; 0: they are not.
+int TokenBits(Activations activations);
 // "int16, int8, token8, token4 or f32"
 std::string ActivationsNames();
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -96,6 +97,29 @@ TEST(ParseSafetensors, ReadsShapesTypesAndValues) {
 
   EXPECT_EQ(tensors->at("scalar").view.size(), 1);
   EXPECT_EQ(tensors->at("nothing").view.size(), 0);
+}
+
+TEST(ParseByteTensors, ReadsBytesAndMetadata) {
+  const std::string text = SafetensorsFile(
+      R"({"__metadata__":{"a":"int4-g64"},"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},)"
+      R"("b":{"dtype":"U8","shape":[0],"data_offsets":[2,2]}})",
+      "\x01\xff");
+  const std::vector<char> file(text.begin(), text.end());
+  const auto parsed = ParseByteTensors(BytesOf(file), kPath);
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->metadata, (std::map<std::string, std::string>{{"a", "int4-g64"}}));
+  ASSERT_EQ(parsed->tensors.size(), 2u);
+  const std::span<const std::byte> a = parsed->tensors.at("a");
+  EXPECT_EQ(std::vector<std::byte>(a.begin(), a.end()),
+            (std::vector<std::byte>{std::byte{1}, std::byte{255}}));
+  EXPECT_TRUE(parsed->tensors.at("b").empty());
+
+  // A model has no bytes, and such a file no floats.
+  ExpectRefused(text, {"tensor \"a\"", "dtype", "U8", "F32, F16 and BF16"});
+  const std::string model = SmallFile();
+  ExpectError(ParseByteTensors(BytesOf({model.begin(), model.end()}), kPath).status(),
+              absl::StatusCode::kInvalidArgument,
+              {kPath, "tensor ", "dtype", "U8"});
 }
 
 TEST(ParseSafetensors, AllowsPaddingSpacesAndNoTensors) {

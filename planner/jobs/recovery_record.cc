@@ -1,0 +1,135 @@
+#include "planner/jobs/recovery_record.h"
+
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "planner/jobs/plan_record.h"
+#include "planner/output/recovered_file.h"
+#include "planner/runs/measure.h"
+#include "planner/workspace/checked_encoder.h"
+#include "plans/plan_io.h"
+#include "runtime/base/sha256.h"
+
+namespace bitbudget {
+namespace {
+
+plans::RecoveryData DataOf(const TrainingData& data, const ProbeMaker& maker) {
+  plans::RecoveryData record;
+  if (data.text_sequences > 0) record.set_text_fingerprint(maker.fingerprint());
+  record.set_text_sequences(data.text_sequences);
+  record.set_sampled_sequences(data.sampled_sequences);
+  record.set_kept_aside(static_cast<int64_t>(data.sequences.kept_aside.size()));
+  record.set_tokens(data.tokens);
+  return record;
+}
+
+plans::RecoveryEvidence EvidenceOf(const RecoverJobOptions& options,
+                                   const ProbeMaker& maker,
+                                   const RecoveryMeasurements& held_out) {
+  plans::RecoveryEvidence evidence;
+  evidence.set_probe_source(ProbeSourceName(options.workspace.probes.source));
+  evidence.set_probe_fingerprint(maker.fingerprint());
+  const RecoveryEvaluation& before = held_out.before;
+  const RecoveryEvaluation& after = held_out.after;
+  evidence.set_probes(static_cast<int64_t>(before.probes.size()));
+  evidence.set_prefix_tokens(maker.prefix_tokens());
+  evidence.set_completion_tokens(maker.completion_tokens());
+  *evidence.mutable_before() = ToProto(MetricsOf(before.probes));
+  *evidence.mutable_after() = ToProto(MetricsOf(after.probes));
+  *evidence.mutable_fdt_difference() =
+      ToProto(PairedInterval(Statistic::kFdtMean, after.probes, before.probes));
+  *evidence.mutable_kl_difference() =
+      ToProto(PairedInterval(Statistic::kKlMean, after.probes, before.probes));
+  if (before.windows.empty()) return evidence;
+  *evidence.mutable_text_before() = ToProto(TextDivergenceOf(before.windows));
+  *evidence.mutable_text_after() = ToProto(TextDivergenceOf(after.windows));
+  *evidence.mutable_text_kl_difference() =
+      ToProto(PairedInterval(Statistic::kKlMean, after.windows, before.windows));
+  return evidence;
+}
+
+plans::RecoveryPass PassOf(const RecoverJobOptions& options, const RecoveryFindings& findings) {
+  plans::RecoveryPass pass;
+  for (const RecoveryStep& step : findings.recovered->steps) {
+    plans::RecoveryStep& record = *pass.add_steps();
+    record.set_method(step.method);
+    record.set_steps(step.steps);
+    record.set_loss_before(step.loss_before);
+    record.set_loss_after(step.loss_after);
+  }
+  *pass.mutable_data() = DataOf(*findings.data, *findings.maker);
+  pass.set_learning_rate(options.training.learning_rate);
+  if (options.training.freeze != "none") pass.set_freeze(options.training.freeze);
+  pass.set_kl_weight(options.training.kl_weight);
+  pass.set_hidden_weight(options.training.hidden_weight);
+  pass.set_batch(options.training.batch);
+  pass.set_seed(options.workspace.probes.seed);
+  pass.set_tool_version(BITBUDGET_VERSION);
+  pass.set_complete(findings.recovered->complete && findings.held_out.has_value());
+  if (findings.held_out.has_value()) {
+    *pass.mutable_held_out() = EvidenceOf(options, *findings.maker, *findings.held_out);
+  }
+  return pass;
+}
+
+void AddSequences(std::span<const std::vector<int32_t>> sequences, Sha256* hash) {
+  for (const std::vector<int32_t>& sequence : sequences) {
+    hash->Update(absl::StrCat(absl::StrJoin(sequence, ","), "\n"));
+  }
+  hash->Update("\n");
+}
+
+}  // namespace
+
+plans::Plan RecoveredPlan(const RecoverJobOptions& options, const RecoveryFindings& findings) {
+  plans::Plan plan = options.plan;
+  for (const auto& [id, encoding] : findings.recovered->encodings) {
+    plan.mutable_components(id)->set_encoding_sha256(EncodingSha256(encoding));
+  }
+  plans::Recovery& recovery = *plan.mutable_recovery();
+  recovery.set_weights_file(
+      std::filesystem::path(RecoveredFileFor(options.out)).filename().string());
+  *recovery.add_passes() = PassOf(options, findings);
+  return plan;
+}
+
+std::string RecoveryKey(const RecoverJobOptions& options,
+                        const RecoveryOptions& training,
+                        const RecoveryData& data,
+                        const ComponentEncodings& start) {
+  Sha256 hash;
+  hash.Update(SerializePlan(options.plan));
+  hash.Update(absl::StrCat("\n",
+                           BITBUDGET_VERSION,
+                           "\nmethods ",
+                           absl::StrJoin(options.methods, ","),
+                           "\nsteps ",
+                           training.steps,
+                           "\nlearning rate ",
+                           absl::StrFormat("%.17g", training.learning_rate),
+                           "\nfreeze ",
+                           training.freeze,
+                           "\nKL weight ",
+                           absl::StrFormat("%.17g", training.kl_weight),
+                           "\nhidden weight ",
+                           absl::StrFormat("%.17g", training.hidden_weight),
+                           "\nbatch ",
+                           training.batch,
+                           "\nseed ",
+                           training.seed,
+                           "\ntoken bits ",
+                           training.token_bits,
+                           "\n"));
+  for (const auto& [id, encoding] : start) {
+    hash.Update(absl::StrCat(id, " ", EncodingSha256(encoding), "\n"));
+  }
+  AddSequences(data.training, &hash);
+  AddSequences(data.kept_aside, &hash);
+  return hash.Finish();
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,52 @@
+#include "planner/workspace/recovered_encoder.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "runtime/base/status_macros.h"
+
+namespace bitbudget {
+
+RecoveredWeights::RecoveredWeights(const ComponentEncodings& encodings) {
+  for (const auto& [id, encoding] : encodings) {
+    parts_[id] = {encoding.format, std::as_bytes(std::span(encoding.bytes))};
+  }
+}
+
+absl::Status RecoveredEncoder::CheckFormat(ComponentId id, const Format& format) const {
+  if (weights_.empty() || format == model_.Weight(id).format) return absl::OkStatus();
+  const auto found = weights_.parts().find(id);
+  if (found != weights_.parts().end() && found->second.format == format) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(model_.component(id).name,
+                   " in ",
+                   format.Name(),
+                   ": the plan is recovered, and has this component ",
+                   found == weights_.parts().end()
+                       ? "as it is stored"
+                       : absl::StrCat("with codes for ", found->second.format.Name()),
+                   "; only the plan from before its recovery can be changed"));
+}
+
+absl::Status RecoveredEncoder::CheckFormats(const Assignment& assignment) const {
+  for (size_t c = 0; c < assignment.size(); ++c) {
+    BB_RETURN_IF_ERROR(CheckFormat(static_cast<ComponentId>(c), assignment[c]));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Encoding> RecoveredEncoder::Encode(ComponentId id,
+                                                  const Format& format,
+                                                  int threads) const {
+  BB_RETURN_IF_ERROR(CheckFormat(id, format));
+  if (weights_.empty() || format == model_.Weight(id).format) {
+    return encoder_.Encode(id, format, threads);
+  }
+  const std::span<const std::byte> bytes = weights_.parts().at(id).bytes;
+  const auto* begin = reinterpret_cast<const uint8_t*>(bytes.data());
+  const Component& component = model_.component(id);
+  return Encoding{
+      format, component.rows, component.cols, std::vector<uint8_t>(begin, begin + bytes.size())};
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,94 @@
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "plans/evidence.h"
+#include "plans/render.h"
+#include "plans/render_internal.h"
+#include "plans/text_table.h"
+
+namespace bitbudget {
+namespace {
+
+using internal::AddLine;
+using internal::MetricsTable;
+
+std::string StepLine(const plans::RecoveryStep& step) {
+  return absl::StrFormat("by %s, %s steps: KL on what was kept aside %.5g, before %.5g nats%s",
+                         step.method(),
+                         WithThousands(step.steps()),
+                         step.loss_after(),
+                         step.loss_before(),
+                         step.loss_after() < step.loss_before() ? "" : " (not taken)");
+}
+
+std::string DataLine(const plans::RecoveryPass& pass) {
+  const plans::RecoveryData& data = pass.data();
+  return absl::StrCat("on ",
+                      WithThousands(data.tokens()),
+                      " tokens in ",
+                      data.text_sequences(),
+                      " sequences of text and ",
+                      data.sampled_sequences(),
+                      " that the model wrote, ",
+                      data.kept_aside(),
+                      " of them kept aside; seed ",
+                      pass.seed());
+}
+
+std::string DifferenceLine(const char* what, const char* over, const plans::Interval& difference) {
+  const char* verdict = difference.high() < 0  ? "better than before"
+                        : difference.low() > 0 ? "worse than before"
+                                               : "no significant difference";
+  return absl::StrFormat("%s after minus before, paired over %s: [%+.5f, %+.5f] nats: %s",
+                         what,
+                         over,
+                         difference.low(),
+                         difference.high(),
+                         verdict);
+}
+
+std::string EvidenceText(const plans::RecoveryEvidence& evidence) {
+  std::string text;
+  AddLine(&text,
+          "recovery",
+          absl::StrCat(evidence.probes(),
+                       " probes from ",
+                       evidence.probe_source(),
+                       ", ",
+                       evidence.completion_tokens(),
+                       " tokens after ",
+                       evidence.prefix_tokens(),
+                       ", unseen by the training; 95 % intervals"));
+  const bool windows = evidence.has_text_before();
+  text +=
+      MetricsTable({{"before", &evidence.before(), windows ? &evidence.text_before() : nullptr},
+                    {"recovered", &evidence.after(), windows ? &evidence.text_after() : nullptr}});
+  AddLine(&text, "", DifferenceLine("KL", "probes", evidence.kl_difference()));
+  if (windows) {
+    AddLine(&text, "", DifferenceLine("text KL", "windows", evidence.text_kl_difference()));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string RenderRecovery(const plans::Plan& plan) {
+  if (!plan.has_recovery()) return "";
+  std::string text;
+  const char* label = "recovered";
+  for (const plans::RecoveryPass& pass : plan.recovery().passes()) {
+    for (const plans::RecoveryStep& step : pass.steps()) {
+      AddLine(&text, label, StepLine(step));
+      label = "";
+    }
+    AddLine(&text, "", DataLine(pass));
+  }
+  AddLine(&text, "codes", absl::StrCat("in ", plan.recovery().weights_file(), ", beside the plan"));
+  const plans::RecoveryPass* last = LastPass(plan);
+  if (last == nullptr || !last->has_held_out()) return text;
+  return absl::StrCat(text, "\n", EvidenceText(last->held_out()));
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,187 @@
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "planner/jobs/recover_job.h"
+#include "planner/output/recovered_file.h"
+#include "planner/runs/recovery_file.h"
+#include "plans/render.h"
+#include "plans/targets/plan_file.h"
+#include "runtime/base/status_macros.h"
+#include "tools/command.h"
+#include "tools/recovery_report.h"
+#include "tools/workspace_flags.h"
+
+namespace bitbudget {
+namespace {
+
+struct RecoverFlags {
+  WorkspaceFlags workspace;
+  std::string plan;
+  std::string out;
+  std::string calibration;
+  std::string methods = RecoverJobOptions().methods.front();
+  // The plan's where they are not given.
+  std::optional<int64_t> prefix, completion;
+  std::optional<uint64_t> seed;
+  RecoveryOptions training;
+  int64_t sequences = RecoverJobOptions().sequences;
+  int64_t held_out_probes = RecoverJobOptions().held_out_probes;
+  bool json = false;
+};
+
+absl::StatusOr<RecoverJobOptions> OptionsOf(const RecoverFlags& flags, const plans::Plan& plan) {
+  RecoverJobOptions options;
+  BB_ASSIGN_OR_RETURN(options.methods, ParseRecoveryMethods("--method", flags.methods));
+  BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options(plan, flags.plan));
+  ProbeOptions& probes = options.workspace.probes;
+  probes.prefix_tokens = flags.prefix.value_or(plan.options().prefix_tokens());
+  probes.completion_tokens = flags.completion.value_or(plan.options().completion_tokens());
+  probes.seed = flags.seed.value_or(plan.options().seed());
+  options.plan = plan;
+  options.training = flags.training;
+  options.sequences = flags.sequences;
+  options.held_out_probes = flags.held_out_probes;
+  options.calibration = flags.calibration;
+  options.out = flags.out;
+  if (absl::Status status = options.Validate(); !status.ok()) return UsageError(status);
+  return options;
+}
+
+absl::Status RunRecover(const RecoverFlags& flags) {
+  BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
+  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out},
+                               {"--out", RecoveredFileFor(flags.out)},
+                               {"--out", RecoveryFile::PathFor(flags.out)}},
+                              {flags.workspace.model,
+                               flags.plan,
+                               RecoveredFileBeside(plan, flags.plan),
+                               flags.workspace.text,
+                               flags.calibration}));
+  BB_ASSIGN_OR_RETURN(const RecoverJobOptions options, OptionsOf(flags, plan));
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
+  const absl::Time start = absl::Now();
+  BB_ASSIGN_OR_RETURN(const RecoverReport report, RunRecovery(*model, options));
+  const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  if (flags.json) {
+    std::printf("%s\n", RecoveryJson(report.plan, flags.out, seconds).dump(2).c_str());
+  } else {
+    std::printf("%s\nwritten to %s and %s (%.0f s)\n",
+                RenderRecovery(report.plan).c_str(),
+                flags.out.c_str(),
+                RecoveredFileFor(flags.out).c_str(),
+                seconds);
+  }
+  return EndOf(report, flags.out);
+}
+
+void AddData(CLI::App* command, RecoverFlags* flags) {
+  command->add_option(
+      "--text",
+      flags->workspace.text,
+      "Train on windows of this text (never on its held-out ones); the model itself "
+      "writes what it does not fill");
+  command->add_option("--sequences", flags->sequences, "Sequences to train on")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{8}, int64_t{1} << 30));
+  command
+      ->add_option("--prefix",
+                   flags->prefix,
+                   "Prompt tokens per held-out probe; sequences have as many tokens as probes, and "
+                   "windows of a text have the same roles only where lengths are the same "
+                   "(default: the plan's)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command
+      ->add_option("--completion",
+                   flags->completion,
+                   "Completion tokens per held-out probe (default: the plan's)")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command
+      ->add_option("--seed", flags->seed, "Seed of data, probes and training (default: the plan's)")
+      ->check(CLI::NonNegativeNumber);
+  command
+      ->add_option("--held-out-probes",
+                   flags->held_out_probes,
+                   "Probes that before and after are measured on")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
+  AddCalibrationOption(command, &flags->calibration);
+}
+
+void AddTraining(CLI::App* command, RecoveryOptions* training) {
+  command
+      ->add_option(
+          "--steps",
+          training->steps,
+          "Steps of each method, per layer where it goes layer by layer; 0: its own number")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
+  command
+      ->add_option("--minutes",
+                   training->minutes,
+                   "Start no step of a method after so much time; 0: no limit. The result then "
+                   "depends on the machine")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1e9));
+  command
+      ->add_option("--learning-rate",
+                   training->learning_rate,
+                   "Of weights; 0: the method's own, which depends on the bits")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1e9));
+  command->add_option("--batch", training->batch, "Sequences per step")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
+  command
+      ->add_option(
+          "--kl-weight",
+          training->kl_weight,
+          "distill: the part of KL from the original in the loss, from 0 to 1; the rest is "
+          "cross entropy on the sequences")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  command
+      ->add_option("--hidden-weight",
+                   training->hidden_weight,
+                   "onebit: what the error of hidden states counts beside KL")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1e9));
+  command
+      ->add_option("--freeze",
+                   training->freeze,
+                   "distill: matrices whose codes stay: none, ov, qk, or random (as many, drawn)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"none", "ov", "qk", "random"}));
+}
+
+}  // namespace
+
+void AddRecoverCommand(CLI::App* app) {
+  CLI::App* command = app->add_subcommand(
+      "recover", "Train other codes for a plan's formats, closer to the original at the same size");
+  auto flags = std::make_shared<RecoverFlags>();
+  command->add_option("--plan", flags->plan, "Plan to start from")->required();
+  command
+      ->add_option("--out",
+                   flags->out,
+                   "Plan to write (.json: as JSON, else binary); its codes go beside it, to "
+                   "OUT.weights.safetensors")
+      ->required();
+  command
+      ->add_option("--method",
+                   flags->methods,
+                   absl::StrCat("Methods, one after the other, separated by commas: ",
+                                DescribeRecoveryMethods()))
+      ->capture_default_str();
+  AddData(command, flags.get());
+  AddTraining(command, &flags->training);
+  flags->workspace.AddTo(command, {.memory = true, .activations = true});
+  command->add_flag("--json", flags->json, "Print the result as JSON");
+  SetBody(command, [flags] { return RunRecover(*flags); });
+}
+
+}  // namespace bitbudget
