@@ -85,9 +85,9 @@ TEST(CheckEncoding, NamesTheRowOfAScaleThatIsNotFinite) {
   ExpectError(CheckEncoding(one_bit), kInvalid, {"inputs", "nan"});
 }
 
-TEST(CheckEncoding, NamesTheBlockOfAScaleThatIsNotFinite) {
+TEST(CheckEncoding, NamesTheBlockWhoseWeightsAreNotFinite) {
   for (const Format& format : FormatsFor(256)) {
-    if (!format.IsBlock() || format.Name() == "mxfp4") continue;  // whose scales are all finite
+    if (!format.IsBlock() || format.Name() == "mxfp4") continue;  // which has no f16 scale
     const BlockTraits& traits = BlockTraitsOf(format.kind);
     Encoding encoding = MustEncode(format.Name(), 3, 512);
     const int64_t blocks = 512 / traits.block;
@@ -96,20 +96,20 @@ TEST(CheckEncoding, NamesTheBlockOfAScaleThatIsNotFinite) {
     UnpackBlock(traits, bytes, &fields);
     fields.d = INFINITY;
     PackBlock(traits, fields, bytes);
-    ExpectError(CheckEncoding(encoding), kInvalid, {"block 1 of row 2", "inf"});
+    ExpectError(CheckEncoding(encoding), kInvalid, {"block 1 of row 2", "not finite"});
     if (!traits.minimum) continue;
     UnpackBlock(traits, bytes, &fields);
     fields.d = 1;
     fields.dmin = NAN;
     PackBlock(traits, fields, bytes);
-    ExpectError(CheckEncoding(encoding), kInvalid, {"block 1 of row 2", "nan"});
+    ExpectError(CheckEncoding(encoding), kInvalid, {"block 1 of row 2", "not finite"});
   }
 }
 
 TEST(CheckEncoding, NamesTheRowOfAFloatThatIsNotFinite) {
   Encoding encoding = MustEncode("f16", 4, 32);
   PutHalf(kHalfNan, 2 * (2 * 32 + 5), &encoding);
-  ExpectError(CheckEncoding(encoding), kInvalid, {"weight of row 2", "nan"});
+  ExpectError(CheckEncoding(encoding), kInvalid, {"row 2", "not finite"});
 }
 
 TEST(CheckEncoding, RefusesMasksOfAnotherNumberOfWeights) {
