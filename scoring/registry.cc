@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/known_names.h"
+#include "scoring/fisher.h"
+#include "scoring/kfac.h"
 #include "scoring/lim.h"
 #include "scoring/signal.h"
 #include "scoring/zd.h"
@@ -12,9 +14,11 @@ namespace bitbudget {
 namespace {
 
 constexpr Scorer kScorers[] = {
-    {"lim", "how much a layer changes its input", ScorerNeeds::kTokens, ScoreLim},
-    {"zd", "share of outlier weights", ScorerNeeds::kWeights, ScoreZd},
-    {"signal", "how a format's error grows on its way", ScorerNeeds::kFormats, ScoreSignal},
+    {"lim", "how much a layer changes its input", ScorerNeeds::kTokens, 64, ScoreLim},
+    {"zd", "share of outlier weights", ScorerNeeds::kWeights, 0, ScoreZd},
+    {"signal", "how a format's error grows on its way", ScorerNeeds::kFormats, 64, ScoreSignal},
+    {"kfac", "divergence by gradients, factored", ScorerNeeds::kLadders, 16, ScoreKfac},
+    {"fisher", "divergence by gradients, weight by weight", ScorerNeeds::kLadders, 64, ScoreFisher},
 };
 
 }  // namespace

@@ -38,6 +38,10 @@ struct LayerScores {
   // not defined for this one.
   std::vector<std::optional<double>> components;
 
+  // The cost of every component in every format of its ladder (ScorerNeeds::kLadders;
+  // format_costs.h): divergence in nats per token. Else empty.
+  std::vector<std::vector<double>> costs;
+
   // What else is known of the components, and what these quantities are, in a few lines for people.
   std::vector<ComponentMeasure> measures;
   std::string legend;

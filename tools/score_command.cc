@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "planner/jobs/constraints.h"
 #include "planner/jobs/score_job.h"
 #include "plans/text_table.h"
 #include "runtime/base/status_macros.h"
@@ -17,11 +19,18 @@
 namespace bitbudget {
 namespace {
 
+std::string FormatNames(const std::vector<Format>& formats) {
+  return absl::StrJoin(formats, ",", [](std::string* out, const Format& format) {
+    absl::StrAppend(out, format.Name());
+  });
+}
+
 struct ScoreFlags {
   WorkspaceFlags workspace;
   std::string scorer;
   std::string format = ScoreOptions().format.Name();
-  int64_t probe_count = ScoreOptions().probe_count;
+  std::string formats = FormatNames(ScoreOptions().formats);
+  std::optional<int64_t> probe_count;
   bool json = false;
 };
 
@@ -32,6 +41,7 @@ absl::StatusOr<ScoreOptions> OptionsOf(const ScoreFlags& flags) {
   BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options());
   options.probe_count = flags.probe_count;
   BB_ASSIGN_OR_RETURN(options.format, InOption("--format", ParseFormat(flags.format)));
+  BB_ASSIGN_OR_RETURN(options.formats, InOption("--formats", ParseFormatList(flags.formats)));
   BB_RETURN_IF_ERROR(options.Validate());
   return options;
 }
@@ -40,6 +50,32 @@ absl::StatusOr<ScoreOptions> OptionsOf(const ScoreFlags& flags) {
 nlohmann::ordered_json Number(std::optional<double> value) {
   if (!value.has_value() || !std::isfinite(*value)) return nullptr;
   return *value;
+}
+
+// What a layer's components cost in the format at `index` of their ladders; nats per token.
+std::vector<double> LayerCosts(const LayerScores& scores, size_t index, const Model& model) {
+  std::vector<double> sums(scores.layers.size());
+  for (size_t c = 0; c < scores.costs.size(); ++c) {
+    const int layer = model.components()[c].layer;
+    if (layer >= 0) sums[layer] += scores.costs[c][index];
+  }
+  return sums;
+}
+
+void AddCosts(const LayerScores& scores,
+              const ScoreOptions& options,
+              const Model& model,
+              nlohmann::ordered_json* json) {
+  for (size_t i = 0; i < options.formats.size(); ++i) {
+    (*json)["layer_costs"][options.formats[i].Name()] = LayerCosts(scores, i, model);
+  }
+  for (size_t c = 0; c < scores.costs.size(); ++c) {
+    nlohmann::ordered_json costs;
+    for (size_t i = 0; i < options.formats.size(); ++i) {
+      costs[options.formats[i].Name()] = scores.costs[c][i];
+    }
+    (*json)["components"].push_back({{"name", model.components()[c].name}, {"cost", costs}});
+  }
 }
 
 nlohmann::ordered_json ScoresJson(const LayerScores& scores,
@@ -67,6 +103,7 @@ nlohmann::ordered_json ScoresJson(const LayerScores& scores,
       component[measure.name] = Number(measure.values[c]);
     }
   }
+  if (!scores.costs.empty()) AddCosts(scores, options, model, &json);
   return json;
 }
 
@@ -118,6 +155,31 @@ std::string LayerTable(const LayerScores& scores, const Model& model) {
   return table.ToString(/*indent=*/2);
 }
 
+// What every component, and every layer as the sum over its own, costs in every format.
+std::string CostTable(const LayerScores& scores, const ScoreOptions& options, const Model& model) {
+  TextTable table({TextTable::Align::kLeft, TextTable::Align::kRight});
+  std::vector<std::string> header = {"component"};
+  std::vector<std::vector<double>> layers;
+  for (size_t i = 0; i < options.formats.size(); ++i) {
+    header.push_back(options.formats[i].Name());
+    layers.push_back(LayerCosts(scores, i, model));
+  }
+  table.AddRow(std::move(header));
+  for (size_t c = 0; c < scores.costs.size(); ++c) {
+    std::vector<std::string> row = {model.components()[c].name};
+    for (const double cost : scores.costs[c]) row.push_back(absl::StrFormat("%.3g", cost));
+    table.AddRow(std::move(row));
+  }
+  for (size_t layer = 0; layer < scores.layers.size(); ++layer) {
+    std::vector<std::string> row = {absl::StrCat("layer ", layer)};
+    for (const std::vector<double>& sums : layers) {
+      row.push_back(absl::StrFormat("%.3g", sums[layer]));
+    }
+    table.AddRow(std::move(row));
+  }
+  return table.ToString(/*indent=*/2);
+}
+
 absl::Status RunScore(const ScoreFlags& flags) {
   const absl::StatusOr<ScoreOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
@@ -129,6 +191,11 @@ absl::Status RunScore(const ScoreFlags& flags) {
   }
   if (!scores.measures.empty()) {
     std::printf("%s\n\n%s\n", scores.legend.c_str(), KindTable(scores, *model).c_str());
+  }
+  if (!scores.costs.empty()) {
+    std::printf(
+        "what a format of one component alone costs, in nats per token (layers: sums):\n\n%s\n",
+        CostTable(scores, *options, *model).c_str());
   }
   std::printf("%s, layers from the most to the least important:\n\n%s",
               scores.scorer.c_str(),
@@ -144,14 +211,19 @@ void AddScoreCommand(CLI::App* app) {
   auto flags = std::make_shared<ScoreFlags>();
   command->add_option("--scorer", flags->scorer, DescribeScorers())->required();
   command
-      ->add_option(
-          "--probes", flags->probe_count, "Calibration sequences, for scorers that run any")
-      ->capture_default_str()
+      ->add_option("--probes",
+                   flags->probe_count,
+                   "Calibration sequences, for scorers that run any (default: 64; of kfac 16)")
       ->check(CLI::Range(1, 1 << 20));
   command
       ->add_option("--format",
                    flags->format,
                    "Format whose errors are followed, for scorers that look at one")
+      ->capture_default_str();
+  command
+      ->add_option("--formats",
+                   flags->formats,
+                   "Formats to cost, comma-separated, for scorers that give divergences")
       ->capture_default_str();
   flags->workspace.AddTo(command, {.probes = true, .memory = true, .encoder = true});
   command->add_flag("--json", flags->json, "Print the result as JSON");

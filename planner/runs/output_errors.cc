@@ -41,6 +41,15 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const Probe
   return maker.Prompts(ProbeRole::kCalibration, count, workspace->sampler(), progress);
 }
 
+absl::StatusOr<std::vector<std::vector<int32_t>>> GradientSequences(const ProbeMaker& maker,
+                                                                    int64_t count,
+                                                                    Workspace* workspace,
+                                                                    Progress* progress) {
+  std::vector<std::vector<int32_t>> windows = maker.TextWindows(ProbeRole::kCalibration, count);
+  if (!windows.empty()) return windows;
+  return CalibrationPrompts(maker, count, workspace, progress);
+}
+
 absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
                                               const ProbeMaker& maker,
                                               Workspace* workspace,

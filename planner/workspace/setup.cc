@@ -16,6 +16,7 @@ absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
   request.search_probes = needs.search_probes * needs.evaluators;
   request.held_out_probes = needs.held_out_probes;
   request.calibration_probes = needs.calibration_probes;
+  request.gradient_probes = needs.gradient_probes;
   request.context = std::max(ready.maker->context(), needs.min_context);
   request.completion = ready.maker->completion_tokens();
   request.windows = needs.windows;
