@@ -55,6 +55,8 @@ struct Scorer {
   const char* name;         // as users write it
   const char* description;  // for the help, one line
   ScorerNeeds needs;
+  // Whether components are scored by gradients of all sequences (GradientPassBytes).
+  bool gradients;
   // How many sequences of about 200 tokens it takes for its result to settle.
   int64_t sequences;
   // Errors: kCancelled on interruption, kInternal where an activation is not finite, those of the

@@ -16,8 +16,9 @@ struct ComponentMeasure {
 
   std::string name;                                // as in JSON, "sqnr_db"
   std::string heading;                             // as in a table, "SQNR, dB"
-  int digits = 5;                                  // decimals in a table
+  int digits = 5;                                  // decimals in a table; -n: n significant digits
   Mean mean = Mean::kArithmetic;                   // over the components of one kind
+  bool by_layer = false;                           // also shown layer by layer
   std::vector<std::optional<double>> values = {};  // by component; nullopt: not defined for it
 };
 

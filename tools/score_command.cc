@@ -1,6 +1,7 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -107,8 +108,11 @@ nlohmann::ordered_json ScoresJson(const LayerScores& scores,
   return json;
 }
 
+// `digits`: ComponentMeasure::digits.
 std::string Cell(std::optional<double> value, int digits) {
-  return value.has_value() ? absl::StrFormat("%.*f", digits, *value) : "-";
+  if (!value.has_value()) return "-";
+  return digits < 0 ? absl::StrFormat("%.*g", -digits, *value)
+                    : absl::StrFormat("%.*f", digits, *value);
 }
 
 // The means of all measures by kind of component.
@@ -127,32 +131,56 @@ std::string KindTable(const LayerScores& scores, const Model& model) {
   return table.ToString(/*indent=*/2);
 }
 
+// One row per layer, in an order: its cells, and those of its components.
+std::string ByLayer(std::vector<std::string> header,
+                    std::vector<std::vector<std::string>> rows,
+                    const std::vector<int>& order,
+                    const std::vector<std::optional<double>>& components,
+                    int digits,
+                    const Model& model) {
+  // Components come layer by layer, in the same order in every one of them.
+  for (size_t c = 0; c < components.size(); ++c) {
+    const Component& component = model.components()[c];
+    if (component.layer < 0) continue;
+    if (component.layer == 0) header.push_back(ComponentKindName(component.kind));
+    rows[component.layer].push_back(Cell(components[c], digits));
+  }
+  TextTable table({TextTable::Align::kRight});
+  table.AddRow(std::move(header));
+  for (const int layer : order) {
+    std::vector<std::string> row = {absl::StrCat(layer)};
+    row.insert(row.end(), rows[layer].begin(), rows[layer].end());
+    table.AddRow(std::move(row));
+  }
+  return table.ToString(/*indent=*/2);
+}
+
 // The scores of all layers, beside those of their parts or components.
 std::string LayerTable(const LayerScores& scores, const Model& model) {
   constexpr int kDigits = 6;
   std::vector<std::string> header = {"layer", "score"};
-  std::vector<std::vector<std::string>> rows(scores.layers.size());
+  std::vector<std::vector<std::string>> rows;
+  for (const double score : scores.layers) rows.push_back({Cell(score, kDigits)});
   for (const LayerScores::Part& part : scores.parts) {
     header.push_back(part.name);
     for (size_t layer = 0; layer < rows.size(); ++layer) {
       rows[layer].push_back(Cell(part.scores[layer], kDigits));
     }
   }
-  // Components come layer by layer, in the same order in every one of them.
-  for (size_t c = 0; c < scores.components.size(); ++c) {
-    const Component& component = model.components()[c];
-    if (component.layer < 0) continue;
-    if (component.layer == 0) header.push_back(ComponentKindName(component.kind));
-    rows[component.layer].push_back(Cell(scores.components[c], kDigits));
-  }
-  TextTable table({TextTable::Align::kRight});
-  table.AddRow(std::move(header));
-  for (const int layer : scores.order) {
-    std::vector<std::string> row = {absl::StrCat(layer), Cell(scores.layers[layer], kDigits)};
-    row.insert(row.end(), rows[layer].begin(), rows[layer].end());
-    table.AddRow(std::move(row));
-  }
-  return table.ToString(/*indent=*/2);
+  return ByLayer(
+      std::move(header), std::move(rows), scores.order, scores.components, kDigits, model);
+}
+
+// A measure of the matrices of every layer, from the first on.
+std::string MeasureTable(const ComponentMeasure& measure, int layers, const Model& model) {
+  std::vector<int> order(layers);
+  std::iota(order.begin(), order.end(), 0);
+  return ByLayer({"layer"},
+                 std::vector<std::vector<std::string>>(layers),
+                 order,
+                 measure.values,
+                 measure.digits,
+                 model);
 }
 
 // What every component, and every layer as the sum over its own, costs in every format.
@@ -191,6 +219,13 @@ absl::Status RunScore(const ScoreFlags& flags) {
   }
   if (!scores.measures.empty()) {
     std::printf("%s\n\n%s\n", scores.legend.c_str(), KindTable(scores, *model).c_str());
+    for (const ComponentMeasure& measure : scores.measures) {
+      if (!measure.by_layer) continue;
+      const int layers = static_cast<int>(scores.layers.size());
+      std::printf("%s, by layer:\n\n%s\n",
+                  measure.heading.c_str(),
+                  MeasureTable(measure, layers, *model).c_str());
+    }
   }
   if (!scores.costs.empty()) {
     std::printf(

@@ -41,7 +41,8 @@ absl::StatusOr<LayerScores> RunScoreJob(const Model& model,
   const std::vector<std::vector<Format>> ladders(model.components().size(), options.formats);
   const int64_t count = options.probe_count.value_or(scorer->sequences);
   WorkspaceNeeds needs;
-  (costs ? needs.gradient_probes : needs.calibration_probes) = count;
+  needs.calibration_probes = count;
+  if (scorer->gradients) needs.gradient_probes = count;
   BB_ASSIGN_OR_RETURN(const ProbedWorkspace ready, SetUpWorkspace(model, options.workspace, needs));
   Workspace* const workspace = ready.workspace.get();
   progress->Message(ready.memory.Describe());

@@ -76,20 +76,19 @@ class CostBench {
   std::unique_ptr<EncodingBank> bank_;
 };
 
-// Everything that a backward pass in double shows of one batch, whose first row is `first_row` of
-// all: by component the inputs and the gradients by the outputs (of a head in one piece).
+// Everything that a backward pass in double shows of one batch: by component the inputs and the
+// gradients by the outputs (of a head in one piece).
 class SeenProducts final : public GradientVisitor<double>, public ProductObserver<double> {
  public:
   SeenProducts(const Model& model,
                std::span<const std::vector<int32_t>> sequences,
-               uint64_t first_row)
-      : x(model.components().size()), d_y(model.components().size()) {
+               LogitLoss<double>* loss)
+      : x(model.components().size()), d_y(model.components().size()), model_(model) {
     ModelGradient<double> pass(model, {.max_positions = 64});
     const auto ends = ReadEnds<double>(model);
     CheckpointLayers<double> layers(model);
-    SampledLabels<double> labels(CostBench::kSeed, first_row);
     pass.Forward(*ends, &layers, sequences);
-    pass.Backward(*ends, &layers, &labels, this);
+    pass.Backward(*ends, &layers, loss, this);
   }
 
   std::vector<Matrix<double>> x, d_y;  // by component; of the head below
@@ -97,10 +96,13 @@ class SeenProducts final : public GradientVisitor<double>, public ProductObserve
   std::vector<int32_t> tokens;
   Matrix<double> d_rows;  // by the embedding's rows of the tokens
 
-  // The gradient by the embedding as a table.
-  Matrix<double> LookupGradient(int64_t vocab) const {
-    Matrix<double> gradient = Matrix<double>::Zero(vocab, d_rows.cols());
-    for (size_t row = 0; row < tokens.size(); ++row) {
+  // The gradient by a component's weights.
+  Matrix<double> Gradient(ComponentId id) const {
+    if (model_.component(id).layer >= 0) return d_y[id].transpose() * x[id];
+    Matrix<double> gradient =
+        Matrix<double>::Zero(model_.component(id).rows, model_.component(id).cols);
+    if (id == model_.head()) gradient += head_d.transpose() * head_x;
+    for (size_t row = 0; id == 0 && row < tokens.size(); ++row) {
       gradient.row(tokens[row]) += d_rows.row(static_cast<int64_t>(row));
     }
     return gradient;
@@ -127,6 +129,7 @@ class SeenProducts final : public GradientVisitor<double>, public ProductObserve
     d_rows = gradient;
   }
 
+  const Model& model_;
   int layer_ = 0;
 };
 

@@ -21,16 +21,12 @@ std::vector<Matrix<double>> Definition(const CostBench& bench) {
   }
   uint64_t first_row = 0;
   for (const std::vector<int32_t>& sequence : bench.sequences()) {
-    const SeenProducts seen(model, {&sequence, 1}, first_row);
+    SampledLabels<double> labels(CostBench::kSeed, first_row);
+    const SeenProducts seen(model, {&sequence, 1}, &labels);
     first_row += sequence.size();
     for (size_t c = 0; c < sums.size(); ++c) {
-      Matrix<double> gradient = Matrix<double>::Zero(sums[c].rows(), sums[c].cols());
-      if (model.components()[c].layer >= 0) gradient = seen.d_y[c].transpose() * seen.x[c];
-      if (static_cast<ComponentId>(c) == model.head()) {
-        gradient += seen.head_d.transpose() * seen.head_x;
-      }
-      if (c == 0) gradient += seen.LookupGradient(gradient.rows());
-      sums[c] += gradient.cwiseAbs2() / static_cast<double>(bench.positions());
+      sums[c] += seen.Gradient(static_cast<ComponentId>(c)).cwiseAbs2() /
+                 static_cast<double>(bench.positions());
     }
   }
   return sums;

@@ -44,7 +44,8 @@ TEST(KfacTest, CostsAreTheDefinitionWithMoreAndWithFewerRowsThanOutputs) {
       Progress progress;
       const auto scores = ScoreKfac(bench.Context(&progress));
       ASSERT_TRUE(scores.ok()) << scores.status();
-      const SeenProducts seen(bench.model(), bench.sequences(), 0);
+      SampledLabels<double> labels(CostBench::kSeed, 0);
+      const SeenProducts seen(bench.model(), bench.sequences(), &labels);
       std::vector<double> layers(bench.model().config().num_hidden_layers);
       for (size_t c = 0; c < scores->costs.size(); ++c) {
         const Component& component = bench.model().components()[c];
