@@ -1,6 +1,7 @@
 #ifndef BITBUDGET_SCORING_FISHER_H_
 #define BITBUDGET_SCORING_FISHER_H_
 
+#include <cstdint>
 #include <functional>
 
 #include "absl/status/status.h"
@@ -9,6 +10,9 @@
 #include "scoring/scorer.h"
 
 namespace bitbudget {
+
+// How many sequences of about 200 tokens the diagonal takes to settle.
+inline constexpr int64_t kFisherSequences = 64;
 
 // Takes the diagonal of a component's Fisher information, in the shape of its weights. May end the
 // pass with an error.

@@ -44,6 +44,16 @@ absl::StatusOr<const Scorer*> FindScorer(absl::string_view name) {
   return UnknownName("scorer", name, names);
 }
 
+absl::StatusOr<const Scorer*> FindCostScorer(absl::string_view name) {
+  std::vector<absl::string_view> names;
+  for (const Scorer& scorer : kScorers) {
+    if (scorer.needs != ScorerNeeds::kLadders) continue;
+    if (name == scorer.name) return &scorer;
+    names.push_back(scorer.name);
+  }
+  return UnknownName("scorer of costs", name, names);
+}
+
 std::string DescribeScorers() {
   std::string text;
   for (const Scorer& scorer : kScorers) {

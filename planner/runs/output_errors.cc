@@ -45,9 +45,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> GradientSequences(const ProbeM
                                                                     int64_t count,
                                                                     Workspace* workspace,
                                                                     Progress* progress) {
-  std::vector<std::vector<int32_t>> windows = maker.TextWindows(ProbeRole::kCalibration, count);
-  if (!windows.empty()) return windows;
-  return CalibrationPrompts(maker, count, workspace, progress);
+  return maker.Windows(ProbeRole::kCalibration, count, workspace->sampler(), progress);
 }
 
 absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,

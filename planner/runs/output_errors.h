@@ -20,8 +20,7 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const Probe
                                                                      Workspace* workspace,
                                                                      Progress* progress);
 
-// Whole windows of the calibration role where probes come from a text, else prompts: what gradients
-// are taken on.
+// Windows of the calibration role (ProbeMaker::Windows): what gradients are taken on.
 absl::StatusOr<std::vector<std::vector<int32_t>>> GradientSequences(const ProbeMaker& maker,
                                                                     int64_t count,
                                                                     Workspace* workspace,
