@@ -148,6 +148,7 @@ absl::StatusOr<SearchResult> RunSearch(const SearchInputs& in) {
             : EstimateCosts(*scorer, in.problem, *in.ready.maker, workspace, in.run, in.progress));
     unit_errors = SumOverUnits(in.problem, result.errors);
     context.errors = &unit_errors;
+    if (scorer != nullptr) context.estimates = &unit_errors;
   }
   BB_ASSIGN_OR_RETURN(result.summary, method->Run(context));
   if (result.summary.outcome == SearchOutcome::kInfeasible) {

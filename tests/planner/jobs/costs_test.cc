@@ -27,7 +27,7 @@ plans::Plan MustPlan(const Model& model, const PlanOptions& options) {
 
 TEST(CostsTest, PlansSayWhatTheyWerePredictedFromAndStoresKeepCostsApart) {
   const LoadedModel model;
-  PlanOptions options = SmallJob("additive");
+  PlanOptions options = SmallJob("greedy");
   const plans::Plan by_errors = MustPlan(*model, options);
   EXPECT_FALSE(by_errors.options().has_method());
   const TempDir directory;
@@ -55,6 +55,17 @@ TEST(CostsTest, PlansSayWhatTheyWerePredictedFromAndStoresKeepCostsApart) {
   EXPECT_EQ(SerializePlan(MustPlan(*model, options)), SerializePlan(by_errors));
   options.costs = "lim";
   ExpectError(options.Validate(), absl::StatusCode::kInvalidArgument, {"'lim'", "kfac", "fisher"});
+}
+
+TEST(CostsTest, AdditiveRunsItsResultAlone) {
+  const LoadedModel model;
+  PlanOptions options = SmallJob("additive");
+  options.costs = "kfac";
+  const plans::Plan plan = MustPlan(*model, options);
+  EXPECT_EQ(plan.search().candidates(), 1);
+  for (const plans::Component& component : plan.components()) {
+    EXPECT_EQ(component.evidence_size(), 0);
+  }
 }
 
 TEST(CostsTest, LayersAreOrderedByTheirCosts) {
