@@ -229,6 +229,8 @@ std::string RenderPlan(const plans::Plan& plan) {
                    o.method().order().empty()
                        ? ""
                        : absl::StrCat(" of ", o.method().beam_width(), " by ", o.method().order()),
+                   o.method().costs().empty() ? "" : ", costs by ",
+                   o.method().costs(),
                    " for ",
                    o.objective(),
                    ", encoder ",

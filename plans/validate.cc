@@ -197,6 +197,9 @@ absl::Status CheckComponent(const plans::Component& c, const std::string& path) 
     if (evidence.output_error() < 0) {
       return Bad(at + ".output_error", evidence.output_error(), " is negative");
     }
+    if (evidence.estimate() < 0) {
+      return Bad(at + ".estimate", evidence.estimate(), " is negative");
+    }
   }
   return absl::OkStatus();
 }

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/known_names.h"
+#include "scoring/fisher.h"
+#include "scoring/kfac.h"
 #include "scoring/lim.h"
 #include "scoring/signal.h"
 #include "scoring/zd.h"
@@ -12,9 +14,21 @@ namespace bitbudget {
 namespace {
 
 constexpr Scorer kScorers[] = {
-    {"lim", "how much a layer changes its input", ScorerNeeds::kTokens, ScoreLim},
-    {"zd", "share of outlier weights", ScorerNeeds::kWeights, ScoreZd},
-    {"signal", "how a format's error grows on its way", ScorerNeeds::kFormats, ScoreSignal},
+    {"lim", "how much a layer changes its input", ScorerNeeds::kTokens, false, 64, ScoreLim},
+    {"zd", "share of outlier weights", ScorerNeeds::kWeights, false, 0, ScoreZd},
+    {"signal",
+     "how a format's error grows on its way",
+     ScorerNeeds::kFormats,
+     true,
+     64,
+     ScoreSignal},
+    {"kfac", "divergence by gradients, factored", ScorerNeeds::kLadders, true, 16, ScoreKfac},
+    {"fisher",
+     "divergence by gradients, weight by weight",
+     ScorerNeeds::kLadders,
+     true,
+     64,
+     ScoreFisher},
 };
 
 }  // namespace
@@ -28,6 +42,16 @@ absl::StatusOr<const Scorer*> FindScorer(absl::string_view name) {
     names.push_back(scorer.name);
   }
   return UnknownName("scorer", name, names);
+}
+
+absl::StatusOr<const Scorer*> FindCostScorer(absl::string_view name) {
+  std::vector<absl::string_view> names;
+  for (const Scorer& scorer : kScorers) {
+    if (scorer.needs != ScorerNeeds::kLadders) continue;
+    if (name == scorer.name) return &scorer;
+    names.push_back(scorer.name);
+  }
+  return UnknownName("scorer of costs", name, names);
 }
 
 std::string DescribeScorers() {

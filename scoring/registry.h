@@ -16,6 +16,9 @@ std::span<const Scorer> Scorers();
 // kInvalidArgument lists the known names.
 absl::StatusOr<const Scorer*> FindScorer(absl::string_view name);
 
+// The scorers that cost several formats (ScorerNeeds::kLadders), likewise.
+absl::StatusOr<const Scorer*> FindCostScorer(absl::string_view name);
+
 // "lim (what a layer changes), zd (...)": for the help of an option that takes a scorer's name.
 std::string DescribeScorers();
 

@@ -16,11 +16,13 @@
 
 namespace bitbudget {
 
-// What a scorer looks at. Each level includes the ones before it.
+// What a scorer looks at. Each level includes the ones before it, but the last two each other's
+// formats.
 enum class ScorerNeeds : uint8_t {
   kWeights,  // the weights alone
   kTokens,   // the unmodified model on calibration sequences
   kFormats,  // the model on those sequences with components in the formats of an assignment
+  kLadders,  // the same with several formats of every component
 };
 
 // How much of what it can say a scorer should say: an order needs the layers only.
@@ -39,8 +41,13 @@ struct ScoreContext {
   EncodingBank* bank = nullptr;
   std::span<const std::vector<int32_t>> sequences;
 
+  uint64_t seed = 0;
+
   // With ScorerNeeds::kFormats.
   const Assignment* assignment = nullptr;
+
+  // With ScorerNeeds::kLadders: formats by component.
+  const std::vector<std::vector<Format>>* ladders = nullptr;
 };
 
 // Scores the sensitivity of decoder layers. Scores are deterministic for any number of threads.
@@ -48,6 +55,10 @@ struct Scorer {
   const char* name;         // as users write it
   const char* description;  // for the help, one line
   ScorerNeeds needs;
+  // Whether components are scored by gradients of all sequences (GradientPassBytes).
+  bool gradients;
+  // How many sequences of about 200 tokens it takes for its result to settle.
+  int64_t sequences;
   // Errors: kCancelled on interruption, kInternal where an activation is not finite, those of the
   // weights. REQUIRES: a context with what `needs` says.
   absl::StatusOr<LayerScores> (*score)(const ScoreContext& context);

@@ -16,8 +16,9 @@ struct ComponentMeasure {
 
   std::string name;                                // as in JSON, "sqnr_db"
   std::string heading;                             // as in a table, "SQNR, dB"
-  int digits = 5;                                  // decimals in a table
+  int digits = 5;                                  // decimals in a table; -n: n significant digits
   Mean mean = Mean::kArithmetic;                   // over the components of one kind
+  bool by_layer = false;                           // also shown layer by layer
   std::vector<std::optional<double>> values = {};  // by component; nullopt: not defined for it
 };
 
@@ -37,6 +38,10 @@ struct LayerScores {
   // The score of every component, where the definition allows (ZD, signal); else empty. nullopt:
   // not defined for this one.
   std::vector<std::optional<double>> components;
+
+  // The cost of every component in every format of its ladder (ScorerNeeds::kLadders;
+  // format_costs.h): divergence in nats per token. Else empty.
+  std::vector<std::vector<double>> costs;
 
   // What else is known of the components, and what these quantities are, in a few lines for people.
   std::vector<ComponentMeasure> measures;

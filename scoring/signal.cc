@@ -11,6 +11,7 @@
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/token_pass.h"
+#include "scoring/gradient_norms.h"
 #include "scoring/output_error.h"
 
 namespace bitbudget {
@@ -69,6 +70,9 @@ class Propagation {
       before = std::move(after);
     }
     progress_.End();
+    if (!components_) return std::move(report_);
+    BB_ASSIGN_OR_RETURN(const std::vector<double> norms, GradientNorms(context_));
+    for (size_t c = 0; c < norms.size(); ++c) report_.components[c].gradient_norm = norms[c];
     return std::move(report_);
   }
 
@@ -220,21 +224,25 @@ absl::StatusOr<LayerScores> ScoreSignal(const ScoreContext& context) {
                      {"output_error", "output"},
                      {"layer_error", "layer"},
                      {"stream_error", "final"},
-                     {"growth", "growth", 3, Mean::kGeometric}};
+                     {"growth", "growth", 3, Mean::kGeometric},
+                     {"gradient", "gradient", -3, Mean::kArithmetic, /*by_layer=*/true}};
   for (const ComponentSignal& signal : report.components) {
     const std::optional<double> values[] = {signal.sqnr_db,
                                             signal.gain,
                                             signal.output_error,
                                             signal.layer_error,
                                             signal.stream_error,
-                                            signal.Growth()};
+                                            signal.Growth(),
+                                            signal.gradient_norm};
     for (size_t m = 0; m < std::size(values); ++m) scores.measures[m].values.push_back(values[m]);
     scores.components.push_back(signal.stream_error);
   }
   scores.legend =
       "one component alone, relative errors of norms; output: of its own outputs (SQNR and gain as "
       "well),\nlayer: of the residual stream behind its layer, final: of the final stream, growth: "
-      "final / output\n(geometric mean)";
+      "final / output\n(geometric mean); gradient: squared norm of the gradient of the unmodified "
+      "model's "
+      "cross entropy";
   return scores;
 }
 

@@ -13,10 +13,10 @@ namespace bitbudget {
 // Positions whose outputs the SQNR, the gain and the output error are taken of.
 inline constexpr int64_t kSignalRows = 256;
 
-// What the error of one component alone in its format does on its way through the model: the
-// forward part of the signal propagation analysis of Oh! We Freeze (arXiv 2403.18159), whose exact
-// statistic is not published. Errors are relative and of norms, ||x' - x|| / ||x||, over all
-// positions of all sequences.
+// What the error of one component alone in its format does on its way through the model, and the
+// gradient by the component: the forward and the backward part of the signal propagation analysis
+// of Oh! We Freeze (arXiv 2403.18159), whose exact statistic is not published. Errors are relative
+// and of norms, ||x' - x|| / ||x||, over all positions of all sequences.
 struct ComponentSignal {
   // Of the component's outputs Y on the reference's inputs: 10 log10(||Y||^2 / ||Y' - Y||^2),
   // infinite without an error, the gain ||Y'|| / ||Y||, and ||Y' - Y|| / ||Y||.
@@ -27,6 +27,8 @@ struct ComponentSignal {
   // the final one, ahead of the last norm. Absent for a head: nothing comes after it.
   std::optional<double> layer_error;
   std::optional<double> stream_error;
+  // ||dL/dW||_F^2 of the unmodified model (gradient_norms.h): not of the format.
+  double gradient_norm = 0;
 
   // stream_error / output_error: what the rest of the model makes of the error; absent without one.
   std::optional<double> Growth() const;

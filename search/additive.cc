@@ -194,11 +194,21 @@ class AdditiveSearch : public SearchMethod {
   }
 
  private:
-  static absl::Status Search(const SearchContext& context, SearchSession& session) {
-    if (!session.Feasible()) return absl::OkStatus();
+  static absl::StatusOr<Selection> Select(const SearchContext& context, SearchSession& session) {
+    if (context.estimates != nullptr) {
+      for (const std::vector<double>& costs : *context.estimates) {
+        session.Considered(static_cast<int64_t>(costs.size()));
+      }
+      return MinimizeSum(session.problem(), *context.estimates);
+    }
     BB_ASSIGN_OR_RETURN(AloneCosts alone, MeasureAlone(context, kEvaluationsPerUnit, session));
     session.summary().alone = std::move(alone.measured);
-    const Selection selection = MinimizeSum(session.problem(), alone.cost);
+    return MinimizeSum(session.problem(), alone.cost);
+  }
+
+  static absl::Status Search(const SearchContext& context, SearchSession& session) {
+    if (!session.Feasible()) return absl::OkStatus();
+    BB_ASSIGN_OR_RETURN(const Selection selection, Select(context, session));
     BB_RETURN_IF_ERROR(session.SetIncumbent(session.problem().ToAssignment(selection)));
     session.AcceptStart(selection, session.evaluator().incumbent_evaluation());
     return absl::OkStatus();

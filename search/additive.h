@@ -31,8 +31,9 @@ absl::StatusOr<AloneCosts> MeasureAlone(const SearchContext& context,
                                         double evaluations_per_unit,
                                         SearchSession& session);
 
-// Measures units alone, then minimises the sum under the budget and runs the result once.
-// Exact when divergences add up; they do not quite (docs/search.md).
+// Measures units alone (or takes the context's estimates of that as they are, and measures
+// nothing), then minimises the sum under the budget and runs the result once. Exact when
+// divergences add up; they do not quite (docs/search.md).
 std::unique_ptr<SearchMethod> MakeAdditiveSearch();
 
 }  // namespace bitbudget

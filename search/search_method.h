@@ -67,10 +67,13 @@ struct SearchContext {
   Progress* progress = nullptr;  // may be null
   // The unmodified model as an assignment (every component in its stored format).
   Assignment reference;
-  // Relative output errors of all choices (scoring/output_error.h), of a unit the sum over its
-  // components, rows as the problem's ladders.
-  // Null: methods run what they would otherwise predict.
+  // What predictions go by: relative output errors of all choices (scoring/output_error.h), or
+  // `estimates`; of a unit the sum over its components, rows as the problem's ladders. Null:
+  // methods run what they would otherwise predict.
   const CostTable* errors = nullptr;
+  // The divergences of all choices alone, in nats per token, as a scorer estimates them
+  // (scoring/format_costs.h), in the same shape. Null: nobody does.
+  const CostTable* estimates = nullptr;
   // Evaluates on natural text instead of on the reference's completions, so that nll is that of the
   // text. Null: there is no text.
   CandidateEvaluator* text = nullptr;

@@ -46,6 +46,7 @@ struct PlanFlags {
   std::vector<std::string> min_bits;
   std::string search = PlanOptions().search;
   std::string scorer = PlanOptions().scorer;
+  std::string costs = PlanOptions().costs;
   std::string order = MeritKindName(PlanOptions().order);
   int beam_width = PlanOptions().beam_width;
   bool prune_embeddings = false;
@@ -110,6 +111,10 @@ absl::StatusOr<PlanOptions> OptionsOf(const PlanFlags& flags) {
   BB_RETURN_IF_ERROR(InOption("--scorer", FindScorer(flags.scorer).status()));
   options.search = flags.search;
   options.scorer = flags.scorer;
+  if (flags.costs != PlanOptions::kOutputError) {
+    BB_RETURN_IF_ERROR(InOption("--costs", FindCostScorer(flags.costs).status()));
+  }
+  options.costs = flags.costs;
   BB_ASSIGN_OR_RETURN(options.order, InOption("--order", ParseMeritKind(flags.order)));
   options.beam_width = flags.beam_width;
   options.prunes_embeddings = flags.prune_embeddings;
@@ -327,6 +332,12 @@ void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
       ->add_option("--scorer",
                    flags->scorer,
                    absl::StrCat("What layerwise orders layers by: ", DescribeScorers()))
+      ->capture_default_str();
+  command
+      ->add_option("--costs",
+                   flags->costs,
+                   "What candidates are predicted from before they are run: output-error, or the "
+                   "divergences of kfac or fisher (see --scorer)")
       ->capture_default_str();
   command->add_option("--beam-width", flags->beam_width, "States that beam keeps; 1 is greedy")
       ->check(CLI::Range(1, 1 << 20))

@@ -1,12 +1,15 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "planner/jobs/constraints.h"
 #include "planner/jobs/score_job.h"
 #include "plans/text_table.h"
 #include "runtime/base/status_macros.h"
@@ -17,11 +20,18 @@
 namespace bitbudget {
 namespace {
 
+std::string FormatNames(const std::vector<Format>& formats) {
+  return absl::StrJoin(formats, ",", [](std::string* out, const Format& format) {
+    absl::StrAppend(out, format.Name());
+  });
+}
+
 struct ScoreFlags {
   WorkspaceFlags workspace;
   std::string scorer;
   std::string format = ScoreOptions().format.Name();
-  int64_t probe_count = ScoreOptions().probe_count;
+  std::string formats = FormatNames(ScoreOptions().formats);
+  std::optional<int64_t> probe_count;
   bool json = false;
 };
 
@@ -32,6 +42,7 @@ absl::StatusOr<ScoreOptions> OptionsOf(const ScoreFlags& flags) {
   BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options());
   options.probe_count = flags.probe_count;
   BB_ASSIGN_OR_RETURN(options.format, InOption("--format", ParseFormat(flags.format)));
+  BB_ASSIGN_OR_RETURN(options.formats, InOption("--formats", ParseFormatList(flags.formats)));
   BB_RETURN_IF_ERROR(options.Validate());
   return options;
 }
@@ -40,6 +51,32 @@ absl::StatusOr<ScoreOptions> OptionsOf(const ScoreFlags& flags) {
 nlohmann::ordered_json Number(std::optional<double> value) {
   if (!value.has_value() || !std::isfinite(*value)) return nullptr;
   return *value;
+}
+
+// What a layer's components cost in the format at `index` of their ladders; nats per token.
+std::vector<double> LayerCosts(const LayerScores& scores, size_t index, const Model& model) {
+  std::vector<double> sums(scores.layers.size());
+  for (size_t c = 0; c < scores.costs.size(); ++c) {
+    const int layer = model.components()[c].layer;
+    if (layer >= 0) sums[layer] += scores.costs[c][index];
+  }
+  return sums;
+}
+
+void AddCosts(const LayerScores& scores,
+              const ScoreOptions& options,
+              const Model& model,
+              nlohmann::ordered_json* json) {
+  for (size_t i = 0; i < options.formats.size(); ++i) {
+    (*json)["layer_costs"][options.formats[i].Name()] = LayerCosts(scores, i, model);
+  }
+  for (size_t c = 0; c < scores.costs.size(); ++c) {
+    nlohmann::ordered_json costs;
+    for (size_t i = 0; i < options.formats.size(); ++i) {
+      costs[options.formats[i].Name()] = scores.costs[c][i];
+    }
+    (*json)["components"].push_back({{"name", model.components()[c].name}, {"cost", costs}});
+  }
 }
 
 nlohmann::ordered_json ScoresJson(const LayerScores& scores,
@@ -67,11 +104,15 @@ nlohmann::ordered_json ScoresJson(const LayerScores& scores,
       component[measure.name] = Number(measure.values[c]);
     }
   }
+  if (!scores.costs.empty()) AddCosts(scores, options, model, &json);
   return json;
 }
 
+// `digits`: ComponentMeasure::digits.
 std::string Cell(std::optional<double> value, int digits) {
-  return value.has_value() ? absl::StrFormat("%.*f", digits, *value) : "-";
+  if (!value.has_value()) return "-";
+  return digits < 0 ? absl::StrFormat("%.*g", -digits, *value)
+                    : absl::StrFormat("%.*f", digits, *value);
 }
 
 // The means of all measures by kind of component.
@@ -90,29 +131,78 @@ std::string KindTable(const LayerScores& scores, const Model& model) {
   return table.ToString(/*indent=*/2);
 }
 
+// One row per layer, in an order: its cells, and those of its components.
+std::string ByLayer(std::vector<std::string> header,
+                    std::vector<std::vector<std::string>> rows,
+                    const std::vector<int>& order,
+                    const std::vector<std::optional<double>>& components,
+                    int digits,
+                    const Model& model) {
+  // Components come layer by layer, in the same order in every one of them.
+  for (size_t c = 0; c < components.size(); ++c) {
+    const Component& component = model.components()[c];
+    if (component.layer < 0) continue;
+    if (component.layer == 0) header.push_back(ComponentKindName(component.kind));
+    rows[component.layer].push_back(Cell(components[c], digits));
+  }
+  TextTable table({TextTable::Align::kRight});
+  table.AddRow(std::move(header));
+  for (const int layer : order) {
+    std::vector<std::string> row = {absl::StrCat(layer)};
+    row.insert(row.end(), rows[layer].begin(), rows[layer].end());
+    table.AddRow(std::move(row));
+  }
+  return table.ToString(/*indent=*/2);
+}
+
 // The scores of all layers, beside those of their parts or components.
 std::string LayerTable(const LayerScores& scores, const Model& model) {
   constexpr int kDigits = 6;
   std::vector<std::string> header = {"layer", "score"};
-  std::vector<std::vector<std::string>> rows(scores.layers.size());
+  std::vector<std::vector<std::string>> rows;
+  for (const double score : scores.layers) rows.push_back({Cell(score, kDigits)});
   for (const LayerScores::Part& part : scores.parts) {
     header.push_back(part.name);
     for (size_t layer = 0; layer < rows.size(); ++layer) {
       rows[layer].push_back(Cell(part.scores[layer], kDigits));
     }
   }
-  // Components come layer by layer, in the same order in every one of them.
-  for (size_t c = 0; c < scores.components.size(); ++c) {
-    const Component& component = model.components()[c];
-    if (component.layer < 0) continue;
-    if (component.layer == 0) header.push_back(ComponentKindName(component.kind));
-    rows[component.layer].push_back(Cell(scores.components[c], kDigits));
+  return ByLayer(
+      std::move(header), std::move(rows), scores.order, scores.components, kDigits, model);
+}
+
+// A measure of the matrices of every layer, from the first on.
+std::string MeasureTable(const ComponentMeasure& measure, int layers, const Model& model) {
+  std::vector<int> order(layers);
+  std::iota(order.begin(), order.end(), 0);
+  return ByLayer({"layer"},
+                 std::vector<std::vector<std::string>>(layers),
+                 order,
+                 measure.values,
+                 measure.digits,
+                 model);
+}
+
+// What every component, and every layer as the sum over its own, costs in every format.
+std::string CostTable(const LayerScores& scores, const ScoreOptions& options, const Model& model) {
+  TextTable table({TextTable::Align::kLeft, TextTable::Align::kRight});
+  std::vector<std::string> header = {"component"};
+  std::vector<std::vector<double>> layers;
+  for (size_t i = 0; i < options.formats.size(); ++i) {
+    header.push_back(options.formats[i].Name());
+    layers.push_back(LayerCosts(scores, i, model));
   }
-  TextTable table({TextTable::Align::kRight});
   table.AddRow(std::move(header));
-  for (const int layer : scores.order) {
-    std::vector<std::string> row = {absl::StrCat(layer), Cell(scores.layers[layer], kDigits)};
-    row.insert(row.end(), rows[layer].begin(), rows[layer].end());
+  for (size_t c = 0; c < scores.costs.size(); ++c) {
+    std::vector<std::string> row = {model.components()[c].name};
+    for (const double cost : scores.costs[c]) row.push_back(absl::StrFormat("%.3g", cost));
+    table.AddRow(std::move(row));
+  }
+  for (size_t layer = 0; layer < scores.layers.size(); ++layer) {
+    std::vector<std::string> row = {absl::StrCat("layer ", layer)};
+    for (const std::vector<double>& sums : layers) {
+      row.push_back(absl::StrFormat("%.3g", sums[layer]));
+    }
     table.AddRow(std::move(row));
   }
   return table.ToString(/*indent=*/2);
@@ -129,6 +219,18 @@ absl::Status RunScore(const ScoreFlags& flags) {
   }
   if (!scores.measures.empty()) {
     std::printf("%s\n\n%s\n", scores.legend.c_str(), KindTable(scores, *model).c_str());
+    for (const ComponentMeasure& measure : scores.measures) {
+      if (!measure.by_layer) continue;
+      const int layers = static_cast<int>(scores.layers.size());
+      std::printf("%s, by layer:\n\n%s\n",
+                  measure.heading.c_str(),
+                  MeasureTable(measure, layers, *model).c_str());
+    }
+  }
+  if (!scores.costs.empty()) {
+    std::printf(
+        "what a format of one component alone costs, in nats per token (layers: sums):\n\n%s\n",
+        CostTable(scores, *options, *model).c_str());
   }
   std::printf("%s, layers from the most to the least important:\n\n%s",
               scores.scorer.c_str(),
@@ -144,14 +246,19 @@ void AddScoreCommand(CLI::App* app) {
   auto flags = std::make_shared<ScoreFlags>();
   command->add_option("--scorer", flags->scorer, DescribeScorers())->required();
   command
-      ->add_option(
-          "--probes", flags->probe_count, "Calibration sequences, for scorers that run any")
-      ->capture_default_str()
+      ->add_option("--probes",
+                   flags->probe_count,
+                   "Calibration sequences, for scorers that run any (default: 64; of kfac 16)")
       ->check(CLI::Range(1, 1 << 20));
   command
       ->add_option("--format",
                    flags->format,
                    "Format whose errors are followed, for scorers that look at one")
+      ->capture_default_str();
+  command
+      ->add_option("--formats",
+                   flags->formats,
+                   "Formats to cost, comma-separated, for scorers that give divergences")
       ->capture_default_str();
   flags->workspace.AddTo(command, {.probes = true, .memory = true, .encoder = true});
   command->add_flag("--json", flags->json, "Print the result as JSON");

@@ -50,8 +50,9 @@ void AddEncoder(CLI::App* command, WorkspaceFlags* flags) {
   command
       ->add_option("--pruning",
                    flags->pruning,
-                   "Which weights sparse formats zero: those of least magnitude, or wanda (least "
-                   "magnitude times the norm of the input on calibration text)")
+                   "Which weights sparse formats zero: those of least magnitude, wanda (least "
+                   "magnitude times the norm of the input on calibration text), or fisher (whose "
+                   "loss costs least by gradients on it)")
       ->capture_default_str();
 }
 

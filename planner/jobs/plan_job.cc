@@ -16,6 +16,7 @@
 #include "planner/jobs/plan_record.h"
 #include "planner/jobs/search_methods.h"
 #include "planner/runs/calibration.h"
+#include "planner/runs/estimated_costs.h"
 #include "planner/runs/output_errors.h"
 #include "planner/runs/run.h"
 #include "planner/runs/shared_probes.h"
@@ -23,6 +24,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/table.h"
 #include "runtime/quantize/encoders.h"
+#include "scoring/registry.h"
 
 namespace bitbudget {
 namespace {
@@ -79,6 +81,7 @@ WorkspaceNeeds WorkspaceNeedsOf(const PlanOptions& options, int64_t ranks) {
   needs.held_out_probes = (options.held_out_probes + ranks - 1) / ranks;
   needs.windows = needs.held_out_probes;
   if (NeedsCalibrationPrompts(options)) needs.calibration_probes = options.search_probes;
+  needs.gradient_probes = GradientProbes(options);
   needs.evaluators = NeedsOf(options).text ? 2 : 1;
   return needs;
 }
@@ -137,11 +140,15 @@ absl::StatusOr<SearchResult> RunSearch(const SearchInputs& in) {
   SearchResult result;
   CostTable unit_errors;
   if (needs.output_errors) {
+    const Scorer* const scorer = in.options.CostScorer();
     BB_ASSIGN_OR_RETURN(
         result.errors,
-        MeasureOutputErrors(in.problem, *in.ready.maker, workspace, in.run, in.progress));
+        scorer == nullptr
+            ? MeasureOutputErrors(in.problem, *in.ready.maker, workspace, in.run, in.progress)
+            : EstimateCosts(*scorer, in.problem, *in.ready.maker, workspace, in.run, in.progress));
     unit_errors = SumOverUnits(in.problem, result.errors);
     context.errors = &unit_errors;
+    if (scorer != nullptr) context.estimates = &unit_errors;
   }
   BB_ASSIGN_OR_RETURN(result.summary, method->Run(context));
   if (result.summary.outcome == SearchOutcome::kInfeasible) {
@@ -178,7 +185,10 @@ absl::StatusOr<std::optional<HeldOutComparison>> CompareIfMet(
 absl::StatusOr<std::vector<std::string>> HashEncodings(const Assignment& assignment,
                                                        Workspace* workspace) {
   std::vector<std::string> hashes;
-  if (!(*FindEncoder(workspace->options().encoder))->learns_from_text) return hashes;
+  if (!(*FindEncoder(workspace->options().encoder))->learns_from_text &&
+      !workspace->encoder()->NeedsFisher()) {
+    return hashes;
+  }
   for (size_t c = 0; c < assignment.size(); ++c) {
     const ComponentId id = static_cast<ComponentId>(c);
     hashes.emplace_back();
@@ -244,6 +254,10 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
 }
 
 }  // namespace
+
+const Scorer* PlanOptions::CostScorer() const {
+  return costs == kOutputError ? nullptr : *FindScorer(costs);
+}
 
 int PlanOptions::SparsityPermille() const {
   const SparsityGoal* goal = std::get_if<SparsityGoal>(&limit);

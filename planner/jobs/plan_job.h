@@ -16,6 +16,7 @@
 #include "runtime/base/progress.h"
 #include "runtime/eval/metrics.h"
 #include "runtime/model/decoder/model.h"
+#include "scoring/scorer.h"
 #include "search/merit.h"
 
 namespace bitbudget {
@@ -28,6 +29,9 @@ struct PlanOptions {
 
   std::string search = "greedy";  // a name of search/methods.h
   std::string scorer = "lim";     // a name of scoring/registry.h, for methods that order layers
+  // What methods predict candidates from: kOutputError, or a scorer that costs formats.
+  static constexpr char kOutputError[] = "output-error";
+  std::string costs = kOutputError;
   // Of beam: how many states it keeps, and what it ranks them by.
   int beam_width = 10;
   MeritKind order = MeritKind::kFdt;
@@ -48,6 +52,9 @@ struct PlanOptions {
 
   // The thousandths of zeros that are asked for; 0 for a budget.
   int SparsityPermille() const;
+
+  // The scorer that gives the costs; null for output errors. REQUIRES: Validate() is OK.
+  const Scorer* CostScorer() const;
 
   // kInvalidArgument, saying which option is wrong or which do not go together.
   absl::Status Validate() const;

@@ -62,7 +62,8 @@ plans::Options OptionsOf(const PlanOptions& options,
   recorded.set_exhaustive(options.exhaustive);
   recorded.set_objective(StatisticName(options.objective));
   recorded.set_encoder(workspace.encoder);
-  if (workspace.pruning == Pruning::kWanda) recorded.set_pruning(PruningName(workspace.pruning));
+  if (workspace.pruning != Pruning::kMagnitude)
+    recorded.set_pruning(PruningName(workspace.pruning));
   recorded.set_activations(ActivationsName(workspace.activations));
   recorded.set_seed(workspace.probes.seed);
   if (options.constraints.target != nullptr) {
@@ -72,6 +73,9 @@ plans::Options OptionsOf(const PlanOptions& options,
   if (options.search == "beam") {
     method.set_beam_width(options.beam_width);
     method.set_order(MeritKindName(options.order));
+  }
+  if (NeedsOf(options).output_errors && options.CostScorer() != nullptr) {
+    method.set_costs(options.costs);
   }
   method.set_sparsity_permille(options.SparsityPermille());
   method.set_prunes_embeddings(options.prunes_embeddings);
@@ -140,7 +144,11 @@ plans::Component ComponentOf(const Model& model,
     evidence.set_kl_mean(alone.kl_mean);
     if (!findings.errors.empty()) {
       const int choice = problem.IndexOf(problem.UnitOf(id), alone.change.format);
-      evidence.set_output_error(findings.errors[id][choice]);
+      if (options.CostScorer() == nullptr) {
+        evidence.set_output_error(findings.errors[id][choice]);
+      } else {
+        evidence.set_estimate(findings.errors[id][choice]);
+      }
     }
   }
   if (!findings.encoding_sha256.empty() && !findings.encoding_sha256[id].empty()) {
@@ -237,7 +245,7 @@ std::vector<IdentityField> RunIdentity(const Model& model,
       {"prefix length", absl::StrCat(maker.prefix_tokens())},
       {"completion length", absl::StrCat(maker.completion_tokens())},
       {"seed", absl::StrCat(options.probes.seed)}};
-  if (options.pruning == Pruning::kWanda) {
+  if (options.pruning != Pruning::kMagnitude) {
     identity.push_back({"pruning", PruningName(options.pruning)});
   }
   return identity;
@@ -265,6 +273,7 @@ std::string JobText(const PlanOptions& options) {
   if (NeedsOf(options).layer_order == MethodNeeds::LayerOrder::kScored) {
     add("scorer", options.scorer);
   }
+  if (options.costs != PlanOptions::kOutputError) add("costs", options.costs);
   if (options.search == "beam") {
     add("beam width", options.beam_width);
     add("order", MeritKindName(options.order));

@@ -47,6 +47,13 @@ EncodingHashes HashesOfPlan(const plans::Plan& plan) {
   return hashes;
 }
 
+// What learns from calibration text.
+std::string Learner(const plans::Plan& plan) {
+  return plan.options().pruning() == PruningName(Pruning::kFisher)
+             ? absl::StrCat("pruning by ", plan.options().pruning())
+             : absl::StrCat("encoder ", plan.options().encoder());
+}
+
 // The probes that the plan was calibrated on.
 absl::StatusOr<ProbeOptions> CalibrationProbes(const plans::Plan& plan,
                                                const std::string& calibration) {
@@ -57,8 +64,8 @@ absl::StatusOr<ProbeOptions> CalibrationProbes(const plans::Plan& plan,
   if (options.source != ProbeSource::kModel) {
     if (calibration.empty()) {
       return absl::InvalidArgumentError(
-          absl::StrCat("encoder ",
-                       plan.options().encoder(),
+          absl::StrCat("the plan's ",
+                       Learner(plan),
                        " learned from a ",
                        plan.calibration().source(),
                        " file, which is needed again (its SHA-256 is ",
@@ -132,16 +139,17 @@ absl::Status CalibrateFromPlan(const plans::Plan& plan,
     return absl::OkStatus();
   }
   const StatsNeed needs = workspace->encoder()->needs();
-  if (needs == StatsNeed::kNothing) return absl::OkStatus();
-  if (needs == StatsNeed::kMoments) {
+  const bool fisher = workspace->encoder()->NeedsFisher();
+  if (needs == StatsNeed::kNothing && !fisher) return absl::OkStatus();
+  if (needs == StatsNeed::kMoments && !fisher) {
     BB_ASSIGN_OR_RETURN(InputMoments moments, MomentsOfPlan(plan, workspace->model()));
     workspace->encoder()->SetMoments(std::move(moments));
     return absl::OkStatus();
   }
   if (!plan.has_calibration()) {
     return absl::InvalidArgumentError(
-        absl::StrCat("encoder ",
-                     plan.options().encoder(),
+        absl::StrCat("the plan's ",
+                     Learner(plan),
                      " learns from text, but the plan does not say from which: its field "
                      "'calibration' is missing"));
   }

@@ -2,7 +2,9 @@
 #define BITBUDGET_PLANNER_JOBS_SCORE_JOB_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -16,10 +18,14 @@ namespace bitbudget {
 
 struct ScoreOptions {
   std::string scorer;  // a name of scoring/registry.h
-  // For scorers that need tokens: how many calibration sequences.
-  int64_t probe_count = 64;
+  // For scorers that need tokens: how many calibration sequences; none: the scorer's own number.
+  std::optional<int64_t> probe_count;
   // For scorers that need formats: every component's.
   Format format{FormatKind::kInteger, 4, 64, false};
+  // For scorers that cost formats: of every component.
+  std::vector<Format> formats = {{FormatKind::kInteger, 2, 64, false},
+                                 {FormatKind::kInteger, 3, 64, false},
+                                 {FormatKind::kInteger, 4, 64, false}};
 
   WorkspaceOptions workspace;
 

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <numeric>
 #include <string>
 #include <variant>
@@ -53,14 +54,14 @@ class LayerOrder {
 
   absl::StatusOr<std::vector<int>> Remembered(Run* run) const {
     BB_ASSIGN_OR_RETURN(const Scorer* const scorer, FindScorer(options_.scorer));
-    const bool formats = scorer->needs == ScorerNeeds::kFormats;
+    const bool formats = scorer->needs >= ScorerNeeds::kFormats;
     BB_ASSIGN_OR_RETURN(const std::string stored,
                         run->Remember(absl::StrCat("order/",
                                                    options_.search,
                                                    "/",
                                                    options_.scorer,
                                                    "/",
-                                                   options_.search_probes,
+                                                   Sequences(*scorer),
                                                    formats ? CandidateName(Lowered()) : ""),
                                       [&]() -> absl::StatusOr<std::string> {
                                         BB_ASSIGN_OR_RETURN(const std::vector<int> order,
@@ -71,6 +72,10 @@ class LayerOrder {
   }
 
  private:
+  int64_t Sequences(const Scorer& scorer) const {
+    return scorer.needs == ScorerNeeds::kLadders ? scorer.sequences : options_.search_probes;
+  }
+
   absl::StatusOr<std::vector<int>> Make(const Scorer& scorer) const {
     if (NeedsOf(options_).layer_order == MethodNeeds::LayerOrder::kRandom) {
       std::vector<int> order(workspace_.model().config().num_hidden_layers);
@@ -87,15 +92,20 @@ class LayerOrder {
     std::vector<std::vector<int32_t>> sequences;
     Assignment lowered;
     if (scorer.needs != ScorerNeeds::kWeights) {
-      BB_ASSIGN_OR_RETURN(
-          sequences, CalibrationPrompts(maker_, options_.search_probes, &workspace_, progress_));
+      const auto make =
+          scorer.needs == ScorerNeeds::kLadders ? GradientSequences : CalibrationPrompts;
+      BB_ASSIGN_OR_RETURN(sequences, make(maker_, Sequences(scorer), &workspace_, progress_));
       context.transformer = &workspace_.transformer();
       context.bank = workspace_.bank();
       context.sequences = sequences;
     }
-    if (scorer.needs == ScorerNeeds::kFormats) {
+    std::vector<std::vector<Format>> ladders;
+    if (scorer.needs >= ScorerNeeds::kFormats) {
       lowered = Lowered();
       context.assignment = &lowered;
+      for (const Format& format : lowered) ladders.push_back({format});
+      context.ladders = &ladders;
+      context.seed = options_.workspace.probes.seed;
     }
     BB_ASSIGN_OR_RETURN(LayerScores scores, scorer.score(context));
     return std::move(scores.order);
@@ -121,6 +131,9 @@ class LayerOrder {
 absl::Status CheckMethod(const PlanOptions& options) {
   BB_ASSIGN_OR_RETURN(const MethodInfo* const method, FindMethod(options.search));
   BB_RETURN_IF_ERROR(FindScorer(options.scorer).status());
+  if (options.costs != PlanOptions::kOutputError) {
+    BB_RETURN_IF_ERROR(FindCostScorer(options.costs).status());
+  }
   BB_RETURN_IF_ERROR(CheckMethodOptions(MethodOptionsOf(options)));
   if (NeedsOf(options).text && options.workspace.probes.source != ProbeSource::kText) {
     return absl::InvalidArgumentError(
@@ -154,6 +167,18 @@ MethodNeeds NeedsOf(const PlanOptions& options) {
 
 bool NeedsCalibrationPrompts(const PlanOptions& options) {
   return NeedsOf(options).layer_order == MethodNeeds::LayerOrder::kScored;
+}
+
+int64_t GradientProbes(const PlanOptions& options) {
+  int64_t probes = 0;
+  const auto add = [&](const Scorer& scorer) {
+    if (scorer.needs == ScorerNeeds::kLadders) probes = std::max(probes, scorer.sequences);
+  };
+  if (NeedsCalibrationPrompts(options)) add(**FindScorer(options.scorer));
+  if (NeedsOf(options).output_errors && options.CostScorer() != nullptr) {
+    add(*options.CostScorer());
+  }
+  return probes;
 }
 
 absl::StatusOr<std::unique_ptr<SearchMethod>> MakeMethod(const PlanOptions& options,

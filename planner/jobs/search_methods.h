@@ -22,6 +22,10 @@ MethodNeeds NeedsOf(const PlanOptions& options);
 // Whether the method's layer order is scored on calibration prompts. REQUIRES: as NeedsOf.
 bool NeedsCalibrationPrompts(const PlanOptions& options);
 
+// The sequences that gradients are taken on, for the layer order or for costs; 0: none. REQUIRES:
+// as NeedsOf.
+int64_t GradientProbes(const PlanOptions& options);
+
 // Makes the plan's method. An order of layers is scored now, or recalled from the run. Errors as
 // CheckMethod and the scorers'.
 absl::StatusOr<std::unique_ptr<SearchMethod>> MakeMethod(const PlanOptions& options,

@@ -13,6 +13,7 @@
 #include "runtime/quantize/encoder.h"
 #include "runtime/quantize/gram.h"
 #include "runtime/quantize/input_moments.h"
+#include "scoring/fisher.h"
 
 namespace bitbudget {
 namespace {
@@ -117,6 +118,23 @@ absl::Status LearnFromGrams(const Sequences& sequences, Workspace* workspace, Pr
                                         progress);
 }
 
+absl::Status LearnFromGradients(const Sequences& sequences,
+                                Workspace* workspace,
+                                Progress* progress) {
+  ScoreContext context;
+  context.model = &workspace->model();
+  context.threads = workspace->options().threads;
+  context.progress = progress;
+  context.sequences = sequences;
+  context.seed = workspace->options().probes.seed;
+  FisherStore* const store = workspace->fisher();
+  BB_RETURN_IF_ERROR(MeasureFisher(context, [&](ComponentId id, const Matrix<float>& diagonal) {
+    return store->Add(id, {diagonal.data(), static_cast<size_t>(diagonal.size())});
+  }));
+  workspace->encoder()->SetFisher(store);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<EncoderCalibration> CalibrateEncoder(const ProbeMaker& maker,
@@ -124,6 +142,13 @@ absl::StatusOr<EncoderCalibration> CalibrateEncoder(const ProbeMaker& maker,
                                                     Run* run,
                                                     Progress* progress) {
   EncoderCalibration calibration;
+  if (workspace->encoder()->NeedsFisher()) {
+    BB_ASSIGN_OR_RETURN(const Sequences windows,
+                        GradientSequences(maker, kFisherSequences, workspace, progress));
+    calibration.sequences = static_cast<int64_t>(windows.size());
+    calibration.tokens = TokensOf(windows);
+    BB_RETURN_IF_ERROR(LearnFromGradients(windows, workspace, progress));
+  }
   const StatsNeed needs = workspace->encoder()->needs();
   if (needs == StatsNeed::kNothing) return calibration;
   if (needs == StatsNeed::kMoments) {

@@ -15,13 +15,14 @@ namespace bitbudget {
 // What an encoder learned, as far as a plan records it.
 struct EncoderCalibration {
   InputMoments moments;   // of encoders that weigh columns by their inputs
-  int64_t sequences = 0;  // that Gram matrices were measured on
+  int64_t sequences = 0;  // that Gram matrices or else Fisher information were measured on
   int64_t tokens = 0;     // in them
 };
 
-// Teaches the workspace's encoder about its inputs on probes of the calibration role; nothing to do
-// for encoders that learn nothing. Moments are recalled from the run's store where it has them.
-// Errors: those of the probes, the model's passes and the store.
+// Teaches the workspace's encoder about its inputs, and the weights' gradients where it prunes by
+// them, on probes of the calibration role; nothing to do for encoders that learn nothing. Moments
+// are recalled from the run's store where it has them. Errors: those of the probes, the model's
+// passes and the store.
 absl::StatusOr<EncoderCalibration> CalibrateEncoder(const ProbeMaker& maker,
                                                     Workspace* workspace,
                                                     Run* run,

@@ -41,6 +41,13 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const Probe
   return maker.Prompts(ProbeRole::kCalibration, count, workspace->sampler(), progress);
 }
 
+absl::StatusOr<std::vector<std::vector<int32_t>>> GradientSequences(const ProbeMaker& maker,
+                                                                    int64_t count,
+                                                                    Workspace* workspace,
+                                                                    Progress* progress) {
+  return maker.Windows(ProbeRole::kCalibration, count, workspace->sampler(), progress);
+}
+
 absl::StatusOr<CostTable> MeasureOutputErrors(const SearchProblem& problem,
                                               const ProbeMaker& maker,
                                               Workspace* workspace,

@@ -20,6 +20,12 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const Probe
                                                                      Workspace* workspace,
                                                                      Progress* progress);
 
+// Windows of the calibration role (ProbeMaker::Windows): what gradients are taken on.
+absl::StatusOr<std::vector<std::vector<int32_t>>> GradientSequences(const ProbeMaker& maker,
+                                                                    int64_t count,
+                                                                    Workspace* workspace,
+                                                                    Progress* progress);
+
 // The output error (scoring/output_error.h) of every component in every choice of its unit's ladder
 // (rows by component), from the run's store where it has them; no candidate is run. Errors as
 // OutputErrors and the store's.

@@ -11,6 +11,7 @@
 #include "runtime/kernels/layout.h"
 #include "runtime/model/decoder/forward.h"
 #include "runtime/model/decoder/generate.h"
+#include "scoring/gradient_pass.h"
 
 namespace bitbudget {
 namespace {
@@ -77,6 +78,10 @@ Needs NeedsOf(const Model& model, const MemoryRequest& request) {
       {probes * (rows + request.completion) * row_bytes,
        3 * request.calibration_probes * rows * row_bytes + probes * request.completion * row_bytes,
        2 * request.windows * request.window * row_bytes});
+  if (request.gradient_probes > 0) {
+    const int64_t positions = request.gradient_probes * request.window;
+    least.streams = std::max(least.streams, GradientPassBytes(config, positions, request.window));
+  }
 
   int64_t largest_stage = 0;
   int64_t largest_component = 0;
@@ -144,6 +149,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Model& model,
     few.search_probes = std::min<int64_t>(few.search_probes, 2);
     few.held_out_probes = std::min<int64_t>(few.held_out_probes, 2);
     few.calibration_probes = std::min<int64_t>(few.calibration_probes, 2);
+    few.gradient_probes = std::min<int64_t>(few.gradient_probes, 2);
     const bool fewer_help = Total(NeedsOf(model, few).least) <= limit;
     return absl::ResourceExhaustedError(
         absl::StrCat("this job needs at least ",

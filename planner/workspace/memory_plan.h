@@ -15,6 +15,7 @@ struct MemoryRequest {
   int64_t search_probes = 0;       // evaluated again and again
   int64_t held_out_probes = 0;     // evaluated a few times
   int64_t calibration_probes = 0;  // run once, for a score
+  int64_t gradient_probes = 0;     // run once forward and back, in one batch
   int64_t context = 1;             // positions of a probe, at most
   int64_t completion = 1;          // of those: completion tokens
   // Windows that divergence and perplexity are measured along, after everything else, and their

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/base/status_macros.h"
+#include "scoring/fisher.h"
 
 namespace bitbudget {
 
@@ -16,6 +17,10 @@ absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
   request.search_probes = needs.search_probes * needs.evaluators;
   request.held_out_probes = needs.held_out_probes;
   request.calibration_probes = needs.calibration_probes;
+  request.gradient_probes = needs.gradient_probes;
+  if (options.pruning == Pruning::kFisher) {
+    request.gradient_probes = std::max(request.gradient_probes, kFisherSequences);
+  }
   request.context = std::max(ready.maker->context(), needs.min_context);
   request.completion = ready.maker->completion_tokens();
   request.windows = needs.windows;

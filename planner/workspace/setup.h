@@ -17,10 +17,11 @@ namespace bitbudget {
 // What a job that runs probes needs of its workspace.
 struct WorkspaceNeeds {
   std::vector<ProbeRole> roles;  // that must have probes
-  int64_t search_probes = 0;     // of MemoryRequest, as are the next four
+  int64_t search_probes = 0;     // of MemoryRequest, as are the next five
   int64_t held_out_probes = 0;
   int64_t calibration_probes = 0;
   int64_t windows = 0;
+  int64_t gradient_probes = 0;
   bool fdt_only = false;
   int64_t min_context = 1;  // positions that are run besides the probes'
   // Evaluators that keep streams of the search probes at the same time; each gets its share.

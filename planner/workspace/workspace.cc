@@ -15,6 +15,11 @@ int64_t GramBytes(const Encoder& encoder, const MemoryPlan& memory) {
   return encoder.needs() == StatsNeed::kGram ? memory.weights / 4 : 0;
 }
 
+// That Fisher information may take.
+int64_t FisherBytes(const WorkspaceOptions& options, const MemoryPlan& memory) {
+  return options.pruning == Pruning::kFisher ? memory.weights / 4 : 0;
+}
+
 }  // namespace
 
 bool Workspace::TunesLayers() const { return (*FindEncoder(options_.encoder))->tunes_layers; }
@@ -33,11 +38,12 @@ Workspace::Workspace(const Model& model,
       recovered_(model, tuning_),
       checked_encoder_(model, recovered_),
       grams_(GramBytes(*encoder_, memory), options.spill_directory),
+      fisher_(FisherBytes(options, memory), options.spill_directory),
       transformer_(model, context),
       bank_(model,
             checked_encoder_,
             {options.activations,
-             memory.weights - GramBytes(*encoder_, memory),
+             memory.weights - GramBytes(*encoder_, memory) - FisherBytes(options, memory),
              options.spill_directory}),
       reference_(bank_.Reference()) {
   weight_encoder_.SetPruning(options.pruning);

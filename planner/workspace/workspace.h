@@ -14,6 +14,7 @@
 #include "runtime/model/decoder/model.h"
 #include "runtime/model/decoder/transformer.h"
 #include "runtime/quantize/encoder.h"
+#include "runtime/quantize/fisher_store.h"
 #include "runtime/quantize/gram.h"
 #include "runtime/training/layer_tuning.h"
 
@@ -42,6 +43,8 @@ class Workspace {
   StatsWeightEncoder* encoder() { return &weight_encoder_; }
   // The Gram matrices of encoders that learn from them.
   GramStore* grams() { return &grams_; }
+  // The Fisher information that weights are pruned by.
+  FisherStore* fisher() { return &fisher_; }
   // Tunes whole layers. Where TunesLayers(), it must be calibrated before anything is encoded.
   LayerTuningEncoder* tuning() { return &tuning_; }
   bool TunesLayers() const;
@@ -68,6 +71,7 @@ class Workspace {
   RecoveredEncoder recovered_;
   CheckedWeightEncoder checked_encoder_;
   GramStore grams_;
+  FisherStore fisher_;
   Transformer transformer_;
   EncodingBank bank_;
   AssignmentWeights reference_;

@@ -76,6 +76,11 @@ absl::StatusOr<Encoding> Encoder::Encode(const TensorView& weights,
       used.moments = stats.moments;
       if (!used.moments.empty()) BB_RETURN_IF_ERROR(CheckMoments(used.moments, cols));
     }
+    if (format.IsSparse() && stats.pruning == Pruning::kFisher) {
+      used.pruning = stats.pruning;
+      used.fisher = stats.fisher;
+      CHECK(used.fisher.empty() || static_cast<int64_t>(used.fisher.size()) == weights.size());
+    }
   }
   Encoding encoding{format, rows, cols, std::vector<uint8_t>(SizeBytes(format, rows, cols))};
   if (weights.size() == 0) return encoding;

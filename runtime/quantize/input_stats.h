@@ -19,9 +19,9 @@ struct Gram {
   std::span<const float> Row(int64_t i) const { return std::span(values).subspan(i * size, size); }
 };
 
-// Which weights sparse formats leave out: those of the smallest magnitude, or of the smallest
-// product with the norm of their input ("Wanda"; pruning.h).
-enum class Pruning : uint8_t { kMagnitude, kWanda };
+// Which weights sparse formats leave out: those of the smallest magnitude, of the smallest product
+// with the norm of their input ("Wanda"), or whose loss costs the least divergence (pruning.h).
+enum class Pruning : uint8_t { kMagnitude, kWanda, kFisher };
 
 // What is known of the inputs of a matrix [n, k], and how to prune by it. Views, not owned; empty
 // or null: not known.
@@ -29,6 +29,8 @@ struct InputStats {
   std::span<const float> moments;  // E[x_j^2], k of them, in any unit
   const Gram* gram = nullptr;      // of size k
   Pruning pruning = Pruning::kMagnitude;
+  // The diagonal of the Fisher information by the weights [n, k], in any unit.
+  std::span<const float> fisher = {};
 };
 
 // kInvalidArgument unless there are `cols` moments, all finite and not negative.

@@ -34,15 +34,23 @@ void Prune(std::span<const float> scores, int64_t count, std::span<uint8_t> kept
 }  // namespace
 
 absl::StatusOr<Pruning> ParsePruning(absl::string_view name) {
-  for (const Pruning pruning : {Pruning::kMagnitude, Pruning::kWanda}) {
+  for (const Pruning pruning : {Pruning::kMagnitude, Pruning::kWanda, Pruning::kFisher}) {
     if (name == PruningName(pruning)) return pruning;
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat("unknown pruning '", absl::CEscape(name), "'; known are magnitude and wanda"));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "unknown pruning '", absl::CEscape(name), "'; known are magnitude, wanda and fisher"));
 }
 
 const char* PruningName(Pruning pruning) {
-  return pruning == Pruning::kWanda ? "wanda" : "magnitude";
+  switch (pruning) {
+    case Pruning::kMagnitude:
+      return "magnitude";
+    case Pruning::kWanda:
+      return "wanda";
+    case Pruning::kFisher:
+      return "fisher";
+  }
+  return "";
 }
 
 absl::StatusOr<std::vector<uint8_t>> ChooseKept(const TensorView& weights,
@@ -57,13 +65,20 @@ absl::StatusOr<std::vector<uint8_t>> ChooseKept(const TensorView& weights,
     return absl::InvalidArgumentError(
         "pruning by wanda needs the moments of the inputs, from calibration text");
   }
+  const bool fisher = stats.pruning == Pruning::kFisher;
+  if (fisher && stats.fisher.empty() && weights.size() > 0) {
+    return absl::InvalidArgumentError(
+        "pruning by fisher needs gradients, taken on calibration text");
+  }
   std::vector<float> factors(cols, 1.0f);
   for (int64_t i = 0; wanda && i < cols; ++i) factors[i] = std::sqrt(stats.moments[i]);
   std::vector<float> scores(rows * cols);
   BB_RETURN_IF_ERROR(
       ForEachFiniteRow(weights, threads, [&](std::span<const float> values, int64_t row) {
         for (int64_t i = 0; i < cols; ++i) {
-          scores[row * cols + i] = std::abs(values[i]) * factors[i];
+          const int64_t at = row * cols + i;
+          scores[at] =
+              fisher ? values[i] * values[i] * stats.fisher[at] : std::abs(values[i]) * factors[i];
         }
         return absl::OkStatus();
       }));

@@ -11,7 +11,7 @@
 
 namespace bitbudget {
 
-// "magnitude" or "wanda".
+// "magnitude", "wanda" or "fisher".
 absl::StatusOr<Pruning> ParsePruning(absl::string_view name);
 const char* PruningName(Pruning pruning);
 
@@ -21,11 +21,14 @@ const char* PruningName(Pruning pruning);
 // goes first. The score is |w| (Pruning::kMagnitude), compared within the whole matrix, or |w_ij|
 // sqrt(moment_j) (Pruning::kWanda, arXiv 2306.11695, eq. 1, whose input norm is the square root of
 // the second moment up to one factor for all), compared within its row: row i then loses
-// floor((i + 1) p / rows) - floor(i p / rows) of the p weights that the matrix loses. In 2:4
-// formats scores are compared within runs of four inputs.
+// floor((i + 1) p / rows) - floor(i p / rows) of the p weights that the matrix loses, or w^2 times
+// the diagonal Fisher information (Pruning::kFisher), compared within the whole matrix: half of it
+// is what the weight's loss costs, to second order (Optimal Brain Damage, LeCun et al. 1989). In
+// 2:4 formats scores are compared within runs of four inputs.
 //
-// kInvalidArgument: weights that are not finite, and kWanda without moments. REQUIRES: a sparse
-// format; moments that are empty or one per column.
+// kInvalidArgument: weights that are not finite, kWanda without moments and kFisher without Fisher
+// information. REQUIRES: a sparse format; moments that are empty or one per column; Fisher
+// information that is empty or one value per weight.
 absl::StatusOr<std::vector<uint8_t>> ChooseKept(const TensorView& weights,
                                                 const Format& format,
                                                 const InputStats& stats,

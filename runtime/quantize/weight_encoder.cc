@@ -82,6 +82,11 @@ absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
       stats.moments = std::span(ones_).first(static_cast<size_t>(model_.component(id).cols));
     }
   }
+  std::vector<float> fisher;
+  if (NeedsFisher() && !multiplied) stats.pruning = Pruning::kMagnitude;
+  if (NeedsFisher() && multiplied && fisher_ != nullptr && format.IsSparse()) {
+    BB_ASSIGN_OR_RETURN(stats.fisher, fisher_->Find(id, &fisher));
+  }
   const Encoder& encoder = gram && !multiplied ? *clip_ : encoder_;
   absl::StatusOr<Encoding> encoding = encoder.Encode(model_.Weight(id), format, stats, threads);
   if (encoding.ok()) return encoding;

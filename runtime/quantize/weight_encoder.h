@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,6 +26,16 @@ class GramSource {
   // The matrix of a component, or null where there is none. It may be put into `storage`, which
   // must live as long as it is used. Callable from many threads at a time.
   virtual absl::StatusOr<const Gram*> Find(ComponentId source, Gram* storage) const = 0;
+};
+
+// The diagonals of the Fisher information of components, in the shape of their weights.
+class FisherSource {
+ public:
+  virtual ~FisherSource() = default;
+  // That of a component; empty where there is none. It may be put into `storage`, which must live
+  // as long as it is used. Callable from many threads at a time.
+  virtual absl::StatusOr<std::span<const float>> Find(ComponentId id,
+                                                      std::vector<float>* storage) const = 0;
 };
 
 // Encodes the components of a model: the one source of codes, whether they are evaluated or written
@@ -58,7 +69,13 @@ class StatsWeightEncoder : public WeightEncoder {
   // encoded by "clip".
   void SetGrams(const GramSource* grams) { grams_ = grams; }
 
-  // Which weights sparse formats leave out. kWanda needs moments, whatever the encoder.
+  // For kFisher; outlives it. A component that is only looked up is pruned by magnitude: most of
+  // its rows are not those of a token of the calibration text.
+  void SetFisher(const FisherSource* fisher) { fisher_ = fisher; }
+  bool NeedsFisher() const { return pruning_ == Pruning::kFisher; }
+
+  // Which weights sparse formats leave out. kWanda needs moments, whatever the encoder, kFisher the
+  // Fisher information.
   void SetPruning(Pruning pruning) { pruning_ = pruning; }
 
   // The statistics that encoder and pruning need together.
@@ -71,6 +88,7 @@ class StatsWeightEncoder : public WeightEncoder {
   const Encoder& encoder_;
   const std::unique_ptr<Encoder> clip_ = MakeClipEncoder();
   const GramSource* grams_ = nullptr;
+  const FisherSource* fisher_ = nullptr;
   InputMoments moments_;
   Pruning pruning_ = Pruning::kMagnitude;
   std::vector<ComponentId> sources_;

@@ -81,6 +81,7 @@ void ModelGradient<T>::Forward(const ModelEnds<T>& ends,
   }
   LayerTrace<T> shared;
   for (size_t layer = 0; layer < layers_.size(); ++layer) {
+    if (Interrupted()) return;
     LayerTrace<T>& trace = options_.keep_traces ? traces_[layer] : shared;
     layers_[layer].Forward(source->Layer(static_cast<int>(layer)), streams_[layer], &trace);
     streams_[layer + 1].x = trace.outputs;
@@ -110,6 +111,7 @@ double ModelGradient<T>::Head(const ModelEnds<T>& ends,
   if (d_normed != nullptr) d_normed->resize(normed.rows(), normed.cols());
   double sum = 0;
   for (int64_t first = 0; first < normed.rows(); first += kHeadRows) {
+    if (Interrupted()) return sum;
     const int64_t count = std::min(kHeadRows, normed.rows() - first);
     const Matrix<T> x = normed.middleRows(first, count);
     Matrix<T> logits = Logits(ends, x);
@@ -138,6 +140,7 @@ double ModelGradient<T>::Backward(const ModelEnds<T>& ends,
                                   GradientVisitor<T>* visitor) {
   Matrix<T> d_normed;
   const double value = Head(ends, loss, visitor, &d_normed);
+  if (Interrupted()) return value;
   RowVector<T> d_norm;
   Matrix<T> d_x = NormBackward(ends.final_norm(),
                                config_.rms_norm_eps,
@@ -149,6 +152,7 @@ double ModelGradient<T>::Backward(const ModelEnds<T>& ends,
   visitor->Stream(layers(), streams_.back().x, &d_x);
   LayerTrace<T> shared;
   for (int layer = layers() - 1; layer >= 0; --layer) {
+    if (Interrupted()) return value;
     const LayerWeights<T>& weights = source->Layer(layer);
     if (!options_.keep_traces) layers_[layer].Forward(weights, streams_[layer], &shared);
     LayerBackward<T> want = visitor->Want(layer);

@@ -2,6 +2,7 @@
 #define BITBUDGET_RUNTIME_TRAINING_MODEL_GRADIENT_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -111,6 +112,9 @@ struct ModelGradientOptions {
   // Keep the intermediate values of the layers between the passes, in place of computing them
   // again: a quarter less work, for much memory.
   bool keep_traces = false;
+  // Asked ahead of every layer and every part of the head. True ends the pass, whose results are
+  // then of no use.
+  std::function<bool()> interrupted = {};
 };
 
 // Results do not depend on the number of threads. Not thread-safe.
@@ -147,6 +151,7 @@ class ModelGradient {
                   GradientVisitor<T>* visitor);
 
  private:
+  bool Interrupted() const { return options_.interrupted && options_.interrupted(); }
   // The loss, and unless they are null the gradient by the normed rows and what the visitor sees.
   double Head(const ModelEnds<T>& ends,
               LogitLoss<T>* loss,

@@ -53,6 +53,7 @@ TEST(ScorerRegistry, EveryScorerRanksAllLayersFromWhatItNeeds) {
   const std::vector<std::vector<int32_t>> sequences = {RandomTokens(20, 64, 1),
                                                        RandomTokens(5, 64, 2)};
   const Assignment assignment((*model)->components().size(), *ParseFormat("int4-g32"));
+  const std::vector<std::vector<Format>> ladders(assignment.size(), {assignment[0], kFormatBF16});
   Progress progress;
   for (const Scorer& scorer : Scorers()) {
     for (const ScoreDetail detail : {ScoreDetail::kLayers, ScoreDetail::kComponents}) {
@@ -66,6 +67,7 @@ TEST(ScorerRegistry, EveryScorerRanksAllLayersFromWhatItNeeds) {
         context.sequences = sequences;
       }
       if (scorer.needs == ScorerNeeds::kFormats) context.assignment = &assignment;
+      if (scorer.needs == ScorerNeeds::kLadders) context.ladders = &ladders;
       const auto scores = scorer.score(context);
       ASSERT_TRUE(scores.ok()) << scorer.name << ": " << scores.status();
       EXPECT_EQ(scores->scorer, scorer.name);
@@ -75,6 +77,7 @@ TEST(ScorerRegistry, EveryScorerRanksAllLayersFromWhatItNeeds) {
       EXPECT_EQ(order, (std::vector<int>{0, 1, 2})) << scorer.name;
       const size_t components = (*model)->components().size();
       EXPECT_TRUE(scores->components.empty() || scores->components.size() == components);
+      EXPECT_EQ(scores->costs.size(), scorer.needs == ScorerNeeds::kLadders ? components : 0);
       for (const LayerScores::Part& part : scores->parts) EXPECT_EQ(part.scores.size(), 3u);
       for (const ComponentMeasure& measure : scores->measures) {
         EXPECT_EQ(measure.values.size(), components) << measure.name;

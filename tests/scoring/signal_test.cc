@@ -9,6 +9,7 @@
 
 #include "runtime/quantize/rtn_encoder.h"
 #include "runtime/quantize/weight_encoder.h"
+#include "scoring/gradient_norms.h"
 #include "scoring/output_error.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/tiny_model.h"
@@ -215,7 +216,7 @@ TEST(SignalTest, ScoresAreTheReport) {
   EXPECT_EQ(scores->layers, report->layers);
   EXPECT_EQ(scores->order, OrderByImportance(report->layers, MostImportant::kLargest));
   ASSERT_EQ(scores->components.size(), report->components.size());
-  ASSERT_EQ(scores->measures.size(), 6u);
+  ASSERT_EQ(scores->measures.size(), 7u);
   for (size_t c = 0; c < report->components.size(); ++c) {
     const ComponentSignal& signal = report->components[c];
     EXPECT_EQ(scores->components[c], signal.stream_error);
@@ -225,12 +226,25 @@ TEST(SignalTest, ScoresAreTheReport) {
     EXPECT_EQ(scores->measures[3].values[c], signal.layer_error);
     EXPECT_EQ(scores->measures[4].values[c], signal.stream_error);
     EXPECT_EQ(scores->measures[5].values[c], signal.Growth());
+    EXPECT_EQ(scores->measures[6].values[c], signal.gradient_norm);
   }
   context.detail = ScoreDetail::kLayers;
   const auto layers = ScoreSignal(context);
   ASSERT_TRUE(layers.ok());
   EXPECT_EQ(layers->order, scores->order);
   EXPECT_TRUE(layers->components.empty() && layers->measures.empty());
+}
+
+TEST(SignalTest, GradientsAreThoseOfTheUnmodifiedModel) {
+  const Bench bench;
+  const Assignment int4 = bench.Everywhere(kInt4);
+  const auto report = bench.Propagate(int4);
+  const auto norms = GradientNorms(bench.Context(int4));
+  ASSERT_TRUE(report.ok() && norms.ok());
+  for (size_t c = 0; c < norms->size(); ++c) {
+    EXPECT_EQ(report->components[c].gradient_norm, (*norms)[c]);
+    EXPECT_GT((*norms)[c], 0);
+  }
 }
 
 TEST(SignalTest, StopsWhenItIsInterrupted) {

@@ -51,6 +51,31 @@ TEST(AdditiveSearchTest, MeasuresEveryChoiceAlone) {
   EXPECT_EQ(evaluator.evaluations(), summary.candidates);
 }
 
+TEST(AdditiveSearchTest, EstimatesOfDivergencesAreTakenWithoutARun) {
+  const Toy toy = MakeToy(3, 4, 4, 0, 0.4);
+  SyntheticEvaluator evaluator(toy);
+  CostTable estimates;
+  for (int c = 0; c < 4; ++c) {
+    for (int i = 0; i < 4; ++i) {
+      if (i == 0) estimates.emplace_back();
+      estimates[c].push_back(toy.loss.Alone(c, i) * 1.01);
+    }
+  }
+  SearchContext context;
+  context.problem = &toy.problem;
+  context.evaluator = &evaluator;
+  context.reference = evaluator.Reference();
+  context.errors = &estimates;
+  context.estimates = &estimates;
+  const auto summary = MakeAdditiveSearch()->Run(context);
+  ASSERT_TRUE(summary.ok()) << summary.status();
+  EXPECT_EQ(summary->outcome, SearchOutcome::kBudgetMet);
+  EXPECT_EQ(summary->candidates, 1);
+  EXPECT_TRUE(summary->alone.empty());
+  SyntheticEvaluator measured(toy);
+  EXPECT_EQ(summary->assignment, RunMethod(*MakeAdditiveSearch(), toy, measured).assignment);
+}
+
 TEST(AdditiveSearchTest, AFormatTheReferenceHasNeedsNoRun) {
   const Toy toy = MakeToy(3, 4, 4, 0, 0.4);
   SyntheticEvaluator evaluator(toy);

@@ -282,6 +282,38 @@ TEST(SparseEncoderTest, WandaComparesWeightsTimesInputNormsWithinARow) {
             "pruning by wanda needs the moments of the inputs, from calibration text");
 }
 
+TEST(SparseEncoderTest, FisherLeavesOutWhatCostsLeastInTheWholeMatrix) {
+  constexpr int64_t kRows = 7;
+  constexpr int64_t kCols = 41;
+  const std::vector<float> weights = GaussianValues(kRows * kCols, 0.02, 5);
+  const std::vector<float> fisher = PositiveValues(kRows * kCols);
+  InputStats stats;
+  stats.pruning = Pruning::kFisher;
+  stats.fisher = fisher;
+  for (const char* name : {"bf16+s50", "int4-g32+s33.3"}) {
+    const auto kept = *ChooseKept(ViewOf(weights, kRows, kCols), Parse(name), stats, 2);
+    float most = 0.0f;  // of what is left out
+    float least = std::numeric_limits<float>::infinity();
+    for (size_t i = 0; i < kept.size(); ++i) {
+      const float cost = weights[i] * weights[i] * fisher[i];
+      (kept[i] != 0 ? least : most) = kept[i] != 0 ? std::min(least, cost) : std::max(most, cost);
+    }
+    EXPECT_LT(most, least) << name;
+    EXPECT_EQ(std::count(kept.begin(), kept.end(), 1),
+              SparseLayout(Parse(name), kRows, kCols).kept);
+    EXPECT_NE(kept, *ChooseKept(ViewOf(weights, kRows, kCols), Parse(name), {}, 1));
+    const Encoding encoding =
+        MustEncode(*MakeClipEncoder(), ViewOf(weights, kRows, kCols), Parse(name), stats, 3);
+    EXPECT_EQ(Decode(encoding)[std::find(kept.begin(), kept.end(), 0) - kept.begin()], 0);
+  }
+  stats.fisher = {};
+  const auto refused =
+      MakeClipEncoder()->Encode(ViewOf(weights, kRows, kCols), Parse("bf16+s50"), stats);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.status().message(),
+            "pruning by fisher needs gradients, taken on calibration text");
+}
+
 TEST(SparseEncoderTest, EmptyMatricesEncode) {
   for (const Format& format : SparseFormats()) {
     for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{0, 7}, {7, 0}, {0, 0}}) {

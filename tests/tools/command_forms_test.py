@@ -18,7 +18,7 @@ OPTIONS = {
         '--held-out-probes', '--text', '--prompts', '--prefix', '--completion', '--seed',
         '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json', '--target',
         '--budget-for', '--context', '--kv', '--beam-width', '--order', '--prune-embeddings',
-        '--pruning', '--sparsity', '--recover'
+        '--pruning', '--sparsity', '--recover', '--costs'
     },
     'export': {'--to', '--out'},
     'lint': {'--to', '--plan', '--json'},
@@ -41,7 +41,8 @@ OPTIONS = {
     },
     'score': {
         '--threads', '--scorer', '--probes', '--text', '--prompts', '--prefix', '--completion',
-        '--seed', '--memory', '--spill-dir', '--json', '--format', '--encoder', '--pruning'
+        '--seed', '--memory', '--spill-dir', '--json', '--format', '--formats', '--encoder',
+        '--pruning'
     },
     'show': {'--json'},
     'runs': set(),

@@ -235,6 +235,30 @@ class MeasureTest(CommandTest):
         self.assertEqual((lim['scorer'], zd['scorer']), ('lim', 'zd'))
         self.assertIn('most', self.succeed('score', self.model, '--scorer', 'zd').stdout)
 
+    def test_score_of_formats(self):
+        formats = ('int3-g64', 'int8')
+        for scorer in ('kfac', 'fisher'):
+            report = self.json('score', self.model, '--scorer', scorer, '--probes', 2,
+                               '--formats', ','.join(formats), *PROBES)
+            self.assertEqual(set(report), {'scorer', 'layers', 'order', 'layer_costs', 'components'})
+            self.assertEqual(set(report['layer_costs']), set(formats))
+            for component in report['components']:
+                self.assertEqual(set(component), {'name', 'cost'})
+                self.assertGreater(component['cost']['int3-g64'], component['cost']['int8'])
+            for name, costs in report['layer_costs'].items():
+                for layer, cost in enumerate(costs):
+                    self.assertAlmostEqual(cost, sum(
+                        c['cost'][name] for c in report['components'] if f'layers.{layer}.' in c['name']))
+        shown = self.succeed('score', self.model, '--scorer', 'kfac', '--probes', 2, *PROBES).stdout
+        for text in ('nats per token', 'int2-g64', 'lm_head', 'layer 3', 'most'):
+            self.assertIn(text, shown)
+
+    def test_score_of_signal_shows_gradients(self):
+        report = self.json('score', self.model, '--scorer', 'signal', '--probes', 2, *PROBES)
+        self.assertTrue(all(c['gradient'] > 0 for c in report['components'].values()))
+        shown = self.succeed('score', self.model, '--scorer', 'signal', '--probes', 2, *PROBES).stdout
+        self.assertIn('gradient, by layer', shown)
+
 
 if __name__ == '__main__':
     main()

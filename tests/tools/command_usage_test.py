@@ -60,6 +60,8 @@ class UsageTest(CommandTest):
             (['magic'], [*uniform, '--activations', 'magic']),
             (['--scorer'], ['score', self.model]),
             (['--scorer', 'magic'], ['score', self.model, '--scorer', 'magic']),
+            (['--costs', "'lim'", 'kfac, fisher'], [*budget, '--costs', 'lim']),
+            (['--formats', 'int9'], ['score', self.model, '--scorer', 'kfac', '--formats', 'int9']),
             (['--prompt', '--tokens'], ['generate', self.model]),
             (['--prompt', '--tokens'], [*tokens, '1', '--prompt', 'x']),
             (["'1,x'", "'x'"], [*tokens, '1,x']),

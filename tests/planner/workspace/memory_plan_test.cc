@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "scoring/gradient_pass.h"
 #include "tests/planner/planner_test_util.h"
 #include "tests/support/expect_error.h"
 
@@ -68,6 +69,20 @@ TEST(PlanMemory, CountsWhatWindowsTake) {
     if (plan.ok()) kept.insert(plan->logits);
   }
   EXPECT_EQ(kept, (std::set<int64_t>{0, without->logits, with->logits}));
+}
+
+TEST(PlanMemory, CountsWhatGradientsTake) {
+  const LoadedModel model;
+  const int64_t enough = int64_t{1} << 34;
+  MemoryRequest request = SmallRequest();
+  request.gradient_probes = 1000;
+  request.window = 200;
+  const auto with = PlanMemory(*model, request, enough);
+  ASSERT_TRUE(with.ok()) << with.status();
+  EXPECT_EQ(with->streams, GradientPassBytes((*model).config(), 200000, 200));
+  ExpectError(PlanMemory(*model, request, with->streams).status(),
+              absl::StatusCode::kResourceExhausted,
+              {"fewer or shorter probes"});
 }
 
 TEST(PlanMemory, ARefusalSaysWhatWouldFit) {

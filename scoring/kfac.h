@@ -1,0 +1,28 @@
+#ifndef BITBUDGET_SCORING_KFAC_H_
+#define BITBUDGET_SCORING_KFAC_H_
+
+#include "absl/status/statusor.h"
+#include "scoring/scorer.h"
+
+namespace bitbudget {
+
+// What a format's change dW of one component alone costs, by the Kronecker-factored Fisher
+// information (Martens and Grosse, arXiv 1503.05671, section 3; to second order KL is half the
+// quadratic form of the Fisher information):
+//   KL = 1/2 tr(dW A dW^T B),   A = mean x x^T,   B = mean g g^T,
+// means over all positions of the sequences, x the inputs, g the gradient of a sequence's summed
+// log-likelihood by the outputs, with one label per position drawn from the model itself. x and g
+// of a position are taken as independent, and so are positions.
+//
+// Of a head, whose B would be [vocab, vocab], x and g need not be taken as independent: it is 1/2
+// mean (g^T dW x)^2. Of an embedding that is looked up, A is the frequency of tokens. Of a tied
+// embedding the two uses add up, their correlation is left out.
+//
+// Costs are by component and format of ScoreContext::ladders. One batch of all sequences; B is
+// formed only where there are more rows than outputs, so no matrix is larger than rows x outputs or
+// inputs x inputs.
+absl::StatusOr<LayerScores> ScoreKfac(const ScoreContext& context);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_SCORING_KFAC_H_
