@@ -150,6 +150,9 @@ void AddTraining(CLI::App* command, RecoveryOptions* training) {
                    "onebit: what the error of hidden states counts beside KL")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1e9));
+  command->add_flag("--augmented-loss",
+                    training->augmented_loss,
+                    "omniquant: count the original layer's outputs for the same inputs, too");
   command
       ->add_option("--freeze",
                    training->freeze,

@@ -66,6 +66,7 @@ plans::RecoveryPass PassOf(const RecoverJobOptions& options, const RecoveryFindi
   if (options.training.freeze != "none") pass.set_freeze(options.training.freeze);
   pass.set_kl_weight(options.training.kl_weight);
   pass.set_hidden_weight(options.training.hidden_weight);
+  pass.set_augmented_loss(options.training.augmented_loss);
   pass.set_batch(options.training.batch);
   pass.set_seed(options.workspace.probes.seed);
   pass.set_tool_version(BITBUDGET_VERSION);
@@ -117,6 +118,8 @@ std::string RecoveryKey(const RecoverJobOptions& options,
                            absl::StrFormat("%.17g", training.kl_weight),
                            "\nhidden weight ",
                            absl::StrFormat("%.17g", training.hidden_weight),
+                           "\naugmented loss ",
+                           training.augmented_loss ? 1 : 0,
                            "\nbatch ",
                            training.batch,
                            "\nseed ",

@@ -83,7 +83,8 @@ struct RecoveryMethod {
 std::span<const RecoveryMethod> RecoveryMethods();
 
 // kInvalidArgument for an unknown method, an option out of its range, or a format that a method
-// cannot train, naming the component. To be called before long work.
+// cannot train, naming the component. Looks at formats alone: the encodings need no bytes. To be
+// called before long work.
 absl::Status CheckRecovery(const Model& model,
                            const ComponentEncodings& start,
                            std::span<const std::string> methods,

@@ -39,7 +39,7 @@ class Lab:
 
     def _run(self, command, model):
         command = [self.args.bitbudget, command[0], str(model)] + command[1:]
-        if command[1] != "apply" and "zd" not in command:
+        if command[1] != "apply" and "zd" not in command and "--seed" not in command:
             command += ["--seed", str(self.args.seed)]
         if self.args.threads:
             command += ["--threads", str(self.args.threads)]
@@ -60,6 +60,10 @@ class Lab:
             partial.write_text(out)
             partial.rename(kept)
         return json.loads(kept.read_text())
+
+    def call(self, *command):
+        """Runs a command on the model."""
+        return self._run([str(word) for word in command], self.args.model)
 
     def _text(self, path):
         return ["--text", path] if path else []
