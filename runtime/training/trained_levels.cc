@@ -36,13 +36,13 @@ TrainedLevels::TrainedLevels(const Matrix<float>& original,
       table_high_ = std::max(table_high_, level);
     }
   }
-  weights_.values.resize(original.size());
+  if (parts.weights) weights_.values.resize(original.size());
   weights_.unit = static_cast<float>(
       std::sqrt(original.cast<double>().squaredNorm() / std::max<double>(1, original.size())));
   for (int64_t row = 0; row < start.rows; ++row) {
     rows_.push_back(CodedRow::Read(start, levels_, row));
     const CodedRow& coded = rows_.back();
-    for (int64_t i = 0; i < start.cols; ++i) {
+    for (int64_t i = 0; parts.weights && i < start.cols; ++i) {
       const float weight = original(row, i);
       weights_.values[row * start.cols + i] =
           coded.Keeps(i) ? IntoCell(weight, coded.grids[i / group_], coded.levels[i]) : weight;

@@ -12,7 +12,7 @@ TrainedModel::TrainedModel(const Model& model,
                            TrainedParts parts,
                            std::span<const ComponentId> frozen,
                            int threads)
-    : model_(model), start_(start), threads_(threads) {
+    : model_(model), start_(start), threads_(threads), keeps_layers_(parts.weights) {
   layers_.resize(model.config().num_hidden_layers);
   for (const auto& [component, encoding] : start) {
     const int layer = model.component(component).layer;
@@ -33,6 +33,13 @@ void TrainedModel::ParametersChanged() {
 }
 
 const LayerWeights<float>& TrainedModel::Layer(int layer) {
+  if (!keeps_layers_ && layer != last_) {
+    TrainedLayer& other = layers_[last_];
+    other.weights.reset();
+    other.parameters = {};
+    other.decoded = false;
+  }
+  last_ = layer;
   TrainedLayer& own = layers_[layer];
   if (own.decoded) return *own.weights;
   if (!own.weights.has_value()) own.parameters = DecodedLayer(model_, start_, layer);

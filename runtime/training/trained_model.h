@@ -56,6 +56,8 @@ class TrainedModel final : public LayerSource<float>, public GradientVisitor<flo
   const Model& model_;
   const ComponentEncodings& start_;
   const int threads_;
+  const bool keeps_layers_;  // decoded; else one at a time
+  int last_ = 0;             // the layer that was asked for last
   std::vector<TrainedLayer> layers_;
   std::vector<ParameterArray*> arrays_;
   std::vector<Format> formats_;
