@@ -29,8 +29,8 @@ OPTIONS = {
     'recover': {
         '--threads', '--plan', '--out', '--method', '--text', '--sequences', '--prefix',
         '--completion', '--seed', '--held-out-probes', '--calibration', '--steps', '--minutes',
-        '--learning-rate', '--batch', '--freeze', '--kl-weight', '--hidden-weight', '--memory', '--spill-dir', '--activations',
-        '--json'
+        '--learning-rate', '--batch', '--freeze', '--kl-weight', '--hidden-weight', '--augmented-loss',
+        '--memory', '--spill-dir', '--activations', '--json'
     },
     'formats': {'--formats', '--rows', '--cols', '--json'},
     'eval': {

@@ -250,7 +250,7 @@ class MeasureTest(CommandTest):
                     self.assertAlmostEqual(cost, sum(
                         c['cost'][name] for c in report['components'] if f'layers.{layer}.' in c['name']))
         shown = self.succeed('score', self.model, '--scorer', 'kfac', '--probes', 2, *PROBES).stdout
-        for text in ('nats per token', 'int2-g64', 'lm_head', 'layer 3', 'most'):
+        for text in ('nats per token', 'int2-g64', 'model.embed_tokens', 'layer 3', 'most'):
             self.assertIn(text, shown)
 
     def test_score_of_signal_shows_gradients(self):

@@ -253,7 +253,7 @@ class RecoverTest(CommandTest):
                      'bf16', *QUICK, '--probes', 2, '--held-out-probes', 2, '--no-run-dir', '--out',
                      stored)
         self.refuse(3, ['nothing to recover'], 'recover', self.model, '--plan', stored, '--out', out)
-        self.refuse(2, [out, 'this command reads'], 'recover', self.model, '--plan', self.plan,
+        self.refuse(2, [self.plan, 'this command reads'], 'recover', self.model, '--plan', self.plan,
                     '--out', self.plan)
         other = self.copy('novel-8m', to='other')
         self.refuse(3, ['another model'], 'recover', other, '--plan', self.plan, '--out', out)
