@@ -39,7 +39,7 @@ double Definition(const CostBench& bench, const SeenProducts& seen, ComponentId 
 TEST(KfacTest, CostsAreTheDefinitionWithMoreAndWithFewerRowsThanOutputs) {
   for (const TinyModelOptions& options : CostModels()) {
     for (const std::vector<int64_t>& lengths :
-         {std::vector<int64_t>{21, 1, 40, 30}, std::vector<int64_t>{6, 3}}) {
+         {std::vector<int64_t>{21, 1, 40, 30, 60}, std::vector<int64_t>{6, 3}}) {
       const CostBench bench(options, lengths, {kInt4, kFormatF32, kInt2});
       Progress progress;
       const auto scores = ScoreKfac(bench.Context(&progress));
