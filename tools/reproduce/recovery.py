@@ -29,15 +29,16 @@ class Bench:
 
     def recover(self, plan, methods, seed):
         """(path of the recovered plan, CPU seconds of when it was made)."""
-        out = self.args.work / f"{plan.name.removesuffix('.plan.json')}-{methods}-{seed}.pb"
+        training = f"{methods}-{self.args.sequences}-{self.args.steps or 'own'}-{seed}"
+        out = self.args.work / f"{plan.name.removesuffix('.plan.json')}-{training}.pb"
         kept = out.with_suffix(".seconds.json")
         if not kept.exists():
             before = resource.getrusage(resource.RUSAGE_CHILDREN)
-            training = ["--seed", str(seed), "--held-out-probes", "2", "--sequences",
-                        str(self.args.sequences)]
+            options = ["--seed", str(seed), "--held-out-probes", "2", "--sequences",
+                       str(self.args.sequences)]
             if self.args.steps:
-                training += ["--steps", str(self.args.steps)]
-            self.lab.call("recover", "--plan", plan, "--method", methods, "--out", out, *training,
+                options += ["--steps", str(self.args.steps)]
+            self.lab.call("recover", "--plan", plan, "--method", methods, "--out", out, *options,
                           *(["--text", self.args.text, "--calibration", self.args.text]
                             if self.args.text else []))
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
