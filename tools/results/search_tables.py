@@ -105,6 +105,16 @@ def omniquant(bench):
     return tables_in(out.replace("**On ", "On "))
 
 
+def recovery(bench):
+    """Text KL before and after training: methods with their own steps, then longer distillation."""
+    common = ["--seeds", "0", *bench.choose(("--probes", "128"), ("--formats", "int3-g64"))]
+    own = bench.choose((), ("--methods", "blockwise", "--steps", "20", "--sequences", "32"))
+    longer = ["--methods", "distill", "--one-bit-methods", "onebit", "--steps", bench.choose("1200", "40"),
+              "--sequences", bench.choose("512", "32")]
+    return "\n\n".join(tables_in(reproduce(bench, "recovery", *common, *options).replace("**On ", "On "))
+                       for options in (own, longer))
+
+
 def claims(bench):
     """One row per claim: what the paper says and what was found."""
     rows = []
