@@ -19,16 +19,20 @@ RowVector<T> Widen(const std::vector<float>& values) {
 
 }  // namespace
 
+Matrix<float> ReadMatrix(const TensorView& view) {
+  Matrix<float> matrix(view.rows, view.cols);
+  for (int64_t row = 0; row < view.rows; ++row) {
+    view.ReadRow(row, {matrix.data() + row * view.cols, static_cast<size_t>(view.cols)});
+  }
+  return matrix;
+}
+
 template <typename T>
 LayerParameters<T> ReadLayer(const Model& model, int layer) {
   LayerParameters<T> parameters;
   for (int i = 0; i < kLayerMatrices; ++i) {
-    const TensorView& view = model.Weight(LayerComponentId(layer, i));
-    Matrix<float> matrix(view.rows, view.cols);
-    for (int64_t row = 0; row < view.rows; ++row) {
-      view.ReadRow(row, {matrix.data() + row * view.cols, static_cast<size_t>(view.cols)});
-    }
-    parameters.matrices[i] = matrix.cast<T>();
+    parameters.matrices[i] =
+        ReadMatrix(model.Weight(LayerComponentId(layer, i))).template cast<T>();
   }
   const LayerVectors& vectors = model.layer(layer);
   const std::vector<float>* biases[] = {&vectors.q_bias,

@@ -42,6 +42,9 @@ struct LayerParameters {
   RowVector<T> q_norm, k_norm;                       // [head_dim], of every head
 };
 
+// A matrix of the checkpoint, widened.
+Matrix<float> ReadMatrix(const TensorView& view);
+
 // The parameters of the checkpoint.
 template <typename T>
 LayerParameters<T> ReadLayer(const Model& model, int layer);

@@ -15,14 +15,6 @@ constexpr int64_t kHeadRows = 128;
 
 }  // namespace
 
-Matrix<float> ReadMatrix(const TensorView& view) {
-  Matrix<float> matrix(view.rows, view.cols);
-  for (int64_t row = 0; row < view.rows; ++row) {
-    view.ReadRow(row, {matrix.data() + row * view.cols, static_cast<size_t>(view.cols)});
-  }
-  return matrix;
-}
-
 template <typename T>
 std::unique_ptr<ModelEnds<T>> ReadEnds(const Model& model) {
   const auto read = [&](ComponentId id) -> Matrix<T> {

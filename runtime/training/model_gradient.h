@@ -48,9 +48,6 @@ class ModelEnds {
 template <typename T>
 std::unique_ptr<ModelEnds<T>> ReadEnds(const Model& model);
 
-// A matrix of the checkpoint, widened.
-Matrix<float> ReadMatrix(const TensorView& view);
-
 // Where a pass gets the layers from: an implementation decides what stays in memory. The result is
 // valid until the next call.
 template <typename T>

@@ -34,8 +34,7 @@ TrainedFloats::TrainedFloats(const Matrix<float>& original,
     : start_(start), parts_(parts), kept_(original.size()) {
   weights_.values.resize(original.size());
   DecodeReference(start, weights_.values);
-  weights_.unit = static_cast<float>(
-      std::sqrt(original.cast<double>().squaredNorm() / std::max<double>(1, original.size())));
+  weights_.unit = RootMeanSquare(original);
   SparseReader reader(start);
   for (int64_t row = 0; row < start.rows; ++row) {
     reader.Read(row);

@@ -37,8 +37,7 @@ TrainedLevels::TrainedLevels(const Matrix<float>& original,
     }
   }
   if (parts.weights) weights_.values.resize(original.size());
-  weights_.unit = static_cast<float>(
-      std::sqrt(original.cast<double>().squaredNorm() / std::max<double>(1, original.size())));
+  weights_.unit = RootMeanSquare(original);
   for (int64_t row = 0; row < start.rows; ++row) {
     rows_.push_back(CodedRow::Read(start, levels_, row));
     const CodedRow& coded = rows_.back();

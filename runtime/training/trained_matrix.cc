@@ -1,5 +1,8 @@
 #include "runtime/training/trained_matrix.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "runtime/training/trained_clipping.h"
 #include "runtime/training/trained_floats.h"
@@ -7,6 +10,11 @@
 #include "runtime/training/trained_signs.h"
 
 namespace bitbudget {
+
+float RootMeanSquare(const Matrix<float>& weights) {
+  const double count = std::max<double>(1, static_cast<double>(weights.size()));
+  return static_cast<float>(std::sqrt(weights.cast<double>().squaredNorm() / count));
+}
 
 absl::Status CheckTrainable(const Format& format) {
   if (format.layer_norm) {

@@ -48,6 +48,9 @@ class TrainedMatrix {
   virtual Encoding Encode(int threads) const = 0;
 };
 
+// The unit of the rates of a matrix's weights (ParameterArray::unit).
+float RootMeanSquare(const Matrix<float>& weights);
+
 // kInvalidArgument when matrices in this format have no parameters, or none that can be trained.
 absl::Status CheckTrainable(const Format& format);
 

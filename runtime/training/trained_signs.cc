@@ -43,8 +43,7 @@ TrainedSigns::TrainedSigns(const Matrix<float>& original, const Encoding& start,
   const OneBitLayout layout(start.rows, start.cols);
   g_ = ReadHalves(start.bytes.data() + layout.g_offset, start.cols);
   h_ = ReadHalves(start.bytes.data() + layout.h_offset, start.rows);
-  weights_.unit = static_cast<float>(
-      std::sqrt(original.cast<double>().squaredNorm() / std::max<double>(1, original.size())));
+  weights_.unit = RootMeanSquare(original);
   weights_.values.resize(original.size());
   for (int64_t row = 0; row < start.rows; ++row) {
     const uint8_t* const signs = start.bytes.data() + row * layout.sign_row_bytes;
