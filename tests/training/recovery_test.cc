@@ -166,6 +166,48 @@ TEST_F(RecoveryTest, ADamagedStateIsAnError) {
   EXPECT_TRUE(absl::IsDataLoss(Run(Start("int3-g32"), {"blockwise"}, &state).status()));
 }
 
+TEST_F(RecoveryTest, FrozenMatricesKeepTheirCodesAndTheOthersLearn) {
+  const ComponentEncodings start = Start("int2-g32");
+  for (const std::string freeze : {"none", "ov", "qk", "random"}) {
+    options_.freeze = freeze;
+    const auto recovered = Run(start, {"distill"});
+    ASSERT_TRUE(recovered.ok()) << recovered.status();
+    int64_t kept = 0;
+    int64_t ov = 0;
+    for (const auto& [component, encoding] : recovered->encodings) {
+      const ComponentKind kind = model_->component(component).kind;
+      const bool is_ov = kind == ComponentKind::kO || kind == ComponentKind::kV;
+      const bool is_qk = kind == ComponentKind::kQ || kind == ComponentKind::kK;
+      const bool same = encoding.bytes == start.at(component).bytes;
+      if (freeze != "random") {
+        EXPECT_EQ(same, (freeze == "ov" && is_ov) || (freeze == "qk" && is_qk))
+            << freeze << " " << model_->component(component).name;
+      }
+      const int64_t size = encoding.rows * encoding.cols;
+      kept += same ? size : 0;
+      ov += is_ov ? size : 0;
+    }
+    if (freeze == "random") {
+      EXPECT_GE(kept, ov);
+      EXPECT_LT(kept, 2 * ov + 32 * 48);
+    }
+  }
+}
+
+TEST_F(RecoveryTest, WeightsOfTheLossesMatter) {
+  const ComponentEncodings start = Start("int2-g32");
+  const auto plain = Run(start, {"distill"});
+  options_.kl_weight = 0.2;
+  const auto mixed = Run(start, {"distill"});
+  options_.hidden_weight = 1;
+  const auto hidden = Run(start, {"onebit"});
+  options_.hidden_weight = 0;
+  const auto without = Run(start, {"onebit"});
+  ASSERT_TRUE(plain.ok() && mixed.ok() && hidden.ok() && without.ok());
+  EXPECT_FALSE(SameBytes(plain->encodings, mixed->encodings));
+  EXPECT_FALSE(SameBytes(hidden->encodings, without->encodings));
+}
+
 TEST_F(RecoveryTest, KeepsTheStartWhereTrainingMakesItWorse) {
   options_.learning_rate = 1;  // scatters the weights
   options_.steps = 3;

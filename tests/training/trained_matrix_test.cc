@@ -132,6 +132,21 @@ TEST_P(TrainedMatrixTest, GradientsOfWeightsPassThroughTheRounding) {
   EXPECT_LE(passed, (sparse ? 50 : 100) * kRows * kCols / 100);
 }
 
+// A weight that the start's grid clips: nothing changes when it moves.
+TEST(TrainedMatrix, AWeightBeyondItsGridHasNoGradient) {
+  for (const char* format : {"int2-g64", "int4z-g32", "q4_0", "q4_k", "iq4_nl"}) {
+    Matrix<float> original = Original();
+    original(2, 5) = 0.6f;  // the largest of its group, so that it has the outermost code
+    const Encoding start = Encoded(original, format, "rtn");
+    original(2, 5) = 6.0f;
+    const auto trained = MakeTrainedMatrix(original, start, {.weights = true, .scales = false});
+    trained->Backward(Matrix<float>::Ones(kRows, kCols), 1);
+    const std::vector<float>& gradient = trained->parameters()[0]->gradient;
+    EXPECT_EQ(gradient[2 * kCols + 5], 0) << format;
+    EXPECT_EQ(gradient[2 * kCols + 6], 1) << format;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats,
                          TrainedMatrixTest,
                          testing::Values("int4-g128",
