@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/base/parallel.h"
+#include "runtime/training/products.h"
 
 namespace bitbudget {
 namespace {
@@ -46,30 +47,53 @@ Matrix<T> HeadOf(const AttentionShape& shape, const Matrix<T>& x, const Rows& ro
   return x.block(rows.first, head * shape.head_dim, rows.count, shape.head_dim);
 }
 
-// Attention weights [count, count], 0 where a position does not see another. `bent`, where not
-// null, gets the derivative of every score by q.k / scale: 1, or what the soft cap makes of it.
+// Queries of one sequence that attend together, and the keys that any of them sees: later keys are
+// never multiplied, which leaves little more than half of the square.
+constexpr int64_t kQueriesAtOnce = 64;
+
+struct Chunk {
+  int64_t first, count;          // queries
+  int64_t first_key, key_count;  // keys
+};
+
+std::vector<Chunk> Chunks(const AttentionShape& shape, int64_t length) {
+  std::vector<Chunk> chunks;
+  for (int64_t first = 0; first < length; first += kQueriesAtOnce) {
+    const int64_t end = std::min(first + kQueriesAtOnce, length);
+    const int64_t first_key = shape.FirstSeen(first);
+    chunks.push_back({first, end - first, first_key, end - first_key});
+  }
+  return chunks;
+}
+
+// Attention weights [queries, keys] of a chunk, 0 where a position does not see another. `bent`,
+// where not null, gets the derivative of every score by q.k / scale: 1, or what the soft cap makes
+// of it.
 template <typename T>
 Matrix<T> Weights(const AttentionShape& shape,
+                  const Chunk& chunk,
                   const Matrix<T>& q,
                   const Matrix<T>& k,
                   Matrix<T>* bent) {
   Matrix<T> scores = TimesTransposed(q, k, 1) * static_cast<T>(shape.scale);
-  if (bent != nullptr) bent->setOnes(scores.rows(), scores.cols());
   const T cap = static_cast<T>(shape.soft_cap);
+  if (bent != nullptr) bent->setOnes(scores.rows(), scores.cols());
   for (int64_t i = 0; i < scores.rows(); ++i) {
-    const int64_t begin = shape.window == 0 ? 0 : std::max<int64_t>(0, i + 1 - shape.window);
-    auto seen = scores.row(i).segment(begin, i + 1 - begin).array();
+    const int64_t query = chunk.first + i;
+    const int64_t begin = shape.FirstSeen(query) - chunk.first_key;
+    const int64_t count = query + 1 - chunk.first_key - begin;
+    auto seen = scores.row(i).segment(begin, count).array();
     if (cap > 0) {
       seen = (seen / cap).tanh();
       if (bent != nullptr) {
-        bent->row(i).segment(begin, i + 1 - begin).array() = static_cast<T>(1) - seen.square();
+        bent->row(i).segment(begin, count).array() = static_cast<T>(1) - seen.square();
       }
       seen *= cap;
     }
     seen = (seen - seen.maxCoeff()).exp();
     seen /= seen.sum();
     scores.row(i).head(begin).setZero();
-    scores.row(i).tail(scores.cols() - i - 1).setZero();
+    scores.row(i).tail(scores.cols() - begin - count).setZero();
   }
   return scores;
 }
@@ -91,14 +115,20 @@ Matrix<T> AttentionForward(const AttentionShape& shape,
                            int threads) {
   const auto& [q, k, v] = inputs;
   Matrix<T> result(q.rows(), q.cols());
+  const int64_t dim = shape.head_dim;
   ForEachHead(shape, lengths, q.rows(), threads, [&](const Rows& rows, int64_t kv_head) {
-    const Matrix<T> keys = HeadOf(shape, k, rows, kv_head);
-    const Matrix<T> values = HeadOf(shape, v, rows, kv_head).transpose();
-    for (int64_t i = 0; i < shape.heads_per_kv(); ++i) {
-      const int64_t head = kv_head * shape.heads_per_kv() + i;
-      const Matrix<T> weights = Weights<T>(shape, HeadOf(shape, q, rows, head), keys, nullptr);
-      result.block(rows.first, head * shape.head_dim, rows.count, shape.head_dim) =
-          TimesTransposed(weights, values, 1);
+    for (const Chunk& chunk : Chunks(shape, rows.count)) {
+      const Rows queries{rows.first + chunk.first, chunk.count};
+      const Rows seen{rows.first + chunk.first_key, chunk.key_count};
+      const Matrix<T> keys = HeadOf(shape, k, seen, kv_head);
+      const Matrix<T> values = HeadOf(shape, v, seen, kv_head).transpose();
+      for (int64_t i = 0; i < shape.heads_per_kv(); ++i) {
+        const int64_t head = kv_head * shape.heads_per_kv() + i;
+        const Matrix<T> weights =
+            Weights<T>(shape, chunk, HeadOf(shape, q, queries, head), keys, nullptr);
+        result.block(queries.first, head * dim, queries.count, dim) =
+            TimesTransposed(weights, values, 1);
+      }
     }
   });
   return result;
@@ -117,29 +147,33 @@ AttentionGradient<T> AttentionBackward(const AttentionShape& shape,
   gradient.k.setZero(k.rows(), k.cols());
   gradient.v.setZero(v.rows(), v.cols());
   ForEachHead(shape, lengths, q.rows(), threads, [&](const Rows& rows, int64_t kv_head) {
-    const Matrix<T> keys = HeadOf(shape, k, rows, kv_head);
-    const Matrix<T> keys_transposed = keys.transpose();
-    const Matrix<T> values = HeadOf(shape, v, rows, kv_head);
-    auto d_keys = gradient.k.block(rows.first, kv_head * dim, rows.count, dim);
-    auto d_values = gradient.v.block(rows.first, kv_head * dim, rows.count, dim);
-    for (int64_t i = 0; i < shape.heads_per_kv(); ++i) {
-      const int64_t head = kv_head * shape.heads_per_kv() + i;
-      const Matrix<T> queries = HeadOf(shape, q, rows, head);
-      const Matrix<T> d_context = HeadOf(shape, d_result, rows, head);
-      Matrix<T> bent;
-      const Matrix<T> weights = Weights(shape, queries, keys, &bent);
-      d_values +=
-          TimesTransposed(Matrix<T>(weights.transpose()), Matrix<T>(d_context.transpose()), 1);
-      // Through the softmax: w * (d_w - sum(w d_w)); then the cap and the scale.
-      Matrix<T> d_scores = TimesTransposed(d_context, values, 1);
-      for (int64_t row = 0; row < rows.count; ++row) {
-        const T mean = d_scores.row(row).dot(weights.row(row));
-        d_scores.row(row).array() = weights.row(row).array() * (d_scores.row(row).array() - mean) *
-                                    bent.row(row).array() * static_cast<T>(shape.scale);
+    for (const Chunk& chunk : Chunks(shape, rows.count)) {
+      const Rows queries{rows.first + chunk.first, chunk.count};
+      const Rows seen{rows.first + chunk.first_key, chunk.key_count};
+      const Matrix<T> keys = HeadOf(shape, k, seen, kv_head);
+      const Matrix<T> keys_transposed = keys.transpose();
+      const Matrix<T> values = HeadOf(shape, v, seen, kv_head);
+      auto d_keys = gradient.k.block(seen.first, kv_head * dim, seen.count, dim);
+      auto d_values = gradient.v.block(seen.first, kv_head * dim, seen.count, dim);
+      for (int64_t i = 0; i < shape.heads_per_kv(); ++i) {
+        const int64_t head = kv_head * shape.heads_per_kv() + i;
+        const Matrix<T> query = HeadOf(shape, q, queries, head);
+        const Matrix<T> d_context = HeadOf(shape, d_result, queries, head);
+        Matrix<T> bent;
+        const Matrix<T> weights = Weights(shape, chunk, query, keys, &bent);
+        d_values += TransposedTimes(weights, d_context, 1);
+        // Through the softmax: w * (d_w - sum(w d_w)); then the cap and the scale.
+        Matrix<T> d_scores = TimesTransposed(d_context, values, 1);
+        for (int64_t row = 0; row < queries.count; ++row) {
+          const T mean = d_scores.row(row).dot(weights.row(row));
+          d_scores.row(row).array() = weights.row(row).array() *
+                                      (d_scores.row(row).array() - mean) * bent.row(row).array() *
+                                      static_cast<T>(shape.scale);
+        }
+        gradient.q.block(queries.first, head * dim, queries.count, dim) =
+            TimesTransposed(d_scores, keys_transposed, 1);
+        d_keys += TransposedTimes(d_scores, query, 1);
       }
-      gradient.q.block(rows.first, head * dim, rows.count, dim) =
-          TimesTransposed(d_scores, keys_transposed, 1);
-      d_keys += TimesTransposed(Matrix<T>(d_scores.transpose()), Matrix<T>(queries.transpose()), 1);
     }
   });
   return gradient;

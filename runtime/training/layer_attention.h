@@ -1,6 +1,7 @@
 #ifndef BITBUDGET_RUNTIME_TRAINING_LAYER_ATTENTION_H_
 #define BITBUDGET_RUNTIME_TRAINING_LAYER_ATTENTION_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 
@@ -21,6 +22,10 @@ struct AttentionShape {
   int64_t window;   // 0: all earlier positions
 
   int64_t heads_per_kv() const { return heads / kv_heads; }
+  // The first position that a position attends to.
+  int64_t FirstSeen(int64_t position) const {
+    return window == 0 ? 0 : std::max<int64_t>(0, position + 1 - window);
+  }
 };
 
 // Queries [rows, heads * head_dim], keys and values [rows, kv_heads * head_dim], rotated already.
