@@ -102,6 +102,7 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
       OpenPlannedModel(
           model, &plan, options.workspace, /*context=*/1, options.calibration, progress));
   const WeightEncoder& weights = planned.workspace->weight_encoder();
+  const RecoveredEncoder& recovered = planned.workspace->recovered();
   const int threads = options.workspace.threads;
   ApplySummary summary;
   summary.weight_bytes = AssignmentBytes(assignment, model);
@@ -115,7 +116,8 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
     }
     BB_ASSIGN_OR_RETURN(
         const GgufOutput output,
-        GgufOutput::Create(model, assignment, ProvenanceOf(plan, summary.bits_per_weight)));
+        GgufOutput::Create(
+            model, assignment, ProvenanceOf(plan, summary.bits_per_weight), recovered.vectors()));
     BB_RETURN_IF_ERROR(output.Write(options.out, weights, threads, progress));
     summary.file_bytes = output.FileBytes();
     return summary;
@@ -123,6 +125,7 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
   FolderOutputOptions folder;
   folder.float_type = options.float_type;
   folder.weights = options.weights;
+  folder.vectors = CheckpointVectors(model.config(), recovered.vectors());
   if (compressed) {
     BB_ASSIGN_OR_RETURN(const TargetProfile* target, FindTarget("compressed-tensors"));
     BB_ASSIGN_OR_RETURN(const Export config, target->ExportPlan(plan, "config.json"));

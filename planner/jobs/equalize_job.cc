@@ -75,30 +75,11 @@ class FoldedWeights final : public WeightEncoder {
   // The norms and biases of all layers as a checkpoint holds them, by name.
   std::map<std::string, std::vector<float>> Vectors() const {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const ModelConfig& config = model_.config();
-    std::map<std::string, std::vector<float>> vectors;
-    for (int b = 0; b < config.num_hidden_layers; ++b) {
-      const LayerParameters<float>& layer = Layer(b);
-      const std::string prefix = absl::StrCat("model.layers.", b, ".");
-      const auto add = [&](const char* name, const RowVector<float>& values, double offset) {
-        std::vector<float>& out = vectors[absl::StrCat(prefix, name)];
-        for (const float value : values) {
-          out.push_back(static_cast<float>(static_cast<double>(value) - offset));
-        }
-      };
-      add("input_layernorm.weight", layer.attention_norm, config.norm_weight_offset);
-      add(config.post_norms ? "pre_feedforward_layernorm.weight"
-                            : "post_attention_layernorm.weight",
-          layer.mlp_norm,
-          config.norm_weight_offset);
-      if (config.qkv_bias) {
-        add("self_attn.q_proj.bias", layer.biases[kQMatrix], 0);
-        add("self_attn.k_proj.bias", layer.biases[kKMatrix], 0);
-        add("self_attn.v_proj.bias", layer.biases[kVMatrix], 0);
-      }
-      if (config.o_bias) add("self_attn.o_proj.bias", layer.biases[kOMatrix], 0);
+    VectorsByLayer vectors;
+    for (int layer = 0; layer < model_.config().num_hidden_layers; ++layer) {
+      vectors[layer] = VectorsOf(Layer(layer));
     }
-    return vectors;
+    return CheckpointVectors(model_.config(), vectors);
   }
 
  private:

@@ -171,7 +171,7 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   Workspace* const workspace = ready.workspace.get();
   progress->Message(ready.memory.Describe());
   BB_RETURN_IF_ERROR(Calibrate(options, workspace, progress));
-  BB_RETURN_IF_ERROR(workspace->recovered()->CheckFormats(assignment));
+  BB_RETURN_IF_ERROR(workspace->recovered().CheckFormats(assignment));
   EvaluateReport report;
   report.memory = ready.memory;
   report.size_bytes = AssignmentBytes(assignment, model);

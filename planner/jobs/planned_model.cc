@@ -133,9 +133,10 @@ absl::Status CalibrateFromPlan(const plans::Plan& plan,
                                Progress* progress) {
   if (plan.has_recovery()) {
     const WorkspaceOptions& options = workspace->options();
-    BB_ASSIGN_OR_RETURN(RecoveredWeights weights,
-                        ReadRecoveredFile(plan, options.plan_folder, options.threads));
-    workspace->recovered()->Use(std::move(weights));
+    BB_ASSIGN_OR_RETURN(
+        RecoveredWeights weights,
+        ReadRecoveredFile(plan, workspace->model(), options.plan_folder, options.threads));
+    workspace->UseRecovered(std::move(weights));
     return absl::OkStatus();
   }
   const StatsNeed needs = workspace->encoder()->needs();

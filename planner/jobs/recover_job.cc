@@ -171,7 +171,7 @@ absl::StatusOr<RecoveryEvaluation> MeasureAfter(const Model& model,
   workspace_options.encoder = "rtn";  // which encodes nothing here
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> workspace,
                       Workspace::Create(model, workspace_options, start->context, start->memory));
-  workspace->recovered()->Use(RecoveredWeights(encodings));
+  workspace->UseRecovered(RecoveredWeights(encodings, {}));
   return Measure({assignment, *start->maker, workspace.get(), progress, "after"}, &start->held_out);
 }
 
@@ -191,7 +191,7 @@ absl::Status Write(const Model& model,
   BB_RETURN_IF_ERROR(CheckPlan(*plan));  // before anything is replaced
   Progress unseen;                       // an interruption is no reason not to write
   BB_ASSIGN_OR_RETURN(*plan->mutable_recovery()->mutable_weights_sha256(),
-                      WriteRecoveredFile(model, encodings, RecoveredFileFor(path), &unseen));
+                      WriteRecoveredFile(model, encodings, {}, RecoveredFileFor(path), &unseen));
   return WritePlan(*plan, path);
 }
 

@@ -77,10 +77,11 @@ bool IsInterleaved(const Component& component, const ModelConfig& config) {
 
 absl::StatusOr<GgufOutput> GgufOutput::Create(const Model& model,
                                               const Assignment& assignment,
-                                              const Provenance& provenance) {
+                                              const Provenance& provenance,
+                                              const VectorsByLayer& vectors) {
   GgufOutput output(model, assignment);
   BB_RETURN_IF_ERROR(output.AddMetadata(provenance));
-  BB_RETURN_IF_ERROR(output.AddVectors());
+  BB_RETURN_IF_ERROR(output.AddVectors(vectors));
   BB_RETURN_IF_ERROR(output.AddTensors());
   return output;
 }
@@ -126,11 +127,12 @@ absl::Status GgufOutput::AddMetadata(const Provenance& provenance) {
   return absl::OkStatus();
 }
 
-absl::Status GgufOutput::AddVectors() {
+absl::Status GgufOutput::AddVectors(const VectorsByLayer& vectors) {
   const ModelConfig& config = model_->config();
   const auto add = [&](const std::string& name, std::vector<float> values) {
     tensors_.push_back({name, {}, std::move(values)});
   };
+  const std::map<std::string, std::vector<float>> own = CheckpointVectors(config, vectors);
   std::map<std::string, bool> matrices;
   for (const Component& component : model_->components()) {
     matrices[component.stored_name] = true;
@@ -143,7 +145,11 @@ absl::Status GgufOutput::AddVectors() {
           absl::StrCat(tensor->file, ": tensor \"", name, "\" has no name in GGUF files"));
     }
     std::vector<float> values(tensor->view.cols);
-    tensor->view.ReadRow(0, values);
+    if (const auto found = own.find(name); found != own.end()) {
+      values = found->second;
+    } else {
+      tensor->view.ReadRow(0, values);
+    }
     if (absl::EndsWith(name, "norm.weight")) {
       for (float& value : values) value += config.norm_weight_offset;
     }

@@ -25,10 +25,11 @@ class GgufOutput {
 
   // kInvalidArgument, naming the component, where GGUF has no such format or components of one
   // tensor have different ones; kUnimplemented where llama.cpp's metadata cannot describe the
-  // model. The model outlives the output.
+  // model. `vectors` are norms and biases in place of the model's. The model outlives the output.
   static absl::StatusOr<GgufOutput> Create(const Model& model,
                                            const Assignment& assignment,
-                                           const Provenance& provenance);
+                                           const Provenance& provenance,
+                                           const VectorsByLayer& vectors = {});
 
   // The exact size of the file.
   int64_t FileBytes() const { return writer_.FileBytes(); }
@@ -53,7 +54,7 @@ class GgufOutput {
 
   absl::Status AddMetadata(const Provenance& provenance);
   absl::Status AddTensors();
-  absl::Status AddVectors();
+  absl::Status AddVectors(const VectorsByLayer& vectors);
 
   const Model* model_;
   Assignment assignment_;

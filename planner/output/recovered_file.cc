@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -12,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "planner/output/decoded_tensors.h"
 #include "planner/output/safetensors_output.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/base/parallel.h"
@@ -81,6 +83,37 @@ absl::Status CheckNames(const plans::Plan& plan, const ByteTensors& file, const 
   return absl::OkStatus();
 }
 
+// The file's norms and biases, by the layers that they belong to, beside the model's own there.
+// `name` is that of the file.
+absl::StatusOr<VectorsByLayer> TakeVectors(const Model& model,
+                                           ByteTensors* file,
+                                           const std::string& name) {
+  VectorsByLayer vectors;
+  for (int layer = 0; layer < model.config().num_hidden_layers; ++layer) {
+    for (const LayerVector& vector : ListLayerVectors(model.config(), layer)) {
+      const auto found = file->floats.find(vector.name);
+      if (found == file->floats.end()) continue;
+      const auto bad = [&](const auto&... parts) {
+        return absl::InvalidArgumentError(absl::StrCat(name, ": tensor ", vector.name, parts...));
+      };
+      std::vector<float> values = std::move(found->second);
+      file->floats.erase(found);
+      if (static_cast<int64_t>(values.size()) != vector.size) {
+        return bad(" has ", values.size(), " values; the model's has ", vector.size);
+      }
+      for (float& value : values) {
+        if (!std::isfinite(value)) return bad(" has a value that is not finite");
+        value += vector.offset;
+      }
+      const auto own = vectors.try_emplace(layer, model.layer(layer)).first;
+      own->second.*vector.values = std::move(values);
+    }
+  }
+  if (file->floats.empty()) return vectors;
+  return absl::InvalidArgumentError(absl::StrCat(
+      name, ": tensor ", file->floats.begin()->first, " is no norm or bias of the model"));
+}
+
 }  // namespace
 
 std::string RecoveredFileFor(const std::string& plan_path) {
@@ -94,6 +127,7 @@ std::string RecoveredFileOf(const plans::Plan& plan, const std::string& folder) 
 
 absl::StatusOr<std::string> WriteRecoveredFile(const Model& model,
                                                const ComponentEncodings& encodings,
+                                               const VectorsByLayer& vectors,
                                                const std::string& path,
                                                Progress* progress) {
   std::vector<OutputTensor> tensors;
@@ -110,12 +144,19 @@ absl::StatusOr<std::string> WriteRecoveredFile(const Model& model,
                        }});
     metadata[name] = encoding.format.Name();
   }
+  const std::map<std::string, std::vector<float>> named =
+      CheckpointVectors(model.config(), vectors);
+  for (const auto& [name, values] : named) {
+    const auto count = static_cast<int64_t>(values.size());
+    tensors.push_back(ValuesTensor(name, {count}, values, kFormatF32));
+  }
   BB_RETURN_IF_ERROR(WriteSafetensorsFile(tensors, metadata, path, progress));
   BB_ASSIGN_OR_RETURN(const MappedFile written, MappedFile::Open(path));
   return Sha256Hex(written.bytes());
 }
 
 absl::StatusOr<RecoveredWeights> ReadRecoveredFile(const plans::Plan& plan,
+                                                   const Model& model,
                                                    const std::string& folder,
                                                    int threads) {
   CHECK(plan.has_recovery());
@@ -133,8 +174,9 @@ absl::StatusOr<RecoveredWeights> ReadRecoveredFile(const plans::Plan& plan,
                                                    ", not ",
                                                    plan.recovery().weights_sha256()));
   }
-  BB_ASSIGN_OR_RETURN(const ByteTensors tensors, ParseByteTensors(file->bytes(), path));
+  BB_ASSIGN_OR_RETURN(ByteTensors tensors, ParseByteTensors(file->bytes(), path));
   BB_RETURN_IF_ERROR(CheckNames(plan, tensors, path));
+  BB_ASSIGN_OR_RETURN(VectorsByLayer vectors, TakeVectors(model, &tensors, path));
   std::vector<absl::StatusOr<RecoveredWeights::Part>> checked(plan.components_size());
   ParallelFor(threads, plan.components_size(), [&](int64_t c, int) {
     const plans::Component& planned = plan.components(static_cast<int>(c));
@@ -145,7 +187,7 @@ absl::StatusOr<RecoveredWeights> ReadRecoveredFile(const plans::Plan& plan,
     if (plan.components(c).encoder().empty()) continue;
     BB_ASSIGN_OR_RETURN(parts[c], std::move(checked[c]));
   }
-  return RecoveredWeights(*std::move(file), std::move(parts));
+  return RecoveredWeights(*std::move(file), std::move(parts), std::move(vectors));
 }
 
 }  // namespace bitbudget

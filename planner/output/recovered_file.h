@@ -12,7 +12,8 @@
 
 // The file beside a recovered plan: in the safetensors format, for every component that does not
 // keep its stored weights a U8 tensor of its encoding's bytes under the component's name, and in
-// the metadata its format. docs/recovery.md describes it for other programs.
+// the metadata its format; for every norm or bias that is not the model's an F32 tensor under the
+// checkpoint's name. docs/recovery.md describes it for other programs.
 namespace bitbudget {
 
 // Where the file of a plan goes that is written to `plan_path`: beside it.
@@ -26,14 +27,17 @@ std::string RecoveredFileOf(const plans::Plan& plan, const std::string& folder);
 // kCancelled on interruption.
 absl::StatusOr<std::string> WriteRecoveredFile(const Model& model,
                                                const ComponentEncodings& encodings,
+                                               const VectorsByLayer& vectors,
                                                const std::string& path,
                                                Progress* progress);
 
 // Maps the file of a recovered plan and checks it: the plan's SHA-256, one tensor for every
-// component that has an encoder and no others, in the plan's format and size and with its hash, and
-// encodings that can be decoded (CheckEncoding). Errors are one line that names the file and the
-// component. REQUIRES: plan.has_recovery().
+// component that has an encoder, in the plan's format and size and with its hash, encodings that
+// can be decoded (CheckEncoding), and beside them only norms and biases of the model, of finite
+// values. Errors are one line that names the file and the tensor. REQUIRES: a plan of the model,
+// with has_recovery().
 absl::StatusOr<RecoveredWeights> ReadRecoveredFile(const plans::Plan& plan,
+                                                   const Model& model,
                                                    const std::string& folder,
                                                    int threads);
 

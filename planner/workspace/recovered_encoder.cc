@@ -7,7 +7,8 @@
 
 namespace bitbudget {
 
-RecoveredWeights::RecoveredWeights(const ComponentEncodings& encodings) {
+RecoveredWeights::RecoveredWeights(const ComponentEncodings& encodings, VectorsByLayer vectors)
+    : vectors_(std::move(vectors)) {
   for (const auto& [id, encoding] : encodings) {
     parts_[id] = {encoding.format, std::as_bytes(std::span(encoding.bytes))};
   }
@@ -30,7 +31,14 @@ absl::Status RecoveredEncoder::CheckFormat(ComponentId id, const Format& format)
 
 absl::Status RecoveredEncoder::CheckFormats(const Assignment& assignment) const {
   for (size_t c = 0; c < assignment.size(); ++c) {
-    BB_RETURN_IF_ERROR(CheckFormat(static_cast<ComponentId>(c), assignment[c]));
+    const auto id = static_cast<ComponentId>(c);
+    BB_RETURN_IF_ERROR(CheckFormat(id, assignment[c]));
+    if (weights_.vectors().empty() || !weights_.parts().contains(id)) continue;
+    if (assignment[c] == weights_.parts().at(id).format) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(model_.component(id).name,
+                     ": the plan is recovered, and its norms belong to its codes; only the plan "
+                     "from before its recovery can be changed"));
   }
   return absl::OkStatus();
 }

@@ -17,7 +17,8 @@
 
 namespace bitbudget {
 
-// The encodings that a recovery found, elsewhere in memory or in a mapped file. Move-only.
+// The encodings that a recovery found, elsewhere in memory or in a mapped file, and the norms and
+// biases that go with them. Move-only.
 class RecoveredWeights {
  public:
   struct Part {
@@ -27,17 +28,20 @@ class RecoveredWeights {
 
   RecoveredWeights() = default;
   // The encodings outlive it.
-  explicit RecoveredWeights(const ComponentEncodings& encodings);
+  RecoveredWeights(const ComponentEncodings& encodings, VectorsByLayer vectors);
   // `parts` lie in the file.
-  RecoveredWeights(MappedFile file, std::map<ComponentId, Part> parts)
-      : file_(std::move(file)), parts_(std::move(parts)) {}
+  RecoveredWeights(MappedFile file, std::map<ComponentId, Part> parts, VectorsByLayer vectors)
+      : file_(std::move(file)), parts_(std::move(parts)), vectors_(std::move(vectors)) {}
 
   bool empty() const { return parts_.empty(); }
   const std::map<ComponentId, Part>& parts() const { return parts_; }
+  // Of the layers where they are not the model's.
+  const VectorsByLayer& vectors() const { return vectors_; }
 
  private:
   std::optional<MappedFile> file_;
   std::map<ComponentId, Part> parts_;
+  VectorsByLayer vectors_;
 };
 
 // Takes encodings from a recovery where there is one, and from another encoder where there is none.
@@ -49,6 +53,9 @@ class RecoveredEncoder : public WeightEncoder {
 
   // From now on the other encoder only copies what keeps its stored format.
   void Use(RecoveredWeights weights) { weights_ = std::move(weights); }
+
+  // Norms and biases that go with the encodings, by layer.
+  const VectorsByLayer& vectors() const { return weights_.vectors(); }
 
   // Whether every component can be had in the format that the assignment gives it.
   // kInvalidArgument, naming component and formats, where the recovery found no codes for it.

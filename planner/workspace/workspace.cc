@@ -49,6 +49,11 @@ Workspace::Workspace(const Model& model,
   weight_encoder_.SetPruning(options.pruning);
 }
 
+void Workspace::UseRecovered(RecoveredWeights weights) {
+  bank_.UseVectors(weights.vectors());
+  recovered_.Use(std::move(weights));
+}
+
 absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
                                                              const WorkspaceOptions& options,
                                                              int64_t context,

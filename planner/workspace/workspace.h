@@ -48,8 +48,10 @@ class Workspace {
   // Tunes whole layers. Where TunesLayers(), it must be calibrated before anything is encoded.
   LayerTuningEncoder* tuning() { return &tuning_; }
   bool TunesLayers() const;
-  // The encodings of a recovered plan, for use in place of the encoder's.
-  RecoveredEncoder* recovered() { return &recovered_; }
+  // Runs a recovered plan: its encodings in place of the encoder's, its norms and biases in place
+  // of the model's.
+  void UseRecovered(RecoveredWeights weights);
+  const RecoveredEncoder& recovered() const { return recovered_; }
   // What jobs encode with. After ExpectEncodings(), an encoding with another hash is an error.
   const WeightEncoder& weight_encoder() const { return checked_encoder_; }
   void ExpectEncodings(EncodingHashes hashes) { checked_encoder_.Expect(std::move(hashes)); }

@@ -242,6 +242,7 @@ absl::StatusOr<WeightLease> EncodingBank::Pin(
   }
   WeightSet set;
   set.components.resize(assignment.size());
+  if (!vectors_.empty() && assignment != StoredAssignment()) set.vectors = &vectors_;
   set.round_activations = activations == F32Activations::kRounded;
   for (const ComponentFormat& what : pinned) {
     set.components[what.component] = entries_[what].weights.get();

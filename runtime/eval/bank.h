@@ -68,6 +68,11 @@ class EncodingBank {
   // The model and its encoder outlive the bank.
   EncodingBank(const Model& model, const WeightEncoder& encoder, const BankOptions& options);
 
+  // From now on assignments other than the stored one run with these norms and biases in place of
+  // the model's. Those of halves of layers that an assignment keeps as they are stored must not
+  // differ.
+  void UseVectors(VectorsByLayer vectors) { vectors_ = std::move(vectors); }
+
   // Encodes what was not encoded yet, on up to `threads` threads. kInvalidArgument when a component
   // cannot be encoded in its format (naming both), kCancelled when `progress` was interrupted, or
   // the errors of SpillFile.
@@ -128,6 +133,7 @@ class EncodingBank {
   const Model& model_;
   const WeightEncoder& encoder_;
   const BankOptions options_;
+  VectorsByLayer vectors_;
   Entries entries_;
   SpillFile spill_;
   int64_t held_bytes_ = 0;

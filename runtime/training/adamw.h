@@ -12,6 +12,8 @@ namespace bitbudget {
 enum class ParameterKind : uint8_t {
   kWeights,
   kLogScales,  // logarithms of factors
+  kVectors,    // norms and biases
+  kTransform,  // logarithms of an equivalent transformation's scales
 };
 
 // Parameters that are trained together.

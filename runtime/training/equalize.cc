@@ -8,12 +8,11 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/quantize/clipped_matrix.h"
 #include "runtime/quantize/minimize.h"
+#include "runtime/training/channel_ranges.h"
 #include "runtime/training/scale_parameters.h"
 
 namespace bitbudget {
 namespace {
-
-constexpr double kSmallestRange = 1e-5;  // OmniQuant's floor
 
 // One layer on one set of inputs: the errors of its outputs for candidates of scales.
 class LayerErrors {
@@ -81,54 +80,6 @@ class LayerErrors {
   LayerTrace<float> exact_;
   double norm_ = 0;
 };
-
-// max|X| and max|W| of the channels of a place.
-struct Ranges {
-  std::vector<double> inputs;
-  std::vector<double> weights;
-};
-
-Ranges RangesOf(const ModelConfig& config,
-                ScalePlace place,
-                const LayerParameters<float>& parameters,
-                const LayerTrace<float>& trace) {
-  const bool value = place == kValueScales;
-  const Matrix<float>& x = place == kAttentionInputScales ? trace.normed
-                           : value                        ? trace.context
-                                                          : trace.mlp_normed;
-  const std::vector<int> matrices = place == kAttentionInputScales
-                                        ? std::vector<int>{kQMatrix, kKMatrix, kVMatrix}
-                                    : value ? std::vector<int>{kOMatrix}
-                                            : std::vector<int>{kGateMatrix, kUpMatrix};
-  const int64_t channels = value ? config.kv_size() : config.hidden_size;
-  Ranges ranges{std::vector<double>(channels, kSmallestRange),
-                std::vector<double>(channels, kSmallestRange)};
-  const auto raise = [&](const Matrix<float>& m, std::vector<double>* out) {
-    const RowVector<float> largest = m.cwiseAbs().colwise().maxCoeff();
-    for (int64_t c = 0; c < m.cols(); ++c) {
-      double& range = (*out)[value ? KeyValueChannel(config, c) : c];
-      range = std::max(range, static_cast<double>(largest[c]));
-    }
-  };
-  raise(x, &ranges.inputs);
-  for (const int which : matrices) raise(parameters.matrices[which], &ranges.weights);
-  return ranges;
-}
-
-// max|X|^a / max|W|^(1-a), with a geometric mean of 1.
-std::vector<float> ScalesOfRatio(const Ranges& ranges, double ratio) {
-  std::vector<double> logs;
-  double sum = 0;
-  for (size_t c = 0; c < ranges.inputs.size(); ++c) {
-    logs.push_back(ratio * std::log(ranges.inputs[c]) - (1 - ratio) * std::log(ranges.weights[c]));
-    sum += logs.back();
-  }
-  std::vector<float> scales;
-  for (const double log : logs) {
-    scales.push_back(static_cast<float>(std::exp(log - sum / static_cast<double>(logs.size()))));
-  }
-  return scales;
-}
 
 // The clipped error by the logarithms of scales. Keeps the best scales of all evaluated.
 class ScaleProblem final : public DifferentiableFunction {
@@ -217,7 +168,7 @@ absl::StatusOr<LayerEqualization> EqualizeLayer(const LayerSample& sample,
     BB_RETURN_IF_ERROR(try_scales(shifted));
   }
   for (const ScalePlace place : {kAttentionInputScales, kValueScales, kMlpInputScales}) {
-    const Ranges ranges = RangesOf(config, place, sample.parameters, errors.exact());
+    const ChannelRanges ranges = RangesOf(config, place, sample.parameters, errors.exact());
     const LayerScales base = best;
     for (int step = 0; step <= options.ratio_steps; ++step) {
       LayerScales scales = base;

@@ -17,7 +17,39 @@ RowVector<T> Widen(const std::vector<float>& values) {
   return out;
 }
 
+// Calls visit(member of LayerVectors, values) for every norm and bias of a layer.
+template <typename Parameters, typename Visit>
+void ForEachVector(Parameters& p, const Visit& visit) {
+  using V = LayerVectors;
+  visit(&V::attention_norm, p.attention_norm);
+  visit(&V::attention_post_norm, p.attention_post_norm);
+  visit(&V::mlp_norm, p.mlp_norm);
+  visit(&V::mlp_post_norm, p.mlp_post_norm);
+  visit(&V::q_norm, p.q_norm);
+  visit(&V::k_norm, p.k_norm);
+  visit(&V::q_bias, p.biases[kQMatrix]);
+  visit(&V::k_bias, p.biases[kKMatrix]);
+  visit(&V::v_bias, p.biases[kVMatrix]);
+  visit(&V::o_bias, p.biases[kOMatrix]);
+  visit(&V::gate_bias, p.biases[kGateMatrix]);
+  visit(&V::up_bias, p.biases[kUpMatrix]);
+  visit(&V::down_bias, p.biases[kDownMatrix]);
+}
+
 }  // namespace
+
+LayerVectors VectorsOf(const LayerParameters<float>& parameters) {
+  LayerVectors vectors;
+  ForEachVector(parameters, [&](auto own, const RowVector<float>& values) {
+    (vectors.*own).assign(values.data(), values.data() + values.size());
+  });
+  return vectors;
+}
+
+void SetVectors(const LayerVectors& vectors, LayerParameters<float>* parameters) {
+  ForEachVector(*parameters,
+                [&](auto own, RowVector<float>& values) { values = Widen<float>(vectors.*own); });
+}
 
 Matrix<float> ReadMatrix(const TensorView& view) {
   Matrix<float> matrix(view.rows, view.cols);
@@ -34,21 +66,9 @@ LayerParameters<T> ReadLayer(const Model& model, int layer) {
     parameters.matrices[i] =
         ReadMatrix(model.Weight(LayerComponentId(layer, i))).template cast<T>();
   }
-  const LayerVectors& vectors = model.layer(layer);
-  const std::vector<float>* biases[] = {&vectors.q_bias,
-                                        &vectors.k_bias,
-                                        &vectors.v_bias,
-                                        &vectors.o_bias,
-                                        &vectors.gate_bias,
-                                        &vectors.up_bias,
-                                        &vectors.down_bias};
-  for (int i = 0; i < kLayerMatrices; ++i) parameters.biases[i] = Widen<T>(*biases[i]);
-  parameters.attention_norm = Widen<T>(vectors.attention_norm);
-  parameters.attention_post_norm = Widen<T>(vectors.attention_post_norm);
-  parameters.mlp_norm = Widen<T>(vectors.mlp_norm);
-  parameters.mlp_post_norm = Widen<T>(vectors.mlp_post_norm);
-  parameters.q_norm = Widen<T>(vectors.q_norm);
-  parameters.k_norm = Widen<T>(vectors.k_norm);
+  ForEachVector(parameters, [&](auto own, RowVector<T>& values) {
+    values = Widen<T>(model.layer(layer).*own);
+  });
   return parameters;
 }
 

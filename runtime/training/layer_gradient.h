@@ -49,6 +49,11 @@ Matrix<float> ReadMatrix(const TensorView& view);
 template <typename T>
 LayerParameters<T> ReadLayer(const Model& model, int layer);
 
+// Norms and biases, narrowed.
+LayerVectors VectorsOf(const LayerParameters<float>& parameters);
+// Replaces them.
+void SetVectors(const LayerVectors& vectors, LayerParameters<float>* parameters);
+
 // The parameters of a layer with its matrices packed for products. Refers to the parameters, which
 // must keep their values. Not thread-safe.
 template <typename T>

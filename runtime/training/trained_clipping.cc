@@ -72,6 +72,34 @@ void TrainedClipping::Backward(const Matrix<float>& d_image, int threads) {
   });
 }
 
+void TrainedClipping::SetOriginal(const Matrix<float>& original, int threads) {
+  original_ = original;
+  ParallelFor(ThreadsFor(threads, original.size()), start_.rows, [&](int64_t row, int) {
+    for (int64_t g = 0; g < groups_; ++g) {
+      clippings_[row * groups_ + g] = GroupClipping(Group(original_, row, g), start_.format);
+    }
+  });
+}
+
+Matrix<float> TrainedClipping::WeightGradient(const Matrix<float>& d_image, int threads) const {
+  Matrix<float> gradient(d_image.rows(), d_image.cols());
+  ParallelFor(ThreadsFor(threads, d_image.size()), start_.rows, [&](int64_t row, int) {
+    float* to = gradient.data() + row * start_.cols;
+    for (int64_t g = 0; g < groups_; ++g) {
+      const int64_t index = row * groups_ + g;
+      const std::span<const float> weights = Group(original_, row, g);
+      const GroupClipping::Logits logits = LogitsOf(index);
+      clippings_[index].Backward(weights,
+                                 logits,
+                                 clippings_[index].GridOf(logits),
+                                 Group(d_image, row, g),
+                                 {to, weights.size()});
+      to += weights.size();
+    }
+  });
+  return gradient;
+}
+
 Encoding TrainedClipping::Encode(int threads) const {
   Encoding encoding = start_;
   const FormatLevels levels(start_.format);

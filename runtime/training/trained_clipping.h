@@ -22,6 +22,11 @@ class TrainedClipping final : public TrainedMatrix {
   void Backward(const Matrix<float>& d_image, int threads) override;
   Encoding Encode(int threads) const override;
 
+  // Other weights [rows, cols] to round, of whose groups the grids span the same part.
+  void SetOriginal(const Matrix<float>& original, int threads);
+  // The gradient by the weights that are rounded, given that by the image.
+  Matrix<float> WeightGradient(const Matrix<float>& d_image, int threads) const;
+
  private:
   std::span<const float> Group(const Matrix<float>& m, int64_t row, int64_t group) const;
   GroupClipping::Logits LogitsOf(int64_t index) const {
@@ -30,7 +35,7 @@ class TrainedClipping final : public TrainedMatrix {
             signs_[index]};
   }
 
-  const Matrix<float> original_;
+  Matrix<float> original_;
   const Encoding start_;
   const int64_t groups_;                  // per row
   std::vector<GroupClipping> clippings_;  // [rows, groups]

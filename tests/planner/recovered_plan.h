@@ -42,7 +42,8 @@ inline plans::Plan WithCodes(const Model& model,
                              const std::string& path) {
   const std::string file = RecoveredFileFor(path);
   Progress progress;
-  const absl::StatusOr<std::string> hash = WriteRecoveredFile(model, encodings, file, &progress);
+  const absl::StatusOr<std::string> hash =
+      WriteRecoveredFile(model, encodings, {}, file, &progress);
   EXPECT_TRUE(hash.ok()) << hash.status();
   for (const auto& [id, encoding] : encodings) {
     plan.mutable_components(id)->set_encoding_sha256(EncodingSha256(encoding));

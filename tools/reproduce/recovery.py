@@ -2,7 +2,7 @@
 """What training recovers at the same bytes: text KL before and after every method, by seed.
 
 All layers in one format, encoded by gptq on --text (one-bit layers by SVID); embedding and head as
-stored. `bitbudget recover` trains on --text; everything is measured on --eval-text. Targets are text
+stored. Or, for a budget such as 2.5bpw, the additive plan of the native ladder. `bitbudget recover` trains on --text; everything is measured on --eval-text. Targets are text
 KL relative to our own gptq plan of the same size.
 """
 import json
@@ -20,7 +20,10 @@ class Bench:
         self.lab, self.args = lab, args
 
     def start(self, name):
-        """Path of the plan that has every layer in the format."""
+        """Path of the plan that has every layer in the format, or of the plan for the budget."""
+        if name.endswith("bpw"):
+            return self.lab.plan(f"{name}-gptq", "--budget", name, "--encoder", "gptq",
+                                 "--search", "additive", "--held-out-probes", "2")[1]
         encoder = "rtn" if name == "onebit" else "gptq"
         return self.lab.plan(f"{name}-{encoder}", "--budget", "100%", "--encoder", encoder,
                              "--search", "uniform", "--held-out-probes", "2",
@@ -54,7 +57,8 @@ def text_kl(evaluation):
 
 def main():
     args = parser(__doc__)
-    args.add_argument("--formats", default="int4-g64,int3-g64,int2-g64,onebit")
+    args.add_argument("--formats", default="int4-g64,int3-g64,int2-g64,onebit",
+                      help="formats of all layers, or budgets such as 2.5bpw")
     args.add_argument("--methods", default="blockwise blockwise,distill")
     args.add_argument("--one-bit-methods", default="blockwise,onebit")
     args.add_argument("--seeds", default="0,1,2")
@@ -80,7 +84,7 @@ def main():
                 ratios.setdefault(name, {}).setdefault(method, []).append(ratio)
                 rows.append([name, method, seed, text_kl(after), f"{ratio:.3f}",
                              f"{after['text_top1']:.1%}", f"{seconds:.0f}"])
-    table(["format of the layers", "method", "seed", "text KL, nats/token", "of the start",
+    table(["layers", "method", "seed", "text KL, nats/token", "of the start",
            "top-1 agreement", "CPU-s"], rows)
     means = {name: {method: sum(r) / len(r) for method, r in by_method.items()}
              for name, by_method in ratios.items()}

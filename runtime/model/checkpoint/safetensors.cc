@@ -3,6 +3,7 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <system_error>
@@ -62,9 +63,9 @@ struct ElementTypes {
 };
 constexpr ElementType kFloats[] = {
     {"F32", 4, kFormatF32}, {"F16", 2, kFormatF16}, {"BF16", 2, kFormatBF16}};
-constexpr ElementType kBytes[] = {{"U8", 1, {}}};
+constexpr ElementType kBytes[] = {{"U8", 1, {}}, {"F32", 4, kFormatF32}};
 constexpr ElementTypes kFloatTypes = {kFloats, "is not supported (F32, F16 and BF16 are)"};
-constexpr ElementTypes kByteTypes = {kBytes, "is not supported (U8 is)"};
+constexpr ElementTypes kByteTypes = {kBytes, "is not supported (U8 and F32 are)"};
 
 // One entry of the header. `data` is the part of the file after the header. The view of a tensor of
 // bytes has no format.
@@ -292,8 +293,14 @@ absl::StatusOr<ByteTensors> ParseByteTensors(std::span<const std::byte> bytes,
   ByteTensors result;
   result.metadata = std::move(file.metadata);
   for (const auto& [name, tensor] : file.tensors) {
-    const int64_t size = tensor.view.rows * tensor.view.cols;
-    result.tensors[name] = {tensor.view.data, static_cast<size_t>(size)};
+    const auto size = static_cast<size_t>(tensor.view.rows * tensor.view.cols);
+    if (tensor.view.format == kFormatF32) {
+      std::vector<float>& values = result.floats[name];
+      values.resize(size);
+      if (size > 0) std::memcpy(values.data(), tensor.view.data, size * sizeof(float));
+    } else {
+      result.tensors[name] = {tensor.view.data, size};
+    }
   }
   return result;
 }

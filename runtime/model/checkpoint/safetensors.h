@@ -32,14 +32,14 @@ std::string SafetensorsDType(const Format& format);
 absl::StatusOr<std::map<std::string, ArchiveTensor>> ParseSafetensors(
     std::span<const std::byte> bytes, const std::string& path);
 
-// A file of bytes that are no floats: every tensor is U8. What its elements mean stands in the
-// metadata, or is known to the reader.
+// A file of bytes and floats. What bytes mean stands in the metadata, or is known to the reader.
 struct ByteTensors {
-  std::map<std::string, std::span<const std::byte>> tensors;
-  std::map<std::string, std::string> metadata;  // __metadata__ of the header
+  std::map<std::string, std::span<const std::byte>> tensors;  // U8
+  std::map<std::string, std::vector<float>> floats;           // F32
+  std::map<std::string, std::string> metadata;                // __metadata__ of the header
 };
 
-// The same, of a file of U8 tensors. Errors likewise.
+// The same, of a file of U8 and F32 tensors. Errors likewise.
 absl::StatusOr<ByteTensors> ParseByteTensors(std::span<const std::byte> bytes,
                                              const std::string& path);
 

@@ -53,7 +53,7 @@ void Transformer::AttentionStage(int layer,
                                  float* x,
                                  TransformerWorkspace* ws) const {
   const ModelConfig& config = model_.config();
-  const LayerVectors& vectors = model_.layer(layer);
+  const LayerVectors& vectors = weights.VectorsOf(model_, layer);
   const int64_t width = config.hidden_size;
   const bool adds_nothing =
       AddsNothing(*weights.components[IdOf(layer, ComponentKind::kO)], vectors.o_bias);

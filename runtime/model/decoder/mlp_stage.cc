@@ -9,7 +9,7 @@ namespace bitbudget {
 void Transformer::MlpStage(
     int layer, const WeightSet& weights, int64_t rows, float* x, TransformerWorkspace* ws) const {
   const ModelConfig& config = model_.config();
-  const LayerVectors& vectors = model_.layer(layer);
+  const LayerVectors& vectors = weights.VectorsOf(model_, layer);
   const int64_t width = config.hidden_size;
   const int64_t inner = config.intermediate_size;
   if (AddsNothing(*weights.components[IdOf(layer, ComponentKind::kDown)], vectors.down_bias))

@@ -134,42 +134,10 @@ absl::StatusOr<std::vector<float>> Model::TakeVector(const std::string& name,
 }
 
 absl::StatusOr<LayerVectors> Model::TakeLayer(int layer) {
-  const ModelConfig& config = this->config();
-  const std::string prefix = absl::StrCat("model.layers.", layer, ".");
-  // Where there are post-norms, the norm ahead of the MLP has another name.
-  const bool post = config.post_norms;
-  const char* mlp_norm =
-      post ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
   LayerVectors vectors;
-  struct Entry {
-    bool present;
-    const char* name;
-    int64_t size;
-    float offset;
-    std::vector<float>* out;
-  };
-  const int64_t hidden = config.hidden_size;
-  const int64_t head = config.head_dim;
-  const int64_t ffn = config.intermediate_size;
-  const float offset = config.norm_weight_offset;
-  const Entry entries[] = {
-      {true, "input_layernorm.weight", hidden, offset, &vectors.attention_norm},
-      {post, "post_attention_layernorm.weight", hidden, offset, &vectors.attention_post_norm},
-      {true, mlp_norm, hidden, offset, &vectors.mlp_norm},
-      {post, "post_feedforward_layernorm.weight", hidden, offset, &vectors.mlp_post_norm},
-      {config.qk_norm, "self_attn.q_norm.weight", head, offset, &vectors.q_norm},
-      {config.qk_norm, "self_attn.k_norm.weight", head, offset, &vectors.k_norm},
-      {config.qkv_bias, "self_attn.q_proj.bias", config.q_size(), 0, &vectors.q_bias},
-      {config.qkv_bias, "self_attn.k_proj.bias", config.kv_size(), 0, &vectors.k_bias},
-      {config.qkv_bias, "self_attn.v_proj.bias", config.kv_size(), 0, &vectors.v_bias},
-      {config.o_bias, "self_attn.o_proj.bias", hidden, 0, &vectors.o_bias},
-      {config.mlp_bias, "mlp.gate_proj.bias", ffn, 0, &vectors.gate_bias},
-      {config.mlp_bias, "mlp.up_proj.bias", ffn, 0, &vectors.up_bias},
-      {config.mlp_bias, "mlp.down_proj.bias", hidden, 0, &vectors.down_bias},
-  };
-  for (const Entry& entry : entries) {
-    if (!entry.present) continue;
-    BB_ASSIGN_OR_RETURN(*entry.out, TakeVector(prefix + entry.name, entry.size, entry.offset));
+  for (const LayerVector& vector : ListLayerVectors(config(), layer)) {
+    BB_ASSIGN_OR_RETURN(vectors.*vector.values,
+                        TakeVector(vector.name, vector.size, vector.offset));
   }
   return vectors;
 }

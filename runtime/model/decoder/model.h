@@ -11,19 +11,10 @@
 #include "absl/status/statusor.h"
 #include "runtime/model/architecture/checkpoint.h"
 #include "runtime/model/decoder/components.h"
+#include "runtime/model/decoder/layer_vectors.h"
 #include "runtime/tensor/tensor_view.h"
 
 namespace bitbudget {
-
-// Norms and biases of a decoder layer, which no plan touches, widened to float; norms include
-// ModelConfig::norm_weight_offset. Empty where the checkpoint has none.
-struct LayerVectors {
-  std::vector<float> attention_norm, attention_post_norm;  // [hidden], before and after
-  std::vector<float> mlp_norm, mlp_post_norm;              // [hidden]
-  std::vector<float> q_norm, k_norm;                       // [head_dim], of every head
-  std::vector<float> q_bias, k_bias, v_bias, o_bias;
-  std::vector<float> gate_bias, up_bias, down_bias;
-};
 
 // A loaded checkpoint: immutable, weights stay memory-mapped. Outlives every object that refers to
 // it.

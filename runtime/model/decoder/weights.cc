@@ -48,6 +48,12 @@ ComponentWeights::ComponentWeights(const Encoding& encoding,
   if (use != WeightUse::kProduct) encoding_ = encoding;
 }
 
+const LayerVectors& WeightSet::VectorsOf(const Model& model, int layer) const {
+  if (vectors == nullptr) return model.layer(layer);
+  const auto own = vectors->find(layer);
+  return own == vectors->end() ? model.layer(layer) : own->second;
+}
+
 void ComponentWeights::ReadRow(int64_t row, std::span<float> out) const {
   if (encoding_.has_value()) {
     DecodeReferenceRow(*encoding_, row, out);

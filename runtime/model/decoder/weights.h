@@ -55,9 +55,13 @@ class ComponentWeights {
 // hand do not use.
 struct WeightSet {
   std::vector<const ComponentWeights*> components;
+  // Norms and biases of some layers, by layer, in place of the model's; null or none: the model's.
+  const VectorsByLayer* vectors = nullptr;
   // Round the activations of f32 products as the int16 path would: with the reference's weights
   // this measures the runtime's own noise floor.
   bool round_activations = false;
+
+  const LayerVectors& VectorsOf(const Model& model, int layer) const;
 };
 
 // Weights of the stages [first, end), kept in memory while the lease lives. Move-only; must not

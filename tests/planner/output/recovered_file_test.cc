@@ -40,7 +40,7 @@ class RecoveredFileTest : public testing::Test {
     path_ = dir_.File("plan.pb.weights.safetensors");
   }
 
-  absl::Status Read() const { return ReadRecoveredFile(plan_, dir_.path(), 2).status(); }
+  absl::Status Read() const { return ReadRecoveredFile(plan_, *model_, dir_.path(), 2).status(); }
 
   // The file's tensors and formats, for a test to change.
   struct Contents {
@@ -86,7 +86,7 @@ class RecoveredFileTest : public testing::Test {
 };
 
 TEST_F(RecoveredFileTest, HoldsEveryComponentThatIsNotStored) {
-  const auto read = ReadRecoveredFile(plan_, dir_.path(), 2);
+  const auto read = ReadRecoveredFile(plan_, *model_, dir_.path(), 2);
   ASSERT_TRUE(read.ok()) << read.status();
   ASSERT_EQ(read->parts().size(), codes_.size());
   size_t stored = 0;
@@ -175,6 +175,36 @@ TEST_F(RecoveredFileTest, DamagedEncodingsAreNamed) {
     ++damaged;
   }
   EXPECT_EQ(damaged, static_cast<int>(codes_.size()));
+}
+
+TEST_F(RecoveredFileTest, HoldsNormsThatAreNotTheModels) {
+  VectorsByLayer vectors;
+  vectors[1] = (*model_).layer(1);
+  vectors[1].mlp_norm[3] = 0.375f;
+  Progress progress;
+  const auto hash = WriteRecoveredFile(*model_, codes_, vectors, path_, &progress);
+  ASSERT_TRUE(hash.ok()) << hash.status();
+  plan_.mutable_recovery()->set_weights_sha256(*hash);
+  const auto read = ReadRecoveredFile(plan_, *model_, dir_.path(), 2);
+  ASSERT_TRUE(read.ok()) << read.status();
+  ASSERT_EQ(read->vectors().size(), 1u);
+  EXPECT_EQ(read->vectors().at(1).mlp_norm, vectors[1].mlp_norm);
+  EXPECT_EQ(read->vectors().at(1).attention_norm, (*model_).layer(1).attention_norm);
+}
+
+TEST_F(RecoveredFileTest, NormsThatDoNotFitTheModelAreNamed) {
+  const auto expect = [&](TestTensor tensor, const std::string& what) {
+    Contents contents = Take();
+    contents.tensors.push_back(std::move(tensor));
+    Put(contents);
+    ExpectError(Read(), kInvalid, {path_, contents.tensors.back().name, what});
+  };
+  const std::string name = "model.layers.0.input_layernorm.weight";
+  expect({"model.layers.9.input_layernorm.weight", "F32", {1}, "1234"}, "no norm or bias");
+  expect({name, "F32", {1}, "1234"}, "has 1 values");
+  const int64_t hidden = (*model_).config().hidden_size;
+  expect({name, "F32", {hidden}, std::string(hidden * 4, '\xff')}, "not finite");
+  expect({name, "U8", {1}, "x"}, "no component of that name");
 }
 
 TEST_F(RecoveredFileTest, AFileThatIsNoSafetensorsIsRefused) {
