@@ -14,13 +14,21 @@ namespace {
 using internal::AddLine;
 using internal::MetricsTable;
 
+// What became of a method's result.
+std::string Ending(const plans::RecoveryStep& step) {
+  if (step.diverged()) return " (diverged, not taken)";
+  if (step.loss_after() < step.loss_before()) return "";
+  if (step.loss_after() > step.loss_before()) return " (worse, and taken as asked)";
+  return absl::StrFormat(" (trained %.5g, not taken)", step.loss_trained());
+}
+
 std::string StepLine(const plans::RecoveryStep& step) {
   return absl::StrFormat("by %s, %s steps: KL on what was kept aside %.5g, before %.5g nats%s",
                          step.method(),
                          WithThousands(step.steps()),
                          step.loss_after(),
                          step.loss_before(),
-                         step.loss_after() < step.loss_before() ? "" : " (not taken)");
+                         Ending(step));
 }
 
 std::string DataLine(const plans::RecoveryPass& pass) {

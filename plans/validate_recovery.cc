@@ -35,7 +35,10 @@ absl::Status CheckSteps(const plans::RecoveryPass& pass, const std::string& path
     if (step.loss_after() < -kNatsSlack) {
       return Bad(at + ".loss_after", step.loss_after(), " is negative");
     }
-    if (step.loss_after() > step.loss_before()) {
+    if (step.loss_trained() < -kNatsSlack) {
+      return Bad(at + ".loss_trained", step.loss_trained(), " is negative");
+    }
+    if (step.loss_after() > step.loss_before() && !pass.keep_worse()) {
       return Bad(
           at + ".loss_after", step.loss_after(), " is above ", step.loss_before(), " before");
     }
@@ -113,6 +116,9 @@ absl::Status CheckRecovery(const plans::Plan& plan) {
     BB_RETURN_IF_ERROR(CheckData(pass.data(), path + "data."));
     if (pass.learning_rate() < 0) {
       return Bad(path + "learning_rate", pass.learning_rate(), " is negative");
+    }
+    if (pass.rate_factor() < 0) {
+      return Bad(path + "rate_factor", pass.rate_factor(), " is negative");
     }
     if (pass.kl_weight() < 0 || pass.kl_weight() > 1) {
       return Bad(path + "kl_weight", pass.kl_weight(), " is outside [0, 1]");

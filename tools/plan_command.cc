@@ -234,7 +234,7 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
       BB_ASSIGN_OR_RETURN(const RecoverReport report, RecoverFound(flags, *options, *model, *plan));
       plan = report.plan;
       ended = EndOf(report, flags.out);
-      json["recovery"] = RecoveryJson(*plan, flags.out, absl::ToDoubleSeconds(absl::Now() - then));
+      json["recovery"] = RecoveryJson(report, flags.out, absl::ToDoubleSeconds(absl::Now() - then));
     }
     if (flags.json) {
       std::printf("%s\n", json.dump(2).c_str());

@@ -68,7 +68,7 @@ absl::Status RunRecover(const RecoverFlags& flags) {
   BB_ASSIGN_OR_RETURN(const RecoverReport report, RunRecovery(*model, options));
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   if (flags.json) {
-    std::printf("%s\n", RecoveryJson(report.plan, flags.out, seconds).dump(2).c_str());
+    std::printf("%s\n", RecoveryJson(report, flags.out, seconds).dump(2).c_str());
   } else {
     std::printf("%s\nwritten to %s and %s (%.0f s)\n",
                 RenderRecovery(report.plan).c_str(),
@@ -133,6 +133,9 @@ void AddTraining(CLI::App* command, RecoveryOptions* training) {
                    "Of weights; 0: the method's own, which depends on the bits")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1e9));
+  command->add_option("--rate-factor", training->rate_factor, "Multiplies all learning rates")
+      ->capture_default_str()
+      ->check(CLI::Range(1e-9, 1e9));
   command->add_option("--batch", training->batch, "Sequences per step")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20));
@@ -153,6 +156,24 @@ void AddTraining(CLI::App* command, RecoveryOptions* training) {
   command->add_flag("--augmented-loss",
                     training->augmented_loss,
                     "omniquant: count the original layer's outputs for the same inputs, too");
+  command
+      ->add_option("--start",
+                   training->start,
+                   "One-bit layers start from the signs of the plan's codes (plan), or from drawn "
+                   "signs (random), to compare with")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"plan", "random"}));
+  command->add_flag("--keep-worse",
+                    training->keep_worse,
+                    "Take what training ends with even where it is worse than the start on the "
+                    "sequences kept aside, to see what it does");
+  command
+      ->add_option("--profile-every",
+                   training->profile_every,
+                   "scales, distill, onebit: put squared gradient norms and SQNRs of all matrices "
+                   "into the output of --json, every so many steps and at both ends; 0: never")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 40));
   command
       ->add_option("--freeze",
                    training->freeze,

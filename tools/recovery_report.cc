@@ -1,8 +1,10 @@
 #include "tools/recovery_report.h"
 
+#include <cmath>
 #include <filesystem>
 #include <optional>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -12,6 +14,7 @@
 #include "plans/evidence.h"
 #include "plans/validate.h"
 #include "runtime/base/known_names.h"
+#include "runtime/model/decoder/components.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 
@@ -41,6 +44,31 @@ nlohmann::ordered_json EvidenceJson(const plans::RecoveryEvidence& evidence) {
       {"fdt_difference_ci", IntervalJson(evidence.fdt_difference())},
       {"kl_difference_ci", IntervalJson(evidence.kl_difference())}};
   if (text) json["text_kl_difference_ci"] = IntervalJson(evidence.text_kl_difference());
+  return json;
+}
+
+// The kinds of a layer's matrices, in their order.
+constexpr ComponentKind kKinds[kLayerMatrices] = {ComponentKind::kQ,
+                                                  ComponentKind::kK,
+                                                  ComponentKind::kV,
+                                                  ComponentKind::kO,
+                                                  ComponentKind::kGate,
+                                                  ComponentKind::kUp,
+                                                  ComponentKind::kDown};
+
+// By layer and kind of matrix. A matrix without an error has no SQNR.
+nlohmann::ordered_json ProfileJson(const GradientProfile& profile) {
+  nlohmann::ordered_json json = {
+      {"step", profile.step}, {"loss", profile.loss}, {"layers", nlohmann::ordered_json::array()}};
+  for (const auto& layer : profile.layers) {
+    nlohmann::ordered_json kinds;
+    for (int i = 0; i < kLayerMatrices; ++i) {
+      nlohmann::ordered_json signal = {{"gradient_norm", layer[i].gradient_norm}};
+      if (std::isfinite(layer[i].sqnr_db)) signal["sqnr_db"] = layer[i].sqnr_db;
+      kinds[ComponentKindName(kKinds[i])] = signal;
+    }
+    json["layers"].push_back(std::move(kinds));
+  }
   return json;
 }
 
@@ -96,9 +124,10 @@ absl::Status EndOf(const RecoverReport& report, const std::string& out) {
       "interrupted; ", out, " holds the best codes so far, marked incomplete", Resumes(out)));
 }
 
-nlohmann::ordered_json RecoveryJson(const plans::Plan& plan,
+nlohmann::ordered_json RecoveryJson(const RecoverReport& report,
                                     const std::string& out,
                                     double seconds) {
+  const plans::Plan& plan = report.plan;
   const plans::RecoveryPass& pass = *LastPass(plan);
   nlohmann::ordered_json json = {{"out", out},
                                  {"weights", RecoveredFileFor(out)},
@@ -107,11 +136,18 @@ nlohmann::ordered_json RecoveryJson(const plans::Plan& plan,
                                  {"complete", pass.complete()},
                                  {"seconds", seconds},
                                  {"steps", nlohmann::ordered_json::array()}};
-  for (const plans::RecoveryStep& step : pass.steps()) {
-    json["steps"].push_back({{"method", step.method()},
-                             {"steps", step.steps()},
-                             {"loss_before", step.loss_before()},
-                             {"loss_after", step.loss_after()}});
+  for (const RecoveryStep& step : report.steps) {
+    nlohmann::ordered_json entry = {{"method", step.method},
+                                    {"steps", step.steps},
+                                    {"loss_before", step.loss_before},
+                                    {"loss_after", step.loss_after},
+                                    {"loss_trained", nullptr},
+                                    {"diverged", step.diverged}};
+    if (!step.diverged) entry["loss_trained"] = step.loss_trained;
+    for (const GradientProfile& profile : step.profiles) {
+      entry["profiles"].push_back(ProfileJson(profile));
+    }
+    json["steps"].push_back(std::move(entry));
   }
   const plans::RecoveryData& data = pass.data();
   json["data"] = {{"text_sequences", data.text_sequences()},

@@ -27,8 +27,8 @@ absl::StatusOr<RecoverReport> RunRecovery(const Model& model, const RecoverJobOp
 // OK for a recovery that ended by itself, else what the command ends with.
 absl::Status EndOf(const RecoverReport& report, const std::string& out);
 
-// The last pass of a recovered plan that was written to `out`.
-nlohmann::ordered_json RecoveryJson(const plans::Plan& plan,
+// A recovery whose plan was written to `out`.
+nlohmann::ordered_json RecoveryJson(const RecoverReport& report,
                                     const std::string& out,
                                     double seconds);
 

@@ -252,6 +252,7 @@ absl::StatusOr<RecoverReport> RunRecoverJob(const Model& model,
   }
   report.interrupted = !findings.held_out.has_value();
   report.plan = RecoveredPlan(options, findings);
+  report.steps = recovered.steps;
   BB_RETURN_IF_ERROR(Write(model, recovered.encodings, options.out, &report.plan));
   if (recovered.complete && !report.interrupted) BB_RETURN_IF_ERROR(state->Remove());
   return report;

@@ -33,8 +33,9 @@ struct RecoverJobOptions {
 };
 
 struct RecoverReport {
-  plans::Plan plan;          // as it was written
-  bool interrupted = false;  // the plan is the best that there was, and the state is kept
+  plans::Plan plan;                 // as it was written
+  std::vector<RecoveryStep> steps;  // of its last pass, with their profiles
+  bool interrupted = false;         // the plan is the best that there was, and the state is kept
 };
 
 // Recovers a plan (runtime/training/recovery.h), measures it before and after on the same held-out

@@ -60,9 +60,14 @@ plans::RecoveryPass PassOf(const RecoverJobOptions& options, const RecoveryFindi
     record.set_steps(step.steps);
     record.set_loss_before(step.loss_before);
     record.set_loss_after(step.loss_after);
+    record.set_loss_trained(step.loss_trained);
+    record.set_diverged(step.diverged);
   }
   *pass.mutable_data() = DataOf(*findings.data, *findings.maker);
   pass.set_learning_rate(options.training.learning_rate);
+  pass.set_rate_factor(options.training.rate_factor);
+  if (options.training.start != "plan") pass.set_start(options.training.start);
+  pass.set_keep_worse(options.training.keep_worse);
   if (options.training.freeze != "none") pass.set_freeze(options.training.freeze);
   pass.set_kl_weight(options.training.kl_weight);
   pass.set_hidden_weight(options.training.hidden_weight);
@@ -112,6 +117,14 @@ std::string RecoveryKey(const RecoverJobOptions& options,
                            training.steps,
                            "\nlearning rate ",
                            absl::StrFormat("%.17g", training.learning_rate),
+                           "\nrate factor ",
+                           absl::StrFormat("%.17g", training.rate_factor),
+                           "\nstart ",
+                           training.start,
+                           "\nkeep worse ",
+                           training.keep_worse ? 1 : 0,
+                           "\nprofile every ",
+                           training.profile_every,
                            "\nfreeze ",
                            training.freeze,
                            "\nKL weight ",

@@ -92,6 +92,12 @@ struct StreamPair {
   Streams original;   // in the original one
 };
 
+// What training a layer ended with.
+struct TrainedLayer {
+  ComponentEncodings encodings;
+  std::optional<double> diverged = {};  // the learning rate; there are no encodings then
+};
+
 // What the methods differ in.
 struct LayerTraining {
   const char* name;
@@ -147,7 +153,11 @@ struct Loss {
 class Blockwise {
  public:
   Blockwise(const LayerTraining& training, const ComponentEncodings& start, RecoveryRun* run)
-      : training_(training), run_(*run), model_(run->model()), options_(run->options()) {
+      : training_(training),
+        start_(start),
+        run_(*run),
+        model_(run->model()),
+        options_(run->options()) {
     result_.encodings = start;
     const BatchOrder order(run->data().training.size(), options_.batch, 0, 0);
     steps_ = options_.steps > 0 ? options_.steps : kEpochs * order.steps_per_epoch();
@@ -157,18 +167,18 @@ class Blockwise {
 
  private:
   // Trains a layer, given its inputs in the recovered model and the outputs wanted.
-  absl::StatusOr<ComponentEncodings> TrainLayer(int layer,
-                                                const LayerParameters<float>& original,
-                                                const Streams& inputs,
-                                                const Streams& wanted);
+  absl::StatusOr<TrainedLayer> TrainLayer(int layer,
+                                          const LayerParameters<float>& original,
+                                          const Streams& inputs,
+                                          const Streams& wanted);
   LayerMatrices MatricesOf(int layer, const LayerParameters<float>& original) const;
   double Rate(const ParameterArray& array, const Format& format) const {
     const bool scales = array.kind == ParameterKind::kLogScales;
     // The option is that of weights, and of clipping where only that is trained.
     if (options_.learning_rate > 0 && (!scales || training_.parts.clipping)) {
-      return options_.learning_rate;
+      return options_.rate_factor * options_.learning_rate;
     }
-    return scales ? training_.scale_rate : WeightRate(format);
+    return options_.rate_factor * (scales ? training_.scale_rate : WeightRate(format));
   }
   DecoderLayer<float> Decoder(int layer, int token_bits) const {
     return DecoderLayer<float>(
@@ -183,6 +193,7 @@ class Blockwise {
   }
 
   const LayerTraining training_;
+  const ComponentEncodings& start_;
   RecoveryRun& run_;
   const Model& model_;
   const RecoveryOptions& options_;
@@ -209,13 +220,13 @@ LayerMatrices Blockwise::MatricesOf(int layer, const LayerParameters<float>& ori
   return matrices;
 }
 
-absl::StatusOr<ComponentEncodings> Blockwise::TrainLayer(int layer,
-                                                         const LayerParameters<float>& original,
-                                                         const Streams& inputs,
-                                                         const Streams& wanted) {
+absl::StatusOr<TrainedLayer> Blockwise::TrainLayer(int layer,
+                                                   const LayerParameters<float>& original,
+                                                   const Streams& inputs,
+                                                   const Streams& wanted) {
   LayerMatrices matrices = MatricesOf(layer, original);
-  ComponentEncodings encodings;
-  if (matrices.arrays.empty()) return encodings;
+  TrainedLayer result;
+  if (matrices.arrays.empty()) return result;
   const int threads = options_.threads;
   LayerParameters<float> parameters = DecodedLayer(model_, result_.encodings, layer);
   const DecoderLayer<float> decoder = Decoder(layer, options_.token_bits);
@@ -245,13 +256,16 @@ absl::StatusOr<ComponentEncodings> Blockwise::TrainLayer(int layer,
       exact.Forward(original_weights, rows, &exact_trace);
       loss.Add(trace.outputs, exact_trace.outputs, factor);
     }
-    BB_RETURN_IF_ERROR(CheckLoss(loss.value, matrices.rates.front()));
     decoder.Backward(weights, rows, trace, loss.gradient, backward);
     matrices.Backward(gradient, threads);
     for (size_t a = 0; a < now.size(); ++a) {
       now[a] = CosineRate(matrices.rates[a], step, steps_, steps_ / 20);
     }
     optimiser.Step(matrices.arrays, now, threads);
+    if (Diverges(loss.value, matrices.arrays)) {
+      result.diverged = matrices.rates.front();
+      return result;
+    }
     ++result_.steps;
     run_.progress()->Update(layer * steps_ + step + 1,
                             absl::StrFormat("layer %d of %d, error %.3g, rate %.2g",
@@ -262,9 +276,9 @@ absl::StatusOr<ComponentEncodings> Blockwise::TrainLayer(int layer,
   }
   for (int i = 0; i < kLayerMatrices; ++i) {
     if (matrices.trained[i] == nullptr) continue;
-    encodings[LayerComponentId(layer, i)] = matrices.trained[i]->Encode(threads);
+    result.encodings[LayerComponentId(layer, i)] = matrices.trained[i]->Encode(threads);
   }
-  return encodings;
+  return result;
 }
 
 absl::StatusOr<MethodResult> Blockwise::Run() {
@@ -293,19 +307,24 @@ absl::StatusOr<MethodResult> Blockwise::Run() {
     LayerParameters<float> decoded = DecodedLayer(model_, result_.encodings, layer);
     Advance(rounded, decoded, &kept_aside.recovered);
     if (layer >= first_layer) {
-      absl::StatusOr<ComponentEncodings> found =
+      absl::StatusOr<TrainedLayer> found =
           TrainLayer(layer, original, training.recovered, training.original);
       if (absl::IsCancelled(found.status())) {
         result_.complete = false;
         break;
       }
       BB_RETURN_IF_ERROR(found.status());
+      if (found->diverged.has_value()) {
+        result_.diverged = found->diverged;
+        result_.encodings = start_;
+        break;
+      }
       ComponentEncodings tried = result_.encodings;
-      for (auto& [component, encoding] : *found) tried[component] = std::move(encoding);
+      for (auto& [component, encoding] : found->encodings) tried[component] = std::move(encoding);
       decoded = DecodedLayer(model_, tried, layer);
       Advance(rounded, decoded, &kept_before);
-      if (RelativeError(kept_before, kept_aside.original) <
-          RelativeError(kept_aside.recovered, kept_aside.original)) {
+      if (options_.keep_worse || RelativeError(kept_before, kept_aside.original) <
+                                     RelativeError(kept_aside.recovered, kept_aside.original)) {
         result_.encodings = std::move(tried);
         kept_aside.recovered = std::move(kept_before);
       } else {

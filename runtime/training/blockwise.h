@@ -10,7 +10,7 @@ namespace bitbudget {
 // through their rounding, to give the outputs that the original layer gives in the original model,
 // from the inputs that the layer meets in the recovered one. A layer whose error on the sequences
 // kept aside is not lower keeps its start. Only one layer is in memory, and the streams of all
-// sequences twice. Errors: CheckLoss's; those of saving.
+// sequences twice. Errors: those of saving.
 absl::StatusOr<MethodResult> RecoverBlockwise(const ComponentEncodings& start, RecoveryRun* run);
 
 // The same with learnable weight clipping in place of weights and scales (OmniQuant, arXiv

@@ -27,7 +27,10 @@ LayerParameters<float> DecodedLayer(const Model& model,
   LayerParameters<float> parameters = ReadLayer<float>(model, layer);
   for (int i = 0; i < kLayerMatrices; ++i) {
     const ComponentId id = LayerComponentId(layer, i);
-    if (encodings.contains(id)) parameters.matrices[i] = DecodedMatrix(model, encodings, id);
+    const auto found = encodings.find(id);
+    if (found == encodings.end()) continue;
+    parameters.matrices[i] = DecodedMatrix(model, encodings, id);
+    parameters.normalised[i] = found->second.format.layer_norm;
   }
   return parameters;
 }

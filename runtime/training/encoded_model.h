@@ -21,7 +21,7 @@ Matrix<float> DecodedMatrix(const Model& model,
                             const ComponentEncodings& encodings,
                             ComponentId component);
 
-// A layer with its matrices as their encodings decode.
+// A layer with its matrices as their encodings decode, and the norms behind them.
 LayerParameters<float> DecodedLayer(const Model& model,
                                     const ComponentEncodings& encodings,
                                     int layer);

@@ -12,6 +12,8 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/training/batch_order.h"
 #include "runtime/training/encoded_model.h"
+#include "runtime/training/gradient_profile.h"
+#include "runtime/training/gradient_profiler.h"
 #include "runtime/training/hidden_loss.h"
 #include "runtime/training/losses.h"
 #include "runtime/training/trained_model.h"
@@ -40,10 +42,17 @@ struct Training {
   std::string freeze;
 };
 
-// The floats of a layer's trace, by row.
-int64_t TraceWidth(const ModelConfig& config) {
-  return 8 * config.hidden_size + 4 * config.q_size() + 3 * config.kv_size() +
-         3 * config.intermediate_size;
+// The floats of all layers' traces, by row.
+int64_t TraceWidth(const Model& model, const ComponentEncodings& start) {
+  const ModelConfig& config = model.config();
+  int64_t width = config.num_hidden_layers * (8 * config.hidden_size + 4 * config.q_size() +
+                                              3 * config.kv_size() + 3 * config.intermediate_size);
+  for (const auto& [component, encoding] : start) {
+    if (encoding.format.layer_norm && model.component(component).layer >= 0) {
+      width += encoding.rows;
+    }
+  }
+  return width;
 }
 
 // The trained model's gradients, and the loss of its hidden states.
@@ -88,9 +97,10 @@ class EndToEnd {
     const bool scales = trained.arrays()[array]->kind == ParameterKind::kLogScales;
     // The option is that of weights, and of scales where only these are trained.
     if (options_.learning_rate > 0 && scales != training_.parts.weights) {
-      return options_.learning_rate;
+      return options_.rate_factor * options_.learning_rate;
     }
-    return scales ? training_.scale_rate : kRateFactor * WeightRate(trained.FormatOf(array));
+    return options_.rate_factor *
+           (scales ? training_.scale_rate : kRateFactor * WeightRate(trained.FormatOf(array)));
   }
   ModelGradientOptions PassOptions(int token_bits) const;
 
@@ -102,9 +112,8 @@ class EndToEnd {
 };
 
 ModelGradientOptions EndToEnd::PassOptions(int token_bits) const {
-  const ModelConfig& config = run_.model().config();
   const int64_t positions = LongestSequence(data_);
-  const int64_t trace = options_.batch * positions * config.num_hidden_layers * TraceWidth(config) *
+  const int64_t trace = options_.batch * positions * TraceWidth(run_.model(), start_) *
                         static_cast<int64_t>(sizeof(float));
   return {.max_positions = positions,
           .token_bits = token_bits,
@@ -131,6 +140,7 @@ absl::StatusOr<MethodResult> EndToEnd::Run() {
         !optimiser.Load(state->second)) {
       return absl::DataLossError("the saved state of the recovery is of other parameters");
     }
+    BB_ASSIGN_OR_RETURN(result.profiles, LoadProfiles(saved, "profiles"));
   }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<OriginalOutputs> original,
                       OriginalOutputs::Create(model, data_, options_.threads, run_.progress()));
@@ -147,6 +157,19 @@ absl::StatusOr<MethodResult> EndToEnd::Run() {
     original_pass = std::make_unique<ModelGradient<float>>(model, options);
   }
 
+  std::unique_ptr<GradientProfiler> profiler;
+  if (options_.profile_every > 0) {
+    const std::vector<std::vector<int32_t>>& kept_aside = run_.data().kept_aside;
+    const auto count = std::min<size_t>(options_.batch, kept_aside.size());
+    BB_ASSIGN_OR_RETURN(profiler,
+                        GradientProfiler::Create(model,
+                                                 std::span(kept_aside).first(count),
+                                                 {.kl_weight = training_.kl_weight,
+                                                  .token_bits = options_.token_bits,
+                                                  .threads = options_.threads},
+                                                 run_.progress()));
+  }
+
   BatchOrder order(data_.size(), options_.batch, options_.seed, kOrderStream);
   std::vector<double> rates;
   for (size_t a = 0; a < trained.arrays().size(); ++a) rates.push_back(Rate(trained, a));
@@ -156,6 +179,9 @@ absl::StatusOr<MethodResult> EndToEnd::Run() {
     if (run_.MustStop()) {
       result.complete = false;
       break;
+    }
+    if (profiler != nullptr && step % options_.profile_every == 0) {
+      result.profiles.push_back(profiler->Measure(step, *ends, &trained));
     }
     const std::span<const int64_t> batch = order.Batch(step);
     std::vector<std::vector<int32_t>> sequences;
@@ -167,22 +193,29 @@ absl::StatusOr<MethodResult> EndToEnd::Run() {
     Distillation<float> loss(original->LogitsOf(batch), NextTokens(sequences), training_.kl_weight);
     Visitor visitor(&trained, original_pass.get(), training_.hidden_weight);
     const double value = pass.Backward(*ends, &trained, &loss, &visitor) + visitor.hidden_loss();
-    BB_RETURN_IF_ERROR(CheckLoss(value, rates.front()));
     for (size_t a = 0; a < rates.size(); ++a) {
       now[a] = CosineRate(rates[a], step, training_.steps, training_.steps / 20);
     }
     optimiser.Step(trained.arrays(), now, options_.threads);
+    if (Diverges(value, trained.arrays())) {
+      result.diverged = rates.front();
+      break;
+    }
     trained.ParametersChanged();
     result.steps = step + 1;
     run_.progress()->Update(step + 1, absl::StrFormat("loss %.4g, rate %.2g", value, now.front()));
     if ((step + 1) % ((training_.steps + kSaves - 1) / kSaves) == 0) {
       BB_RETURN_IF_ERROR(run_.Save({{"steps", absl::StrCat(step + 1)},
                                     {"parameters", trained.Save()},
-                                    {"optimiser", optimiser.Save()}}));
+                                    {"optimiser", optimiser.Save()},
+                                    {"profiles", SaveProfiles(result.profiles)}}));
     }
   }
   run_.progress()->End();
-  result.encodings = trained.Encode();
+  result.encodings = result.diverged.has_value() ? start_ : trained.Encode();
+  if (profiler != nullptr && result.complete && !result.diverged.has_value()) {
+    result.profiles.push_back(profiler->Measure(result.steps, *ends, &trained));
+  }
   return result;
 }
 

@@ -7,8 +7,8 @@
 namespace bitbudget {
 
 // Recovery of all layers together, by distillation from the original model. Embedding, head, norms
-// and biases stay. All three save their state eight times on the way. Errors: CheckLoss's; those
-// of saving.
+// and biases stay. All three save their state eight times on the way. Errors: those of
+// saving.
 
 // Scales alone: codes stay, so that little is learned and little is kept in memory.
 absl::StatusOr<MethodResult> RecoverScales(const ComponentEncodings& start, RecoveryRun* run);

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <utility>
 #include <vector>
 
 #include "runtime/kernels/token_rounding.h"
@@ -87,8 +88,13 @@ DecoderLayer<T>::DecoderLayer(const ModelConfig& config,
 template <typename T>
 Matrix<T> DecoderLayer<T>::Multiply(const LayerWeights<T>& weights,
                                     LayerMatrix which,
-                                    const Matrix<T>& x) const {
+                                    const Matrix<T>& x,
+                                    LayerTrace<T>* trace) const {
   Matrix<T> y = weights.product(which).Forward(x, options_.threads);
+  if (weights.parameters().normalised[which]) {
+    trace->raw[which] = std::move(y);
+    y = NormOutputs(trace->raw[which], options_.threads);
+  }
   const RowVector<T>& bias = weights.parameters().biases[which];
   if (bias.size() > 0) y.rowwise() += bias;
   return y;
@@ -99,17 +105,20 @@ Matrix<T> DecoderLayer<T>::MultiplyBackward(const LayerWeights<T>& weights,
                                             LayerMatrix which,
                                             const Matrix<T>& x,
                                             const Matrix<T>& d_y,
+                                            const LayerTrace<T>& trace,
                                             const LayerBackward<T>& out) const {
-  if (out.products != nullptr) out.products->Product(which, x, d_y);
-  if (out.gradient != nullptr) {
-    if (!out.frozen[which]) {
-      out.gradient->matrices[which] = TransposedTimes(d_y, x, options_.threads);
-    }
-    if (weights.parameters().biases[which].size() > 0) {
-      out.gradient->biases[which] = d_y.colwise().sum();
-    }
+  if (out.gradient != nullptr && weights.parameters().biases[which].size() > 0) {
+    out.gradient->biases[which] = d_y.colwise().sum();
   }
-  return weights.product(which).Backward(d_y, options_.threads);
+  Matrix<T> ahead_of_norm;
+  const bool normalised = weights.parameters().normalised[which];
+  if (normalised) ahead_of_norm = NormOutputsBackward(trace.raw[which], d_y, options_.threads);
+  const Matrix<T>& d_product = normalised ? ahead_of_norm : d_y;
+  if (out.products != nullptr) out.products->Product(which, x, d_product);
+  if (out.gradient != nullptr && !out.frozen[which]) {
+    out.gradient->matrices[which] = TransposedTimes(d_product, x, options_.threads);
+  }
+  return weights.product(which).Backward(d_product, options_.threads);
 }
 
 template <typename T>
@@ -177,9 +186,9 @@ void DecoderLayer<T>::Forward(const LayerWeights<T>& weights,
   LayerTrace<T>& t = *trace;
   t.normed = Norm(p.attention_norm, eps, x, threads);
   RoundParts(t.normed.cols(), &t.normed);
-  t.q_raw = Multiply(weights, kQMatrix, t.normed);
-  t.k_raw = Multiply(weights, kKMatrix, t.normed);
-  t.v = Multiply(weights, kVMatrix, t.normed);
+  t.q_raw = Multiply(weights, kQMatrix, t.normed, trace);
+  t.k_raw = Multiply(weights, kKMatrix, t.normed, trace);
+  t.v = Multiply(weights, kVMatrix, t.normed, trace);
   t.q = config_.qk_norm ? NormHeads(p.q_norm, t.q_raw) : t.q_raw;
   t.k = config_.qk_norm ? NormHeads(p.k_norm, t.k_raw) : t.k_raw;
   Rotate(lengths, 1, &t.q);
@@ -187,16 +196,16 @@ void DecoderLayer<T>::Forward(const LayerWeights<T>& weights,
   for (Matrix<T>* heads : {&t.q, &t.k, &t.v}) RoundParts(config_.head_dim, heads);
   t.context = AttentionForward<T>(attention_, lengths, {t.q, t.k, t.v}, threads);
   RoundParts(t.context.cols(), &t.context);
-  t.attention_out = Multiply(weights, kOMatrix, t.context);
+  t.attention_out = Multiply(weights, kOMatrix, t.context, trace);
   t.middle = x + Norm(p.attention_post_norm, eps, t.attention_out, threads);
 
   t.mlp_normed = Norm(p.mlp_norm, eps, t.middle, threads);
   RoundParts(t.mlp_normed.cols(), &t.mlp_normed);
-  t.gate = Multiply(weights, kGateMatrix, t.mlp_normed);
-  t.up = Multiply(weights, kUpMatrix, t.mlp_normed);
+  t.gate = Multiply(weights, kGateMatrix, t.mlp_normed, trace);
+  t.up = Multiply(weights, kUpMatrix, t.mlp_normed, trace);
   t.hidden = Gated(config_.activation, t.gate, t.up, threads);
   RoundParts(t.hidden.cols(), &t.hidden);
-  t.mlp_out = Multiply(weights, kDownMatrix, t.hidden);
+  t.mlp_out = Multiply(weights, kDownMatrix, t.hidden, trace);
   t.outputs = t.middle + Norm(p.mlp_post_norm, eps, t.mlp_out, threads);
 }
 
@@ -217,12 +226,12 @@ void DecoderLayer<T>::Backward(const LayerWeights<T>& weights,
   using P = LayerParameters<T>;
   const Matrix<T> d_mlp_out =
       NormBackward(p.mlp_post_norm, eps, t.mlp_out, d_outputs, vector(&P::mlp_post_norm), threads);
-  const Matrix<T> d_hidden = MultiplyBackward(weights, kDownMatrix, t.hidden, d_mlp_out, out);
+  const Matrix<T> d_hidden = MultiplyBackward(weights, kDownMatrix, t.hidden, d_mlp_out, t, out);
   Matrix<T> d_gate;
   Matrix<T> d_up;
   GatedBackward(config_.activation, t.gate, t.up, d_hidden, &d_gate, &d_up, threads);
-  Matrix<T> d_normed = MultiplyBackward(weights, kUpMatrix, t.mlp_normed, d_up, out);
-  d_normed += MultiplyBackward(weights, kGateMatrix, t.mlp_normed, d_gate, out);
+  Matrix<T> d_normed = MultiplyBackward(weights, kUpMatrix, t.mlp_normed, d_up, t, out);
+  d_normed += MultiplyBackward(weights, kGateMatrix, t.mlp_normed, d_gate, t, out);
   const Matrix<T> d_middle =
       d_outputs + NormBackward(p.mlp_norm, eps, t.middle, d_normed, vector(&P::mlp_norm), threads);
 
@@ -232,7 +241,8 @@ void DecoderLayer<T>::Backward(const LayerWeights<T>& weights,
                                                  d_middle,
                                                  vector(&P::attention_post_norm),
                                                  threads);
-  const Matrix<T> d_context = MultiplyBackward(weights, kOMatrix, t.context, d_attention_out, out);
+  const Matrix<T> d_context =
+      MultiplyBackward(weights, kOMatrix, t.context, d_attention_out, t, out);
   auto [d_q, d_k, d_v] =
       AttentionBackward<T>(attention_, lengths, {t.q, t.k, t.v}, d_context, threads);
   // The transpose of a rotation (times the attention factor) is the rotation back (times it).
@@ -242,9 +252,9 @@ void DecoderLayer<T>::Backward(const LayerWeights<T>& weights,
     d_q = NormHeadsBackward(p.q_norm, t.q_raw, d_q, vector(&P::q_norm));
     d_k = NormHeadsBackward(p.k_norm, t.k_raw, d_k, vector(&P::k_norm));
   }
-  d_normed = MultiplyBackward(weights, kQMatrix, t.normed, d_q, out);
-  d_normed += MultiplyBackward(weights, kKMatrix, t.normed, d_k, out);
-  d_normed += MultiplyBackward(weights, kVMatrix, t.normed, d_v, out);
+  d_normed = MultiplyBackward(weights, kQMatrix, t.normed, d_q, t, out);
+  d_normed += MultiplyBackward(weights, kKMatrix, t.normed, d_k, t, out);
+  d_normed += MultiplyBackward(weights, kVMatrix, t.normed, d_v, t, out);
   const Matrix<T> through =
       NormBackward(p.attention_norm, eps, x, d_normed, vector(&P::attention_norm), threads);
   if (out.d_x != nullptr) *out.d_x = d_middle + through;

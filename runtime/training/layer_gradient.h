@@ -40,6 +40,8 @@ struct LayerParameters {
   RowVector<T> attention_norm, attention_post_norm;  // [hidden]: before and after attention
   RowVector<T> mlp_norm, mlp_post_norm;              // [hidden]
   RowVector<T> q_norm, k_norm;                       // [head_dim], of every head
+  // Matrices whose outputs are normalised ahead of the bias (onebit-ln); nothing in a gradient.
+  std::array<bool, kLayerMatrices> normalised = {};
 };
 
 // A matrix of the checkpoint, widened.
@@ -89,10 +91,12 @@ struct LayerTrace {
   Matrix<T> middle;  // the residual stream between the halves
   Matrix<T> mlp_normed, gate, up, hidden, mlp_out;
   Matrix<T> outputs;
+  std::array<Matrix<T>, kLayerMatrices> raw;  // outputs ahead of their norm, of normalised matrices
 };
 
 // Sees every matrix product y = x W^T of a layer in reverse: its inputs x [rows, inputs] and the
-// gradient d_y [rows, outputs] by its outputs, bias included. d_y^T x is the gradient by W.
+// gradient d_y [rows, outputs] by its outputs, ahead of their norm if there is one. d_y^T x is the
+// gradient by W.
 template <typename T>
 class ProductObserver {
  public:
@@ -139,13 +143,17 @@ class DecoderLayer {
                 const LayerBackward<T>& out) const;
 
  private:
-  // y = x W^T + bias
-  Matrix<T> Multiply(const LayerWeights<T>& weights, LayerMatrix which, const Matrix<T>& x) const;
+  // y = x W^T + bias, or norm(x W^T) + bias; the trace keeps what the norm's reverse needs.
+  Matrix<T> Multiply(const LayerWeights<T>& weights,
+                     LayerMatrix which,
+                     const Matrix<T>& x,
+                     LayerTrace<T>* trace) const;
   // Gives what is asked for of the product; returns the gradient by x.
   Matrix<T> MultiplyBackward(const LayerWeights<T>& weights,
                              LayerMatrix which,
                              const Matrix<T>& x,
                              const Matrix<T>& d_y,
+                             const LayerTrace<T>& trace,
                              const LayerBackward<T>& out) const;
   // Rounds x in parts of `width` inputs each, if activations are rounded.
   void RoundParts(int64_t width, Matrix<T>* x) const;

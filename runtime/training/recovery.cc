@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -16,6 +17,7 @@
 #include "runtime/training/blockwise.h"
 #include "runtime/training/encoded_model.h"
 #include "runtime/training/end_to_end.h"
+#include "runtime/training/random_signs.h"
 #include "runtime/training/recovery_run.h"
 #include "runtime/training/trained_matrix.h"
 
@@ -52,6 +54,14 @@ absl::Status CheckOptions(const RecoveryOptions& options) {
                            "the minutes of a recovery are negative or not finite"));
   BB_RETURN_IF_ERROR(check(options.learning_rate >= 0 && options.learning_rate <= 1,
                            "the learning rate is not in [0, 1]"));
+  BB_RETURN_IF_ERROR(check(options.rate_factor > 0 && std::isfinite(options.rate_factor),
+                           "the factor of the learning rates is not positive or not finite"));
+  const std::vector<std::string> starts = {"plan", "random"};
+  if (std::find(starts.begin(), starts.end(), options.start) == starts.end()) {
+    return UnknownName("start of one-bit matrices", options.start, starts);
+  }
+  BB_RETURN_IF_ERROR(
+      check(options.profile_every >= 0, "the number of steps between profiles is negative"));
   BB_RETURN_IF_ERROR(check(options.batch >= 1, "a batch needs at least one sequence"));
   BB_RETURN_IF_ERROR(check(options.kl_weight >= 0 && options.kl_weight <= 1,
                            "the weight of the divergence is not in [0, 1]"));
@@ -60,7 +70,7 @@ absl::Status CheckOptions(const RecoveryOptions& options) {
   return check(options.threads >= 1, "recovery needs at least one thread");
 }
 
-// "NAME STEPS BEFORE AFTER", with all digits.
+// "NAME STEPS BEFORE AFTER TRAINED DIVERGED", with all digits.
 std::string TextOf(const RecoveryStep& step) {
   return absl::StrCat(step.method,
                       " ",
@@ -68,21 +78,28 @@ std::string TextOf(const RecoveryStep& step) {
                       " ",
                       absl::StrFormat("%.17g", step.loss_before),
                       " ",
-                      absl::StrFormat("%.17g", step.loss_after));
+                      absl::StrFormat("%.17g", step.loss_after),
+                      " ",
+                      absl::StrFormat("%.17g", step.loss_trained),
+                      " ",
+                      step.diverged ? 1 : 0);
 }
 
 bool ParseStep(absl::string_view text, RecoveryStep* step) {
   const std::vector<std::string> parts = absl::StrSplit(text, ' ');
-  if (parts.size() != 4) return false;
+  if (parts.size() != 6) return false;
   step->method = parts[0];
   return absl::SimpleAtoi(parts[1], &step->steps) &&
          absl::SimpleAtod(parts[2], &step->loss_before) &&
-         absl::SimpleAtod(parts[3], &step->loss_after);
+         absl::SimpleAtod(parts[3], &step->loss_after) &&
+         absl::SimpleAtod(parts[4], &step->loss_trained) &&
+         absl::SimpleAtob(parts[5], &step->diverged);
 }
 
 // What is kept of methods that have ended, under names that methods do not use.
 constexpr absl::string_view kEndedEncodings = "ended/";
 constexpr absl::string_view kEndedSteps = "ended_steps";
+constexpr absl::string_view kEndedProfiles = "ended/profiles";  // and the method's index
 
 SavedState StateOf(const Recovered& recovered) {
   SavedState state;
@@ -91,6 +108,9 @@ SavedState StateOf(const Recovered& recovered) {
       absl::StrJoin(recovered.steps, "\n", [](std::string* out, const RecoveryStep& step) {
         absl::StrAppend(out, TextOf(step));
       });
+  for (size_t i = 0; i < recovered.steps.size(); ++i) {
+    state[absl::StrCat(kEndedProfiles, i)] = SaveProfiles(recovered.steps[i].profiles);
+  }
   return state;
 }
 
@@ -101,14 +121,64 @@ absl::Status TakeEnded(SavedState* saved, Recovered* recovered) {
   BB_ASSIGN_OR_RETURN(recovered->encodings,
                       LoadEncodings(*saved, kEndedEncodings, recovered->encodings));
   for (const absl::string_view line : absl::StrSplit(steps->second, '\n', absl::SkipEmpty())) {
-    if (!ParseStep(line, &recovered->steps.emplace_back())) {
+    RecoveryStep step;
+    if (!ParseStep(line, &step)) {
       return absl::DataLossError("the saved state of the recovery has a damaged list of methods");
     }
+    BB_ASSIGN_OR_RETURN(
+        step.profiles, LoadProfiles(*saved, absl::StrCat(kEndedProfiles, recovered->steps.size())));
+    recovered->steps.push_back(std::move(step));
   }
   saved->erase(steps);
   std::erase_if(*saved,
                 [](const auto& item) { return absl::StartsWith(item.first, kEndedEncodings); });
   return absl::OkStatus();
+}
+
+using Divergence = std::function<absl::StatusOr<double>(const ComponentEncodings&, Progress*)>;
+
+// Runs one method from `start`.
+absl::StatusOr<RecoveryStep> RunMethod(size_t method,
+                                       const ComponentEncodings& start,
+                                       const Divergence& divergence,
+                                       double loss_before,
+                                       RecoveryRun* run,
+                                       Recovered* recovered) {
+  BB_ASSIGN_OR_RETURN(MethodResult result, kFunctions[method](start, run));
+  // The comparison is part of the result, so an interruption does not end it.
+  Progress uninterrupted;
+  RecoveryStep step{.method = std::string(kMethods[method].name),
+                    .steps = result.steps,
+                    .loss_before = loss_before,
+                    .loss_after = loss_before,
+                    .loss_trained = loss_before,
+                    .profiles = std::move(result.profiles)};
+  recovered->complete = result.complete;
+  if (!result.diverged.has_value()) {
+    BB_ASSIGN_OR_RETURN(step.loss_trained, divergence(result.encodings, &uninterrupted));
+  }
+  step.diverged = result.diverged.has_value() || !std::isfinite(step.loss_trained);
+  if (step.diverged) {
+    step.loss_trained = loss_before;
+    run->progress()->Message(absl::StrCat(
+        step.method,
+        " diverges",
+        result.diverged ? absl::StrCat(" at a learning rate of ", *result.diverged) : "",
+        " after ",
+        step.steps,
+        " steps: the loss is not finite. Codes stay those from before it; use a lower rate"));
+  } else if (step.loss_trained < loss_before || run->options().keep_worse) {
+    step.loss_after = step.loss_trained;
+    recovered->encodings = std::move(result.encodings);
+  } else if (recovered->complete) {
+    run->progress()->Message(
+        absl::StrFormat("%s does not lower the KL on what was kept aside (%.4g, before %.4g nats), "
+                        "so codes stay those from before it; a lower rate may help",
+                        step.method,
+                        step.loss_trained,
+                        loss_before));
+  }
+  return step;
 }
 
 }  // namespace
@@ -124,14 +194,23 @@ absl::Status CheckRecovery(const Model& model,
   for (const std::string& method : methods) BB_RETURN_IF_ERROR(FindMethod(method).status());
   BB_RETURN_IF_ERROR(FrozenComponents(model, options.freeze, options.seed).status());
   bool any = false;
+  bool one_bit = false;
   for (const auto& [component, encoding] : start) {
-    if (model.component(component).layer < 0) continue;
-    const absl::Status trainable = CheckTrainable(encoding.format);
-    if (encoding.format.layer_norm) {
+    if (component == model.head() && encoding.format.layer_norm) {
       return absl::InvalidArgumentError(
-          absl::StrCat(model.component(component).name, ": ", trainable.message()));
+          absl::StrCat(model.component(component).name,
+                       " in ",
+                       encoding.format.Name(),
+                       " makes logits that are normalised, through which recovery has no gradient; "
+                       "use onebit there"));
     }
-    any = any || trainable.ok();
+    if (model.component(component).layer < 0) continue;
+    any = any || CheckTrainable(encoding.format).ok();
+    one_bit = one_bit || encoding.format.kind == FormatKind::kOneBit;
+  }
+  if (options.start == "random" && !one_bit) {
+    return absl::InvalidArgumentError(
+        "the start is to be random, but no matrix of a layer is in a one-bit format");
   }
   if (!any) {
     return absl::InvalidArgumentError(
@@ -162,43 +241,24 @@ absl::StatusOr<Recovered> Recover(const Model& model,
   RecoveryRun run(model, data, options, state, progress);
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<OriginalOutputs> original,
                       OriginalOutputs::Create(model, data.kept_aside, options.threads, progress));
-  const auto divergence = [&](const ComponentEncodings& encodings) {
-    return MeanDivergence(model,
-                          encodings,
-                          data.kept_aside,
-                          *original,
-                          options.token_bits,
-                          options.threads,
-                          progress);
+  const Divergence divergence = [&](const ComponentEncodings& encodings, Progress* watched) {
+    return MeanDivergence(
+        model, encodings, data.kept_aside, *original, options.token_bits, options.threads, watched);
   };
   for (size_t m = recovered.steps.size(); m < methods.size() && recovered.complete; ++m) {
-    RecoveryStep step{.method = methods[m]};
+    ComponentEncodings begin = recovered.encodings;
+    double loss_before = 0;
     if (recovered.steps.empty()) {
-      BB_ASSIGN_OR_RETURN(step.loss_before, divergence(recovered.encodings));
+      BB_ASSIGN_OR_RETURN(loss_before, divergence(recovered.encodings, progress));
+      if (options.start == "random") DrawSigns(model, options.seed, &begin);
     } else {
-      step.loss_before = recovered.steps.back().loss_after;
+      loss_before = recovered.steps.back().loss_after;
     }
     run.Begin(StateOf(recovered), std::exchange(saved, {}));
     BB_ASSIGN_OR_RETURN(const size_t index, FindMethod(methods[m]));
-    BB_ASSIGN_OR_RETURN(MethodResult result, kFunctions[index](recovered.encodings, &run));
-    step.steps = result.steps;
-    step.loss_after = step.loss_before;
-    recovered.complete = result.complete;
-    // The comparison is part of the result, so an interruption does not end it.
-    Progress uninterrupted;
-    BB_ASSIGN_OR_RETURN(const double after,
-                        MeanDivergence(model,
-                                       result.encodings,
-                                       data.kept_aside,
-                                       *original,
-                                       options.token_bits,
-                                       options.threads,
-                                       &uninterrupted));
-    if (after < step.loss_before) {
-      step.loss_after = after;
-      recovered.encodings = std::move(result.encodings);
-    }
-    recovered.steps.push_back(step);
+    BB_ASSIGN_OR_RETURN(RecoveryStep step,
+                        RunMethod(index, begin, divergence, loss_before, &run, &recovered));
+    recovered.steps.push_back(std::move(step));
     if (!recovered.complete) break;  // what the method kept last is what it resumes with
     run.Begin(StateOf(recovered), {});
     BB_RETURN_IF_ERROR(run.Save({}));

@@ -15,6 +15,7 @@
 #include "runtime/base/progress.h"
 #include "runtime/model/decoder/model.h"
 #include "runtime/tensor/encoding.h"
+#include "runtime/training/gradient_profile.h"
 
 namespace bitbudget {
 
@@ -36,6 +37,10 @@ struct RecoveryOptions {
   // Of weights, in units of the root mean square of their matrix; 0: the method's own, which
   // depends on the bits.
   double learning_rate = 0;
+  double rate_factor = 1;  // all learning rates are multiplied by it
+  // Where one-bit matrices start: "plan", the signs of their codes, or "random" signs, with the g
+  // and h of the codes and the sizes of the original weights.
+  std::string start = "plan";
   std::string freeze = "none";  // distill: kinds of matrices whose codes stay: none, ov, qk, random
   // distill: the part of KL from the original in the loss; the rest is cross entropy on the text.
   double kl_weight = 1;
@@ -44,6 +49,11 @@ struct RecoveryOptions {
   // omniquant: the loss counts the original layer's outputs for the same inputs too (OmniQuant's
   // aug_loss).
   bool augmented_loss = false;
+  // Takes what training ends with where it is worse, too: to compare methods by what they do.
+  bool keep_worse = false;
+  // Methods that train all layers together: the steps between two profiles
+  // (RecoveryStep::profiles); 0: none.
+  int64_t profile_every = 0;
   int64_t batch = 4;  // sequences per step
   uint64_t seed = 0;
   int token_bits = 0;  // activations are rounded as DecoderLayerOptions says
@@ -56,7 +66,11 @@ struct RecoveryStep {
   std::string method;
   int64_t steps = 0;  // taken; summed over layers
   double loss_before = 0;
-  double loss_after = 0;  // equal where the result was not better, and so was not taken
+  double loss_after = 0;    // equal where the result was not better, and so was not taken
+  double loss_trained = 0;  // of what training ended with, taken or not
+  // The loss became infinite: the codes stay those from before, and loss_trained is loss_before.
+  bool diverged = false;
+  std::vector<GradientProfile> profiles = {};  // at the start, on the way, at the end
 };
 
 struct Recovered {
@@ -91,10 +105,11 @@ absl::Status CheckRecovery(const Model& model,
                            const RecoveryOptions& options);
 
 // Runs methods one after the other, each from the result of the one before. The result has the
-// formats of `start` and is never worse than it on the sequences kept aside. An interruption ends
-// it with the best so far. `state` may be null: nothing is kept then. Deterministic, whatever the
-// number of threads, unless `minutes` limits it. Errors: CheckRecovery's; kInvalidArgument for
-// training that diverges (a loss that is not finite), naming the learning rate; those of `state`.
+// formats of `start` and is never worse than it on the sequences kept aside, unless `keep_worse`
+// asks for that. Training that diverges (a loss that is not finite) changes nothing; a message says
+// so, with the learning rate, and where a result is not taken. An interruption ends it with the
+// best so far. `state` may be null: nothing is kept then. Deterministic, whatever the number of
+// threads, unless `minutes` limits it. Errors: CheckRecovery's; those of `state`.
 absl::StatusOr<Recovered> Recover(const Model& model,
                                   const ComponentEncodings& start,
                                   const RecoveryData& data,

@@ -1,13 +1,20 @@
 #include "runtime/training/recovery_run.h"
 
+#include <Eigen/Core>
+#include <algorithm>
 #include <cmath>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
 namespace {
+
+// Of a factor that a scale grows by: times the largest f16 it is far from the largest float.
+constexpr float kLargestLog = 50;
 
 absl::Status Damaged(absl::string_view what) {
   return absl::DataLossError(absl::StrCat("the saved state of the recovery has no ", what));
@@ -46,6 +53,48 @@ absl::StatusOr<int64_t> LoadInteger(const SavedState& state, const std::string& 
   return value;
 }
 
+// A line per profile: step, loss, then every matrix's pair, all by spaces.
+std::string SaveProfiles(std::span<const GradientProfile> profiles) {
+  std::string text;
+  for (const GradientProfile& profile : profiles) {
+    absl::StrAppendFormat(&text, "%d %.17g", profile.step, profile.loss);
+    for (const auto& layer : profile.layers) {
+      for (const MatrixSignal& signal : layer) {
+        absl::StrAppendFormat(&text, " %.17g %.17g", signal.gradient_norm, signal.sqnr_db);
+      }
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+absl::StatusOr<std::vector<GradientProfile>> LoadProfiles(const SavedState& state,
+                                                          const std::string& name) {
+  const auto found = state.find(name);
+  if (found == state.end()) return Damaged(name);
+  std::vector<GradientProfile> profiles;
+  for (const absl::string_view line : absl::StrSplit(found->second, '\n', absl::SkipEmpty())) {
+    const std::vector<absl::string_view> parts = absl::StrSplit(line, ' ');
+    GradientProfile& profile = profiles.emplace_back();
+    if (parts.size() % (2 * kLayerMatrices) != 2 || !absl::SimpleAtoi(parts[0], &profile.step) ||
+        !absl::SimpleAtod(parts[1], &profile.loss)) {
+      return Damaged(name);
+    }
+    profile.layers.resize(parts.size() / (2 * kLayerMatrices));
+    size_t next = 2;
+    for (auto& layer : profile.layers) {
+      for (MatrixSignal& signal : layer) {
+        if (!absl::SimpleAtod(parts[next], &signal.gradient_norm) ||
+            !absl::SimpleAtod(parts[next + 1], &signal.sqnr_db)) {
+          return Damaged(name);
+        }
+        next += 2;
+      }
+    }
+  }
+  return profiles;
+}
+
 void RecoveryRun::Begin(SavedState ended, SavedState resumed) {
   begin_ = std::chrono::steady_clock::now();
   ended_ = std::move(ended);
@@ -64,11 +113,14 @@ absl::Status RecoveryRun::Save(SavedState state) {
   return state_->Save(state);
 }
 
-absl::Status CheckLoss(double loss, double learning_rate) {
-  if (std::isfinite(loss)) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("training diverges at a learning rate of ",
-                                                 learning_rate,
-                                                 ": the loss is not finite; give a lower one"));
+bool Diverges(double loss, std::span<ParameterArray* const> arrays) {
+  return !std::isfinite(loss) ||
+         !std::all_of(arrays.begin(), arrays.end(), [](const ParameterArray* array) {
+           const Eigen::Map<const Eigen::ArrayXf> values(
+               array->values.data(), static_cast<int64_t>(array->values.size()));
+           return values.allFinite() &&
+                  (array->kind != ParameterKind::kLogScales || (values.abs() <= kLargestLog).all());
+         });
 }
 
 double WeightRate(const Format& format) {

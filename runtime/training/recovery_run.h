@@ -4,12 +4,16 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "runtime/training/adamw.h"
 #include "runtime/training/recovery.h"
 
 namespace bitbudget {
@@ -28,6 +32,11 @@ absl::StatusOr<ComponentEncodings> LoadEncodings(const SavedState& state,
 
 // An integer by name; kDataLoss if it is missing.
 absl::StatusOr<int64_t> LoadInteger(const SavedState& state, const std::string& name);
+
+// Gradient profiles as bytes, and back; kDataLoss for bytes that are not those of any.
+std::string SaveProfiles(std::span<const GradientProfile> profiles);
+absl::StatusOr<std::vector<GradientProfile>> LoadProfiles(const SavedState& state,
+                                                          const std::string& name);
 
 // What a method of recovery works with. Everything outlives it.
 class RecoveryRun {
@@ -70,10 +79,14 @@ struct MethodResult {
   ComponentEncodings encodings;
   int64_t steps = 0;
   bool complete = true;
+  std::vector<GradientProfile> profiles = {};
+  // The learning rate of training that diverged; the encodings are then those of the start.
+  std::optional<double> diverged = {};
 };
 
-// kInvalidArgument for a loss that is not finite.
-absl::Status CheckLoss(double loss, double learning_rate);
+// Whether training has diverged: a loss or parameters that are not finite, or scales that f32
+// cannot follow.
+bool Diverges(double loss, std::span<ParameterArray* const> arrays);
 
 // The learning rate of the weights of a format, in units of their root mean square: the fewer bits,
 // the wider the cells that weights have to cross.

@@ -32,6 +32,28 @@ T Inverse(const Matrix<T>& x, int64_t row, double eps) {
   return 1 / std::sqrt(mean + static_cast<T>(eps));
 }
 
+// What NormOutputs makes of a row: (x - mean) * factor. Sums run in the order of Linear().
+struct RowMoments {
+  double mean = 0;
+  double factor = 0;
+};
+
+template <typename T>
+RowMoments MomentsOf(const Matrix<T>& x, int64_t row) {
+  constexpr double kEpsilon = 1e-5;
+  const auto n = static_cast<double>(x.cols());
+  RowMoments moments;
+  for (int64_t i = 0; i < x.cols(); ++i) moments.mean += static_cast<double>(x(row, i));
+  moments.mean /= n;
+  double squares = 0;
+  for (int64_t i = 0; i < x.cols(); ++i) {
+    const double distance = static_cast<double>(x(row, i)) - moments.mean;
+    squares += distance * distance;
+  }
+  moments.factor = 1 / std::sqrt(squares / n + kEpsilon);
+  return moments;
+}
+
 constexpr double kGeluRoot = 0.7978845608028654;  // sqrt(2 / pi)
 constexpr double kGeluCube = 0.044715;
 
@@ -105,6 +127,48 @@ Matrix<T> NormBackward(const RowVector<T>& weight,
 }
 
 template <typename T>
+Matrix<T> NormOutputs(const Matrix<T>& x, int threads) {
+  Matrix<T> y(x.rows(), x.cols());
+  ForEachPart(threads, x.rows(), x.cols(), [&](int64_t, int64_t first, int64_t count) {
+    for (int64_t row = first; row < first + count; ++row) {
+      const RowMoments moments = MomentsOf(x, row);
+      for (int64_t i = 0; i < x.cols(); ++i) {
+        y(row, i) =
+            static_cast<T>((static_cast<double>(x(row, i)) - moments.mean) * moments.factor);
+      }
+    }
+  });
+  return y;
+}
+
+// With f = 1 / sqrt(variance + eps): d_x = f (d_y - mean(d_y) - y mean(d_y y)).
+template <typename T>
+Matrix<T> NormOutputsBackward(const Matrix<T>& x, const Matrix<T>& d_y, int threads) {
+  Matrix<T> d_x(x.rows(), x.cols());
+  const auto n = static_cast<double>(x.cols());
+  ForEachPart(threads, x.rows(), x.cols(), [&](int64_t, int64_t first, int64_t count) {
+    for (int64_t row = first; row < first + count; ++row) {
+      const RowMoments moments = MomentsOf(x, row);
+      const auto normed = [&](int64_t i) {
+        return (static_cast<double>(x(row, i)) - moments.mean) * moments.factor;
+      };
+      double mean = 0;
+      double along = 0;
+      for (int64_t i = 0; i < x.cols(); ++i) {
+        const auto d = static_cast<double>(d_y(row, i));
+        mean += d / n;
+        along += d * normed(i) / n;
+      }
+      for (int64_t i = 0; i < x.cols(); ++i) {
+        const auto d = static_cast<double>(d_y(row, i));
+        d_x(row, i) = static_cast<T>((d - mean - normed(i) * along) * moments.factor);
+      }
+    }
+  });
+  return d_x;
+}
+
+template <typename T>
 Matrix<T> Gated(Activation activation, const Matrix<T>& gate, const Matrix<T>& up, int threads) {
   Matrix<T> hidden(gate.rows(), gate.cols());
   ForEachPart(threads, gate.rows(), gate.cols(), [&](int64_t, int64_t first, int64_t count) {
@@ -137,6 +201,8 @@ void GatedBackward(Activation activation,
   template Matrix<T> Norm<T>(const RowVector<T>&, double, const Matrix<T>&, int);           \
   template Matrix<T> NormBackward<T>(                                                       \
       const RowVector<T>&, double, const Matrix<T>&, const Matrix<T>&, RowVector<T>*, int); \
+  template Matrix<T> NormOutputs<T>(const Matrix<T>&, int);                                 \
+  template Matrix<T> NormOutputsBackward<T>(const Matrix<T>&, const Matrix<T>&, int);       \
   template Matrix<T> Gated<T>(Activation, const Matrix<T>&, const Matrix<T>&, int);         \
   template void GatedBackward<T>(Activation,                                                \
                                  const Matrix<T>&,                                          \

@@ -22,6 +22,15 @@ Matrix<T> NormBackward(const RowVector<T>& weight,
                        RowVector<T>* d_weight,
                        int threads);
 
+// y = (x - mean) / sqrt(variance + 1e-5), row by row: the norm behind the products of onebit-ln. In
+// float with the bits of Linear() (runtime/kernels/linear.h).
+template <typename T>
+Matrix<T> NormOutputs(const Matrix<T>& x, int threads);
+
+// Given d_y returns d_x.
+template <typename T>
+Matrix<T> NormOutputsBackward(const Matrix<T>& x, const Matrix<T>& d_y, int threads);
+
 // activation(gate) * up
 template <typename T>
 Matrix<T> Gated(Activation activation, const Matrix<T>& gate, const Matrix<T>& up, int threads);

@@ -17,12 +17,6 @@ float RootMeanSquare(const Matrix<float>& weights) {
 }
 
 absl::Status CheckTrainable(const Format& format) {
-  if (format.layer_norm) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("matrices in ",
-                     format.Name(),
-                     " cannot be trained: their outputs are normalised; use onebit"));
-  }
   if (format.HasLevels() || format.kind == FormatKind::kOneBit ||
       (format.IsFloat() && format.IsSparse())) {
     return absl::OkStatus();

@@ -30,7 +30,8 @@ struct TrainedParts {
 // Integer formats: latent weights and the logarithm of every group's scale; zero points stay.
 // Block formats: latent weights on the start's grids. Sparse formats keep their mask. One-bit
 // formats: latent weights, of which the signs count, and the logarithms of g and h (OneBit, arXiv
-// 2402.11295, section 3).
+// 2402.11295, section 3). The norm behind onebit-ln has no parameters and is the layer's part
+// (LayerParameters::normalised).
 class TrainedMatrix {
  public:
   virtual ~TrainedMatrix() = default;

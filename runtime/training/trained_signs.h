@@ -7,7 +7,7 @@
 
 namespace bitbudget {
 
-// One-bit formats without a norm behind: sign(W) * (h g^T).
+// One-bit formats: sign(W) * (h g^T).
 class TrainedSigns final : public TrainedMatrix {
  public:
   TrainedSigns(const Matrix<float>& original, const Encoding& start, TrainedParts parts);

@@ -174,6 +174,7 @@ plans::Plan RecoveredSmallPlan(int layers) {
     step->set_steps(first ? 1280 : 60);
     step->set_loss_before(first ? 0.25 : 0.1);
     step->set_loss_after(0.1);
+    step->set_loss_trained(first ? 0.1 : 0.125);
   }
   plans::RecoveryData* data = pass->mutable_data();
   data->set_text_fingerprint(std::string(64, 'd'));

@@ -156,6 +156,53 @@ class RecoverTest(CommandTest):
         self.json('eval', self.model, '--plan', out, *QUICK, '--probes', 2)
         self.succeed('apply', self.model, '--plan', out, '--out', self.file('folder'))
 
+    def test_a_bad_learning_rate_ends_with_a_message_and_the_codes_of_the_start(self):
+        start = self.file('start.pb')
+        header, codes = tensors(self.recover(start, '--method', 'scales')['weights'])
+        for factor, parts, diverged in (('1000', ('distill does not lower the KL', 'a lower rate'), False),
+                                        ('1e9', ('distill diverges at a learning rate of', 'a lower rate'), True)):
+            out = self.file('bad.pb')
+            result = self.succeed('recover', self.model, '--plan', start, '--method', 'distill',
+                                  '--rate-factor', factor, '--out', out, *TRAINING, '--json')
+            for part in parts:
+                self.assertIn(part, result.stderr)
+            report = json.loads(result.stdout)
+            self.assertTrue(report['complete'])
+            step, = report['steps']
+            self.assertEqual(step['loss_after'], step['loss_before'])
+            self.assertEqual(step['diverged'], diverged)
+            self.assertEqual(step['loss_trained'] is None, diverged)
+            self.assertEqual(tensors(report['weights']), (header, codes))
+            self.assertIn('not taken', self.succeed('show', out).stdout)
+            before, after = (report['held_out'][side] for side in ('before', 'after'))
+            self.assertEqual(before, after)
+
+    def test_profiles_of_gradients_stand_in_the_json(self):
+        report = self.recover(self.file('r.pb'), '--method', 'blockwise,distill', '--profile-every', 1,
+                              '--freeze', 'ov')
+        blockwise, distill = report['steps']
+        self.assertNotIn('profiles', blockwise)
+        self.assertEqual([p['step'] for p in distill['profiles']], [0, 1, 2])
+        for profile in distill['profiles']:
+            self.assertGreater(profile['loss'], 0)
+            for layer in profile['layers']:
+                self.assertEqual(list(layer), ['q', 'k', 'v', 'o', 'gate', 'up', 'down'])
+                self.assertNotIn('sqnr_db', layer['v'])  # stays as stored
+                for kind in layer:
+                    self.assertGreater(layer[kind]['gradient_norm'], 0)
+        self.assertIn('sqnr_db', distill['profiles'][0]['layers'][0]['o'])
+
+    def test_one_bit_layers_with_a_norm_from_drawn_signs(self):
+        plan = self.make_plan('--formats', 'onebit-ln', '--pin', 'embed=bf16', '--no-run-dir',
+                              out='ln.pb')
+        out = self.file('recovered.pb')
+        report = self.recover(out, '--method', 'onebit', '--start', 'random', '--keep-worse',
+                              plan=plan)
+        self.assertEqual(report['steps'][0]['loss_after'], report['steps'][0]['loss_trained'])
+        self.assertEqual(self.json('show', out)['recovery']['passes'][0]['start'], 'random')
+        evaluated = self.json('eval', self.model, '--plan', out, *QUICK, '--probes', 4)
+        self.assertEqual(evaluated['kl_mean'], report['held_out']['after']['kl_mean'])
+
     def test_damage_is_refused(self):
         out = self.file('recovered.pb')
         self.recover(out)

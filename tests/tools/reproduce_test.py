@@ -14,6 +14,7 @@ import tempfile
 import unittest
 
 BINARY, SOURCE = sys.argv[1:3]
+TRAINING = ['--steps', '4', '--sequences', '8']
 
 
 class ReproduceTest(unittest.TestCase):
@@ -33,14 +34,23 @@ class ReproduceTest(unittest.TestCase):
             return first.stdout
 
     def test_freeze(self):
-        text = self.run_script('freeze.py', claims=1)
+        text = self.run_script('freeze.py', *TRAINING, '--formats', 'int2-g64', '--factors', '1,1e9',
+                               claims=4)
         for kind in ('q', 'k', 'v', 'o', 'gate', 'up', 'down'):
-            self.assertIn(f'\n| {kind} | ', text)
+            self.assertEqual(text.count(f'\n| {kind} | '), 2)  # forward, gradients
+        self.assertIn('\n| type | gradient, 0 | gradient, 1 | gradient, 2 | gradient, 3 | gradient, 4 | ', text)
+        rates = {line.split(' | ')[0]: line for line in text.splitlines() if line.startswith('| 1')}
+        self.assertEqual(rates['| 1e+09'].count('(diverged)'), 4, text)
+        self.assertNotIn('diverged', rates['| 1'])
 
     def test_onebit(self):
-        text = self.run_script('onebit.py', claims=2)
+        text = self.run_script('onebit.py', *TRAINING, claims=6)
         self.assertIn('1.0073', text)
-        self.assertEqual(text.count(': holds.**'), 2, text)
+        self.assertEqual(text.split('### Claim: trained')[0].count(': holds.**'), 2, text)
+        for row in ('int2-g64 | rtn', 'int2-g64 | gptq', 'onebit | SVID, not trained',
+                    'onebit | SVID start, 4 steps', 'onebit | random signs, 4 steps',
+                    'onebit | SVID start, hidden loss x 1, 4 steps', 'onebit-ln | SVID start, 4 steps'):
+            self.assertIn(f'\n| {row} | ', text)
 
     def test_divergent_tokens(self):
         text = self.run_script('divergent_tokens.py', '--orders', 'fdt,dppl', claims=3)

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -61,7 +62,8 @@ class LayerGradientTest : public testing::TestWithParam<Variant> {
   LayerParameters<T> Gradient(int layer, int threads, Matrix<T>* d_x) const {
     const DecoderLayer<T> decoder(
         model_->config(), layer, {.max_positions = kMaxPositions, .threads = threads});
-    const LayerParameters<T> parameters = ReadLayer<T>(*model_, layer);
+    LayerParameters<T> parameters = ReadLayer<T>(*model_, layer);
+    parameters.normalised = normalised_;
     const LayerInputsOf<T> inputs{kLengths, x_.cast<T>()};
     LayerTrace<T> trace;
     decoder.Forward(parameters, inputs, &trace);
@@ -78,8 +80,11 @@ class LayerGradientTest : public testing::TestWithParam<Variant> {
     return mixture;
   }
 
+  void ExpectAgreementWithDifferences() const;
+
   std::unique_ptr<Model> model_;
   Matrix<float> x_;
+  std::array<bool, kLayerMatrices> normalised_ = {};
 };
 
 // Calls visit(name, values, size) for every parameter.
@@ -129,10 +134,11 @@ void ExpectDifferences(const std::string& name,
   }
 }
 
-TEST_P(LayerGradientTest, AgreesWithDifferencesForEveryParameterAndTheInputs) {
+void LayerGradientTest::ExpectAgreementWithDifferences() const {
   for (int layer = 0; layer < model_->config().num_hidden_layers; ++layer) {
     const DecoderLayer<double> decoder(model_->config(), layer, {.max_positions = kMaxPositions});
     LayerParameters<double> parameters = ReadLayer<double>(*model_, layer);
+    parameters.normalised = normalised_;
     LayerInputsOf<double> inputs{kLengths, x_.cast<double>()};
     const Matrix<double> mixture = Mixture();
     const auto loss = [&] {
@@ -156,6 +162,19 @@ TEST_P(LayerGradientTest, AgreesWithDifferencesForEveryParameterAndTheInputs) {
     });
     ExpectDifferences("x", loss, inputs.x.data(), d_x.data(), inputs.x.size());
   }
+}
+
+TEST_P(LayerGradientTest, AgreesWithDifferencesForEveryParameterAndTheInputs) {
+  ExpectAgreementWithDifferences();
+}
+
+class NormalisedLayerGradientTest : public LayerGradientTest {};
+
+TEST_P(NormalisedLayerGradientTest, AgreesWithDifferencesWhereOutputsAreNormalised) {
+  normalised_.fill(true);
+  ExpectAgreementWithDifferences();
+  normalised_[kVMatrix] = normalised_[kUpMatrix] = false;
+  ExpectAgreementWithDifferences();
 }
 
 // The largest |a - b|.
@@ -220,6 +239,12 @@ TEST_P(LayerGradientTest, InFloatIsThatInDoubleUpToRoundingForAnyThreads) {
     }
   }
 }
+
+// With biases, which come behind the norm; with the norms of heads, which do too.
+INSTANTIATE_TEST_SUITE_P(Architectures,
+                         NormalisedLayerGradientTest,
+                         testing::Values(Variants()[2], Variants()[6]),
+                         [](const auto& info) { return info.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Architectures,
                          LayerGradientTest,

@@ -100,6 +100,28 @@ def omniquant_output(bench):
     return reproduce(bench, "omniquant", *bench.choose((), ("--weights", "int3z-g64")))
 
 
+def onebit_output(bench):
+    return reproduce(bench, "onebit", *bench.choose((), ("--steps", "20", "--sequences", "16")))
+
+
+def freeze_output(bench):
+    return reproduce(bench, "freeze", *bench.choose(
+        (), ("--steps", "20", "--sequences", "16", "--formats", "int2-g64", "--factors", "1,10")))
+
+
+def onebit(bench):
+    """Trained one-bit layers beside 2-bit ones."""
+    return tables_in(onebit_output(bench).partition("### Claim: trained")[2].replace("**On ", "On "))
+
+
+def freeze(bench):
+    """Gradients in distillation, and what learning rates and frozen matrices do to it."""
+    out = freeze_output(bench)
+    out = out[out.index("Squared gradient norms"):]
+    out = re.sub(r"^(Squared|By layer|Text KL)(.*):$", r"**\1\2**", out, flags=re.MULTILINE)
+    return tables_in(out.replace("**On ", "On "))
+
+
 def omniquant(bench):
     out = re.sub(r"^(int\S+, activations \w+) \((.*?)\):$", r"**\1** (\2)", omniquant_output(bench), flags=re.MULTILINE)
     return tables_in(out.replace("**On ", "On "))
@@ -121,6 +143,10 @@ def claims(bench):
     for name in CLAIM_SCRIPTS:
         if name == "omniquant":
             out = omniquant_output(bench)
+        elif name == "onebit":
+            out = onebit_output(bench)
+        elif name == "freeze":
+            out = freeze_output(bench)
         elif name == "divergent_tokens" and bench.texts()[0] is None:
             out = reproduce(bench, name, "--orders", "fdt,dppl")
         else:

@@ -24,6 +24,8 @@ TABLES = {
                                 search_tables.low_bits_intervals),
     "claims": Table("docs/results.md", 60, 5, "16 probes, novel-1m", search_tables.claims),
     "omniquant": Table("docs/results.md", 30, 4, "16 probes, novel-1m, one width", search_tables.omniquant),
+    "onebit": Table("docs/results.md", 10, 2, "16 probes, 20 steps", search_tables.onebit),
+    "freeze": Table("docs/results.md", 20, 3, "16 probes, 20 steps, 2 bits, two rates", search_tables.freeze),
     "methods-novel-1m": Table("docs/results.md", 15, 1, "16 + 64 probes, one size", search_tables.methods_1m),
     "methods-novel-8m": Table("docs/results.md", 90, 4, "8 + 32 probes, one size", search_tables.methods_8m),
     "searches": Table("docs/performance.md", 60, 3, "8 + 32 probes, one size", search_tables.searches),
