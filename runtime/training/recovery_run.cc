@@ -72,6 +72,7 @@ absl::Status CheckLoss(double loss, double learning_rate) {
 }
 
 double WeightRate(const Format& format) {
+  if (format.IsFloat()) return 0.015;
   switch (format.bits) {
     case 1:
       return 0.03;
