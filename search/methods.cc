@@ -77,6 +77,7 @@ constexpr MethodInfo kMethods[] = {
     {.name = "sparsify",
      .description = "zeros added in rounds, steered by the first divergent token",
      .takes_sparsity = true,
+     .retrains = true,
      .needs = NothingElse,
      .make = [](const MethodOptions&) { return MakeSparsifySearch(SparsifyOptions()); }},
 };

@@ -38,6 +38,7 @@ struct MethodInfo {
   const char* name;
   const char* description;  // one line, for help texts
   bool takes_sparsity;      // meets a SparsityTarget; all methods meet a ByteBudget
+  bool retrains = false;    // uses SearchContext::retrainer
   MethodNeeds (*needs)(const MethodOptions& options);
   // REQUIRES: CheckMethodOptions() is OK, and the layer order is there where it is needed.
   std::unique_ptr<SearchMethod> (*make)(const MethodOptions& options);

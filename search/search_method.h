@@ -13,6 +13,7 @@
 #include "search/exact_fill.h"
 #include "search/objective.h"
 #include "search/problem.h"
+#include "search/retrainer.h"
 
 namespace bitbudget {
 
@@ -74,6 +75,8 @@ struct SearchContext {
   // The divergences of all choices alone, in nats per token, as a scorer estimates them
   // (scoring/format_costs.h), in the same shape. Null: nobody does.
   const CostTable* estimates = nullptr;
+  // Trains the model between rounds, of methods that prune in rounds. Null: nothing is trained.
+  Retrainer* retrainer = nullptr;
   // Evaluates on natural text instead of on the reference's completions, so that nll is that of the
   // text. Null: there is no text.
   CandidateEvaluator* text = nullptr;

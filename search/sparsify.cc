@@ -22,6 +22,7 @@ namespace {
 
 constexpr char kNote[] =
     "sparsified in rounds without the retraining that the paper does between them";
+constexpr char kRetrainedNote[] = "sparsified in rounds, retrained after each of them";
 
 // A step of a unit's ladder.
 struct Rung {
@@ -70,8 +71,9 @@ class MeritCurve {
 
 class Sparsification {
  public:
-  Sparsification(const SparsifyOptions& options, SearchSession& session)
-      : options_(options), session_(session), problem_(session.problem()) {}
+  // `retrainer` may be null.
+  Sparsification(const SparsifyOptions& options, SearchSession& session, Retrainer* retrainer)
+      : options_(options), session_(session), problem_(session.problem()), retrainer_(retrainer) {}
 
   absl::Status Search() {
     if (problem_.AllPinned()) return session_.AcceptPinned();
@@ -79,11 +81,15 @@ class Sparsification {
     Selection start = Take([](const std::vector<Rung>& rungs) { return rungs.front(); });
     const Selection end = Take([](const std::vector<Rung>& rungs) { return rungs.back(); });
     if (!problem_.Fits(end)) return absl::OkStatus();
-    session_.summary().note = kNote;
+    session_.summary().note = retrainer_ != nullptr ? kRetrainedNote : kNote;
     current_ = std::move(start);
     BB_RETURN_IF_ERROR(session_.SetIncumbent(problem_.ToAssignment(current_)));
     session_.RecordStart(current_, incumbent());
-    while (!problem_.Fits(current_)) BB_RETURN_IF_ERROR(Round());
+    const int64_t start_bytes = problem_.TotalBytes(current_);
+    while (!problem_.Fits(current_)) {
+      BB_RETURN_IF_ERROR(Round());
+      if (retrainer_ != nullptr) BB_RETURN_IF_ERROR(Retrain(start_bytes));
+    }
     session_.Result(current_, incumbent());
     return absl::OkStatus();
   }
@@ -192,6 +198,36 @@ class Sparsification {
     return absl::OkStatus();
   }
 
+  absl::Status Retrain(int64_t start_bytes) {
+    if (problem_.Fits(current_)) session_.Result(current_, incumbent());
+    const Assignment assignment = problem_.ToAssignment(current_);
+    BB_RETURN_IF_ERROR(
+        retrainer_->Retrain(assignment, {session_.summary().rounds, RoundsLeft(start_bytes)}));
+    session_.BeginPhase("retrained", 1);
+    BB_RETURN_IF_ERROR(session_.SetIncumbent(assignment));
+    session_.EndPhase();
+    session_.Record("retrained", {}, current_, incumbent());
+    return absl::OkStatus();
+  }
+
+  // How many rounds it takes from here on to meet the limit. Bytes fall as zeros rise.
+  int64_t RoundsLeft(int64_t start_bytes) const {
+    if (problem_.Fits(current_)) return 0;
+    const double zeros = problem_.SparsityPermilleOf(current_);
+    const int64_t bytes = problem_.TotalBytes(current_);
+    const double over = static_cast<double>(bytes) - static_cast<double>(problem_.MaxBytes());
+    double missing = problem_.MinSparsityPermille() - zeros;
+    if (over > 0 && start_bytes > bytes) {
+      missing = std::max(missing, zeros * over / static_cast<double>(start_bytes - bytes));
+    }
+    int64_t left = 0;
+    for (auto next = static_cast<size_t>(session_.summary().rounds); missing > 0; ++next) {
+      missing -= options_.round_permille[std::min(next, options_.round_permille.size() - 1)];
+      ++left;
+    }
+    return std::max<int64_t>(left, 1);
+  }
+
   // Takes steps by predicted merit, highest first, until the target of zeros is reached or the
   // budget is met. Returns the units that changed.
   std::vector<UnitId> Fill(const std::vector<MeritCurve>& curves, double target_permille) {
@@ -227,6 +263,7 @@ class Sparsification {
   const SparsifyOptions& options_;
   SearchSession& session_;
   const SearchProblem& problem_;
+  Retrainer* const retrainer_;
   std::vector<std::vector<Rung>> rungs_;  // of every unit
   std::vector<int> at_;                   // the rung of every unit
   Selection current_;                     // the same as choices
@@ -240,7 +277,7 @@ class SparsifySearch : public SearchMethod {
 
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
     SearchSession session(context);
-    return session.Finish(Sparsification(options_, session).Search());
+    return session.Finish(Sparsification(options_, session, context.retrainer).Search());
   }
 
  private:

@@ -28,8 +28,9 @@ struct SparsifyOptions {
 //   step), and all units together are the next incumbent.
 // The last round ends as soon as the budget and the problem's sparsity_permille are met. The
 // reference is the unmodified model in every round; the paper leaves open whether a later round
-// compares with its own start. It retrains between rounds, this does not, and the result's note
-// says so.
+// compares with its own start. It trains the model after every round, as this does where the
+// context has a retrainer: the next round prunes the trained weights, and so does the end. The
+// result's note says whether. An interruption of the last round's training ends with its masks.
 //
 // The formats of a ladder may differ in sparsity only; kInvalidArgument names two that do not.
 // REQUIRES: options.Validate() is OK.

@@ -19,6 +19,25 @@ namespace {
 
 using Windows = std::vector<std::vector<int32_t>>;
 
+// What a comparison evaluates.
+struct Sides {
+  const Assignment& found;  // in the trained weights, if there are any
+  const std::optional<Assignment>& uniform;
+
+  bool Differ(const HeldOutContext& context) const {
+    return uniform.has_value() && (context.trained != nullptr || *uniform != found);
+  }
+};
+
+// Of an assignment in these weights; null: the model's.
+absl::StatusOr<Evaluation> EvaluateIn(const TrainedWeights* weights,
+                                      const HeldOutContext& context,
+                                      const Assignment& assignment,
+                                      SharedProbes* set) {
+  context.workspace->UseWeights(weights);
+  return set->EvaluateFromScratch(assignment);
+}
+
 bool Wins(Objective objective, const Evaluation& found, const Evaluation& uniform) {
   for (const Statistic statistic : {objective.primary(), Statistic::kKlMean}) {
     const Interval difference = PairedInterval(statistic, found, uniform);
@@ -53,19 +72,25 @@ absl::StatusOr<Measured> SharedPerplexity(const HeldOutContext& context,
   return MeasuredOf(Statistic::kDppl, likelihood);
 }
 
-// The perplexities of the reference, of what is emitted and of uniform.
+// The perplexities of the reference, of what is emitted (in these weights; null: the model's) and
+// of uniform.
 absl::StatusOr<TextPerplexity> MeasureHeldOutText(const HeldOutContext& context,
                                                   const Windows& windows,
                                                   const Assignment& emitted,
+                                                  const TrainedWeights* weights,
                                                   const std::optional<Assignment>& uniform) {
   TextPerplexity text;
   BB_ASSIGN_OR_RETURN(
       text.reference,
       SharedPerplexity(
           context, windows, "reference", context.workspace->bank()->StoredAssignment()));
-  BB_ASSIGN_OR_RETURN(text.candidate,
-                      SharedPerplexity(context, windows, CandidateName(emitted), emitted));
+  context.workspace->UseWeights(weights);
+  BB_ASSIGN_OR_RETURN(
+      text.candidate,
+      SharedPerplexity(
+          context, windows, CandidateName(emitted, context.workspace->weights_name()), emitted));
   if (uniform.has_value()) {
+    context.workspace->UseWeights(nullptr);
     BB_ASSIGN_OR_RETURN(text.uniform,
                         SharedPerplexity(context, windows, CandidateName(*uniform), *uniform));
   }
@@ -74,8 +99,7 @@ absl::StatusOr<TextPerplexity> MeasureHeldOutText(const HeldOutContext& context,
 
 // Adds what is measured along windows.
 absl::Status CompareAlongWindows(const HeldOutContext& context,
-                                 const Assignment& found,
-                                 const std::optional<Assignment>& uniform,
+                                 const Sides& sides,
                                  HeldOutComparison* result) {
   if (context.maker->window_tokens() <= kTextPromptTokens) return absl::OkStatus();
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<SharedProbes> set,
@@ -87,13 +111,19 @@ absl::Status CompareAlongWindows(const HeldOutContext& context,
                                            context.progress,
                                            SharedProbes::Completions::kWindow));
   context.progress->Begin("text divergence", 2);
-  BB_ASSIGN_OR_RETURN(const Evaluation evaluation, set->EvaluateFromScratch(found));
+  BB_ASSIGN_OR_RETURN(const Evaluation evaluation,
+                      EvaluateIn(context.trained, context, sides.found, set.get()));
   context.progress->Update(1);
   result->text_divergence = TextDivergenceOf(evaluation);
-  if (uniform.has_value()) {
+  if (result->training.has_value()) {
+    result->training->after.windows = evaluation;
+    BB_ASSIGN_OR_RETURN(result->training->before.windows,
+                        EvaluateIn(nullptr, context, sides.found, set.get()));
+  }
+  if (sides.uniform.has_value()) {
     Evaluation other = evaluation;
-    if (*uniform != found) {
-      BB_ASSIGN_OR_RETURN(other, set->EvaluateFromScratch(*uniform));
+    if (sides.Differ(context)) {
+      BB_ASSIGN_OR_RETURN(other, EvaluateIn(nullptr, context, *sides.uniform, set.get()));
     }
     context.progress->Update(2);
     result->uniform->text = TextDivergenceOf(other);
@@ -137,16 +167,24 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
   result.probes = set->size();
   result.emitted = found;
   context.progress->Begin("held-out comparison", 3);
-  BB_ASSIGN_OR_RETURN(const Evaluation evaluation, set->EvaluateFromScratch(found));
+  BB_ASSIGN_OR_RETURN(const Evaluation evaluation,
+                      EvaluateIn(context.trained, context, found, set.get()));
   context.progress->Update(1);
   BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set->NoiseFloor());
   context.progress->Update(2);
   result.found = MetricsOf(evaluation);
   result.noise_floor = MetricsOf(noise_floor);
+  if (context.trained != nullptr) {
+    result.training.emplace().after.probes = evaluation;
+    BB_ASSIGN_OR_RETURN(result.training->before.probes,
+                        EvaluateIn(nullptr, context, found, set.get()));
+  }
   std::optional<Assignment> uniform_assignment;
+  const Sides sides{found, uniform_assignment};
   if (uniform.has_value()) {
     uniform_assignment = problem.ToAssignment(problem.Uniform(*uniform));
-    BB_ASSIGN_OR_RETURN(const Evaluation other, set->EvaluateFromScratch(*uniform_assignment));
+    BB_ASSIGN_OR_RETURN(const Evaluation other,
+                        EvaluateIn(nullptr, context, *uniform_assignment, set.get()));
     result.uniform = {*uniform,
                       problem.TotalBytes(*uniform_assignment),
                       MetricsOf(other),
@@ -154,7 +192,7 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
                       PairedInterval(Statistic::kKlMean, evaluation, other),
                       std::nullopt,
                       Interval()};
-    if (*uniform_assignment != found && !Wins(context.objective, evaluation, other)) {
+    if (sides.Differ(context) && !Wins(context.objective, evaluation, other)) {
       result.uniform_emitted = true;
       result.emitted = *uniform_assignment;
     }
@@ -162,11 +200,13 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
   }
   context.progress->End();
   set.reset();  // its streams make room for the windows'
-  BB_RETURN_IF_ERROR(CompareAlongWindows(context, found, uniform_assignment, &result));
+  BB_RETURN_IF_ERROR(CompareAlongWindows(context, sides, &result));
   const Windows windows = context.maker->TextWindows(ProbeRole::kHeldOut, context.probes);
   if (!windows.empty()) {
-    BB_ASSIGN_OR_RETURN(result.text,
-                        MeasureHeldOutText(context, windows, result.emitted, uniform_assignment));
+    const TrainedWeights* const weights = result.uniform_emitted ? nullptr : context.trained;
+    BB_ASSIGN_OR_RETURN(
+        result.text,
+        MeasureHeldOutText(context, windows, result.emitted, weights, uniform_assignment));
   }
   return result;
 }

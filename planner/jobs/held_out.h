@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/status/statusor.h"
+#include "planner/jobs/recovery_record.h"
 #include "planner/runs/measure.h"
 #include "planner/runs/run.h"
 #include "planner/workspace/workspace.h"
@@ -39,6 +40,8 @@ struct HeldOutComparison {
   bool uniform_emitted = false;    // the search's result did not win
   Assignment emitted;
   std::optional<TextPerplexity> text;  // of `emitted`, where probes come from text
+  // Of the search's result in the model's own weights and in the trained ones, where there are any.
+  std::optional<RecoveryMeasurements> training;
 };
 
 // What the comparison works with. Nothing is owned.
@@ -50,6 +53,9 @@ struct HeldOutContext {
   Workspace* workspace = nullptr;
   Run* run = nullptr;
   Progress* progress = nullptr;
+  // What the search's result is made of; null: the model's weights, of which uniform assignments
+  // always are.
+  const TrainedWeights* trained = nullptr;
 };
 
 // The best uniform assignment that meets the limit, chosen by `evaluator` on the search probes;

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -14,7 +15,9 @@
 #include "planner/jobs/feasibility.h"
 #include "planner/jobs/held_out.h"
 #include "planner/jobs/plan_record.h"
+#include "planner/jobs/plan_retraining.h"
 #include "planner/jobs/search_methods.h"
+#include "planner/output/recovered_file.h"
 #include "planner/runs/calibration.h"
 #include "planner/runs/estimated_costs.h"
 #include "planner/runs/output_errors.h"
@@ -70,6 +73,9 @@ absl::StatusOr<ProblemAndBudget> MakeProblem(const Model& model, const PlanOptio
   BB_ASSIGN_OR_RETURN(const Constraints constraints, ConstraintsOf(model, options));
   BB_ASSIGN_OR_RETURN(made.problem, BuildProblem(model, constraints, limit));
   BB_RETURN_IF_ERROR(CheckFeasible(made.problem, model.parameter_count()));
+  if (options.retraining.has_value()) {
+    BB_RETURN_IF_ERROR(CheckRetrainable(made.problem, model));
+  }
   return made;
 }
 
@@ -81,6 +87,10 @@ WorkspaceNeeds WorkspaceNeedsOf(const PlanOptions& options, int64_t ranks) {
   needs.held_out_probes = (options.held_out_probes + ranks - 1) / ranks;
   needs.windows = needs.held_out_probes;
   if (NeedsCalibrationPrompts(options)) needs.calibration_probes = options.search_probes;
+  if (options.retraining.has_value()) {
+    needs.roles.push_back(ProbeRole::kCalibration);
+    needs.calibration_probes = RetrainingSequences(*options.retraining);
+  }
   needs.gradient_probes = GradientProbes(options);
   needs.evaluators = NeedsOf(options).text ? 2 : 1;
   return needs;
@@ -107,6 +117,7 @@ struct SearchInputs {
   const ProbedWorkspace& ready;
   SharedProbes* probes;
   Run* run;
+  Retrainer* retrainer;  // or null
   Progress* progress;
 };
 
@@ -125,6 +136,7 @@ absl::StatusOr<SearchResult> RunSearch(const SearchInputs& in) {
       MakeMethod(in.options, in.problem, *in.ready.maker, workspace, in.run, in.progress));
   SearchContext context{
       &in.problem, in.probes->evaluator(), in.progress, workspace->bank()->StoredAssignment()};
+  context.retrainer = in.retrainer;
   std::unique_ptr<SharedProbes> text;
   if (needs.text) {
     BB_ASSIGN_OR_RETURN(text,
@@ -169,6 +181,8 @@ absl::StatusOr<std::optional<HeldOutComparison>> CompareIfMet(
     std::unique_ptr<SharedProbes> search_probes) {
   if (summary.outcome != SearchOutcome::kBudgetMet) return std::optional<HeldOutComparison>();
   const auto compare = [&]() -> absl::StatusOr<HeldOutComparison> {
+    context.workspace->UseWeights(nullptr);
+    search_probes->WeightsChanged();
     BB_ASSIGN_OR_RETURN(const std::optional<Format> uniform,
                         BestUniform(context, search_probes->evaluator()));
     search_probes.reset();
@@ -199,6 +213,28 @@ absl::StatusOr<std::vector<std::string>> HashEncodings(const Assignment& assignm
   return hashes;
 }
 
+// Encodes what was trained and writes it beside the plan, which is told of it, before the plan
+// itself is written.
+absl::Status WriteTrained(const Model& model,
+                          const PlanOptions& options,
+                          PlanRetraining* retraining,
+                          PlanFindings* findings) {
+  BB_ASSIGN_OR_RETURN(const ComponentEncodings encodings, retraining->Encode(findings->assignment));
+  std::optional<RecoveryMeasurements> held_out;
+  if (findings->held_out.has_value()) held_out = findings->held_out->training;
+  plans::Recovery& recovery = findings->recovery.emplace(retraining->Record(held_out));
+  const std::string path = RecoveredFileFor(options.out);
+  recovery.set_weights_file(std::filesystem::path(path).filename().string());
+  findings->encoding_sha256.assign(findings->assignment.size(), "");
+  for (const auto& [id, encoding] : encodings) {
+    findings->encoding_sha256[id] = EncodingSha256(encoding);
+  }
+  Progress unseen;  // an interruption is no reason not to write
+  BB_ASSIGN_OR_RETURN(*recovery.mutable_weights_sha256(),
+                      WriteRecoveredFile(model, encodings, path, &unseen));
+  return absl::OkStatus();
+}
+
 // The job from the problem to the plan. `job` is set to its number in the run's store.
 absl::StatusOr<plans::Plan> MakePlan(const Model& model,
                                      const PlanOptions& options,
@@ -207,6 +243,9 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
                                      MemoryPlan* memory,
                                      Progress* progress) {
   BB_RETURN_IF_ERROR(options.Validate());
+  if (options.retraining.has_value() && run->ranks().size() > 1) {
+    return absl::InvalidArgumentError("retraining runs in one process, not in several");
+  }
   BB_ASSIGN_OR_RETURN(const ProblemAndBudget made, MakeProblem(model, options));
   const SearchProblem& problem = made.problem;
   BB_ASSIGN_OR_RETURN(
@@ -229,8 +268,19 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
       SharedProbes::Create(
           *ready.maker, ProbeRole::kSearch, options.search_probes, workspace, run, progress));
   findings.search_probes = probes->size();
+  std::optional<PlanRetraining> retraining;
+  if (options.retraining.has_value()) {
+    retraining.emplace(
+        PlanRetrainingContext{options, *ready.maker, workspace, probes.get(), run, progress});
+  }
   BB_ASSIGN_OR_RETURN(SearchResult found,
-                      RunSearch({options, problem, ready, probes.get(), run, progress}));
+                      RunSearch({options,
+                                 problem,
+                                 ready,
+                                 probes.get(),
+                                 run,
+                                 retraining.has_value() ? &*retraining : nullptr,
+                                 progress}));
   findings.search = std::move(found.summary);
   findings.errors = std::move(found.errors);
   CHECK(problem.Fits(findings.search.assignment));
@@ -238,18 +288,30 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
     BB_RETURN_IF_ERROR(run->store()->PutTrace(**job, findings.search.trace));
   }
 
+  // Without a result that was evaluated, the plan is of the model's weights.
+  const TrainedWeights* trained = nullptr;
+  if (retraining.has_value() && !findings.search.evaluation.empty()) {
+    trained = retraining->weights();
+  }
   const HeldOutContext held_out{&problem,
                                 Objective(options.objective),
                                 ready.maker.get(),
                                 options.held_out_probes,
                                 workspace,
                                 run,
-                                progress};
+                                progress,
+                                trained};
   BB_ASSIGN_OR_RETURN(findings.held_out,
                       CompareIfMet(held_out, findings.search, std::move(probes)));
   findings.assignment =
       findings.held_out.has_value() ? findings.held_out->emitted : findings.search.assignment;
-  BB_ASSIGN_OR_RETURN(findings.encoding_sha256, HashEncodings(findings.assignment, workspace));
+  if (trained != nullptr &&
+      !(findings.held_out.has_value() && findings.held_out->uniform_emitted)) {
+    BB_RETURN_IF_ERROR(WriteTrained(model, options, &*retraining, &findings));
+  } else {
+    workspace->UseWeights(nullptr);
+    BB_ASSIGN_OR_RETURN(findings.encoding_sha256, HashEncodings(findings.assignment, workspace));
+  }
   return ToPlan(model, options, *ready.maker, problem, findings);
 }
 

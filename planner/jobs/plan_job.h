@@ -2,6 +2,7 @@
 #define BITBUDGET_PLANNER_JOBS_PLAN_JOB_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -16,6 +17,7 @@
 #include "runtime/base/progress.h"
 #include "runtime/eval/metrics.h"
 #include "runtime/model/decoder/model.h"
+#include "runtime/training/retraining.h"
 #include "scoring/scorer.h"
 #include "search/merit.h"
 
@@ -38,6 +40,10 @@ struct PlanOptions {
   // Embedding and head take part in a search for sparsity (method sparsify, or a sparsity goal).
   // Otherwise they keep their stored formats, as in the paper, unless a pin says otherwise.
   bool prunes_embeddings = false;
+  // Of sparsify: training after every round. The plan is then a recovered one, whose codes are
+  // written to a file beside `out`, where the caller writes the plan.
+  std::optional<RetrainingSteps> retraining;
+  std::string out;
   // Evaluate every candidate on all probes instead of predicting and screening.
   bool exhaustive = false;
   Statistic objective = Statistic::kFdtMean;
@@ -65,9 +71,9 @@ struct PlanOptions {
 // best so far, with complete == false and without held-out metrics. The same model, options and
 // seed give the same plan for any number of threads and ranks and any content of the run directory.
 // All ranks call it alike and get the same plan; null `ranks`: this process alone. `memory`, unless
-// null, is set to how memory was divided. Errors: IsInfeasible() when nothing meets the limit;
-// kResourceExhausted when memory does not suffice; kCancelled on an interruption before the search
-// had begun; otherwise those of the parts.
+// null, is set to how memory was divided. Retraining takes a single rank. Errors: IsInfeasible()
+// when nothing meets the limit; kResourceExhausted when memory does not suffice; kCancelled on an
+// interruption before the search had begun; otherwise those of the parts.
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        const PlanOptions& options,
                                        Progress* progress,

@@ -79,6 +79,10 @@ plans::Options OptionsOf(const PlanOptions& options,
   }
   method.set_sparsity_permille(options.SparsityPermille());
   method.set_prunes_embeddings(options.prunes_embeddings);
+  if (options.retraining.has_value()) {
+    method.set_retrain_masked(options.retraining->masked);
+    method.set_retrain_unmasked(options.retraining->unmasked);
+  }
   if (method.ByteSizeLong() > 0) *recorded.mutable_method() = std::move(method);
   for (const Format& format : options.constraints.formats) recorded.add_formats(format.Name());
   for (const Constraints::Pin& pin : options.constraints.pins) recorded.add_pins(pin.text);
@@ -228,6 +232,7 @@ plans::Plan ToPlan(const Model& model,
   *plan.mutable_search() = SearchOf(model, findings.search);
   if (findings.held_out.has_value()) *plan.mutable_held_out() = HeldOutOf(*findings.held_out);
   plan.set_complete(findings.held_out.has_value());
+  if (findings.recovery.has_value()) *plan.mutable_recovery() = *findings.recovery;
   AddCalibration(findings.calibration, options, maker, model, &plan);
   return plan;
 }
@@ -279,6 +284,9 @@ std::string JobText(const PlanOptions& options) {
     add("order", MeritKindName(options.order));
   }
   if (options.prunes_embeddings) absl::StrAppend(&text, ", embeddings pruned");
+  if (options.retraining.has_value()) {
+    add("retrained", absl::StrCat(options.retraining->masked, "+", options.retraining->unmasked));
+  }
   if (options.constraints.target != nullptr) add("target", options.constraints.target->name());
   if (!options.constraints.formats.empty()) {
     add("formats",

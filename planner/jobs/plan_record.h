@@ -30,6 +30,8 @@ struct PlanFindings {
   // SHA-256 of the encoding of every component, empty for one that keeps its stored format; empty
   // for encoders that make their codes from the plan alone.
   std::vector<std::string> encoding_sha256;
+  // What a plan says of its trained weights; none: they are the model's.
+  std::optional<plans::Recovery> recovery;
 };
 
 plans::Plan ToPlan(const Model& model,

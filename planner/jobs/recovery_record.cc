@@ -17,7 +17,52 @@
 namespace bitbudget {
 namespace {
 
-plans::RecoveryData DataOf(const TrainingData& data, const ProbeMaker& maker) {
+plans::RecoveryPass PassOf(const RecoverJobOptions& options, const RecoveryFindings& findings) {
+  plans::RecoveryPass pass;
+  for (const RecoveryStep& step : findings.recovered->steps) {
+    *pass.add_steps() = ToProto(step);
+  }
+  *pass.mutable_data() = ToProto(*findings.data, *findings.maker);
+  pass.set_learning_rate(options.training.learning_rate);
+  pass.set_rate_factor(options.training.rate_factor);
+  if (options.training.start != "plan") pass.set_start(options.training.start);
+  pass.set_keep_worse(options.training.keep_worse);
+  if (options.training.freeze != "none") pass.set_freeze(options.training.freeze);
+  pass.set_kl_weight(options.training.kl_weight);
+  pass.set_hidden_weight(options.training.hidden_weight);
+  pass.set_augmented_loss(options.training.augmented_loss);
+  pass.set_batch(options.training.batch);
+  pass.set_seed(options.workspace.probes.seed);
+  pass.set_tool_version(BITBUDGET_VERSION);
+  pass.set_complete(findings.recovered->complete && findings.held_out.has_value());
+  if (findings.held_out.has_value()) {
+    *pass.mutable_held_out() =
+        ToProto(*findings.held_out, options.workspace.probes, *findings.maker);
+  }
+  return pass;
+}
+
+void AddSequences(std::span<const std::vector<int32_t>> sequences, Sha256* hash) {
+  for (const std::vector<int32_t>& sequence : sequences) {
+    hash->Update(absl::StrCat(absl::StrJoin(sequence, ","), "\n"));
+  }
+  hash->Update("\n");
+}
+
+}  // namespace
+
+plans::RecoveryStep ToProto(const RecoveryStep& step) {
+  plans::RecoveryStep record;
+  record.set_method(step.method);
+  record.set_steps(step.steps);
+  record.set_loss_before(step.loss_before);
+  record.set_loss_after(step.loss_after);
+  record.set_loss_trained(step.loss_trained);
+  record.set_diverged(step.diverged);
+  return record;
+}
+
+plans::RecoveryData ToProto(const TrainingData& data, const ProbeMaker& maker) {
   plans::RecoveryData record;
   if (data.text_sequences > 0) record.set_text_fingerprint(maker.fingerprint());
   record.set_text_sequences(data.text_sequences);
@@ -27,11 +72,11 @@ plans::RecoveryData DataOf(const TrainingData& data, const ProbeMaker& maker) {
   return record;
 }
 
-plans::RecoveryEvidence EvidenceOf(const RecoverJobOptions& options,
-                                   const ProbeMaker& maker,
-                                   const RecoveryMeasurements& held_out) {
+plans::RecoveryEvidence ToProto(const RecoveryMeasurements& held_out,
+                                const ProbeOptions& probes,
+                                const ProbeMaker& maker) {
   plans::RecoveryEvidence evidence;
-  evidence.set_probe_source(ProbeSourceName(options.workspace.probes.source));
+  evidence.set_probe_source(ProbeSourceName(probes.source));
   evidence.set_probe_fingerprint(maker.fingerprint());
   const RecoveryEvaluation& before = held_out.before;
   const RecoveryEvaluation& after = held_out.after;
@@ -52,44 +97,12 @@ plans::RecoveryEvidence EvidenceOf(const RecoverJobOptions& options,
   return evidence;
 }
 
-plans::RecoveryPass PassOf(const RecoverJobOptions& options, const RecoveryFindings& findings) {
-  plans::RecoveryPass pass;
-  for (const RecoveryStep& step : findings.recovered->steps) {
-    plans::RecoveryStep& record = *pass.add_steps();
-    record.set_method(step.method);
-    record.set_steps(step.steps);
-    record.set_loss_before(step.loss_before);
-    record.set_loss_after(step.loss_after);
-    record.set_loss_trained(step.loss_trained);
-    record.set_diverged(step.diverged);
-  }
-  *pass.mutable_data() = DataOf(*findings.data, *findings.maker);
-  pass.set_learning_rate(options.training.learning_rate);
-  pass.set_rate_factor(options.training.rate_factor);
-  if (options.training.start != "plan") pass.set_start(options.training.start);
-  pass.set_keep_worse(options.training.keep_worse);
-  if (options.training.freeze != "none") pass.set_freeze(options.training.freeze);
-  pass.set_kl_weight(options.training.kl_weight);
-  pass.set_hidden_weight(options.training.hidden_weight);
-  pass.set_augmented_loss(options.training.augmented_loss);
-  pass.set_batch(options.training.batch);
-  pass.set_seed(options.workspace.probes.seed);
-  pass.set_tool_version(BITBUDGET_VERSION);
-  pass.set_complete(findings.recovered->complete && findings.held_out.has_value());
-  if (findings.held_out.has_value()) {
-    *pass.mutable_held_out() = EvidenceOf(options, *findings.maker, *findings.held_out);
-  }
-  return pass;
+std::string Sha256Of(const RecoveryData& data) {
+  Sha256 hash;
+  AddSequences(data.training, &hash);
+  AddSequences(data.kept_aside, &hash);
+  return hash.Finish();
 }
-
-void AddSequences(std::span<const std::vector<int32_t>> sequences, Sha256* hash) {
-  for (const std::vector<int32_t>& sequence : sequences) {
-    hash->Update(absl::StrCat(absl::StrJoin(sequence, ","), "\n"));
-  }
-  hash->Update("\n");
-}
-
-}  // namespace
 
 plans::Plan RecoveredPlan(const RecoverJobOptions& options, const RecoveryFindings& findings) {
   plans::Plan plan = options.plan;

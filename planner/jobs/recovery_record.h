@@ -32,6 +32,16 @@ struct RecoveryFindings {
   std::optional<RecoveryMeasurements> held_out;  // none when it was interrupted
 };
 
+// A method, what was trained on, and what was measured, as a plan holds them.
+plans::RecoveryStep ToProto(const RecoveryStep& step);
+plans::RecoveryData ToProto(const TrainingData& data, const ProbeMaker& maker);
+plans::RecoveryEvidence ToProto(const RecoveryMeasurements& held_out,
+                                const ProbeOptions& probes,
+                                const ProbeMaker& maker);
+
+// The hash of all sequences.
+std::string Sha256Of(const RecoveryData& data);
+
 // The plan of `options` with one more pass of recovery and the hashes of all encodings. The
 // SHA-256 of the file that holds them is left to the writer.
 plans::Plan RecoveredPlan(const RecoverJobOptions& options, const RecoveryFindings& findings);

@@ -135,6 +135,13 @@ absl::Status CheckMethod(const PlanOptions& options) {
     BB_RETURN_IF_ERROR(FindCostScorer(options.costs).status());
   }
   BB_RETURN_IF_ERROR(CheckMethodOptions(MethodOptionsOf(options)));
+  if (options.retraining.has_value()) {
+    if (!method->retrains) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "search method ", options.search, " has no rounds to retrain after; sparsify has"));
+    }
+    BB_RETURN_IF_ERROR(options.retraining->Validate());
+  }
   if (NeedsOf(options).text && options.workspace.probes.source != ProbeSource::kText) {
     return absl::InvalidArgumentError(
         absl::StrCat("the beam order ",

@@ -5,6 +5,7 @@
 #include <tuple>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -160,6 +161,7 @@ class Reader {
   }
 
   absl::Status Add(const std::string& name, const Evaluation& evaluation) {
+    if (absl::StrContains(name, '/')) return absl::OkStatus();  // of retrained weights
     const std::vector<Component>& components = report_.components;
     MeasuredCandidate candidate;
     candidate.size_bytes = fixed_bytes_;

@@ -146,11 +146,12 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
   }
   BB_ASSIGN_OR_RETURN(std::vector<int64_t> ids, run->ProbeIds(set, names));
   shared->stored_ = std::make_unique<StoredEvaluator>(evaluator, run, std::move(ids));
+  shared->WeightsChanged();
   return shared;
 }
 
 absl::StatusOr<Evaluation> SharedProbes::EvaluateFromScratch(const Assignment& assignment) {
-  return stored_->Measure(CandidateName(assignment), [&] {
+  return stored_->Measure(CandidateName(assignment, workspace_.weights_name()), [&] {
     return GatherDealt(run_.ranks(),
                        "a whole assignment",
                        {0, size()},

@@ -40,6 +40,9 @@ class SharedProbes {
   CandidateEvaluator* evaluator() { return stored_.get(); }
   int64_t size() const { return stored_->probe_count(); }
 
+  // To be called when the workspace uses other weights: the evaluator's incumbent must be set anew.
+  void WeightsChanged() { stored_->WeightsChanged(workspace_.weights_name()); }
+
   // Evaluator's functions of the same names, on the probes of all ranks.
   absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
   absl::StatusOr<Evaluation> NoiseFloor();

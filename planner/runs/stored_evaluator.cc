@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "runtime/base/status_macros.h"
 
@@ -16,9 +17,10 @@ Evaluation Part(const Evaluation& all, ProbeRange range) {
 
 }  // namespace
 
-std::string CandidateName(const Assignment& assignment) {
-  return absl::StrJoin(
+std::string CandidateName(const Assignment& assignment, absl::string_view weights) {
+  const std::string formats = absl::StrJoin(
       assignment, ",", [](std::string* out, const Format& format) { out->append(format.Name()); });
+  return weights.empty() ? formats : absl::StrCat(weights, "/", formats);
 }
 
 StoredEvaluator::StoredEvaluator(CandidateEvaluator* inner, Run* run, std::vector<int64_t> probes)
@@ -30,10 +32,10 @@ absl::Status StoredEvaluator::SetIncumbent(const Assignment& assignment) {
   Assignment next = assignment;  // which may be incumbent_
   incumbent_.clear();
   BB_ASSIGN_OR_RETURN(Evaluation evaluation,
-                      Resolve(CandidateName(next),
+                      Resolve(CandidateName(next, weights_),
                               {0, probe_count()},
                               [&](ProbeRange missing) -> absl::StatusOr<Evaluation> {
-                                BB_RETURN_IF_ERROR(inner_.SetIncumbent(next));
+                                BB_RETURN_IF_ERROR(SetInner(next));
                                 return Part(inner_.incumbent_evaluation(), missing);
                               }));
   incumbent_ = std::move(next);
@@ -44,7 +46,7 @@ absl::Status StoredEvaluator::SetIncumbent(const Assignment& assignment) {
 absl::StatusOr<Evaluation> StoredEvaluator::Evaluate(std::span<const ComponentFormat> delta,
                                                      ProbeRange range) {
   CHECK(!incumbent_.empty()) << "SetIncumbent comes first";
-  return Resolve(CandidateName(WithDelta(incumbent_, delta)),
+  return Resolve(CandidateName(WithDelta(incumbent_, delta), weights_),
                  range,
                  [&](ProbeRange missing) -> absl::StatusOr<Evaluation> {
                    BB_RETURN_IF_ERROR(Follow());
@@ -56,7 +58,7 @@ absl::Status StoredEvaluator::Commit(std::span<const ComponentFormat> delta) {
   CHECK(!incumbent_.empty()) << "SetIncumbent comes first";
   Assignment next = WithDelta(incumbent_, delta);
   BB_ASSIGN_OR_RETURN(incumbent_evaluation_,
-                      Resolve(CandidateName(next),
+                      Resolve(CandidateName(next, weights_),
                               {0, probe_count()},
                               [&](ProbeRange missing) -> absl::StatusOr<Evaluation> {
                                 BB_RETURN_IF_ERROR(Follow());
@@ -76,10 +78,22 @@ absl::StatusOr<Evaluation> StoredEvaluator::Measure(
   });
 }
 
+void StoredEvaluator::WeightsChanged(std::string name) {
+  weights_ = std::move(name);
+  inner_is_behind_ = true;
+  incumbent_.clear();
+}
+
+absl::Status StoredEvaluator::SetInner(const Assignment& assignment) {
+  BB_RETURN_IF_ERROR(inner_.SetIncumbent(assignment));
+  inner_is_behind_ = false;
+  return absl::OkStatus();
+}
+
 absl::Status StoredEvaluator::Follow() {
   const Assignment& behind = inner_.incumbent();
+  if (inner_is_behind_ || behind.empty()) return SetInner(incumbent_);
   if (behind == incumbent_) return absl::OkStatus();
-  if (behind.empty()) return inner_.SetIncumbent(incumbent_);
   std::vector<ComponentFormat> changes;
   for (size_t c = 0; c < incumbent_.size(); ++c) {
     if (behind[c] != incumbent_[c]) changes.push_back({static_cast<ComponentId>(c), incumbent_[c]});

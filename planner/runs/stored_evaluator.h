@@ -40,6 +40,10 @@ class StoredEvaluator : public CandidateEvaluator {
     return inner_.CostOf(delta, range);
   }
 
+  // What is evaluated from now on is made of other weights, which the store calls `name` (empty: of
+  // the model's). The incumbent must be set anew.
+  void WeightsChanged(std::string name);
+
   // What measure() returns for a candidate on all probes, by the same rule. For what is no delta of
   // an incumbent; `candidate` is its name in the store.
   absl::StatusOr<Evaluation> Measure(absl::string_view candidate,
@@ -54,16 +58,20 @@ class StoredEvaluator : public CandidateEvaluator {
       const std::function<absl::StatusOr<Evaluation>(ProbeRange)>& measure);
   // Makes incumbent() the inner evaluator's.
   absl::Status Follow();
+  absl::Status SetInner(const Assignment& assignment);
 
   CandidateEvaluator& inner_;
   Run& run_;
   const std::vector<int64_t> probes_;
+  std::string weights_;
+  bool inner_is_behind_ = false;  // its incumbent is made of other weights
   Assignment incumbent_;
   Evaluation incumbent_evaluation_;
 };
 
-// An assignment's name in the store: its formats by component, separated by commas.
-std::string CandidateName(const Assignment& assignment);
+// An assignment's name in the store: its formats by component, separated by commas, behind the name
+// of the weights that they are made of and a slash unless these are the model's.
+std::string CandidateName(const Assignment& assignment, absl::string_view weights = {});
 
 }  // namespace bitbudget
 

@@ -72,6 +72,14 @@ absl::StatusOr<std::unique_ptr<Workspace>> Workspace::Create(const Model& model,
       new Workspace(model, options, memory, std::move(encoder), context));
 }
 
+void Workspace::UseWeights(const TrainedWeights* weights) {
+  const std::string name = weights != nullptr ? weights->name : "";
+  if (name == weights_name_) return;
+  weight_encoder_.UseWeights(weights != nullptr ? &weights->values : nullptr);
+  bank_.Forget();
+  weights_name_ = name;
+}
+
 absl::StatusOr<Assignment> UniformAssignment(const Format& format, const Model& model) {
   for (const Component& component : model.components()) {
     BB_RETURN_IF_ERROR(CheckFits(format, component));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -16,9 +17,16 @@
 #include "runtime/quantize/encoder.h"
 #include "runtime/quantize/fisher_store.h"
 #include "runtime/quantize/gram.h"
+#include "runtime/quantize/weight_encoder.h"
 #include "runtime/training/layer_tuning.h"
 
 namespace bitbudget {
+
+// Weights that a job trained, and what stores call them.
+struct TrainedWeights {
+  ReplacedWeights values;
+  std::string name;
+};
 
 // A loaded model with everything that running it in any assignment takes. Not thread-safe.
 class Workspace {
@@ -57,6 +65,12 @@ class Workspace {
   void ExpectEncodings(EncodingHashes hashes) { checked_encoder_.Expect(std::move(hashes)); }
   EncodingBank* bank() { return &bank_; }
 
+  // Encodes these from now on in place of the model's weights (null: the model's) and drops what
+  // was encoded, unless they have the name of those in use. They outlive their use.
+  void UseWeights(const TrainedWeights* weights);
+  // Of the weights in use; empty: the model's.
+  const std::string& weights_name() const { return weights_name_; }
+
  private:
   Workspace(const Model& model,
             const WorkspaceOptions& options,
@@ -67,6 +81,7 @@ class Workspace {
   const Model& model_;
   const WorkspaceOptions options_;
   const MemoryPlan memory_;
+  std::string weights_name_;
   std::unique_ptr<Encoder> encoder_;
   StatsWeightEncoder weight_encoder_;
   LayerTuningEncoder tuning_;

@@ -149,6 +149,17 @@ absl::StatusOr<Encoding> EncodingBank::Encoded(const ComponentFormat& what) {
   return ReadBack(what, entry);
 }
 
+void EncodingBank::Forget() {
+  std::erase_if(entries_, [&](const Entries::value_type& item) {
+    const auto& [what, entry] = item;
+    CHECK_EQ(entry.pins, 0) << model_.component(what.component).name;
+    if (what.format == StoredFormat(what.component)) return false;
+    held_bytes_ -= BytesOf(entry.encoding);
+    if (entry.weights != nullptr) held_bytes_ -= entry.weights->bytes();
+    return true;
+  });
+}
+
 absl::StatusOr<std::unique_ptr<ComponentWeights>> EncodingBank::Make(const ComponentFormat& what,
                                                                      const Entry& entry) const {
   if (what.format == StoredFormat(what.component)) {

@@ -83,6 +83,10 @@ class EncodingBank {
   AssignmentWeights Weights(const Assignment& assignment) { return {this, assignment}; }
   AssignmentWeights Reference() { return {this, StoredAssignment()}; }
 
+  // Drops what was encoded: the encoder makes other encodings from now on. REQUIRES: nothing is
+  // pinned.
+  void Forget();
+
   // A copy of an encoding, which is made unless it exists.
   absl::StatusOr<Encoding> Encoded(const ComponentFormat& what);
 

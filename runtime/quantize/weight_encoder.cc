@@ -59,6 +59,18 @@ StatsNeed StatsWeightEncoder::needs() const {
   return moments ? StatsNeed::kMoments : encoder_.needs();
 }
 
+TensorView StatsWeightEncoder::WeightsOf(ComponentId id, const Format& format) const {
+  const TensorView& stored = model_.Weight(id);
+  if (weights_ == nullptr || format == stored.format) return stored;
+  const auto found = weights_->find(id);
+  if (found == weights_->end()) return stored;
+  TensorView view;
+  view.data = std::as_bytes(std::span(found->second)).data();
+  view.rows = stored.rows;
+  view.cols = stored.cols;
+  return view;
+}
+
 absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
                                                     const Format& format,
                                                     int threads) const {
@@ -88,7 +100,7 @@ absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
     BB_ASSIGN_OR_RETURN(stats.fisher, fisher_->Find(id, &fisher));
   }
   const Encoder& encoder = gram && !multiplied ? *clip_ : encoder_;
-  absl::StatusOr<Encoding> encoding = encoder.Encode(model_.Weight(id), format, stats, threads);
+  absl::StatusOr<Encoding> encoding = encoder.Encode(WeightsOf(id, format), format, stats, threads);
   if (encoding.ok()) return encoding;
   return absl::Status(
       encoding.status().code(),

@@ -19,6 +19,9 @@ namespace bitbudget {
 // listed under the first of them (InputSources).
 using InputMoments = std::map<ComponentId, std::vector<float>>;
 
+// Weights [rows, cols] of components that stand in place of the model's, row after row.
+using ReplacedWeights = std::map<ComponentId, std::vector<float>>;
+
 // The Gram matrices of inputs, by component as moments are.
 class GramSource {
  public:
@@ -78,14 +81,21 @@ class StatsWeightEncoder : public WeightEncoder {
   // Fisher information.
   void SetPruning(Pruning pruning) { pruning_ = pruning; }
 
+  // Encodes these in place of the model's weights from now on, where a component has any, but in
+  // the format that the checkpoint stores; null: the model's. They outlive their use.
+  void UseWeights(const ReplacedWeights* weights) { weights_ = weights; }
+
   // The statistics that encoder and pruning need together.
   StatsNeed needs() const;
 
   absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
 
  private:
+  TensorView WeightsOf(ComponentId id, const Format& format) const;
+
   const Model& model_;
   const Encoder& encoder_;
+  const ReplacedWeights* weights_ = nullptr;
   const std::unique_ptr<Encoder> clip_ = MakeClipEncoder();
   const GramSource* grams_ = nullptr;
   const FisherSource* fisher_ = nullptr;

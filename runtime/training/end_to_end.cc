@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -40,6 +41,7 @@ struct Training {
   double kl_weight;
   double hidden_weight;
   std::string freeze;
+  std::vector<ComponentId> frozen = {};  // besides
 };
 
 // The floats of all layers' traces, by row.
@@ -123,8 +125,9 @@ ModelGradientOptions EndToEnd::PassOptions(int token_bits) const {
 
 absl::StatusOr<MethodResult> EndToEnd::Run() {
   const Model& model = run_.model();
-  BB_ASSIGN_OR_RETURN(const std::vector<ComponentId> frozen,
+  BB_ASSIGN_OR_RETURN(std::vector<ComponentId> frozen,
                       FrozenComponents(model, training_.freeze, options_.seed));
+  frozen.insert(frozen.end(), training_.frozen.begin(), training_.frozen.end());
   TrainedModel trained(model, start_, training_.parts, frozen, options_.threads);
   if (trained.arrays().empty()) {
     return absl::InvalidArgumentError(
@@ -286,6 +289,23 @@ absl::StatusOr<MethodResult> RecoverOneBit(const ComponentEncodings& start, Reco
                    .kl_weight = 1,
                    .hidden_weight = run->options().hidden_weight,
                    .freeze = "none"},
+                  start,
+                  run)
+      .Run();
+}
+
+absl::StatusOr<MethodResult> TrainFloats(const char* name,
+                                         const ComponentEncodings& start,
+                                         std::vector<ComponentId> frozen,
+                                         RecoveryRun* run) {
+  return EndToEnd({.name = name,
+                   .parts = {.scales = false, .dense_floats = true},
+                   .steps = run->options().steps,
+                   .scale_rate = 0,
+                   .kl_weight = run->options().kl_weight,
+                   .hidden_weight = 0,
+                   .freeze = "none",
+                   .frozen = std::move(frozen)},
                   start,
                   run)
       .Run();

@@ -1,6 +1,9 @@
 #ifndef BITBUDGET_RUNTIME_TRAINING_END_TO_END_H_
 #define BITBUDGET_RUNTIME_TRAINING_END_TO_END_H_
 
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "runtime/training/recovery_run.h"
 
@@ -23,6 +26,14 @@ absl::StatusOr<MethodResult> RecoverByDistillation(const ComponentEncodings& sta
 // hidden_weight times the distance of normalised hidden states, a mean over tokens and a sum over
 // layers.
 absl::StatusOr<MethodResult> RecoverOneBit(const ComponentEncodings& start, RecoveryRun* run);
+
+// The float weights of sparse formats that masks keep, and all weights of dense f32 matrices, by
+// the loss of distill: what retraining does between rounds of pruning (retraining.h). `frozen` stay
+// as they are; `name` is what progress shows. REQUIRES: options().steps > 0.
+absl::StatusOr<MethodResult> TrainFloats(const char* name,
+                                         const ComponentEncodings& start,
+                                         std::vector<ComponentId> frozen,
+                                         RecoveryRun* run);
 
 // The components whose codes stay under "none", "ov", "qk" or "random" (as many parameters as ov,
 // chosen by the seed). kInvalidArgument for another name.

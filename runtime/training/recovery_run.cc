@@ -124,6 +124,7 @@ bool Diverges(double loss, std::span<ParameterArray* const> arrays) {
 }
 
 double WeightRate(const Format& format) {
+  if (format.IsFloat()) return 0.015;
   switch (format.bits) {
     case 1:
       return 0.03;

@@ -89,7 +89,9 @@ struct MethodResult {
 bool Diverges(double loss, std::span<ParameterArray* const> arrays);
 
 // The learning rate of the weights of a format, in units of their root mean square: the fewer bits,
-// the wider the cells that weights have to cross.
+// the wider the cells that weights have to cross. Pruned floats have no cells, but much to make up
+// for: text KL of novel-1m with 60 and 75 % zeros in all layers after 200 steps of distill at 1,
+// 10 and 30 thousandths: 0.458, 0.194, 0.144 (0.798 before), and -, 0.681, 0.450 (2.18 before).
 double WeightRate(const Format& format);
 
 // That of logarithms of scales.

@@ -1,8 +1,12 @@
 #include "runtime/training/trained_floats.h"
 
+#include <glog/logging.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstddef>
+#include <span>
 
 #include "runtime/base/float16.h"
 #include "runtime/quantize/sparse_codes.h"
@@ -35,6 +39,11 @@ TrainedFloats::TrainedFloats(const Matrix<float>& original,
   weights_.values.resize(original.size());
   DecodeReference(start, weights_.values);
   weights_.unit = RootMeanSquare(original);
+  if (!start.format.IsSparse()) {
+    CHECK(start.format == kFormatF32) << start.format.Name();
+    std::fill(kept_.begin(), kept_.end(), uint8_t{1});
+    return;
+  }
   SparseReader reader(start);
   for (int64_t row = 0; row < start.rows; ++row) {
     reader.Read(row);
@@ -63,6 +72,13 @@ void TrainedFloats::Backward(const Matrix<float>& d_image, int /*threads*/) {
 
 Encoding TrainedFloats::Encode(int /*threads*/) const {
   Encoding encoding = start_;
+  if (!start_.format.IsSparse()) {
+    const std::span<const std::byte> values = std::as_bytes(std::span(weights_.values));
+    std::transform(values.begin(), values.end(), encoding.bytes.begin(), [](std::byte byte) {
+      return std::to_integer<uint8_t>(byte);
+    });
+    return encoding;
+  }
   const SparseLayout layout(start_.format, start_.rows, start_.cols);
   std::fill(encoding.bytes.begin() + layout.codes_offset, encoding.bytes.end(), uint8_t{0});
   std::vector<uint32_t> codes;

@@ -8,7 +8,7 @@
 
 namespace bitbudget {
 
-// Sparse float formats: the weights that the mask keeps.
+// Sparse float formats: the weights that the mask keeps. Dense f32: all weights.
 class TrainedFloats final : public TrainedMatrix {
  public:
   TrainedFloats(const Matrix<float>& original, const Encoding& start, TrainedParts parts);

@@ -19,6 +19,8 @@ struct TrainedParts {
   bool scales = true;  // of formats that have free ones
   // In place of both: how much of a group's range its grid spans. Dense integer formats only.
   bool clipping = false;
+  // Dense f32 matrices too, which recovery leaves alone.
+  bool dense_floats = false;
 };
 
 // A matrix in a format, as a function of parameters that training can move: its image is what the

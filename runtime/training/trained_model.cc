@@ -16,7 +16,8 @@ TrainedModel::TrainedModel(const Model& model,
   layers_.resize(model.config().num_hidden_layers);
   for (const auto& [component, encoding] : start) {
     const int layer = model.component(component).layer;
-    if (layer < 0 || !CheckTrainable(encoding.format).ok()) continue;
+    const bool dense = parts.dense_floats && encoding.format == kFormatF32;
+    if (layer < 0 || !(dense || CheckTrainable(encoding.format).ok())) continue;
     if (std::find(frozen.begin(), frozen.end(), component) != frozen.end()) continue;
     std::unique_ptr<TrainedMatrix> matrix =
         MakeTrainedMatrix(ReadMatrix(model.Weight(component)), encoding, parts);

@@ -53,8 +53,9 @@ class ReproduceTest(unittest.TestCase):
             self.assertIn(f'\n| {row} | ', text)
 
     def test_divergent_tokens(self):
-        text = self.run_script('divergent_tokens.py', '--orders', 'fdt,dppl', claims=3)
-        self.assertIn('No retraining', text)
+        text = self.run_script('divergent_tokens.py', '--orders', 'fdt,dppl', '--retrain', '2,1', claims=4)
+        self.assertIn('without retraining', text)
+        self.assertIn('both retrained', text)
 
 
 if __name__ == '__main__':

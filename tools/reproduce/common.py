@@ -68,12 +68,14 @@ class Lab:
     def _text(self, path):
         return ["--text", path] if path else []
 
-    def evaluate(self, pins=(), uniform=None, encoder="clip", activations="int16", model=None):
+    def evaluate(self, pins=(), uniform=None, encoder="clip", activations="int16", pruning="magnitude", model=None):
         """`bitbudget eval` of an assignment: pins on top of a uniform format or the stored weights.
 
         Encoders that learn from inputs do so on --text; what is shown is measured on --eval-text."""
         command = ["eval", "--encoder", encoder, "--activations", activations,
                    "--probes", self.args.probes]
+        if pruning != "magnitude":
+            command += ["--pruning", pruning]
         if uniform:
             command += ["--uniform", uniform]
         for pin in pins:
@@ -166,6 +168,14 @@ def paired_kl(a, b):
 def kl_text(evaluation):
     low, high = evaluation["kl_ci"]
     return f"{evaluation['kl_mean']:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def text_kl_text(evaluation):
+    """Empty where windows are too short."""
+    if evaluation.get("text_kl") is None:
+        return ""
+    low, high = evaluation["text_kl_ci"]
+    return f"{evaluation['text_kl']:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def fdt_text(evaluation):

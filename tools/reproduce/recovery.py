@@ -42,7 +42,7 @@ def main():
                 ratios.setdefault(name, {}).setdefault(method, []).append(ratio)
                 rows.append([name, method, seed, text_kl(after), f"{ratio:.3f}",
                              f"{after['text_top1']:.1%}", f"{report['cpu_seconds']:.0f}"])
-    table(["format of the layers", "method", "seed", "text KL, nats/token", "of the start",
+    table(["layers", "method", "seed", "text KL, nats/token", "of the start",
            "top-1 agreement", "CPU-s"], rows)
     means = {name: {method: sum(r) / len(r) for method, r in by_method.items()}
              for name, by_method in ratios.items()}

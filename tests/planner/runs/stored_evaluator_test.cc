@@ -101,6 +101,55 @@ void Walk(Bench* bench, uint64_t seed, int steps) {
   }
 }
 
+// A search that trains the model: the same assignments are others from then on.
+TEST(StoredEvaluator, ResultsOfOtherWeightsAreKeptApart) {
+  const TempDir dir;
+  Bench bench(dir.File("run"));
+  const auto halve = [&] {
+    for (auto& unit : bench.toy.loss.error) {
+      for (auto& choice : unit) {
+        for (double& e : choice) e /= 2;
+      }
+    }
+  };
+  StoredEvaluator& evaluator = *bench.stored;
+  const Assignment assignment(6, testing::ToyFormats(3)[0]);
+  const std::vector<ComponentFormat> delta = {{2, testing::ToyFormats(3)[1]}};
+  std::vector<Evaluation> incumbents, candidates;
+  const auto ask = [&] {
+    EXPECT_TRUE(evaluator.SetIncumbent(assignment).ok());
+    EXPECT_EQ(evaluator.incumbent_evaluation(), bench.Exactly(assignment));
+    const auto candidate = evaluator.Evaluate(delta);
+    EXPECT_TRUE(candidate.ok()) << candidate.status();
+    EXPECT_EQ(*candidate, bench.Exactly(WithDelta(assignment, delta)));
+    incumbents.push_back(evaluator.incumbent_evaluation());
+    candidates.push_back(*candidate);
+  };
+  ask();
+  const Toy model = bench.toy;
+  halve();
+  evaluator.WeightsChanged("trained");
+  ask();
+  EXPECT_NE(incumbents[0], incumbents[1]);
+  // The incumbent is known from before, a candidate is not: the inner evaluator follows first.
+  halve();
+  evaluator.WeightsChanged("trained twice");
+  EXPECT_TRUE(evaluator.SetIncumbent(assignment).ok());
+  evaluator.WeightsChanged("trained");
+  const int64_t passes = bench.inner->passes;
+  EXPECT_TRUE(evaluator.SetIncumbent(assignment).ok());
+  EXPECT_EQ(evaluator.incumbent_evaluation(), incumbents[1]);
+  EXPECT_EQ(*evaluator.Evaluate(delta), candidates[1]);
+  EXPECT_EQ(bench.inner->passes, passes);
+  // The model's own weights are the empty name.
+  bench.toy = model;
+  evaluator.WeightsChanged("");
+  EXPECT_TRUE(evaluator.SetIncumbent(assignment).ok());
+  EXPECT_EQ(evaluator.incumbent_evaluation(), incumbents[0]);
+  const std::vector<ComponentFormat> other = {{3, testing::ToyFormats(3)[2]}};
+  EXPECT_EQ(*evaluator.Evaluate(other), bench.Exactly(WithDelta(assignment, other)));
+}
+
 TEST(StoredEvaluator, AnswersAsTheInnerEvaluatorDoes) {
   const TempDir dir;
   for (const std::string& directory : {std::string(), dir.File("run")}) {

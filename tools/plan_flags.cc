@@ -1,0 +1,261 @@
+#include "tools/plan_flags.h"
+
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "plans/targets/target.h"
+#include "runtime/base/status_macros.h"
+#include "scoring/registry.h"
+#include "search/methods.h"
+#include "tools/command.h"
+#include "tools/recovery_report.h"
+
+namespace bitbudget {
+namespace {
+
+std::string FormatNames(std::span<const Format> formats) {
+  return absl::StrJoin(formats, ",", [](std::string* out, const Format& format) {
+    absl::StrAppend(out, format.Name());
+  });
+}
+
+absl::Status ReadLimit(const PlanFlags& flags, PlanOptions* options) {
+  if (!flags.sparsity.empty()) {
+    BB_ASSIGN_OR_RETURN(options->limit, InOption("--sparsity", ParseSparsityGoal(flags.sparsity)));
+    return absl::OkStatus();
+  }
+  BB_ASSIGN_OR_RETURN(options->limit, InOption("--budget", ParseBudget(flags.budget)));
+  if (!flags.budget_for.empty()) {
+    BB_ASSIGN_OR_RETURN(options->budget_scope.counts,
+                        InOption("--budget-for", ParseBudgetFor(flags.budget_for)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadConstraints(const PlanFlags& flags, Constraints* constraints) {
+  if (!flags.target.empty()) {
+    BB_ASSIGN_OR_RETURN(constraints->target, InOption("--target", FindTarget(flags.target)));
+  }
+  if (!flags.formats.empty()) {
+    BB_ASSIGN_OR_RETURN(constraints->formats,
+                        InOption("--formats", ParseFormatList(flags.formats)));
+  }
+  for (const std::string& text : flags.pins) {
+    BB_ASSIGN_OR_RETURN(Constraints::Pin pin, InOption("--pin", ParsePin(text)));
+    constraints->pins.push_back(std::move(pin));
+  }
+  for (const std::string& text : flags.min_bits) {
+    BB_ASSIGN_OR_RETURN(Constraints::MinBits rule, InOption("--min-bits", ParseMinBits(text)));
+    constraints->min_bits.push_back(std::move(rule));
+  }
+  return absl::OkStatus();
+}
+
+// "450,50".
+absl::StatusOr<RetrainingSteps> ParseRetraining(const std::string& text) {
+  const std::vector<std::string> parts = absl::StrSplit(text, ',');
+  RetrainingSteps steps;
+  if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &steps.masked) ||
+      !absl::SimpleAtoi(parts[1], &steps.unmasked)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "'", text, "' is not two numbers of steps, masked and unmasked, such as 450,50"));
+  }
+  BB_RETURN_IF_ERROR(steps.Validate());
+  return steps;
+}
+
+void AddLimitOptions(CLI::App* command, PlanFlags* flags) {
+  CLI::Option_group* limit = command->add_option_group("Limit", "What the plan must meet");
+  limit->add_option("--budget",
+                    flags->budget,
+                    "Size of the whole model: 4.5bpw (bits per weight), 3.2GiB, 12345678B, or 60% "
+                    "of its size on disk");
+  limit->add_option("--sparsity",
+                    flags->sparsity,
+                    "Share of zeros, such as 60%, among the weights that are not pinned, at any "
+                    "size (searches sparsify and uniform)");
+  limit->require_option(1);
+  command->add_option(
+      "--budget-for",
+      flags->budget_for,
+      "What the budget pays for: weights; file (weights and what a GGUF file adds); "
+      "memory (file, keys and values, run-time buffers). Default: memory with "
+      "--context, file for a size and a target that makes GGUF files, else weights");
+  command->add_option("--context", flags->context, "Positions that --budget-for memory pays for")
+      ->check(CLI::Range(int64_t{1}, int64_t{1} << 30));
+  command->add_option("--kv", flags->kv, "How keys and values are stored there: f16 or q8_0")
+      ->check(CLI::IsMember({"f16", "q8_0"}))
+      ->capture_default_str();
+}
+
+void AddConstraintOptions(CLI::App* command, PlanFlags* flags) {
+  command->add_option(
+      "--target",
+      flags->target,
+      absl::StrCat("Program that will execute the plan; only what it can load is tried: ",
+                   TargetNames()));
+  command->add_option("--formats",
+                      flags->formats,
+                      absl::StrCat("Formats to choose from, separated by commas: ",
+                                   FormatNames(SupportedFormats()),
+                                   "; add +2:4 or +s<per cent> to floats and integers for sparse "
+                                   "formats, +s* for every share of zeros and removal. Default: "
+                                   "the stored format and the target's, or ",
+                                   FormatNames(DefaultFormats()),
+                                   " (3 and 2 bits only for budgets below 4.5 and 3.5 bits per "
+                                   "weight)"));
+  command
+      ->add_option("--pin",
+                   flags->pins,
+                   "REGEX=FORMAT: fix components whose name matches; the last match wins "
+                   "(repeatable)")
+      ->expected(1)
+      ->take_all();
+  command
+      ->add_option("--min-bits",
+                   flags->min_bits,
+                   "REGEX=N: at least N bits for components whose name matches (repeatable)")
+      ->expected(1)
+      ->take_all();
+}
+
+std::string DescribeMethods() {
+  std::string text = "Search method: ";
+  for (const MethodInfo& method : SearchMethods()) {
+    absl::StrAppend(&text,
+                    &method == &SearchMethods().front() ? "" : ", ",
+                    method.name,
+                    " (",
+                    method.description,
+                    ")");
+  }
+  return text;
+}
+
+void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
+  command->add_option("--search", flags->search, DescribeMethods())->capture_default_str();
+  command
+      ->add_option("--scorer",
+                   flags->scorer,
+                   absl::StrCat("What layerwise orders layers by: ", DescribeScorers()))
+      ->capture_default_str();
+  command
+      ->add_option("--costs",
+                   flags->costs,
+                   "What candidates are predicted from before they are run: output-error, or the "
+                   "divergences of kfac or fisher (see --scorer)")
+      ->capture_default_str();
+  command->add_option("--beam-width", flags->beam_width, "States that beam keeps; 1 is greedy")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command
+      ->add_option("--order",
+                   flags->order,
+                   "What beam ranks candidates by: fdt, dppl or ppl (perplexity of --text)")
+      ->capture_default_str();
+  command->add_flag("--prune-embeddings",
+                    flags->prune_embeddings,
+                    "Prune embedding and head too (sparsify and --sparsity)");
+  command->add_option(
+      "--retrain",
+      flags->retrain,
+      "MASKED,UNMASKED: sparsify trains the weights for so many steps after every round, first "
+      "with what was pruned held at zero, then without (paper: 450,50), on the text of the probes "
+      "or on what the model writes; float formats. The codes go beside the plan, to "
+      "OUT.weights.safetensors");
+  command->add_flag("--exhaustive",
+                    flags->exhaustive,
+                    "Evaluate every candidate on all probes instead of predicting and screening "
+                    "(greedy, additive, beam)");
+  command->add_option("--objective", flags->objective, "fdt, fdt75, sdt, dppl or kl")
+      ->capture_default_str();
+  command->add_option("--probes", flags->search_probes, "Probes that the search uses")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
+  command
+      ->add_option("--held-out-probes",
+                   flags->held_out_probes,
+                   "Probes, and windows of text or of the model's own samples, that the result is "
+                   "measured on")
+      ->capture_default_str()
+      ->check(CLI::Range(2, 1 << 20));
+}
+
+}  // namespace
+
+absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags) {
+  PlanOptions options;
+  BB_RETURN_IF_ERROR(ReadLimit(flags, &options));
+  if (!flags.sparsity.empty() && !flags.budget_for.empty()) {
+    return absl::InvalidArgumentError("--budget-for goes with --budget, not with --sparsity");
+  }
+  options.budget_scope.context = flags.context;
+  options.budget_scope.kv = flags.kv;
+  BB_RETURN_IF_ERROR(ReadConstraints(flags, &options.constraints));
+  BB_RETURN_IF_ERROR(InOption("--search", FindMethod(flags.search).status()));
+  BB_RETURN_IF_ERROR(InOption("--scorer", FindScorer(flags.scorer).status()));
+  options.search = flags.search;
+  options.scorer = flags.scorer;
+  if (flags.costs != PlanOptions::kOutputError) {
+    BB_RETURN_IF_ERROR(InOption("--costs", FindCostScorer(flags.costs).status()));
+  }
+  options.costs = flags.costs;
+  BB_ASSIGN_OR_RETURN(options.order, InOption("--order", ParseMeritKind(flags.order)));
+  options.beam_width = flags.beam_width;
+  options.prunes_embeddings = flags.prune_embeddings;
+  options.exhaustive = flags.exhaustive;
+  BB_ASSIGN_OR_RETURN(options.objective, InOption("--objective", ParseStatistic(flags.objective)));
+  BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options());
+  if (flags.retrain.has_value()) {
+    BB_ASSIGN_OR_RETURN(options.retraining, InOption("--retrain", ParseRetraining(*flags.retrain)));
+    options.out = flags.out;
+    if (!flags.recover.empty()) {
+      return absl::InvalidArgumentError(
+          "--recover does not go with --retrain, after which the plan is recovered; recover it "
+          "further with bitbudget recover");
+    }
+  }
+  options.search_probes = flags.search_probes;
+  options.held_out_probes = flags.held_out_probes;
+  if (!flags.no_run_dir) {
+    options.run_dir = flags.run_dir.empty() ? absl::StrCat(flags.out, ".run") : flags.run_dir;
+  }
+  if (options.retraining.has_value() && options.search != "sparsify") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--retrain goes with --search sparsify, not with ", options.search));
+  }
+  BB_RETURN_IF_ERROR(options.Validate());
+  return options;
+}
+
+void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
+  AddLimitOptions(command, flags);
+  command->add_option("--out", flags->out, "Plan to write (.json: as JSON, else binary)")
+      ->required();
+  AddConstraintOptions(command, flags);
+  AddSearchOptions(command, flags);
+  flags->workspace.AddTo(command,
+                         {.probes = true, .memory = true, .encoder = true, .activations = true});
+  CLI::Option* run_dir = command->add_option(
+      "--run-dir",
+      flags->run_dir,
+      "Folder for stored runs: the same command resumes its run, and one with another budget or "
+      "search reuses what was measured (default: OUT.run, beside the plan)");
+  command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
+  command->add_option(
+      "--recover",
+      flags->recover,
+      absl::StrCat(
+          "Recover the plan that was found, on the text of its probes and on what the model "
+          "writes, as the command recover does: ",
+          DescribeRecoveryMethods()));
+  command->add_flag("--json", flags->json, "Print the result as JSON");
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,53 @@
+#ifndef BITBUDGET_TOOLS_PLAN_FLAGS_H_
+#define BITBUDGET_TOOLS_PLAN_FLAGS_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "planner/jobs/plan_job.h"
+#include "tools/workspace_flags.h"
+
+namespace bitbudget {
+
+// PlanOptions on the command line, and what the command plan does with the plan.
+struct PlanFlags {
+  WorkspaceFlags workspace;
+  std::string budget;
+  std::string sparsity;
+  std::string out;
+  std::string budget_for;
+  std::optional<int64_t> context;
+  std::string kv = "f16";
+  std::string target;
+  std::string formats;
+  std::vector<std::string> pins;
+  std::vector<std::string> min_bits;
+  std::string search = PlanOptions().search;
+  std::string scorer = PlanOptions().scorer;
+  std::string costs = PlanOptions().costs;
+  std::string order = MeritKindName(PlanOptions().order);
+  int beam_width = PlanOptions().beam_width;
+  bool prune_embeddings = false;
+  std::string objective = StatisticName(PlanOptions().objective);
+  int64_t search_probes = PlanOptions().search_probes;
+  int64_t held_out_probes = PlanOptions().held_out_probes;
+  bool exhaustive = false;
+  std::string run_dir;  // empty: beside the plan
+  bool no_run_dir = false;
+  std::string recover;                 // methods; empty: none
+  std::optional<std::string> retrain;  // "MASKED,UNMASKED"
+  bool json = false;
+};
+
+void AddPlanOptions(CLI::App* command, PlanFlags* flags);
+
+// The options of the job; an error names the flag that is wrong.
+absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_TOOLS_PLAN_FLAGS_H_
