@@ -48,6 +48,8 @@ class Workspace {
   // Tunes whole layers. Where TunesLayers(), it must be calibrated before anything is encoded.
   LayerTuningEncoder* tuning() { return &tuning_; }
   bool TunesLayers() const;
+  // Whether the encoder's Gram matrices take weights of tokens.
+  bool WeighsTokens() const;
   // The encodings of a recovered plan, for use in place of the encoder's.
   RecoveredEncoder* recovered() { return &recovered_; }
   // What jobs encode with. After ExpectEncodings(), an encoding with another hash is an error.
