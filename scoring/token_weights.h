@@ -9,8 +9,8 @@
 
 namespace bitbudget {
 
-// Tokens that gradients are measured on at a time, or those of one longer sequence: few for the
-// sake of memory, enough that reading and packing the layers for each batch costs little.
+// Tokens that gradients are measured on at a time, and the rest of the last one's sequence: few for
+// the sake of memory, enough that reading and packing the layers for each batch costs little.
 inline constexpr int64_t kTokenWeightBatch = 1024;
 
 // How much a change of a component's outputs at a token matters to what the model predicts, for

@@ -25,7 +25,7 @@ absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
   }
   const absl::StatusOr<const EncoderInfo*> encoder = FindEncoder(options.encoder);
   if (encoder.ok() && (*encoder)->weighs_tokens) {
-    const int64_t tokens = std::max(kTokenWeightBatch, ready.maker->context());
+    const int64_t tokens = kTokenWeightBatch + ready.maker->context();
     const int64_t window = ready.maker->window_tokens();
     request.gradient_probes = std::max(request.gradient_probes, (tokens + window - 1) / window);
   }

@@ -11,10 +11,10 @@
 namespace bitbudget {
 namespace {
 
-// More tokens than one batch takes, of sequences that do not fill it.
+// More tokens than one batch takes, which ends within a sequence.
 std::vector<int64_t> Lengths() {
   std::vector<int64_t> lengths = {21, 1, 40};
-  while (std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) <= kTokenWeightBatch) {
+  while (std::accumulate(lengths.begin(), lengths.end(), int64_t{0}) <= kTokenWeightBatch + 120) {
     lengths.push_back(60);
   }
   return lengths;
