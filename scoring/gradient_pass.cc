@@ -12,6 +12,19 @@ namespace {
 // run again, multiplied by twice, and its gradients are looked at.
 constexpr int64_t kBackwardPasses = 4;
 
+// A loss of all rows, for a batch of them.
+class PartOfLoss final : public LogitLoss<float> {
+ public:
+  PartOfLoss(int64_t first_row, LogitLoss<float>* loss) : first_row_(first_row), loss_(loss) {}
+  double Apply(int64_t first, Matrix<float>* logits) override {
+    return loss_->Apply(first_row_ + first, logits);
+  }
+
+ private:
+  int64_t first_row_;
+  LogitLoss<float>* loss_;
+};
+
 // The checkpoint's layers and the sink, with errors and progress.
 class Pass final : public LayerSource<float>,
                    public GradientVisitor<float>,
@@ -26,7 +39,7 @@ class Pass final : public LayerSource<float>,
     head_weights_ = head.rows * head.cols;
   }
 
-  absl::Status Run(LogitLoss<float>* loss) {
+  absl::Status Run(std::span<const Batch> batches, LogitLoss<float>* loss) {
     ModelGradientOptions options;
     for (const std::vector<int32_t>& sequence : context_.sequences) {
       options.max_positions =
@@ -37,12 +50,19 @@ class Pass final : public LayerSource<float>,
     const int64_t layers = model_.config().num_hidden_layers;
     context_.progress->Begin(
         "gradients",
-        kBackwardPasses * head_weights_ + layers * (1 + kBackwardPasses) * layer_weights_);
+        static_cast<int64_t>(batches.size()) *
+            (kBackwardPasses * head_weights_ + layers * (1 + kBackwardPasses) * layer_weights_));
     const std::unique_ptr<ModelEnds<float>> ends = ReadEnds<float>(model_);
     ModelGradient<float> gradient(model_, options);
-    gradient.Forward(*ends, this, context_.sequences);
-    backward_ = true;
-    if (!options.interrupted()) gradient.Backward(*ends, this, loss, this);
+    for (const Batch& batch : batches) {
+      PartOfLoss part(batch.first_row, loss);
+      batch_ = batch;
+      backward_ = false;
+      gradient.Forward(*ends, this, context_.sequences.subspan(batch.first, batch.count));
+      backward_ = true;
+      if (!options.interrupted()) gradient.Backward(*ends, this, &part, this);
+      if (options.interrupted()) break;
+    }
     BB_RETURN_IF_ERROR(status_);
     if (context_.progress->Interrupted()) return absl::CancelledError("interrupted");
     context_.progress->End();
@@ -71,8 +91,7 @@ class Pass final : public LayerSource<float>,
       if (status_.ok()) status_ = sink_->Head(sequence_, head_x_, head_d_);
       filled_ = 0;
       ++sequence_;
-      const int64_t all = static_cast<int64_t>(context_.sequences.size());
-      Passed(kBackwardPasses * head_weights_ / all);
+      Passed(kBackwardPasses * head_weights_ / batch_.count);
     }
   }
 
@@ -105,6 +124,7 @@ class Pass final : public LayerSource<float>,
   int64_t layer_weights_ = 0;
   int64_t head_weights_ = 0;
   int64_t passed_ = 0;
+  Batch batch_;
   bool backward_ = false;
   int layer_ = 0;
   int64_t sequence_ = 0;  // that is being collected, and how many of its rows are
@@ -119,7 +139,16 @@ class Pass final : public LayerSource<float>,
 absl::Status RunGradientPass(const ScoreContext& context,
                              LogitLoss<float>* loss,
                              GradientSink* sink) {
-  return Pass(context, sink).Run(loss);
+  Batch all;
+  all.count = static_cast<int64_t>(context.sequences.size());
+  return RunGradientPasses(context, {&all, 1}, loss, sink);
+}
+
+absl::Status RunGradientPasses(const ScoreContext& context,
+                               std::span<const Batch> batches,
+                               LogitLoss<float>* loss,
+                               GradientSink* sink) {
+  return Pass(context, sink).Run(batches, loss);
 }
 
 int64_t GradientPassBytes(const ModelConfig& config, int64_t rows, int64_t longest) {

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "absl/status/status.h"
+#include "runtime/model/decoder/forward.h"
 #include "runtime/quantize/matrix.h"
 #include "runtime/training/model_gradient.h"
 #include "scoring/scorer.h"
@@ -12,8 +13,8 @@
 namespace bitbudget {
 
 // Takes what a backward pass through the unmodified model shows of every use of a component: its
-// inputs and the gradient by its outputs. Rows are the positions of all sequences, one after the
-// other.
+// inputs and the gradient by its outputs. Rows are the positions of all sequences of a batch, one
+// after the other.
 class GradientSink {
  public:
   virtual ~GradientSink() = default;
@@ -36,6 +37,14 @@ class GradientSink {
 absl::Status RunGradientPass(const ScoreContext& context,
                              LogitLoss<float>* loss,
                              GradientSink* sink);
+
+// The same in batches of consecutive sequences, one batch after the other. Of a sequence shows the
+// same bits whatever its batch, as long as the loss is a sum over rows: it counts rows over all
+// batches, `sink` sees those of one. Memory: that of the largest batch.
+absl::Status RunGradientPasses(const ScoreContext& context,
+                               std::span<const Batch> batches,
+                               LogitLoss<float>* loss,
+                               GradientSink* sink);
 
 // An upper bound on what a pass over sequences of `rows` positions in all takes, in bytes: the
 // streams between the layers, one layer's values and gradients, the matrices of a layer and of both

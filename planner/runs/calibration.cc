@@ -14,6 +14,7 @@
 #include "runtime/quantize/gram.h"
 #include "runtime/quantize/input_moments.h"
 #include "scoring/fisher.h"
+#include "scoring/token_weights.h"
 
 namespace bitbudget {
 namespace {
@@ -100,11 +101,28 @@ absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
   return sequences;
 }
 
+ScoreContext GradientContext(const Sequences& sequences, Workspace* workspace, Progress* progress) {
+  ScoreContext context;
+  context.model = &workspace->model();
+  context.threads = workspace->options().threads;
+  context.progress = progress;
+  context.sequences = sequences;
+  context.seed = workspace->options().probes.seed;
+  return context;
+}
+
 absl::Status LearnFromGrams(const Sequences& sequences, Workspace* workspace, Progress* progress) {
+  GramTokens tokens{.sequences = sequences};
+  TokenWeights weights;
+  if (workspace->WeighsTokens()) {
+    BB_ASSIGN_OR_RETURN(weights,
+                        MeasureTokenWeights(GradientContext(sequences, workspace, progress)));
+    tokens.weights = &weights;
+  }
   GramStore* const grams = workspace->grams();
   BB_RETURN_IF_ERROR(MeasureGrams(workspace->transformer(),
                                   workspace->reference(),
-                                  sequences,
+                                  tokens,
                                   workspace->options().threads,
                                   progress,
                                   grams));
@@ -121,12 +139,7 @@ absl::Status LearnFromGrams(const Sequences& sequences, Workspace* workspace, Pr
 absl::Status LearnFromGradients(const Sequences& sequences,
                                 Workspace* workspace,
                                 Progress* progress) {
-  ScoreContext context;
-  context.model = &workspace->model();
-  context.threads = workspace->options().threads;
-  context.progress = progress;
-  context.sequences = sequences;
-  context.seed = workspace->options().probes.seed;
+  const ScoreContext context = GradientContext(sequences, workspace, progress);
   FisherStore* const store = workspace->fisher();
   BB_RETURN_IF_ERROR(MeasureFisher(context, [&](ComponentId id, const Matrix<float>& diagonal) {
     return store->Add(id, {diagonal.data(), static_cast<size_t>(diagonal.size())});

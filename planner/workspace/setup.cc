@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "runtime/base/status_macros.h"
+#include "runtime/quantize/encoders.h"
 #include "scoring/fisher.h"
+#include "scoring/token_weights.h"
 
 namespace bitbudget {
 
@@ -20,6 +22,12 @@ absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
   request.gradient_probes = needs.gradient_probes;
   if (options.pruning == Pruning::kFisher) {
     request.gradient_probes = std::max(request.gradient_probes, kFisherSequences);
+  }
+  const absl::StatusOr<const EncoderInfo*> encoder = FindEncoder(options.encoder);
+  if (encoder.ok() && (*encoder)->weighs_tokens) {
+    const int64_t tokens = kTokenWeightBatch + ready.maker->context();
+    const int64_t window = ready.maker->window_tokens();
+    request.gradient_probes = std::max(request.gradient_probes, (tokens + window - 1) / window);
   }
   request.context = std::max(ready.maker->context(), needs.min_context);
   request.completion = ready.maker->completion_tokens();

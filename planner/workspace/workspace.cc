@@ -24,6 +24,8 @@ int64_t FisherBytes(const WorkspaceOptions& options, const MemoryPlan& memory) {
 
 bool Workspace::TunesLayers() const { return (*FindEncoder(options_.encoder))->tunes_layers; }
 
+bool Workspace::WeighsTokens() const { return (*FindEncoder(options_.encoder))->weighs_tokens; }
+
 Workspace::Workspace(const Model& model,
                      const WorkspaceOptions& options,
                      const MemoryPlan& memory,

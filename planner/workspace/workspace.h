@@ -56,6 +56,8 @@ class Workspace {
   // Tunes whole layers. Where TunesLayers(), it must be calibrated before anything is encoded.
   LayerTuningEncoder* tuning() { return &tuning_; }
   bool TunesLayers() const;
+  // Whether the encoder's Gram matrices take weights of tokens.
+  bool WeighsTokens() const;
   // Runs a recovered plan: its encodings in place of the encoder's, its norms and biases in place
   // of the model's.
   void UseRecovered(RecoveredWeights weights);

@@ -20,6 +20,8 @@ struct EncoderInfo {
   // Codes cannot be made again from a plan alone, as they can with the moments that it records: a
   // plan names the calibration text and holds the SHA-256 of every component's bytes.
   bool learns_from_text = false;
+  // Tokens of its Gram matrices count by gradients (token_weights.h), for each component its own.
+  bool weighs_tokens = false;
   // Encodings are then tuned layer by layer (layer_tuning.h).
   bool tunes_layers = false;
   std::unique_ptr<Encoder> (*make)() = nullptr;

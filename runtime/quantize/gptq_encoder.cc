@@ -157,6 +157,10 @@ std::unique_ptr<Encoder> MakeGptqEncoder() {
   return std::make_unique<GptqEncoder>("gptq", nullptr);
 }
 
+std::unique_ptr<Encoder> MakeGuidedGptqEncoder() {
+  return std::make_unique<GptqEncoder>("gptq-guided", nullptr);
+}
+
 std::unique_ptr<Encoder> MakeAutoEncoder() {
   return std::make_unique<GptqEncoder>("auto", MakeLwcEncoder());
 }

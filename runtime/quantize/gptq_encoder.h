@@ -17,6 +17,9 @@ namespace bitbudget {
 // docs/encoders.md has the formulas and the cost. Integer and block formats.
 std::unique_ptr<Encoder> MakeGptqEncoder();
 
+// GPTQ by the name "gptq-guided", for Gram matrices whose tokens are weighted by gradients.
+std::unique_ptr<Encoder> MakeGuidedGptqEncoder();
+
 // GPTQ with the grids that "lwc" learned among its candidates, in dense integer formats; in others
 // the same as GPTQ.
 std::unique_ptr<Encoder> MakeAutoEncoder();

@@ -1,6 +1,7 @@
 #include "runtime/quantize/gram.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "runtime/base/aligned_buffer.h"
@@ -21,9 +22,15 @@ constexpr int64_t kHeldTokens = 4096;
 // Rows of the matrix that a thread works on at a time.
 constexpr int64_t kGramRows = 96;
 
-// gram += x^T x for x[tokens][size].
-void Accumulate(std::span<const float> x, int64_t tokens, int threads, Gram* gram) {
+// gram += x^T diag(weights) x for x[tokens][size]; without weights they are 1.
+void Accumulate(std::span<const float> x,
+                int64_t tokens,
+                std::span<const float> weights,
+                int threads,
+                Gram* gram) {
   const int64_t k = gram->size;
+  std::vector<float> roots(tokens, 1.0f);
+  for (size_t i = 0; i < weights.size(); ++i) roots[i] = std::sqrt(weights[i]);
   std::vector<float> transposed;
   for (int64_t from = 0; from < tokens; from += kSumTokens) {
     const int64_t count = std::min(kSumTokens, tokens - from);
@@ -35,7 +42,7 @@ void Accumulate(std::span<const float> x, int64_t tokens, int threads, Gram* gra
       for (int64_t t = 0; t < count; t += kTile) {
         for (int64_t j = tile * kTile; j < end; ++j) {
           for (int64_t i = t; i < std::min(count, t + kTile); ++i) {
-            transposed[j * count + i] = x[(from + i) * k + j];
+            transposed[j * count + i] = x[(from + i) * k + j] * roots[from + i];
           }
         }
       }
@@ -93,24 +100,24 @@ class HeldInputs final : public PassObserver {
 
 }  // namespace
 
-absl::Status GramStore::Add(ComponentId source, Gram gram) {
-  std::vector<float>& diagonal = moments_[source];
+absl::Status GramStore::Add(ComponentId id, Gram gram) {
+  std::vector<float>& diagonal = moments_[id];
   for (int64_t i = 0; i < gram.size; ++i) diagonal.push_back(gram.values[i * gram.size + i]);
   const int64_t bytes = static_cast<int64_t>(gram.values.size() * sizeof(float));
   if (held_bytes_ + bytes <= max_bytes_) {
     held_bytes_ += bytes;
-    grams_[source] = std::move(gram);
+    grams_[id] = std::move(gram);
     return absl::OkStatus();
   }
   BB_ASSIGN_OR_RETURN(const int64_t offset,
                       spill_.Append({reinterpret_cast<const uint8_t*>(gram.values.data()),
                                      static_cast<size_t>(bytes)}));
-  grams_[source] = Spilled{offset, gram.size};
+  grams_[id] = Spilled{offset, gram.size};
   return absl::OkStatus();
 }
 
-absl::StatusOr<const Gram*> GramStore::Find(ComponentId source, Gram* storage) const {
-  const auto found = grams_.find(source);
+absl::StatusOr<const Gram*> GramStore::Find(ComponentId id, Gram* storage) const {
+  const auto found = grams_.find(id);
   if (found == grams_.end()) return nullptr;
   if (const Gram* held = std::get_if<Gram>(&found->second)) return held;
   const Spilled& spilled = std::get<Spilled>(found->second);
@@ -124,12 +131,13 @@ absl::StatusOr<const Gram*> GramStore::Find(ComponentId source, Gram* storage) c
 
 absl::Status MeasureGrams(const Transformer& transformer,
                           WeightSource* weights,
-                          std::span<const std::vector<int32_t>> sequences,
+                          const GramTokens& tokens,
                           int threads,
                           Progress* progress,
                           GramStore* store) {
   const Model& model = transformer.model();
-  TokenPass pass(transformer, sequences, threads);
+  const std::vector<ComponentId> sources = InputSources(model);
+  TokenPass pass(transformer, tokens.sequences, threads);
   std::vector<int64_t> lengths;
   for (int64_t s = 0; s < pass.sequences(); ++s) lengths.push_back(pass.Length(s));
   const std::vector<Batch> groups = MakeBatches(lengths, kHeldTokens);
@@ -140,15 +148,24 @@ absl::Status MeasureGrams(const Transformer& transformer,
   for (int stage = 0; stage < stages; ++stage) {
     HeldInputs held(pass, model, stage);
     std::map<ComponentId, Gram> grams;
-    for (const auto& [id, source] : held.sources()) {
-      grams[id] = {source.width, std::vector<float>(source.width * source.width)};
+    for (const ComponentId id : StageComponents(stage, model.config())) {
+      const auto source = held.sources().find(sources[id]);
+      if (source == held.sources().end()) continue;
+      if (tokens.weights == nullptr && sources[id] != id) continue;
+      const int64_t width = source->second.width;
+      grams[id] = {width, std::vector<float>(width * width)};
     }
     for (const Batch& group : groups) {
       held.Hold(group.first_row, group.rows);
       BB_RETURN_IF_ERROR(
           pass.Run(weights, {stage, group.first, group.count}, &held, x.data(), progress));
       for (auto& [id, gram] : grams) {
-        Accumulate(held.sources().at(id).values.span(), group.rows, threads, &gram);
+        std::span<const float> weights;
+        if (tokens.weights != nullptr) {
+          weights = std::span(tokens.weights->at(id)).subspan(group.first_row, group.rows);
+        }
+        Accumulate(
+            held.sources().at(sources[id]).values.span(), group.rows, weights, threads, &gram);
       }
       progress->Update(++done);
     }

@@ -19,8 +19,9 @@
 
 namespace bitbudget {
 
-// The Gram matrices (the Hessians of GPTQ, up to a factor) of a model's inputs, by the component
-// that InputSources names. Those that do not fit into memory are in an unlinked file.
+// The Gram matrices (the Hessians of GPTQ, up to a factor) of a model's inputs: of a component, or
+// of all that share their inputs by the one that InputSources names. Those that do not fit into
+// memory are in an unlinked file.
 class GramStore : public GramSource {
  public:
   // Up to `max_bytes` stay in memory.
@@ -28,9 +29,9 @@ class GramStore : public GramSource {
       : max_bytes_(max_bytes), spill_(std::move(spill_directory)) {}
 
   // Errors: those of SpillFile.
-  absl::Status Add(ComponentId source, Gram gram);
+  absl::Status Add(ComponentId id, Gram gram);
 
-  absl::StatusOr<const Gram*> Find(ComponentId source, Gram* storage) const override;
+  absl::StatusOr<const Gram*> Find(ComponentId id, Gram* storage) const override;
 
   // The diagonals, which are the moments.
   const InputMoments& moments() const { return moments_; }
@@ -48,15 +49,27 @@ class GramStore : public GramSource {
   InputMoments moments_;
 };
 
-// Adds to `store` the Gram matrices (Hessians, up to a factor) of every component's inputs over all
-// tokens of the sequences. These go through the model stage by stage, a few thousand tokens at a
+// How much each token of some sequences, one after the other, counts for a component. Not negative,
+// and 1 on average.
+using TokenWeights = std::map<ComponentId, std::vector<float>>;
+
+// What Gram matrices are measured on.
+struct GramTokens {
+  std::span<const std::vector<int32_t>> sequences;
+  // Of every component that is multiplied; not owned. Null: all tokens count alike.
+  const TokenWeights* weights = nullptr;
+};
+
+// Adds to `store` the Gram matrices (Hessians, up to a factor) of every component's inputs, means
+// over all tokens of the sequences: E[x x^T] by source, or with weights E[weight x x^T] by
+// component. The sequences go through the model stage by stage, a few thousand tokens at a
 // time: memory for the residual streams of all sequences, the inputs of one stage on those tokens,
 // and one stage's matrices. Products are summed in float over 1024 tokens, and so are these sums: a
 // relative error of about 1e-6. The same bits for any number of threads. Errors: kCancelled on
 // interruption, those of the weights and of the store.
 absl::Status MeasureGrams(const Transformer& transformer,
                           WeightSource* weights,
-                          std::span<const std::vector<int32_t>> sequences,
+                          const GramTokens& tokens,
                           int threads,
                           Progress* progress,
                           GramStore* store);

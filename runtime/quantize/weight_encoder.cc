@@ -80,7 +80,10 @@ absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
   const bool gram = encoder_.needs() == StatsNeed::kGram;
   Gram storage;
   if (gram && multiplied && grams_ != nullptr) {
-    BB_ASSIGN_OR_RETURN(stats.gram, grams_->Find(sources_[id], &storage));
+    BB_ASSIGN_OR_RETURN(stats.gram, grams_->Find(id, &storage));
+    if (stats.gram == nullptr) {
+      BB_ASSIGN_OR_RETURN(stats.gram, grams_->Find(sources_[id], &storage));
+    }
     if (stats.gram != nullptr && UseOf(model_, id) == WeightUse::kBoth) {
       if (stats.gram != &storage) storage = *stats.gram;
       AddLookups(model_.Weight(id), &storage);
@@ -88,7 +91,9 @@ absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
     }
   }
   if (needs() != StatsNeed::kNothing) {
-    if (const auto found = moments_.find(sources_[id]); found != moments_.end()) {
+    const auto own = moments_.find(id);
+    if (const auto found = own != moments_.end() ? own : moments_.find(sources_[id]);
+        found != moments_.end()) {
       stats.moments = found->second;
     } else if (!multiplied) {
       stats.moments = std::span(ones_).first(static_cast<size_t>(model_.component(id).cols));

@@ -16,7 +16,7 @@ namespace bitbudget {
 
 // The second moments E[x_j^2] of the inputs of components, one per input: the diagonal of their
 // Gram matrix, which llama.cpp calls an importance matrix. Components that share their inputs are
-// listed under the first of them (InputSources).
+// listed under the first of them (InputSources), unless tokens count differently for each.
 using InputMoments = std::map<ComponentId, std::vector<float>>;
 
 // Weights [rows, cols] of components that stand in place of the model's, row after row.
@@ -28,7 +28,7 @@ class GramSource {
   virtual ~GramSource() = default;
   // The matrix of a component, or null where there is none. It may be put into `storage`, which
   // must live as long as it is used. Callable from many threads at a time.
-  virtual absl::StatusOr<const Gram*> Find(ComponentId source, Gram* storage) const = 0;
+  virtual absl::StatusOr<const Gram*> Find(ComponentId id, Gram* storage) const = 0;
 };
 
 // The diagonals of the Fisher information of components, in the shape of their weights.

@@ -20,6 +20,7 @@ TEST(Encoders, AreThoseThatPlansMayName) {
                                       "clip",
                                       "imatrix",
                                       "gptq",
+                                      "gptq-guided",
                                       "lwc",
                                       "auto",
                                       "gptq+block",

@@ -10,6 +10,7 @@
 #include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/gptq_encoder.h"
 #include "runtime/quantize/input_moments.h"
+#include "runtime/quantize/input_sources.h"
 #include "runtime/quantize/rtn_encoder.h"
 #include "scoring/output_error.h"
 #include "tests/support/gram_inputs.h"
@@ -42,14 +43,32 @@ class GramTest : public testing::TestWithParam<bool> {
     }
   }
 
-  std::unique_ptr<GramStore> Measure(int threads, int64_t max_bytes = 1 << 30) {
+  std::unique_ptr<GramStore> Measure(int threads,
+                                     int64_t max_bytes = 1 << 30,
+                                     const TokenWeights* token_weights = nullptr) {
     auto store = std::make_unique<GramStore>(max_bytes, testing::TempDir());
     Progress progress;
     AssignmentWeights weights = bank_->Reference();
+    const GramTokens tokens{sequences_, token_weights};
     const absl::Status status =
-        MeasureGrams(*transformer_, &weights, sequences_, threads, &progress, store.get());
+        MeasureGrams(*transformer_, &weights, tokens, threads, &progress, store.get());
     EXPECT_TRUE(status.ok()) << status;
     return store;
+  }
+
+  // Of every component that is multiplied, some of them 0.
+  TokenWeights RandomWeights() const {
+    size_t rows = 0;
+    for (const std::vector<int32_t>& sequence : sequences_) rows += sequence.size();
+    TokenWeights weights;
+    const std::vector<ComponentId> sources = InputSources(*model_);
+    for (size_t c = 0; c < sources.size(); ++c) {
+      if (sources[c] < 0) continue;
+      for (const float value : GaussianValues(static_cast<int64_t>(rows), 1, 700 + c)) {
+        weights[static_cast<ComponentId>(c)].push_back(value < -1 ? 0 : value * value);
+      }
+    }
+    return weights;
   }
 
   std::vector<float> Values(const GramStore& store, ComponentId id) {
@@ -123,6 +142,54 @@ TEST_P(GramTest, DiagonalsAreTheMoments) {
   }
 }
 
+// Every component has its own then, of the inputs that it shares with others.
+TEST_P(GramTest, WeighsTokensForEveryComponent) {
+  const TokenWeights token_weights = RandomWeights();
+  const auto store = Measure(2, 1 << 30, &token_weights);
+  const auto spilled = Measure(3, 0, &token_weights);
+  Progress progress;
+  AssignmentWeights weights = bank_->Reference();
+  const auto sample =
+      InputSample::Create(*transformer_, &weights, sequences_, 1 << 20, 1, &progress);
+  ASSERT_TRUE(sample.ok()) << sample.status();
+  const std::vector<ComponentId> sources = InputSources(*model_);
+  EXPECT_EQ(store->moments().size(), token_weights.size());
+  for (const auto& [id, of_tokens] : token_weights) {
+    ASSERT_EQ(static_cast<int64_t>(of_tokens.size()), sample->rows());
+    const std::span<const float> x = sample->Inputs(sources[id]);
+    const std::vector<float>& diagonal = store->moments().at(id);
+    const int64_t k = model_->component(id).cols;
+    const std::vector<float> values = Values(*store, id);
+    ASSERT_EQ(static_cast<int64_t>(values.size()), k * k);
+    for (int64_t i = 0; i < k; ++i) {
+      for (int64_t j = 0; j < k; ++j) {
+        double sum = 0;
+        for (size_t t = 0; t < of_tokens.size(); ++t) {
+          sum += static_cast<double>(of_tokens[t]) * x[t * k + i] * x[t * k + j];
+        }
+        // As without weights, whose roots add three roundings.
+        const double size = std::sqrt(diagonal[i]) * std::sqrt(diagonal[j]);
+        ASSERT_NEAR(values[i * k + j], sum / static_cast<double>(of_tokens.size()), size * 0x1p-13)
+            << id << " " << i << " " << j;
+      }
+    }
+    EXPECT_EQ(Values(*spilled, id), values);
+  }
+
+  const auto gptq = MakeGptqEncoder();
+  StatsWeightEncoder encoder(*model_, *gptq);
+  encoder.SetMoments(store->moments());
+  encoder.SetGrams(store.get());
+  const Format format = *ParseFormat("int3z-g32");
+  for (const auto& [id, diagonal] : store->moments()) {
+    if (model_->component(id).layer < 0) continue;  // a tied embedding's is not used as it is
+    const Gram own{static_cast<int64_t>(diagonal.size()), Values(*store, id)};
+    const auto expected = gptq->Encode(model_->Weight(id), format, {diagonal, &own});
+    ASSERT_TRUE(expected.ok()) << expected.status();
+    EXPECT_EQ(encoder.Encode(id, format, 1)->bytes, expected->bytes) << id;
+  }
+}
+
 // A component that is not multiplied has no Gram matrix; one that is multiplied and looked up is
 // encoded for both.
 TEST_P(GramTest, EveryComponentCanBeEncodedWithThem) {
@@ -150,7 +217,8 @@ TEST_P(GramTest, CanBeInterrupted) {
   } stop;
   GramStore store(1 << 30, testing::TempDir());
   AssignmentWeights weights = bank_->Reference();
-  const absl::Status status = MeasureGrams(*transformer_, &weights, sequences_, 1, &stop, &store);
+  const absl::Status status =
+      MeasureGrams(*transformer_, &weights, {.sequences = sequences_}, 1, &stop, &store);
   EXPECT_TRUE(absl::IsCancelled(status)) << status;
 }
 

@@ -154,7 +154,7 @@ TEST_F(ApplyTest, CodesWeighedByInputsAreThoseThatWereMeasured) {
 }
 
 TEST_F(ApplyTest, CodesThatLearnedFromTextAreMadeAgainOrRefused) {
-  for (const char* encoder : {"gptq", "auto"}) {
+  for (const char* encoder : {"gptq", "gptq-guided", "auto"}) {
     PlanOptions job = SmallJob("uniform", "400%");
     job.constraints.formats = {*ParseFormat("q4_0")};
     job.workspace.encoder = encoder;
