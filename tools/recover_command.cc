@@ -156,6 +156,10 @@ void AddTraining(CLI::App* command, RecoveryOptions* training) {
   command->add_flag("--augmented-loss",
                     training->augmented_loss,
                     "omniquant: count the original layer's outputs for the same inputs, too");
+  command->add_flag("--let",
+                    training->transform,
+                    "omniquant: learn scales between matrices and norms, too (equivalent "
+                    "transformation); the norms go into the file of codes");
   command
       ->add_option("--start",
                    training->start,

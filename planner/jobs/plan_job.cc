@@ -231,7 +231,7 @@ absl::Status WriteTrained(const Model& model,
   }
   Progress unseen;  // an interruption is no reason not to write
   BB_ASSIGN_OR_RETURN(*recovery.mutable_weights_sha256(),
-                      WriteRecoveredFile(model, encodings, path, &unseen));
+                      WriteRecoveredFile(model, encodings, {}, path, &unseen));
   return absl::OkStatus();
 }
 

@@ -30,7 +30,7 @@ struct Start {
   std::unique_ptr<ProbeMaker> maker;
   MemoryPlan memory;
   int64_t context = 0;
-  ComponentEncodings encodings;
+  EncodedModel model;
   TrainingData data;
   HeldOutData held_out;
   RecoveryEvaluation before;
@@ -45,14 +45,14 @@ RecoveryOptions TrainingOptions(const RecoverJobOptions& options) {
 }
 
 // Formats and shapes of what is to be recovered, without any bytes.
-absl::StatusOr<ComponentEncodings> Outline(const Assignment& assignment, const Model& model) {
-  ComponentEncodings outline;
+absl::StatusOr<EncodedModel> Outline(const Assignment& assignment, const Model& model) {
+  EncodedModel outline;
   for (size_t c = 0; c < assignment.size(); ++c) {
     const auto id = static_cast<ComponentId>(c);
     if (assignment[c] == model.Weight(id).format) continue;
-    outline[id] = {assignment[c], model.component(id).rows, model.component(id).cols, {}};
+    outline.encodings[id] = {assignment[c], model.component(id).rows, model.component(id).cols, {}};
   }
-  if (!outline.empty()) return outline;
+  if (!outline.encodings.empty()) return outline;
   return absl::InvalidArgumentError(
       "nothing to recover: the plan keeps all components as they are stored");
 }
@@ -130,7 +130,7 @@ absl::StatusOr<RecoveryEvaluation> Measure(const MeasureContext& in, HeldOutData
 // All that needs the plan's own codes. What it holds in memory is given back ahead of the training.
 absl::StatusOr<Start> MakeStart(const Model& model,
                                 const Assignment& assignment,
-                                ComponentEncodings outline,
+                                EncodedModel outline,
                                 const RecoverJobOptions& options,
                                 Progress* progress) {
   Start start;
@@ -149,8 +149,9 @@ absl::StatusOr<Start> MakeStart(const Model& model,
   Workspace* const workspace = ready.workspace.get();
   progress->Message(ready.memory.Describe());
   BB_RETURN_IF_ERROR(CalibrateFromPlan(options.plan, options.calibration, workspace, progress));
-  start.encodings = std::move(outline);
-  BB_RETURN_IF_ERROR(Encode(assignment, workspace, progress, &start.encodings));
+  start.model = std::move(outline);
+  start.model.vectors = workspace->recovered().vectors();
+  BB_RETURN_IF_ERROR(Encode(assignment, workspace, progress, &start.model.encodings));
   BB_ASSIGN_OR_RETURN(start.data,
                       MakeTrainingData(*start.maker, options.sequences, workspace, progress));
   BB_ASSIGN_OR_RETURN(start.held_out,
@@ -163,7 +164,7 @@ absl::StatusOr<Start> MakeStart(const Model& model,
 
 absl::StatusOr<RecoveryEvaluation> MeasureAfter(const Model& model,
                                                 const Assignment& assignment,
-                                                const ComponentEncodings& encodings,
+                                                const EncodedModel& encoded,
                                                 const RecoverJobOptions& options,
                                                 Start* start,
                                                 Progress* progress) {
@@ -171,27 +172,30 @@ absl::StatusOr<RecoveryEvaluation> MeasureAfter(const Model& model,
   workspace_options.encoder = "rtn";  // which encodes nothing here
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> workspace,
                       Workspace::Create(model, workspace_options, start->context, start->memory));
-  workspace->UseRecovered(RecoveredWeights(encodings, {}));
+  workspace->UseRecovered(RecoveredWeights(encoded.encodings, encoded.vectors));
   return Measure({assignment, *start->maker, workspace.get(), progress, "after"}, &start->held_out);
 }
 
-bool SameBytes(const ComponentEncodings& a, const ComponentEncodings& b) {
-  for (const auto& [id, encoding] : a) {
-    if (encoding.bytes != b.at(id).bytes) return false;
+bool SameBytes(const Model& model, const EncodedModel& a, const EncodedModel& b) {
+  for (const auto& [id, encoding] : a.encodings) {
+    if (encoding.bytes != b.encodings.at(id).bytes) return false;
   }
-  return true;
+  return CheckpointVectors(model.config(), a.vectors) ==
+         CheckpointVectors(model.config(), b.vectors);
 }
 
 // Writes the codes and then the plan that knows their hash.
 absl::Status Write(const Model& model,
-                   const ComponentEncodings& encodings,
+                   const EncodedModel& encoded,
                    const std::string& path,
                    plans::Plan* plan) {
   plan->mutable_recovery()->set_weights_sha256(std::string(64, '0'));
   BB_RETURN_IF_ERROR(CheckPlan(*plan));  // before anything is replaced
   Progress unseen;                       // an interruption is no reason not to write
-  BB_ASSIGN_OR_RETURN(*plan->mutable_recovery()->mutable_weights_sha256(),
-                      WriteRecoveredFile(model, encodings, {}, RecoveredFileFor(path), &unseen));
+  BB_ASSIGN_OR_RETURN(
+      *plan->mutable_recovery()->mutable_weights_sha256(),
+      WriteRecoveredFile(
+          model, encoded.encodings, encoded.vectors, RecoveredFileFor(path), &unseen));
   return WritePlan(*plan, path);
 }
 
@@ -218,26 +222,28 @@ absl::StatusOr<RecoverReport> RunRecoverJob(const Model& model,
                                             Progress* progress) {
   BB_RETURN_IF_ERROR(options.Validate());
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentOfPlan(options.plan, model));
-  BB_ASSIGN_OR_RETURN(ComponentEncodings outline, Outline(assignment, model));
+  BB_ASSIGN_OR_RETURN(EncodedModel outline, Outline(assignment, model));
+  outline.transformed = options.plan.recovery().transformed();
   const RecoveryOptions training = TrainingOptions(options);
   BB_RETURN_IF_ERROR(CheckRecovery(model, outline, options.methods, training));
   BB_ASSIGN_OR_RETURN(Start start,
                       MakeStart(model, assignment, std::move(outline), options, progress));
   BB_ASSIGN_OR_RETURN(
       const std::unique_ptr<RecoveryFile> state,
-      RecoveryFile::Open(RecoveryFile::PathFor(options.out),
-                         RecoveryKey(options, training, start.data.sequences, start.encodings),
-                         progress));
+      RecoveryFile::Open(
+          RecoveryFile::PathFor(options.out),
+          RecoveryKey(options, training, start.data.sequences, start.model.encodings),
+          progress));
   BB_ASSIGN_OR_RETURN(const Recovered recovered,
                       Recover(model,
-                              start.encodings,
+                              start.model,
                               start.data.sequences,
                               options.methods,
                               training,
                               state.get(),
                               progress));
   if (recovered.steps.empty() ||
-      (progress->Interrupted() && SameBytes(recovered.encodings, start.encodings))) {
+      (progress->Interrupted() && SameBytes(model, recovered.model, start.model))) {
     if (progress->Interrupted()) return absl::CancelledError("interrupted");
     return absl::DeadlineExceededError("no method of recovery ended in the time that it was given");
   }
@@ -246,14 +252,14 @@ absl::StatusOr<RecoverReport> RunRecoverJob(const Model& model,
   RecoveryFindings findings{&recovered, &start.data, start.maker.get(), std::nullopt};
   if (!progress->Interrupted()) {
     absl::StatusOr<RecoveryEvaluation> after =
-        MeasureAfter(model, assignment, recovered.encodings, options, &start, progress);
+        MeasureAfter(model, assignment, recovered.model, options, &start, progress);
     if (!after.ok() && !absl::IsCancelled(after.status())) return after.status();
     if (after.ok()) findings.held_out = RecoveryMeasurements{start.before, *std::move(after)};
   }
   report.interrupted = !findings.held_out.has_value();
   report.plan = RecoveredPlan(options, findings);
   report.steps = recovered.steps;
-  BB_RETURN_IF_ERROR(Write(model, recovered.encodings, options.out, &report.plan));
+  BB_RETURN_IF_ERROR(Write(model, recovered.model, options.out, &report.plan));
   if (recovered.complete && !report.interrupted) BB_RETURN_IF_ERROR(state->Remove());
   return report;
 }

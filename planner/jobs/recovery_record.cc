@@ -31,6 +31,7 @@ plans::RecoveryPass PassOf(const RecoverJobOptions& options, const RecoveryFindi
   pass.set_kl_weight(options.training.kl_weight);
   pass.set_hidden_weight(options.training.hidden_weight);
   pass.set_augmented_loss(options.training.augmented_loss);
+  pass.set_transform(options.training.transform);
   pass.set_batch(options.training.batch);
   pass.set_seed(options.workspace.probes.seed);
   pass.set_tool_version(BITBUDGET_VERSION);
@@ -106,12 +107,13 @@ std::string Sha256Of(const RecoveryData& data) {
 
 plans::Plan RecoveredPlan(const RecoverJobOptions& options, const RecoveryFindings& findings) {
   plans::Plan plan = options.plan;
-  for (const auto& [id, encoding] : findings.recovered->encodings) {
+  for (const auto& [id, encoding] : findings.recovered->model.encodings) {
     plan.mutable_components(id)->set_encoding_sha256(EncodingSha256(encoding));
   }
   plans::Recovery& recovery = *plan.mutable_recovery();
   recovery.set_weights_file(
       std::filesystem::path(RecoveredFileFor(options.out)).filename().string());
+  recovery.set_transformed(findings.recovered->model.transformed);
   *recovery.add_passes() = PassOf(options, findings);
   return plan;
 }
@@ -146,6 +148,8 @@ std::string RecoveryKey(const RecoverJobOptions& options,
                            absl::StrFormat("%.17g", training.hidden_weight),
                            "\naugmented loss ",
                            training.augmented_loss ? 1 : 0,
+                           "\ntransform ",
+                           training.transform ? 1 : 0,
                            "\nbatch ",
                            training.batch,
                            "\nseed ",

@@ -14,77 +14,21 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/training/adamw.h"
 #include "runtime/training/batch_order.h"
+#include "runtime/training/channel_ranges.h"
 #include "runtime/training/encoded_model.h"
 #include "runtime/training/layer_error.h"
 #include "runtime/training/layer_gradient.h"
+#include "runtime/training/streams.h"
 #include "runtime/training/trained_matrix.h"
+#include "runtime/training/trained_transform.h"
 
 namespace bitbudget {
 namespace {
 
 constexpr int64_t kEpochs = 10;
 constexpr uint64_t kOrderStream = 0x626c6f63;
-constexpr size_t kForwardBatch = 4;  // sequences that run side by side without training
-
-using Streams = std::vector<Matrix<float>>;  // [rows, hidden] by sequence
-
-// The streams of some sequences as one batch.
-LayerInputs Gather(const Streams& streams, std::span<const int64_t> sequences) {
-  LayerInputs batch;
-  int64_t rows = 0;
-  for (const int64_t s : sequences) {
-    batch.lengths.push_back(streams[s].rows());
-    rows += streams[s].rows();
-  }
-  batch.x.resize(rows, streams.front().cols());
-  rows = 0;
-  for (const int64_t s : sequences) {
-    batch.x.middleRows(rows, streams[s].rows()) = streams[s];
-    rows += streams[s].rows();
-  }
-  return batch;
-}
-
-Streams Embedded(const Matrix<float>& embedding,
-                 float scale,
-                 std::span<const std::vector<int32_t>> sequences) {
-  Streams streams;
-  for (const std::vector<int32_t>& sequence : sequences) {
-    Matrix<float>& x =
-        streams.emplace_back(static_cast<int64_t>(sequence.size()), embedding.cols());
-    for (int64_t row = 0; row < x.rows(); ++row) x.row(row) = embedding.row(sequence[row]) * scale;
-  }
-  return streams;
-}
-
-// Replaces streams by what a layer makes of them.
-void Advance(const DecoderLayer<float>& decoder,
-             const LayerWeights<float>& weights,
-             Streams* streams) {
-  LayerTrace<float> trace;
-  for (size_t first = 0; first < streams->size(); first += kForwardBatch) {
-    std::vector<int64_t> batch(std::min(kForwardBatch, streams->size() - first));
-    std::iota(batch.begin(), batch.end(), static_cast<int64_t>(first));
-    decoder.Forward(weights, Gather(*streams, batch), &trace);
-    int64_t row = 0;
-    for (const int64_t s : batch) {
-      Matrix<float>& x = (*streams)[s];
-      x = trace.outputs.middleRows(row, x.rows());
-      row += x.rows();
-    }
-  }
-}
-
-// ||a - b||^2 / ||b||^2 over all streams.
-double RelativeError(const Streams& a, const Streams& b) {
-  double difference = 0;
-  double norm = 0;
-  for (size_t s = 0; s < a.size(); ++s) {
-    difference += (a[s] - b[s]).cast<double>().squaredNorm();
-    norm += b[s].cast<double>().squaredNorm();
-  }
-  return norm == 0 ? 0 : difference / norm;
-}
+constexpr double kTransformRate = 5e-3;  // OmniQuant's
+constexpr double kStartRatio = 0.5;      // SmoothQuant's
 
 // The streams of one set of sequences, ahead of a layer.
 struct StreamPair {
@@ -95,7 +39,8 @@ struct StreamPair {
 // What training a layer ended with.
 struct TrainedLayer {
   ComponentEncodings encodings;
-  std::optional<double> diverged = {};  // the learning rate; there are no encodings then
+  std::optional<LayerVectors> vectors = {};  // where a transformation has changed them
+  std::optional<double> diverged = {};       // the learning rate; there are no encodings then
 };
 
 // What the methods differ in.
@@ -104,6 +49,7 @@ struct LayerTraining {
   TrainedParts parts;
   double scale_rate;
   bool augmented_loss;
+  bool transform = false;
 };
 
 // The matrices of a layer that are trained, null where one is not, with their parameters and the
@@ -125,17 +71,6 @@ struct LayerMatrices {
   }
 };
 
-// The mean square of a value.
-double MeanSquare(const Streams& streams) {
-  double sum = 0;
-  int64_t values = 0;
-  for (const Matrix<float>& x : streams) {
-    sum += x.cast<double>().squaredNorm();
-    values += x.size();
-  }
-  return values == 0 ? 0 : sum / static_cast<double>(values);
-}
-
 // A squared distance and its gradient.
 struct Loss {
   double value = 0;
@@ -152,13 +87,13 @@ struct Loss {
 
 class Blockwise {
  public:
-  Blockwise(const LayerTraining& training, const ComponentEncodings& start, RecoveryRun* run)
+  Blockwise(const LayerTraining& training, const EncodedModel& start, RecoveryRun* run)
       : training_(training),
         start_(start),
         run_(*run),
         model_(run->model()),
         options_(run->options()) {
-    result_.encodings = start;
+    result_.model = start;
     const BatchOrder order(run->data().training.size(), options_.batch, 0, 0);
     steps_ = options_.steps > 0 ? options_.steps : kEpochs * order.steps_per_epoch();
   }
@@ -172,7 +107,13 @@ class Blockwise {
                                           const Streams& inputs,
                                           const Streams& wanted);
   LayerMatrices MatricesOf(int layer, const LayerParameters<float>& original) const;
+  // Adds the transformation's parameters to those that are trained; null where there is none.
+  std::unique_ptr<TrainedTransform> TransformOf(int layer,
+                                                const LayerParameters<float>& original,
+                                                const Streams& inputs,
+                                                LayerMatrices* matrices) const;
   double Rate(const ParameterArray& array, const Format& format) const {
+    if (array.kind == ParameterKind::kTransform) return options_.rate_factor * kTransformRate;
     const bool scales = array.kind == ParameterKind::kLogScales;
     // The option is that of weights, and of clipping where only that is trained.
     if (options_.learning_rate > 0 && (!scales || training_.parts.clipping)) {
@@ -188,12 +129,12 @@ class Blockwise {
   }
   StreamPair Start(std::span<const std::vector<int32_t>> sequences) const {
     const float scale = model_.config().embedding_scale;
-    return {Embedded(DecodedMatrix(model_, result_.encodings, 0), scale, sequences),
+    return {Embedded(DecodedMatrix(model_, result_.model.encodings, 0), scale, sequences),
             Embedded(ReadMatrix(model_.Weight(0)), scale, sequences)};
   }
 
   const LayerTraining training_;
-  const ComponentEncodings& start_;
+  const EncodedModel& start_;
   RecoveryRun& run_;
   const Model& model_;
   const RecoveryOptions& options_;
@@ -205,8 +146,8 @@ class Blockwise {
 LayerMatrices Blockwise::MatricesOf(int layer, const LayerParameters<float>& original) const {
   LayerMatrices matrices;
   for (int i = 0; i < kLayerMatrices; ++i) {
-    const auto found = result_.encodings.find(LayerComponentId(layer, i));
-    if (found == result_.encodings.end()) continue;
+    const auto found = result_.model.encodings.find(LayerComponentId(layer, i));
+    if (found == result_.model.encodings.end()) continue;
     const Encoding& start = found->second;
     if (!CheckTrainable(start.format).ok()) continue;
     std::unique_ptr<TrainedMatrix> trained =
@@ -220,6 +161,34 @@ LayerMatrices Blockwise::MatricesOf(int layer, const LayerParameters<float>& ori
   return matrices;
 }
 
+std::unique_ptr<TrainedTransform> Blockwise::TransformOf(int layer,
+                                                         const LayerParameters<float>& original,
+                                                         const Streams& inputs,
+                                                         LayerMatrices* matrices) const {
+  if (!training_.transform) return nullptr;
+  TrainedTransform::Matrices clipped;
+  for (int i = 0; i < kLayerMatrices; ++i) {
+    clipped[i] = dynamic_cast<TrainedClipping*>(matrices->trained[i].get());
+  }
+  // Where activations are rounded, channels of outliers must change more than training moves them.
+  LayerScales start;
+  if (options_.token_bits > 0) {
+    std::vector<int64_t> some(std::min(kStreamBatch, inputs.size()));
+    std::iota(some.begin(), some.end(), int64_t{0});
+    LayerTrace<float> trace;
+    Decoder(layer, 0).Forward(original, Gather(inputs, some), &trace);
+    for (const ScalePlace place : {kAttentionInputScales, kValueScales, kMlpInputScales}) {
+      ScalesAt(start, place) =
+          ScalesOfRatio(RangesOf(model_.config(), place, original, trace), kStartRatio);
+    }
+  }
+  auto transform = std::make_unique<TrainedTransform>(model_, layer, original, clipped, start);
+  if (!transform->any()) return nullptr;
+  matrices->arrays.push_back(transform->parameters());
+  matrices->rates.push_back(Rate(*transform->parameters(), {}));
+  return transform;
+}
+
 absl::StatusOr<TrainedLayer> Blockwise::TrainLayer(int layer,
                                                    const LayerParameters<float>& original,
                                                    const Streams& inputs,
@@ -228,13 +197,15 @@ absl::StatusOr<TrainedLayer> Blockwise::TrainLayer(int layer,
   TrainedLayer result;
   if (matrices.arrays.empty()) return result;
   const int threads = options_.threads;
-  LayerParameters<float> parameters = DecodedLayer(model_, result_.encodings, layer);
+  LayerParameters<float> parameters = DecodedLayer(model_, result_.model, layer);
   const DecoderLayer<float> decoder = Decoder(layer, options_.token_bits);
   const DecoderLayer<float> exact = Decoder(layer, 0);
   const LayerWeights<float> original_weights(original);
   const double square = MeanSquare(wanted);
   AdamW optimiser;
   BatchOrder order(inputs.size(), options_.batch, options_.seed, kOrderStream + layer);
+  const std::unique_ptr<TrainedTransform> transform =
+      TransformOf(layer, original, inputs, &matrices);
   std::vector<double> now(matrices.rates.size());
   LayerParameters<float> gradient;
   LayerBackward<float> backward{.gradient = &gradient};
@@ -244,6 +215,7 @@ absl::StatusOr<TrainedLayer> Blockwise::TrainLayer(int layer,
   for (int64_t step = 0; step < steps_; ++step) {
     if (run_.MustStop()) return absl::CancelledError("interrupted");
     const std::span<const int64_t> batch = order.Batch(step);
+    if (transform != nullptr) transform->Fold(threads, &parameters);
     matrices.Decode(threads, &parameters);
     const LayerWeights<float> weights(parameters);
     const LayerInputs rows = Gather(inputs, batch);
@@ -257,6 +229,7 @@ absl::StatusOr<TrainedLayer> Blockwise::TrainLayer(int layer,
       loss.Add(trace.outputs, exact_trace.outputs, factor);
     }
     decoder.Backward(weights, rows, trace, loss.gradient, backward);
+    if (transform != nullptr) transform->Backward(gradient, threads);
     matrices.Backward(gradient, threads);
     for (size_t a = 0; a < now.size(); ++a) {
       now[a] = CosineRate(matrices.rates[a], step, steps_, steps_ / 20);
@@ -274,6 +247,7 @@ absl::StatusOr<TrainedLayer> Blockwise::TrainLayer(int layer,
                                             loss.value,
                                             now.front()));
   }
+  if (transform != nullptr) result.vectors = transform->Finish(threads, &parameters);
   for (int i = 0; i < kLayerMatrices; ++i) {
     if (matrices.trained[i] == nullptr) continue;
     result.encodings[LayerComponentId(layer, i)] = matrices.trained[i]->Encode(threads);
@@ -287,7 +261,8 @@ absl::StatusOr<MethodResult> Blockwise::Run() {
   const int layers = static_cast<int>(model_.config().num_hidden_layers);
   int64_t first_layer = 0;
   if (const SavedState saved = run_.Resume(); !saved.empty()) {
-    BB_ASSIGN_OR_RETURN(result_.encodings, LoadEncodings(saved, "layer/", result_.encodings));
+    BB_ASSIGN_OR_RETURN(result_.model,
+                        LoadEncoded(model_.config(), saved, "layer/", result_.model));
     BB_ASSIGN_OR_RETURN(first_layer, LoadInteger(saved, "layers"));
     BB_ASSIGN_OR_RETURN(result_.steps, LoadInteger(saved, "steps"));
   }
@@ -304,7 +279,7 @@ absl::StatusOr<MethodResult> Blockwise::Run() {
     }
     const DecoderLayer<float> rounded = Decoder(layer, options_.token_bits);
     Streams kept_before = kept_aside.recovered;
-    LayerParameters<float> decoded = DecodedLayer(model_, result_.encodings, layer);
+    LayerParameters<float> decoded = DecodedLayer(model_, result_.model, layer);
     Advance(rounded, decoded, &kept_aside.recovered);
     if (layer >= first_layer) {
       absl::StatusOr<TrainedLayer> found =
@@ -316,22 +291,28 @@ absl::StatusOr<MethodResult> Blockwise::Run() {
       BB_RETURN_IF_ERROR(found.status());
       if (found->diverged.has_value()) {
         result_.diverged = found->diverged;
-        result_.encodings = start_;
+        result_.model = start_;
         break;
       }
-      ComponentEncodings tried = result_.encodings;
-      for (auto& [component, encoding] : found->encodings) tried[component] = std::move(encoding);
+      EncodedModel tried = result_.model;
+      for (auto& [component, encoding] : found->encodings) {
+        tried.encodings[component] = std::move(encoding);
+      }
+      if (found->vectors.has_value()) {
+        tried.vectors[layer] = *std::move(found->vectors);
+        tried.transformed = true;
+      }
       decoded = DecodedLayer(model_, tried, layer);
       Advance(rounded, decoded, &kept_before);
       if (options_.keep_worse || RelativeError(kept_before, kept_aside.original) <
                                      RelativeError(kept_aside.recovered, kept_aside.original)) {
-        result_.encodings = std::move(tried);
+        result_.model = std::move(tried);
         kept_aside.recovered = std::move(kept_before);
       } else {
-        decoded = DecodedLayer(model_, result_.encodings, layer);
+        decoded = DecodedLayer(model_, result_.model, layer);
       }
       SavedState state;
-      SaveEncodings(result_.encodings, "layer/", &state);
+      SaveEncoded(model_.config(), result_.model, "layer/", &state);
       state["layers"] = absl::StrCat(layer + 1);
       state["steps"] = absl::StrCat(result_.steps);
       BB_RETURN_IF_ERROR(run_.Save(std::move(state)));
@@ -345,7 +326,7 @@ absl::StatusOr<MethodResult> Blockwise::Run() {
 
 }  // namespace
 
-absl::StatusOr<MethodResult> RecoverBlockwise(const ComponentEncodings& start, RecoveryRun* run) {
+absl::StatusOr<MethodResult> RecoverBlockwise(const EncodedModel& start, RecoveryRun* run) {
   return Blockwise(
              {.name = "blockwise", .parts = {}, .scale_rate = kScaleRate, .augmented_loss = false},
              start,
@@ -353,11 +334,12 @@ absl::StatusOr<MethodResult> RecoverBlockwise(const ComponentEncodings& start, R
       .Run();
 }
 
-absl::StatusOr<MethodResult> RecoverOmniQuant(const ComponentEncodings& start, RecoveryRun* run) {
+absl::StatusOr<MethodResult> RecoverOmniQuant(const EncodedModel& start, RecoveryRun* run) {
   return Blockwise({.name = "omniquant",
                     .parts = {.weights = false, .scales = false, .clipping = true},
                     .scale_rate = 1e-2,
-                    .augmented_loss = run->options().augmented_loss},
+                    .augmented_loss = run->options().augmented_loss,
+                    .transform = run->options().transform},
                    start,
                    run)
       .Run();

@@ -11,12 +11,12 @@ namespace bitbudget {
 // from the inputs that the layer meets in the recovered one. A layer whose error on the sequences
 // kept aside is not lower keeps its start. Only one layer is in memory, and the streams of all
 // sequences twice. Errors: those of saving.
-absl::StatusOr<MethodResult> RecoverBlockwise(const ComponentEncodings& start, RecoveryRun* run);
+absl::StatusOr<MethodResult> RecoverBlockwise(const EncodedModel& start, RecoveryRun* run);
 
 // The same with learnable weight clipping in place of weights and scales (OmniQuant, arXiv
 // 2308.13137, sections 3.2 and 3.4): grids span a learned part of their groups' ranges. Matrices in
 // other formats than dense integers keep their start.
-absl::StatusOr<MethodResult> RecoverOmniQuant(const ComponentEncodings& start, RecoveryRun* run);
+absl::StatusOr<MethodResult> RecoverOmniQuant(const EncodedModel& start, RecoveryRun* run);
 
 }  // namespace bitbudget
 

@@ -21,10 +21,12 @@ Matrix<float> DecodedMatrix(const Model& model,
   return matrix;
 }
 
-LayerParameters<float> DecodedLayer(const Model& model,
-                                    const ComponentEncodings& encodings,
-                                    int layer) {
+LayerParameters<float> DecodedLayer(const Model& model, const EncodedModel& encoded, int layer) {
+  const ComponentEncodings& encodings = encoded.encodings;
   LayerParameters<float> parameters = ReadLayer<float>(model, layer);
+  if (const auto own = encoded.vectors.find(layer); own != encoded.vectors.end()) {
+    SetVectors(own->second, &parameters);
+  }
   for (int i = 0; i < kLayerMatrices; ++i) {
     const ComponentId id = LayerComponentId(layer, i);
     const auto found = encodings.find(id);
@@ -35,8 +37,8 @@ LayerParameters<float> DecodedLayer(const Model& model,
   return parameters;
 }
 
-std::unique_ptr<ModelEnds<float>> DecodedEnds(const Model& model,
-                                              const ComponentEncodings& encodings) {
+std::unique_ptr<ModelEnds<float>> DecodedEnds(const Model& model, const EncodedModel& encoded) {
+  const ComponentEncodings& encodings = encoded.encodings;
   const std::vector<float>& norm = model.final_norm();
   std::optional<Matrix<float>> head;
   if (model.head() != 0) head = DecodedMatrix(model, encodings, model.head());
@@ -48,7 +50,7 @@ std::unique_ptr<ModelEnds<float>> DecodedEnds(const Model& model,
 
 const LayerWeights<float>& DecodedLayers::Layer(int layer) {
   if (layer != layer_) {
-    parameters_ = DecodedLayer(model_, encodings_, layer);
+    parameters_ = DecodedLayer(model_, encoded_, layer);
     weights_.emplace(parameters_);
     layer_ = layer;
   }
@@ -97,14 +99,14 @@ Distillation<float>::Reference OriginalOutputs::LogitsOf(std::span<const int64_t
 }
 
 absl::StatusOr<double> MeanDivergence(const Model& model,
-                                      const ComponentEncodings& encodings,
+                                      const EncodedModel& encoded,
                                       std::span<const std::vector<int32_t>> sequences,
                                       const OriginalOutputs& original,
                                       int token_bits,
                                       int threads,
                                       Progress* progress) {
-  const std::unique_ptr<ModelEnds<float>> ends = DecodedEnds(model, encodings);
-  DecodedLayers layers(model, encodings);
+  const std::unique_ptr<ModelEnds<float>> ends = DecodedEnds(model, encoded);
+  DecodedLayers layers(model, encoded);
   ModelGradient<float> pass(
       model,
       {.max_positions = LongestSequence(sequences), .token_bits = token_bits, .threads = threads});

@@ -21,24 +21,22 @@ Matrix<float> DecodedMatrix(const Model& model,
                             const ComponentEncodings& encodings,
                             ComponentId component);
 
-// A layer with its matrices as their encodings decode, and the norms behind them.
-LayerParameters<float> DecodedLayer(const Model& model,
-                                    const ComponentEncodings& encodings,
-                                    int layer);
+// A layer with its matrices as their encodings decode, the norms behind them, and its own vectors.
+LayerParameters<float> DecodedLayer(const Model& model, const EncodedModel& encoded, int layer);
 
-std::unique_ptr<ModelEnds<float>> DecodedEnds(const Model& model,
-                                              const ComponentEncodings& encodings);
+std::unique_ptr<ModelEnds<float>> DecodedEnds(const Model& model, const EncodedModel& encoded);
 
 // The layers of a model in an assignment, decoded one at a time. Everything outlives it.
 class DecodedLayers final : public LayerSource<float> {
  public:
-  DecodedLayers(const Model& model, const ComponentEncodings& encodings)
-      : model_(model), encodings_(encodings) {}
+  DecodedLayers(const Model& model, const EncodedModel& encoded)
+      : model_(model), encoded_(encoded) {}
+  DecodedLayers(const Model& model, EncodedModel&& encoded) = delete;
   const LayerWeights<float>& Layer(int layer) override;
 
  private:
   const Model& model_;
-  const ComponentEncodings& encodings_;
+  const EncodedModel& encoded_;
   int layer_ = -1;
   LayerParameters<float> parameters_;
   std::optional<LayerWeights<float>> weights_;
@@ -71,7 +69,7 @@ class OriginalOutputs {
 // sequences, in nats per token; activations are rounded to `token_bits` (DecoderLayerOptions).
 // kCancelled on interruption.
 absl::StatusOr<double> MeanDivergence(const Model& model,
-                                      const ComponentEncodings& encodings,
+                                      const EncodedModel& encoded,
                                       std::span<const std::vector<int32_t>> sequences,
                                       const OriginalOutputs& original,
                                       int token_bits,

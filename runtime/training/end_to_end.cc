@@ -32,6 +32,9 @@ constexpr int64_t kTraceBytes = int64_t{1} << 30;
 // more than training one on its own (measured on novel-1m at 2 and 4 bits).
 constexpr double kRateFactor = 2;
 
+// That of norms and biases, in units of their root mean square.
+constexpr double kVectorRate = 1e-3;
+
 // What the methods differ in.
 struct Training {
   const char* name;
@@ -45,11 +48,11 @@ struct Training {
 };
 
 // The floats of all layers' traces, by row.
-int64_t TraceWidth(const Model& model, const ComponentEncodings& start) {
+int64_t TraceWidth(const Model& model, const EncodedModel& start) {
   const ModelConfig& config = model.config();
   int64_t width = config.num_hidden_layers * (8 * config.hidden_size + 4 * config.q_size() +
                                               3 * config.kv_size() + 3 * config.intermediate_size);
-  for (const auto& [component, encoding] : start) {
+  for (const auto& [component, encoding] : start.encodings) {
     if (encoding.format.layer_norm && model.component(component).layer >= 0) {
       width += encoding.rows;
     }
@@ -83,7 +86,7 @@ class Visitor final : public GradientVisitor<float> {
 
 class EndToEnd {
  public:
-  EndToEnd(const Training& training, const ComponentEncodings& start, RecoveryRun* run)
+  EndToEnd(const Training& training, const EncodedModel& start, RecoveryRun* run)
       : training_(training),
         run_(*run),
         options_(run->options()),
@@ -96,7 +99,9 @@ class EndToEnd {
 
  private:
   double Rate(const TrainedModel& trained, size_t array) const {
-    const bool scales = trained.arrays()[array]->kind == ParameterKind::kLogScales;
+    const ParameterKind kind = trained.arrays()[array]->kind;
+    if (kind == ParameterKind::kVectors) return options_.rate_factor * kVectorRate;
+    const bool scales = kind == ParameterKind::kLogScales;
     // The option is that of weights, and of scales where only these are trained.
     if (options_.learning_rate > 0 && scales != training_.parts.weights) {
       return options_.rate_factor * options_.learning_rate;
@@ -110,7 +115,7 @@ class EndToEnd {
   RecoveryRun& run_;
   const RecoveryOptions& options_;
   const std::vector<std::vector<int32_t>>& data_;
-  const ComponentEncodings& start_;
+  const EncodedModel& start_;
 };
 
 ModelGradientOptions EndToEnd::PassOptions(int token_bits) const {
@@ -215,7 +220,7 @@ absl::StatusOr<MethodResult> EndToEnd::Run() {
     }
   }
   run_.progress()->End();
-  result.encodings = result.diverged.has_value() ? start_ : trained.Encode();
+  result.model = result.diverged.has_value() ? start_ : trained.Encode();
   if (profiler != nullptr && result.complete && !result.diverged.has_value()) {
     result.profiles.push_back(profiler->Measure(result.steps, *ends, &trained));
   }
@@ -254,9 +259,9 @@ absl::StatusOr<std::vector<ComponentId>> FrozenComponents(const Model& model,
   return frozen;
 }
 
-absl::StatusOr<MethodResult> RecoverScales(const ComponentEncodings& start, RecoveryRun* run) {
+absl::StatusOr<MethodResult> RecoverScales(const EncodedModel& start, RecoveryRun* run) {
   return EndToEnd({.name = "scales",
-                   .parts = {.weights = false, .scales = true},
+                   .parts = {.weights = false, .scales = true, .vectors = true},
                    .steps = 100,
                    .scale_rate = 1e-2,
                    .kl_weight = 1,
@@ -267,8 +272,7 @@ absl::StatusOr<MethodResult> RecoverScales(const ComponentEncodings& start, Reco
       .Run();
 }
 
-absl::StatusOr<MethodResult> RecoverByDistillation(const ComponentEncodings& start,
-                                                   RecoveryRun* run) {
+absl::StatusOr<MethodResult> RecoverByDistillation(const EncodedModel& start, RecoveryRun* run) {
   return EndToEnd({.name = "distill",
                    .parts = {},
                    .steps = 400,
@@ -281,7 +285,7 @@ absl::StatusOr<MethodResult> RecoverByDistillation(const ComponentEncodings& sta
       .Run();
 }
 
-absl::StatusOr<MethodResult> RecoverOneBit(const ComponentEncodings& start, RecoveryRun* run) {
+absl::StatusOr<MethodResult> RecoverOneBit(const EncodedModel& start, RecoveryRun* run) {
   return EndToEnd({.name = "onebit",
                    .parts = {},
                    .steps = 400,
@@ -295,7 +299,7 @@ absl::StatusOr<MethodResult> RecoverOneBit(const ComponentEncodings& start, Reco
 }
 
 absl::StatusOr<MethodResult> TrainFloats(const char* name,
-                                         const ComponentEncodings& start,
+                                         const EncodedModel& start,
                                          std::vector<ComponentId> frozen,
                                          RecoveryRun* run) {
   return EndToEnd({.name = name,

@@ -14,24 +14,23 @@ namespace bitbudget {
 // saving.
 
 // Scales alone: codes stay, so that little is learned and little is kept in memory.
-absl::StatusOr<MethodResult> RecoverScales(const ComponentEncodings& start, RecoveryRun* run);
+absl::StatusOr<MethodResult> RecoverScales(const EncodedModel& start, RecoveryRun* run);
 
 // Weights and scales, straight through their rounding, but for the matrices that
 // RecoveryOptions::freeze names (Oh! We Freeze, arXiv 2403.18159): these keep their codes and
 // scales, and gradients flow through them.
-absl::StatusOr<MethodResult> RecoverByDistillation(const ComponentEncodings& start,
-                                                   RecoveryRun* run);
+absl::StatusOr<MethodResult> RecoverByDistillation(const EncodedModel& start, RecoveryRun* run);
 
 // The same with the loss of OneBit (arXiv 2402.11295, equations 8 to 10): KL from the original plus
 // hidden_weight times the distance of normalised hidden states, a mean over tokens and a sum over
 // layers.
-absl::StatusOr<MethodResult> RecoverOneBit(const ComponentEncodings& start, RecoveryRun* run);
+absl::StatusOr<MethodResult> RecoverOneBit(const EncodedModel& start, RecoveryRun* run);
 
 // The float weights of sparse formats that masks keep, and all weights of dense f32 matrices, by
 // the loss of distill: what retraining does between rounds of pruning (retraining.h). `frozen` stay
 // as they are; `name` is what progress shows. REQUIRES: options().steps > 0.
 absl::StatusOr<MethodResult> TrainFloats(const char* name,
-                                         const ComponentEncodings& start,
+                                         const EncodedModel& start,
                                          std::vector<ComponentId> frozen,
                                          RecoveryRun* run);
 

@@ -24,12 +24,12 @@
 namespace bitbudget {
 namespace {
 
-using Method = absl::StatusOr<MethodResult> (*)(const ComponentEncodings& start, RecoveryRun* run);
+using Method = absl::StatusOr<MethodResult> (*)(const EncodedModel& start, RecoveryRun* run);
 
 constexpr std::array<RecoveryMethod, 5> kMethods = {{
     {"blockwise", "weights and scales of one layer after the other, on the layer's outputs"},
     {"omniquant", "the same with learned clipping of the weights' ranges alone"},
-    {"scales", "scales alone, all layers together, distilled from the original"},
+    {"scales", "scales, norms and biases, all layers together, distilled from the original"},
     {"distill", "weights and scales, all layers together, distilled from the original"},
     {"onebit", "the same with OneBit's loss, for one-bit layers"},
 }};
@@ -97,13 +97,13 @@ bool ParseStep(absl::string_view text, RecoveryStep* step) {
 }
 
 // What is kept of methods that have ended, under names that methods do not use.
-constexpr absl::string_view kEndedEncodings = "ended/";
+constexpr absl::string_view kEndedModel = "ended/";
 constexpr absl::string_view kEndedSteps = "ended_steps";
 constexpr absl::string_view kEndedProfiles = "ended/profiles";  // and the method's index
 
-SavedState StateOf(const Recovered& recovered) {
+SavedState StateOf(const ModelConfig& config, const Recovered& recovered) {
   SavedState state;
-  SaveEncodings(recovered.encodings, kEndedEncodings, &state);
+  SaveEncoded(config, recovered.model, kEndedModel, &state);
   state[std::string(kEndedSteps)] =
       absl::StrJoin(recovered.steps, "\n", [](std::string* out, const RecoveryStep& step) {
         absl::StrAppend(out, TextOf(step));
@@ -115,11 +115,10 @@ SavedState StateOf(const Recovered& recovered) {
 }
 
 // Takes the methods that have ended out of a saved state.
-absl::Status TakeEnded(SavedState* saved, Recovered* recovered) {
+absl::Status TakeEnded(const ModelConfig& config, SavedState* saved, Recovered* recovered) {
   const auto steps = saved->find(std::string(kEndedSteps));
   if (steps == saved->end()) return absl::OkStatus();
-  BB_ASSIGN_OR_RETURN(recovered->encodings,
-                      LoadEncodings(*saved, kEndedEncodings, recovered->encodings));
+  BB_ASSIGN_OR_RETURN(recovered->model, LoadEncoded(config, *saved, kEndedModel, recovered->model));
   for (const absl::string_view line : absl::StrSplit(steps->second, '\n', absl::SkipEmpty())) {
     RecoveryStep step;
     if (!ParseStep(line, &step)) {
@@ -130,16 +129,15 @@ absl::Status TakeEnded(SavedState* saved, Recovered* recovered) {
     recovered->steps.push_back(std::move(step));
   }
   saved->erase(steps);
-  std::erase_if(*saved,
-                [](const auto& item) { return absl::StartsWith(item.first, kEndedEncodings); });
+  std::erase_if(*saved, [](const auto& item) { return absl::StartsWith(item.first, kEndedModel); });
   return absl::OkStatus();
 }
 
-using Divergence = std::function<absl::StatusOr<double>(const ComponentEncodings&, Progress*)>;
+using Divergence = std::function<absl::StatusOr<double>(const EncodedModel&, Progress*)>;
 
 // Runs one method from `start`.
 absl::StatusOr<RecoveryStep> RunMethod(size_t method,
-                                       const ComponentEncodings& start,
+                                       const EncodedModel& start,
                                        const Divergence& divergence,
                                        double loss_before,
                                        RecoveryRun* run,
@@ -155,7 +153,7 @@ absl::StatusOr<RecoveryStep> RunMethod(size_t method,
                     .profiles = std::move(result.profiles)};
   recovered->complete = result.complete;
   if (!result.diverged.has_value()) {
-    BB_ASSIGN_OR_RETURN(step.loss_trained, divergence(result.encodings, &uninterrupted));
+    BB_ASSIGN_OR_RETURN(step.loss_trained, divergence(result.model, &uninterrupted));
   }
   step.diverged = result.diverged.has_value() || !std::isfinite(step.loss_trained);
   if (step.diverged) {
@@ -169,7 +167,7 @@ absl::StatusOr<RecoveryStep> RunMethod(size_t method,
         " steps: the loss is not finite. Codes stay those from before it; use a lower rate"));
   } else if (step.loss_trained < loss_before || run->options().keep_worse) {
     step.loss_after = step.loss_trained;
-    recovered->encodings = std::move(result.encodings);
+    recovered->model = std::move(result.model);
   } else if (recovered->complete) {
     run->progress()->Message(
         absl::StrFormat("%s does not lower the KL on what was kept aside (%.4g, before %.4g nats), "
@@ -186,16 +184,31 @@ absl::StatusOr<RecoveryStep> RunMethod(size_t method,
 std::span<const RecoveryMethod> RecoveryMethods() { return kMethods; }
 
 absl::Status CheckRecovery(const Model& model,
-                           const ComponentEncodings& start,
+                           const EncodedModel& start,
                            std::span<const std::string> methods,
                            const RecoveryOptions& options) {
   BB_RETURN_IF_ERROR(CheckOptions(options));
   if (methods.empty()) return absl::InvalidArgumentError("no recovery method is given");
-  for (const std::string& method : methods) BB_RETURN_IF_ERROR(FindMethod(method).status());
+  bool transformed = start.transformed;
+  for (const std::string& method : methods) {
+    BB_RETURN_IF_ERROR(FindMethod(method).status());
+    if (transformed && method != "scales") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(method,
+                       " trains the model's own weights, which an equivalent transformation has "
+                       "replaced; after it only scales can run"));
+    }
+    transformed = transformed || (options.transform && method == "omniquant");
+  }
+  if (options.transform && transformed == start.transformed) {
+    return absl::InvalidArgumentError(
+        "an equivalent transformation is learned by omniquant only, which is not among the "
+        "methods");
+  }
   BB_RETURN_IF_ERROR(FrozenComponents(model, options.freeze, options.seed).status());
   bool any = false;
   bool one_bit = false;
-  for (const auto& [component, encoding] : start) {
+  for (const auto& [component, encoding] : start.encodings) {
     if (component == model.head() && encoding.format.layer_norm) {
       return absl::InvalidArgumentError(
           absl::StrCat(model.component(component).name,
@@ -220,7 +233,7 @@ absl::Status CheckRecovery(const Model& model,
 }
 
 absl::StatusOr<Recovered> Recover(const Model& model,
-                                  const ComponentEncodings& start,
+                                  const EncodedModel& start,
                                   const RecoveryData& data,
                                   std::span<const std::string> methods,
                                   const RecoveryOptions& options,
@@ -232,35 +245,35 @@ absl::StatusOr<Recovered> Recover(const Model& model,
         "recovery needs sequences to train on and others to keep aside");
   }
   Recovered recovered;
-  recovered.encodings = start;
+  recovered.model = start;
   SavedState saved;
   if (state != nullptr) {
     BB_ASSIGN_OR_RETURN(saved, state->Load());
-    BB_RETURN_IF_ERROR(TakeEnded(&saved, &recovered));
+    BB_RETURN_IF_ERROR(TakeEnded(model.config(), &saved, &recovered));
   }
   RecoveryRun run(model, data, options, state, progress);
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<OriginalOutputs> original,
                       OriginalOutputs::Create(model, data.kept_aside, options.threads, progress));
-  const Divergence divergence = [&](const ComponentEncodings& encodings, Progress* watched) {
+  const Divergence divergence = [&](const EncodedModel& encoded, Progress* watched) {
     return MeanDivergence(
-        model, encodings, data.kept_aside, *original, options.token_bits, options.threads, watched);
+        model, encoded, data.kept_aside, *original, options.token_bits, options.threads, watched);
   };
   for (size_t m = recovered.steps.size(); m < methods.size() && recovered.complete; ++m) {
-    ComponentEncodings begin = recovered.encodings;
+    EncodedModel begin = recovered.model;
     double loss_before = 0;
     if (recovered.steps.empty()) {
-      BB_ASSIGN_OR_RETURN(loss_before, divergence(recovered.encodings, progress));
-      if (options.start == "random") DrawSigns(model, options.seed, &begin);
+      BB_ASSIGN_OR_RETURN(loss_before, divergence(recovered.model, progress));
+      if (options.start == "random") DrawSigns(model, options.seed, &begin.encodings);
     } else {
       loss_before = recovered.steps.back().loss_after;
     }
-    run.Begin(StateOf(recovered), std::exchange(saved, {}));
+    run.Begin(StateOf(model.config(), recovered), std::exchange(saved, {}));
     BB_ASSIGN_OR_RETURN(const size_t index, FindMethod(methods[m]));
     BB_ASSIGN_OR_RETURN(RecoveryStep step,
                         RunMethod(index, begin, divergence, loss_before, &run, &recovered));
     recovered.steps.push_back(std::move(step));
     if (!recovered.complete) break;  // what the method kept last is what it resumes with
-    run.Begin(StateOf(recovered), {});
+    run.Begin(StateOf(model.config(), recovered), {});
     BB_RETURN_IF_ERROR(run.Save({}));
   }
   return recovered;

@@ -25,6 +25,15 @@ namespace bitbudget {
 // Encodings of the components that do not keep their stored weights.
 using ComponentEncodings = std::map<ComponentId, Encoding>;
 
+// What takes the place of a model's weights.
+struct EncodedModel {
+  ComponentEncodings encodings;
+  VectorsByLayer vectors = {};  // norms and biases of the layers where they are not the model's
+  // Whether encodings are of matrices that an equivalent transformation has changed: they are then
+  // no image of the model's own, on which only the method `scales` can build.
+  bool transformed = false;
+};
+
 // Token sequences to train on, and others to accept or reject a result by.
 struct RecoveryData {
   std::vector<std::vector<int32_t>> training;
@@ -49,6 +58,8 @@ struct RecoveryOptions {
   // omniquant: the loss counts the original layer's outputs for the same inputs too (OmniQuant's
   // aug_loss).
   bool augmented_loss = false;
+  // omniquant: learns an equivalent transformation (LET) with the clipping.
+  bool transform = false;
   // Takes what training ends with where it is worse, too: to compare methods by what they do.
   bool keep_worse = false;
   // Methods that train all layers together: the steps between two profiles
@@ -74,9 +85,9 @@ struct RecoveryStep {
 };
 
 struct Recovered {
-  ComponentEncodings encodings;
+  EncodedModel model;
   std::vector<RecoveryStep> steps;
-  bool complete = true;  // false: interrupted or out of time; the encodings are the best so far
+  bool complete = true;  // false: interrupted or out of time; the model is the best so far
 };
 
 // Keeps what a recovery has reached, so that a killed one resumes with the same result.
@@ -96,11 +107,11 @@ struct RecoveryMethod {
 };
 std::span<const RecoveryMethod> RecoveryMethods();
 
-// kInvalidArgument for an unknown method, an option out of its range, or a format that a method
-// cannot train, naming the component. Looks at formats alone: the encodings need no bytes. To be
-// called before long work.
+// kInvalidArgument for an unknown method, an option out of its range, a format that a method cannot
+// train, naming the component, or a method that cannot build on a transformed model. Looks at
+// formats alone: the encodings need no bytes. To be called before long work.
 absl::Status CheckRecovery(const Model& model,
-                           const ComponentEncodings& start,
+                           const EncodedModel& start,
                            std::span<const std::string> methods,
                            const RecoveryOptions& options);
 
@@ -111,7 +122,7 @@ absl::Status CheckRecovery(const Model& model,
 // best so far. `state` may be null: nothing is kept then. Deterministic, whatever the number of
 // threads, unless `minutes` limits it. Errors: CheckRecovery's; those of `state`.
 absl::StatusOr<Recovered> Recover(const Model& model,
-                                  const ComponentEncodings& start,
+                                  const EncodedModel& start,
                                   const RecoveryData& data,
                                   std::span<const std::string> methods,
                                   const RecoveryOptions& options,

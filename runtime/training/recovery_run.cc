@@ -3,6 +3,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -16,26 +17,39 @@ namespace {
 // Of a factor that a scale grows by: times the largest f16 it is far from the largest float.
 constexpr float kLargestLog = 50;
 
+constexpr absl::string_view kVectors = "vectors/";
+constexpr absl::string_view kTransformed = "transformed";
+
 absl::Status Damaged(absl::string_view what) {
   return absl::DataLossError(absl::StrCat("the saved state of the recovery has no ", what));
 }
 
 }  // namespace
 
-void SaveEncodings(const ComponentEncodings& encodings,
-                   absl::string_view prefix,
-                   SavedState* state) {
-  for (const auto& [component, encoding] : encodings) {
+void SaveEncoded(const ModelConfig& config,
+                 const EncodedModel& encoded,
+                 absl::string_view prefix,
+                 SavedState* state) {
+  for (const auto& [component, encoding] : encoded.encodings) {
     (*state)[absl::StrCat(prefix, component)] =
         std::string(encoding.bytes.begin(), encoding.bytes.end());
   }
+  for (const auto& [layer, vectors] : encoded.vectors) {
+    std::string& bytes = (*state)[absl::StrCat(prefix, kVectors, layer)];
+    for (const LayerVector& vector : ListLayerVectors(config, layer)) {
+      const std::vector<float>& values = vectors.*vector.values;
+      bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+    }
+  }
+  (*state)[absl::StrCat(prefix, kTransformed)] = encoded.transformed ? "1" : "0";
 }
 
-absl::StatusOr<ComponentEncodings> LoadEncodings(const SavedState& state,
-                                                 absl::string_view prefix,
-                                                 const ComponentEncodings& like) {
-  ComponentEncodings encodings = like;
-  for (auto& [component, encoding] : encodings) {
+absl::StatusOr<EncodedModel> LoadEncoded(const ModelConfig& config,
+                                         const SavedState& state,
+                                         absl::string_view prefix,
+                                         const EncodedModel& like) {
+  EncodedModel encoded{like.encodings};
+  for (auto& [component, encoding] : encoded.encodings) {
     const std::string name = absl::StrCat(prefix, component);
     const auto found = state.find(name);
     if (found == state.end() || found->second.size() != encoding.bytes.size()) {
@@ -43,7 +57,26 @@ absl::StatusOr<ComponentEncodings> LoadEncodings(const SavedState& state,
     }
     encoding.bytes.assign(found->second.begin(), found->second.end());
   }
-  return encodings;
+  for (int layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const std::string name = absl::StrCat(prefix, kVectors, layer);
+    const auto found = state.find(name);
+    if (found == state.end()) continue;
+    absl::string_view bytes = found->second;
+    LayerVectors& vectors = encoded.vectors[layer];
+    for (const LayerVector& vector : ListLayerVectors(config, layer)) {
+      const size_t size = vector.size * sizeof(float);
+      if (bytes.size() < size) return Damaged(name);
+      std::vector<float>& values = vectors.*vector.values;
+      values.resize(vector.size);
+      if (size > 0) std::memcpy(values.data(), bytes.data(), size);
+      bytes.remove_prefix(size);
+    }
+    if (!bytes.empty()) return Damaged(name);
+  }
+  const auto transformed = state.find(absl::StrCat(prefix, kTransformed));
+  if (transformed == state.end()) return Damaged(kTransformed);
+  encoded.transformed = transformed->second == "1";
+  return encoded;
 }
 
 absl::StatusOr<int64_t> LoadInteger(const SavedState& state, const std::string& name) {
@@ -118,8 +151,9 @@ bool Diverges(double loss, std::span<ParameterArray* const> arrays) {
          !std::all_of(arrays.begin(), arrays.end(), [](const ParameterArray* array) {
            const Eigen::Map<const Eigen::ArrayXf> values(
                array->values.data(), static_cast<int64_t>(array->values.size()));
-           return values.allFinite() &&
-                  (array->kind != ParameterKind::kLogScales || (values.abs() <= kLargestLog).all());
+           return values.allFinite() && ((array->kind != ParameterKind::kLogScales &&
+                                          array->kind != ParameterKind::kTransform) ||
+                                         (values.abs() <= kLargestLog).all());
          });
 }
 

@@ -21,14 +21,16 @@ namespace bitbudget {
 // Named bytes that a recovery keeps, to resume with.
 using SavedState = std::map<std::string, std::string>;
 
-// Encodings as named bytes, and back: of the components and formats of `like`. kDataLoss unless all
-// are there with their sizes.
-void SaveEncodings(const ComponentEncodings& encodings,
-                   absl::string_view prefix,
-                   SavedState* state);
-absl::StatusOr<ComponentEncodings> LoadEncodings(const SavedState& state,
-                                                 absl::string_view prefix,
-                                                 const ComponentEncodings& like);
+// An encoded model as named bytes, and back: of the components and formats of `like`. kDataLoss
+// unless all are there with their sizes.
+void SaveEncoded(const ModelConfig& config,
+                 const EncodedModel& encoded,
+                 absl::string_view prefix,
+                 SavedState* state);
+absl::StatusOr<EncodedModel> LoadEncoded(const ModelConfig& config,
+                                         const SavedState& state,
+                                         absl::string_view prefix,
+                                         const EncodedModel& like);
 
 // An integer by name; kDataLoss if it is missing.
 absl::StatusOr<int64_t> LoadInteger(const SavedState& state, const std::string& name);
@@ -74,13 +76,13 @@ class RecoveryRun {
   SavedState resumed_;
 };
 
-// What a method found; the encodings of a method that had to stop are the best so far.
+// What a method found; the model of a method that had to stop is the best so far.
 struct MethodResult {
-  ComponentEncodings encodings;
+  EncodedModel model;
   int64_t steps = 0;
   bool complete = true;
   std::vector<GradientProfile> profiles = {};
-  // The learning rate of training that diverged; the encodings are then those of the start.
+  // The learning rate of training that diverged; the model is then that of the start.
   std::optional<double> diverged = {};
 };
 

@@ -90,7 +90,7 @@ class Retraining {
  private:
   absl::StatusOr<double> Divergence(const ComponentEncodings& encodings, Progress* progress) const {
     return MeanDivergence(model_,
-                          encodings,
+                          {encodings},
                           data_.kept_aside,
                           *original_,
                           options_.token_bits,
@@ -109,10 +109,11 @@ class Retraining {
         std::min<int64_t>(static_cast<int64_t>(data_.training.size()), steps * options.batch);
     data.training.assign(data_.training.begin(), data_.training.begin() + count);
     RecoveryRun run(model_, data, options, nullptr, progress_);
-    BB_ASSIGN_OR_RETURN(MethodResult trained, TrainFloats(name, start, frozen_, &run));
+    const EncodedModel encoded{start};
+    BB_ASSIGN_OR_RETURN(MethodResult trained, TrainFloats(name, encoded, frozen_, &run));
     result_.steps += trained.steps;
     result_.complete = result_.complete && trained.complete;
-    return std::move(trained.encodings);
+    return std::move(trained.model.encodings);
   }
 
   // Whether a pruned model is the best so far.

@@ -21,6 +21,8 @@ struct TrainedParts {
   bool clipping = false;
   // Dense f32 matrices too, which recovery leaves alone.
   bool dense_floats = false;
+  // Norms and biases of the layers, which belong to no matrix.
+  bool vectors = false;
 };
 
 // A matrix in a format, as a function of parameters that training can move: its image is what the

@@ -8,13 +8,13 @@
 namespace bitbudget {
 
 TrainedModel::TrainedModel(const Model& model,
-                           const ComponentEncodings& start,
+                           const EncodedModel& start,
                            TrainedParts parts,
                            std::span<const ComponentId> frozen,
                            int threads)
     : model_(model), start_(start), threads_(threads), keeps_layers_(parts.weights) {
   layers_.resize(model.config().num_hidden_layers);
-  for (const auto& [component, encoding] : start) {
+  for (const auto& [component, encoding] : start.encodings) {
     const int layer = model.component(component).layer;
     const bool dense = parts.dense_floats && encoding.format == kFormatF32;
     if (layer < 0 || !(dense || CheckTrainable(encoding.format).ok())) continue;
@@ -26,6 +26,19 @@ TrainedModel::TrainedModel(const Model& model,
     arrays_.insert(arrays_.end(), arrays.begin(), arrays.end());
     formats_.insert(formats_.end(), arrays.size(), encoding.format);
     layers_[layer].matrices[component - LayerComponentId(layer, 0)] = std::move(matrix);
+  }
+  if (!parts.vectors) return;
+  for (int layer = 0; layer < model.config().num_hidden_layers; ++layer) {
+    std::array<bool, kLayerMatrices> encoded;
+    for (int i = 0; i < kLayerMatrices; ++i) {
+      encoded[i] = start.encodings.contains(LayerComponentId(layer, i));
+    }
+    const auto own = start.vectors.find(layer);
+    layers_[layer].vectors = std::make_unique<TrainedVectors>(
+        model, layer, own == start.vectors.end() ? model.layer(layer) : own->second, encoded);
+    const std::vector<ParameterArray*> arrays = layers_[layer].vectors->parameters();
+    arrays_.insert(arrays_.end(), arrays.begin(), arrays.end());
+    formats_.resize(arrays_.size());
   }
 }
 
@@ -49,6 +62,7 @@ const LayerWeights<float>& TrainedModel::Layer(int layer) {
       own.matrices[i]->Decode(threads_, &own.parameters.matrices[i]);
     }
   }
+  if (own.vectors != nullptr) own.vectors->Apply(&own.parameters);
   own.weights.emplace(own.parameters);
   own.decoded = true;
   return *own.weights;
@@ -65,18 +79,21 @@ void TrainedModel::Done(int layer) {
     TrainedMatrix* const matrix = layers_[layer].matrices[i].get();
     if (matrix != nullptr) matrix->Backward(gradient_.matrices[i], threads_);
   }
+  if (layers_[layer].vectors != nullptr) layers_[layer].vectors->Backward(gradient_);
 }
 
-ComponentEncodings TrainedModel::Encode() const {
-  ComponentEncodings encodings = start_;
-  for (size_t layer = 0; layer < layers_.size(); ++layer) {
+EncodedModel TrainedModel::Encode() const {
+  EncodedModel encoded = start_;
+  for (size_t l = 0; l < layers_.size(); ++l) {
+    const int layer = static_cast<int>(l);
     for (int i = 0; i < kLayerMatrices; ++i) {
-      const TrainedMatrix* const matrix = layers_[layer].matrices[i].get();
+      const TrainedMatrix* const matrix = layers_[l].matrices[i].get();
       if (matrix == nullptr) continue;
-      encodings[LayerComponentId(static_cast<int>(layer), i)] = matrix->Encode(threads_);
+      encoded.encodings[LayerComponentId(layer, i)] = matrix->Encode(threads_);
     }
+    if (layers_[l].vectors != nullptr) encoded.vectors[layer] = layers_[l].vectors->Vectors();
   }
-  return encodings;
+  return encoded;
 }
 
 std::string TrainedModel::Save() const {

@@ -12,6 +12,7 @@
 #include "runtime/training/model_gradient.h"
 #include "runtime/training/recovery.h"
 #include "runtime/training/trained_matrix.h"
+#include "runtime/training/trained_vectors.h"
 
 namespace bitbudget {
 
@@ -22,12 +23,12 @@ class TrainedModel final : public LayerSource<float>, public GradientVisitor<flo
   // Trains these parts of the components of layers that have an encoding which can be trained, and
   // are not frozen. Everything outlives it.
   TrainedModel(const Model& model,
-               const ComponentEncodings& start,
+               const EncodedModel& start,
                TrainedParts parts,
                std::span<const ComponentId> frozen,
                int threads);
 
-  // What is trained, and the formats of the matrices that it belongs to.
+  // What is trained, and the formats of the matrices that it belongs to; of vectors none.
   std::span<ParameterArray* const> arrays() const { return arrays_; }
   const Format& FormatOf(size_t array) const { return formats_[array]; }
 
@@ -39,7 +40,7 @@ class TrainedModel final : public LayerSource<float>, public GradientVisitor<flo
   void Done(int layer) override;
 
   // What the parameters stand for now.
-  ComponentEncodings Encode() const;
+  EncodedModel Encode() const;
 
   // The parameters as bytes, and back; false where the bytes are those of others.
   std::string Save() const;
@@ -48,13 +49,14 @@ class TrainedModel final : public LayerSource<float>, public GradientVisitor<flo
  private:
   struct TrainedLayer {
     std::array<std::unique_ptr<TrainedMatrix>, kLayerMatrices> matrices;
+    std::unique_ptr<TrainedVectors> vectors;
     bool decoded = false;
     LayerParameters<float> parameters;
     std::optional<LayerWeights<float>> weights;
   };
 
   const Model& model_;
-  const ComponentEncodings& start_;
+  const EncodedModel& start_;
   const int threads_;
   const bool keeps_layers_;  // decoded; else one at a time
   int last_ = 0;             // the layer that was asked for last

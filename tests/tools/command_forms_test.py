@@ -29,7 +29,7 @@ OPTIONS = {
     'recover': {
         '--threads', '--plan', '--out', '--method', '--text', '--sequences', '--prefix',
         '--completion', '--seed', '--held-out-probes', '--calibration', '--steps', '--minutes',
-        '--learning-rate', '--batch', '--freeze', '--kl-weight', '--hidden-weight', '--augmented-loss',
+        '--learning-rate', '--batch', '--freeze', '--kl-weight', '--hidden-weight', '--augmented-loss', '--let',
         '--memory', '--spill-dir', '--activations', '--json'
     },
     'formats': {'--formats', '--rows', '--cols', '--json'},

@@ -41,7 +41,8 @@ LayerDistance DistanceFromRuntime(const Model& model, const ComponentEncodings& 
     Transformer(model, kRows).RunStage(stage, set, rows, stream.data(), &workspace);
   }
   LayerTrace<float> trace;
-  DecodedLayers layers(model, encodings);
+  const EncodedModel encoded{encodings};
+  DecodedLayers layers(model, encoded);
   DecoderLayer<float>(model.config(), 0, {.max_positions = kRows})
       .Forward(layers.Layer(0), {{kRows}, x}, &trace);
   return {(trace.outputs - stream).cwiseAbs().maxCoeff(), trace.outputs.cwiseAbs().maxCoeff()};
@@ -60,7 +61,7 @@ TEST_F(EncodedModelTest, ALayerGivesWhatTheRuntimeGivesOnTheSameCodes) {
 TEST_F(EncodedModelTest, ARecoveredLayerGivesItToo) {
   const auto recovered = Run(Start("onebit-ln"), {"blockwise", "onebit"});
   ASSERT_TRUE(recovered.ok()) << recovered.status();
-  const LayerDistance distance = DistanceFromRuntime(*model_, recovered->encodings);
+  const LayerDistance distance = DistanceFromRuntime(*model_, recovered->model.encodings);
   EXPECT_LT(distance.difference, 1e-5f * distance.output);
 }
 

@@ -25,8 +25,9 @@ class GradientProfileTest : public RecoveryTest {
     visitor.gradients.resize(model_->config().num_hidden_layers);
     Progress progress;
     const auto original = *OriginalOutputs::Create(*model_, data_.kept_aside, 1, &progress);
-    const auto ends = DecodedEnds(*model_, encodings);
-    DecodedLayers layers(*model_, encodings);
+    const EncodedModel encoded{encodings};
+    const auto ends = DecodedEnds(*model_, encoded);
+    DecodedLayers layers(*model_, encoded);
     ModelGradient<float> pass(*model_, {.max_positions = 24});
     pass.Forward(*ends, &layers, data_.kept_aside);
     const std::vector<int64_t> all = {0, 1, 2, 3};
@@ -66,7 +67,7 @@ TEST_F(GradientProfileTest, HoldsTheGradientsAtTheStartOnTheWayAndAtTheEnd) {
     }
   }
   // The end is that of the codes, whose scales are rounded.
-  EXPECT_NEAR(profiles[3].loss, Divergence(recovered->encodings), 1e-3);
+  EXPECT_NEAR(profiles[3].loss, Divergence(recovered->model.encodings), 1e-3);
   EXPECT_LT(profiles[3].loss, profiles[0].loss);
 }
 
@@ -79,7 +80,7 @@ TEST_F(GradientProfileTest, ChangesNothingAndIsTheSameResumed) {
   options_.profile_every = 2;
   const auto whole = Run(start, methods);
   ASSERT_TRUE(plain.ok() && whole.ok());
-  EXPECT_TRUE(SameBytes(plain->encodings, whole->encodings));
+  EXPECT_TRUE(SameBytes(plain->model.encodings, whole->model.encodings));
   for (const int saves : {3, 8}) {  // within each of both
     MemoryState state;
     state.saves_left = saves;

@@ -65,14 +65,19 @@ class RecoveryTest : public testing::Test {
                                 RecoveryState* state = nullptr,
                                 Progress* progress = nullptr) const {
     Progress silent;
-    return Recover(
-        *model_, start, data_, methods, options_, state, progress == nullptr ? &silent : progress);
+    return Recover(*model_,
+                   {start},
+                   data_,
+                   methods,
+                   options_,
+                   state,
+                   progress == nullptr ? &silent : progress);
   }
 
   double Divergence(const ComponentEncodings& encodings) const {
     Progress progress;
     const auto original = *OriginalOutputs::Create(*model_, data_.kept_aside, 1, &progress);
-    return *MeanDivergence(*model_, encodings, data_.kept_aside, *original, 0, 1, &progress);
+    return *MeanDivergence(*model_, {encodings}, data_.kept_aside, *original, 0, 1, &progress);
   }
 
   std::unique_ptr<Model> model_;

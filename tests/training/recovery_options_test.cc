@@ -23,8 +23,9 @@ TEST_F(RecoveryOptionsTest, LayersWithNormalisedOutputsLearn) {
     const auto recovered = Run(start, {method});
     ASSERT_TRUE(recovered.ok()) << method << ": " << recovered.status();
     EXPECT_LT(recovered->steps[0].loss_after, recovered->steps[0].loss_before) << method;
-    EXPECT_DOUBLE_EQ(recovered->steps[0].loss_after, Divergence(recovered->encodings)) << method;
-    EXPECT_EQ(recovered->encodings.at(3).format.Name(), "onebit-ln");
+    EXPECT_DOUBLE_EQ(recovered->steps[0].loss_after, Divergence(recovered->model.encodings))
+        << method;
+    EXPECT_EQ(recovered->model.encodings.at(3).format.Name(), "onebit-ln");
   }
 }
 
@@ -76,10 +77,10 @@ TEST_F(RecoveryOptionsTest, WhatIsWorseIsTakenOnlyWhenAsked) {
     const auto taken = Run(start, {method});
     ASSERT_TRUE(kept.ok() && taken.ok());
     EXPECT_EQ(kept->steps[0].loss_after, kept->steps[0].loss_before) << method;
-    EXPECT_TRUE(SameBytes(kept->encodings, start));
+    EXPECT_TRUE(SameBytes(kept->model.encodings, start));
     EXPECT_GT(taken->steps[0].loss_after, taken->steps[0].loss_before) << method;
     EXPECT_EQ(taken->steps[0].loss_after, taken->steps[0].loss_trained) << method;
-    EXPECT_DOUBLE_EQ(taken->steps[0].loss_after, Divergence(taken->encodings)) << method;
+    EXPECT_DOUBLE_EQ(taken->steps[0].loss_after, Divergence(taken->model.encodings)) << method;
   }
 }
 
@@ -92,7 +93,7 @@ TEST_F(RecoveryOptionsTest, TheRateFactorMultipliesTheRateOfWeights) {
   options_.rate_factor = 2;
   const auto factor = Run(start, {"scales"});
   ASSERT_TRUE(twice.ok() && factor.ok());
-  EXPECT_TRUE(SameBytes(twice->encodings, factor->encodings));
+  EXPECT_TRUE(SameBytes(twice->model.encodings, factor->model.encodings));
 }
 
 // In every method, in front of a method that does well and behind one.
@@ -106,7 +107,7 @@ TEST_F(RecoveryOptionsTest, TrainingThatDivergesIsSaidAndKeepsTheStart) {
     const auto recovered = Run(start, {method}, nullptr, &progress);
     ASSERT_TRUE(recovered.ok()) << recovered.status();
     EXPECT_TRUE(recovered->complete);
-    EXPECT_TRUE(SameBytes(recovered->encodings, start)) << method;
+    EXPECT_TRUE(SameBytes(recovered->model.encodings, start)) << method;
     EXPECT_TRUE(recovered->steps[0].diverged) << method;
     EXPECT_EQ(recovered->steps[0].loss_after, recovered->steps[0].loss_before);
     for (const std::string part : {method.c_str(), "diverges", "learning rate", "lower"}) {

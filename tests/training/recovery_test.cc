@@ -39,9 +39,9 @@ TEST_F(RecoveryTest, LowersTheDivergenceAndReportsIt) {
     EXPECT_GT(step.steps, 0) << method;
     EXPECT_TRUE(recovered->complete);
     EXPECT_DOUBLE_EQ(step.loss_before, Divergence(start)) << method;
-    EXPECT_DOUBLE_EQ(step.loss_after, Divergence(recovered->encodings)) << method;
+    EXPECT_DOUBLE_EQ(step.loss_after, Divergence(recovered->model.encodings)) << method;
     EXPECT_LT(step.loss_after, step.loss_before) << method;
-    for (const auto& [component, encoding] : recovered->encodings) {
+    for (const auto& [component, encoding] : recovered->model.encodings) {
       EXPECT_EQ(encoding.format, start.at(component).format);
     }
   }
@@ -60,7 +60,7 @@ TEST_F(RecoveryTest, IsTheSameForAnyThreadsAndResumed) {
   options_.threads = 3;
   const auto threaded = Run(start, chosen);
   ASSERT_TRUE(threaded.ok());
-  EXPECT_TRUE(SameBytes(whole->encodings, threaded->encodings));
+  EXPECT_TRUE(SameBytes(whole->model.encodings, threaded->model.encodings));
   // Killed at every save in turn.
   for (int saves = 0;; ++saves) {
     MemoryState state;
@@ -71,7 +71,8 @@ TEST_F(RecoveryTest, IsTheSameForAnyThreadsAndResumed) {
     state.saves_left = 1000;
     const auto resumed = Run(start, chosen, &state);
     ASSERT_TRUE(resumed.ok()) << resumed.status();
-    EXPECT_TRUE(SameBytes(whole->encodings, resumed->encodings)) << "killed at save " << saves;
+    EXPECT_TRUE(SameBytes(whole->model.encodings, resumed->model.encodings))
+        << "killed at save " << saves;
     ASSERT_EQ(resumed->steps.size(), whole->steps.size());
     for (size_t i = 0; i < whole->steps.size(); ++i) {
       EXPECT_EQ(resumed->steps[i].steps, whole->steps[i].steps);
@@ -97,7 +98,7 @@ TEST_F(RecoveryTest, FrozenMatricesKeepTheirCodesAndTheOthersLearn) {
     ASSERT_TRUE(recovered.ok()) << recovered.status();
     int64_t kept = 0;
     int64_t ov = 0;
-    for (const auto& [component, encoding] : recovered->encodings) {
+    for (const auto& [component, encoding] : recovered->model.encodings) {
       const ComponentKind kind = model_->component(component).kind;
       const bool is_ov = kind == ComponentKind::kO || kind == ComponentKind::kV;
       const bool is_qk = kind == ComponentKind::kQ || kind == ComponentKind::kK;
@@ -127,8 +128,8 @@ TEST_F(RecoveryTest, WeightsOfTheLossesMatter) {
   options_.hidden_weight = 0;
   const auto without = Run(start, {"onebit"});
   ASSERT_TRUE(plain.ok() && mixed.ok() && hidden.ok() && without.ok());
-  EXPECT_FALSE(SameBytes(plain->encodings, mixed->encodings));
-  EXPECT_FALSE(SameBytes(hidden->encodings, without->encodings));
+  EXPECT_FALSE(SameBytes(plain->model.encodings, mixed->model.encodings));
+  EXPECT_FALSE(SameBytes(hidden->model.encodings, without->model.encodings));
 }
 
 TEST_F(RecoveryTest, KeepsTheStartWhereTrainingMakesItWorse) {
@@ -137,7 +138,7 @@ TEST_F(RecoveryTest, KeepsTheStartWhereTrainingMakesItWorse) {
   const ComponentEncodings start = Start("int8");
   const auto recovered = Run(start, {"blockwise"});
   ASSERT_TRUE(recovered.ok()) << recovered.status();
-  EXPECT_TRUE(SameBytes(recovered->encodings, start));
+  EXPECT_TRUE(SameBytes(recovered->model.encodings, start));
   EXPECT_EQ(recovered->steps[0].loss_after, recovered->steps[0].loss_before);
 }
 
@@ -148,7 +149,7 @@ TEST_F(RecoveryTest, AnInterruptionKeepsTheBestSoFar) {
   ASSERT_TRUE(recovered.ok()) << recovered.status();
   EXPECT_FALSE(recovered->complete);
   EXPECT_LT(recovered->steps[0].loss_after, recovered->steps[0].loss_before);
-  EXPECT_DOUBLE_EQ(recovered->steps[0].loss_after, Divergence(recovered->encodings));
+  EXPECT_DOUBLE_EQ(recovered->steps[0].loss_after, Divergence(recovered->model.encodings));
 }
 
 TEST_F(RecoveryTest, RefusesWhatCannotBeTrainedAheadOfTheWork) {

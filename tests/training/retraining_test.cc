@@ -85,7 +85,7 @@ class RetrainingTest : public testing::Test {
   double Divergence(const ComponentEncodings& encodings) const {
     Progress progress;
     const auto original = *OriginalOutputs::Create(*model_, data_.kept_aside, 1, &progress);
-    return *MeanDivergence(*model_, encodings, data_.kept_aside, *original, 0, 1, &progress);
+    return *MeanDivergence(*model_, {encodings}, data_.kept_aside, *original, 0, 1, &progress);
   }
 
   // How many of the weights that are left out at the start are zero in `weights`, and how many not.

@@ -143,7 +143,7 @@ TEST_F(PlanRetrainingTest, TheSecondRoundPrunesTheWeightsThatTheFirstOneTrained)
   }
   const auto original = *OriginalOutputs::Create(*model_, data.sequences.kept_aside, 1, &progress);
   const double loss = *MeanDivergence(*model_,
-                                      untrained,
+                                      {untrained},
                                       data.sequences.kept_aside,
                                       *original,
                                       TokenBits(options.workspace.activations),
