@@ -24,14 +24,15 @@ def whole_model(bench, model, formats, encoders, pins=(), gaps=()):
 def encoders_8m(bench):
     formats = bench.choose(("int4z-g64", "int3z-g64", "int2z-g64", "q3_k", "q2_k"), ("int3z-g64",))
     return whole_model(bench, "novel-8m", formats,
-                       bench.choose(("rtn", "clip", "imatrix", "gptq", "auto"), ("rtn", "clip", "imatrix", "gptq")),
+                       bench.choose(("rtn", "clip", "imatrix", "gptq", "gptq-guided", "auto"),
+                                    ("rtn", "clip", "imatrix", "gptq")),
                        gaps=[(name, "auto") for name in ("q3_k", "q2_k", "int4z-g64")])
 
 
 def encoders_1m(bench):
     formats = ("int4z-g64", "int3z-g64", "int2z-g64", "int4-g64", "int3-g64", "int2-g64")
     return whole_model(bench, "novel-1m", bench.choose(formats, ("int3z-g64",)),
-                       ("rtn", "clip", "imatrix", "gptq", "auto"))
+                       ("rtn", "clip", "imatrix", "gptq", "gptq-guided", "auto"))
 
 
 def lwc(bench, model, formats):
