@@ -176,12 +176,11 @@ absl::StatusOr<RecoveryEvaluation> MeasureAfter(const Model& model,
   return Measure({assignment, *start->maker, workspace.get(), progress, "after"}, &start->held_out);
 }
 
-bool SameBytes(const Model& model, const EncodedModel& a, const EncodedModel& b) {
+bool SameBytes(const EncodedModel& a, const EncodedModel& b) {
   for (const auto& [id, encoding] : a.encodings) {
     if (encoding.bytes != b.encodings.at(id).bytes) return false;
   }
-  return CheckpointVectors(model.config(), a.vectors) ==
-         CheckpointVectors(model.config(), b.vectors);
+  return a.vectors == b.vectors;
 }
 
 // Writes the codes and then the plan that knows their hash.
@@ -243,7 +242,7 @@ absl::StatusOr<RecoverReport> RunRecoverJob(const Model& model,
                               state.get(),
                               progress));
   if (recovered.steps.empty() ||
-      (progress->Interrupted() && SameBytes(model, recovered.model, start.model))) {
+      (progress->Interrupted() && SameBytes(recovered.model, start.model))) {
     if (progress->Interrupted()) return absl::CancelledError("interrupted");
     return absl::DeadlineExceededError("no method of recovery ended in the time that it was given");
   }

@@ -99,14 +99,7 @@ class RecoverTest(CommandTest):
                          self.file('l.npy'))
             logits[plan] = read_bytes(self.file('l.npy'))
         self.assertNotEqual(logits[self.plan], logits[out])
-        # The folder's decoded weights are exactly what the plan runs on.
-        folder = self.file('folder')
-        self.succeed('apply', self.model, '--plan', out, '--dtype', 'f32', '--out', folder)
-        f32 = self.file('f32.npy')
-        self.succeed('logits', self.model, '--plan', out, '--activations', 'f32', '--tokens',
-                     '1,370,954', '--out', f32)
-        self.succeed('logits', folder, '--tokens', '1,370,954', '--out', self.file('l.npy'))
-        self.assertEqual(read_bytes(self.file('l.npy')), read_bytes(f32))
+        self.assert_applied_folder_is_what_runs(out)
         self.assertIn('recovered', self.succeed('show', out).stdout)
         self.assertIn('int2z-g64 clip, recovered', self.succeed('diff', self.plan, out).stdout)
         # Another format of a component has no codes.
@@ -117,6 +110,40 @@ class RecoverTest(CommandTest):
         os.rename(out + SUFFIX, self.file('model/recovered.pb' + SUFFIX))
         self.json('eval', self.model, '--plan', self.file('model/renamed.json.pb'), *QUICK,
                   '--probes', 2)
+
+    def assert_applied_folder_is_what_runs(self, plan):
+        folder = plan + '.folder'
+        self.succeed('apply', self.model, '--plan', plan, '--dtype', 'f32', '--out', folder)
+        f32 = self.file('f32.npy')
+        self.succeed('logits', self.model, '--plan', plan, '--activations', 'f32', '--tokens',
+                     '1,370,954', '--out', f32)
+        self.succeed('logits', folder, '--tokens', '1,370,954', '--out', self.file('l.npy'))
+        self.assertEqual(read_bytes(self.file('l.npy')), read_bytes(f32))
+
+    def test_norms_go_with_the_codes(self):
+        out = self.file('scales.pb')
+        report = self.recover(out, '--method', 'scales')
+        norms = {name for name, tensor in tensors(out + SUFFIX)[0].items()
+                 if tensor.get('dtype') == 'F32'}
+        self.assertIn('model.layers.0.input_layernorm.weight', norms)
+        self.assert_applied_folder_is_what_runs(out)
+        evaluated = self.json('eval', self.model, '--plan', out, *QUICK, '--probes', 4)
+        self.assertEqual(evaluated['kl_mean'], report['held_out']['after']['kl_mean'])
+        self.refuse_last(3, ['norms belong to its codes'], 'eval', self.model, '--plan', out,
+                         *QUICK, '--probes', 2, '--pin', '1.mlp.down_proj=bf16')
+
+    def test_a_transformed_plan_runs_and_keeps_its_codes(self):
+        plan = self.make_plan('--formats', 'int4z-g64', '--no-run-dir')
+        out = self.file('let.pb')
+        self.recover(out, '--method', 'omniquant', '--let', '--steps', '20', '--activations',
+                     'token4', plan=plan)
+        shown = json.loads(self.succeed('show', out, '--json').stdout)
+        self.assertTrue(shown['recovery']['transformed'])
+        self.assert_applied_folder_is_what_runs(out)
+        self.recover(self.file('more.pb'), '--method', 'scales', plan=out)
+        self.assert_applied_folder_is_what_runs(self.file('more.pb'))
+        self.refuse_last(3, ['blockwise', 'equivalent transformation'], 'recover', self.model,
+                         '--plan', out, '--out', self.file('no.pb'), *TRAINING)
 
     def refuse_last(self, code, parts, *args):
         """As refuse(), after messages about the work."""

@@ -75,9 +75,12 @@ class RecoveryTest : public testing::Test {
   }
 
   double Divergence(const ComponentEncodings& encodings) const {
+    return Divergence(EncodedModel{encodings});
+  }
+  double Divergence(const EncodedModel& encoded) const {
     Progress progress;
     const auto original = *OriginalOutputs::Create(*model_, data_.kept_aside, 1, &progress);
-    return *MeanDivergence(*model_, {encodings}, data_.kept_aside, *original, 0, 1, &progress);
+    return *MeanDivergence(*model_, encoded, data_.kept_aside, *original, 0, 1, &progress);
   }
 
   std::unique_ptr<Model> model_;
@@ -92,6 +95,10 @@ inline bool SameBytes(const ComponentEncodings& a, const ComponentEncodings& b) 
     if (found == b.end() || found->second.bytes != encoding.bytes) return false;
   }
   return true;
+}
+
+inline bool SameBytes(const EncodedModel& a, const EncodedModel& b) {
+  return SameBytes(a.encodings, b.encodings) && a.vectors == b.vectors;
 }
 
 }  // namespace bitbudget

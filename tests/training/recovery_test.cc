@@ -39,7 +39,7 @@ TEST_F(RecoveryTest, LowersTheDivergenceAndReportsIt) {
     EXPECT_GT(step.steps, 0) << method;
     EXPECT_TRUE(recovered->complete);
     EXPECT_DOUBLE_EQ(step.loss_before, Divergence(start)) << method;
-    EXPECT_DOUBLE_EQ(step.loss_after, Divergence(recovered->model.encodings)) << method;
+    EXPECT_DOUBLE_EQ(step.loss_after, Divergence(recovered->model)) << method;
     EXPECT_LT(step.loss_after, step.loss_before) << method;
     for (const auto& [component, encoding] : recovered->model.encodings) {
       EXPECT_EQ(encoding.format, start.at(component).format);
@@ -60,7 +60,7 @@ TEST_F(RecoveryTest, IsTheSameForAnyThreadsAndResumed) {
   options_.threads = 3;
   const auto threaded = Run(start, chosen);
   ASSERT_TRUE(threaded.ok());
-  EXPECT_TRUE(SameBytes(whole->model.encodings, threaded->model.encodings));
+  EXPECT_TRUE(SameBytes(whole->model, threaded->model));
   // Killed at every save in turn.
   for (int saves = 0;; ++saves) {
     MemoryState state;
@@ -71,14 +71,64 @@ TEST_F(RecoveryTest, IsTheSameForAnyThreadsAndResumed) {
     state.saves_left = 1000;
     const auto resumed = Run(start, chosen, &state);
     ASSERT_TRUE(resumed.ok()) << resumed.status();
-    EXPECT_TRUE(SameBytes(whole->model.encodings, resumed->model.encodings))
-        << "killed at save " << saves;
+    EXPECT_TRUE(SameBytes(whole->model, resumed->model)) << "killed at save " << saves;
     ASSERT_EQ(resumed->steps.size(), whole->steps.size());
     for (size_t i = 0; i < whole->steps.size(); ++i) {
       EXPECT_EQ(resumed->steps[i].steps, whole->steps[i].steps);
       EXPECT_EQ(resumed->steps[i].loss_after, whole->steps[i].loss_after);
     }
   }
+}
+
+TEST_F(RecoveryTest, ATransformationIsResumedAndIsTheSameForAnyThreads) {
+  const ComponentEncodings start = Start("int3-g32");
+  options_.transform = true;
+  options_.token_bits = 4;
+  options_.steps = 6;
+  const auto whole = Run(start, {"omniquant", "scales"});
+  ASSERT_TRUE(whole.ok()) << whole.status();
+  EXPECT_TRUE(whole->model.transformed);
+  options_.threads = 3;
+  for (int saves = 0; saves < 6; ++saves) {
+    MemoryState state;
+    state.saves_left = saves;
+    EXPECT_TRUE(absl::IsAborted(Run(start, {"omniquant", "scales"}, &state).status()));
+    state.saves_left = 1000;
+    const auto resumed = Run(start, {"omniquant", "scales"}, &state);
+    ASSERT_TRUE(resumed.ok()) << resumed.status();
+    EXPECT_TRUE(resumed->model.transformed);
+    EXPECT_TRUE(SameBytes(whole->model, resumed->model)) << "killed at save " << saves;
+  }
+}
+
+TEST_F(RecoveryTest, NormsThatTrainingMovedLowerTheDivergence) {
+  const auto recovered = Run(Start("int2-g32"), {"scales"});
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  ASSERT_EQ(recovered->model.vectors.size(), 2u);
+  EXPECT_LT(Divergence(recovered->model), Divergence(recovered->model.encodings));
+}
+
+TEST_F(RecoveryTest, NormsOfHalvesThatAreStoredStay) {
+  ComponentEncodings start = Start("int2-g32");
+  for (const int matrix : {kGateMatrix, kUpMatrix, kDownMatrix}) {
+    start.erase(LayerComponentId(1, matrix));
+  }
+  const auto recovered = Run(start, {"scales"});
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  const VectorsByLayer& vectors = recovered->model.vectors;
+  EXPECT_EQ(vectors.at(1).mlp_norm, model_->layer(1).mlp_norm);
+  EXPECT_NE(vectors.at(1).attention_norm, model_->layer(1).attention_norm);
+  EXPECT_NE(vectors.at(0).mlp_norm, model_->layer(0).mlp_norm);
+}
+
+TEST_F(RecoveryTest, TransformedWeightsAreOnlyForMethodsThatKeepCodes) {
+  options_.transform = true;
+  ExpectError(Run(Start("int4-g32"), {"omniquant", "blockwise"}).status(),
+              absl::StatusCode::kInvalidArgument,
+              {"blockwise", "equivalent transformation", "scales"});
+  ExpectError(Run(Start("int4-g32"), {"blockwise"}).status(),
+              absl::StatusCode::kInvalidArgument,
+              {"equivalent transformation", "omniquant only"});
 }
 
 TEST_F(RecoveryTest, ADamagedStateIsAnError) {
@@ -149,7 +199,7 @@ TEST_F(RecoveryTest, AnInterruptionKeepsTheBestSoFar) {
   ASSERT_TRUE(recovered.ok()) << recovered.status();
   EXPECT_FALSE(recovered->complete);
   EXPECT_LT(recovered->steps[0].loss_after, recovered->steps[0].loss_before);
-  EXPECT_DOUBLE_EQ(recovered->steps[0].loss_after, Divergence(recovered->model.encodings));
+  EXPECT_DOUBLE_EQ(recovered->steps[0].loss_after, Divergence(recovered->model));
 }
 
 TEST_F(RecoveryTest, RefusesWhatCannotBeTrainedAheadOfTheWork) {

@@ -18,6 +18,8 @@ struct LayerVectors {
   std::vector<float> q_norm, k_norm;                       // [head_dim], of every head
   std::vector<float> q_bias, k_bias, v_bias, o_bias;
   std::vector<float> gate_bias, up_bias, down_bias;
+
+  bool operator==(const LayerVectors&) const = default;
 };
 
 // By layer.
