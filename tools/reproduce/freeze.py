@@ -129,7 +129,7 @@ def rates(lab, sweep):
     highest = max(sweep.factors)
     at_highest = lower(results["ov", highest][0], results["none", highest][0])
     steadiest = min(spreads, key=spreads.get) == "ov"
-    verdict(lab, steadiest and at_highest if at_highest is not None else None,
+    verdict(lab, at_highest if steadiest else False,
             "Mean over rates relative to the best rate: "
             + ", ".join(f"{freezing} {spreads[freezing]:.3f}" for freezing in FREEZINGS)
             + f"; at x {highest:g}: ov {text_kl(results['ov', highest][0])}, "
