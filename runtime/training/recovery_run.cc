@@ -41,7 +41,7 @@ void SaveEncoded(const ModelConfig& config,
       bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
     }
   }
-  (*state)[absl::StrCat(prefix, kTransformed)] = encoded.transformed ? "1" : "0";
+  (*state)[absl::StrCat(prefix, kTransformed)] = absl::StrCat(encoded.transformed ? 1 : 0);
 }
 
 absl::StatusOr<EncodedModel> LoadEncoded(const ModelConfig& config,
