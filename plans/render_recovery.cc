@@ -93,6 +93,10 @@ std::string RenderRecovery(const plans::Plan& plan) {
     }
     AddLine(&text, "", DataLine(pass));
   }
+  if (plan.recovery().transformed()) {
+    AddLine(
+        &text, "", "with an equivalent transformation, so codes are not of the model's weights");
+  }
   AddLine(&text, "codes", absl::StrCat("in ", plan.recovery().weights_file(), ", beside the plan"));
   const plans::RecoveryPass* last = LastPass(plan);
   if (last == nullptr || !last->has_held_out()) return text;

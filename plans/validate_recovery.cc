@@ -109,6 +109,11 @@ absl::Status CheckRecovery(const plans::Plan& plan) {
   }
   BB_RETURN_IF_ERROR(CheckHashes(plan));
   if (recovery.passes().empty()) return Bad("recovery.passes", "none");
+  if (recovery.transformed() && std::none_of(recovery.passes().begin(),
+                                             recovery.passes().end(),
+                                             [](const auto& pass) { return pass.transform(); })) {
+    return Bad("recovery.transformed", "set, but no pass learned a transformation");
+  }
   for (int i = 0; i < recovery.passes_size(); ++i) {
     const plans::RecoveryPass& pass = recovery.passes(i);
     const std::string path = absl::StrCat("recovery.passes[", i, "].");

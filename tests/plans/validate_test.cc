@@ -76,6 +76,8 @@ const Mutation kMutations[] = {
                                       p.mutable_components(3)->set_encoding_sha256(kHash); },
      "components[3].encoding_sha256: set for weights that stay as they are"},
     {"recovery_empty", [](Plan& p) { Recover(&p)->clear_passes(); }, "recovery.passes: none"},
+    {"recovery_transformed", [](Plan& p) { Recover(&p)->set_transformed(true); },
+     "recovery.transformed: set, but no pass"},
     {"recovery_steps", [](Plan& p) { Pass(&p)->clear_steps(); }, "recovery.passes[0].steps: none"},
     {"recovery_method", [](Plan& p) { Pass(&p)->mutable_steps(0)->clear_method(); },
      "recovery.passes[0].steps[0].method: empty"},
