@@ -14,10 +14,32 @@ TARGETS = {"novel-1m": {"int4-g64": 0.8, "int3-g64": 0.65, "int2-g64": 0.45},
            "novel-8m": {"int4-g64": 0.85, "int3-g64": 0.75, "int2-g64": 0.65}}
 
 
+def ranking(lab, starts, means):
+    """Whether plans of one size keep their order."""
+    budgets = {}
+    for name in starts:
+        if name.split(":")[0].endswith("bpw"):
+            budgets.setdefault(name.split(":")[0], []).append(name)
+    for budget, names in budgets.items():
+        if len(names) < 3:
+            continue
+        for method in means[names[0]]:
+            claim(f"Plans of {budget} keep their order when {method} recovers them")
+            before = sorted(names, key=starts.get)
+            after = sorted(names, key=lambda name: starts[name] * means[name][method])
+            table(["", *(f"{place}." for place in range(1, len(names) + 1))],
+                  [["before", *(f"{name} {starts[name]:.4f}" for name in before)],
+                   ["recovered",
+                    *(f"{name} {starts[name] * means[name][method]:.4f}" for name in after)]])
+            swaps = sum((before.index(a) < before.index(b)) != (after.index(a) < after.index(b))
+                        for i, a in enumerate(names) for b in names[:i])
+            verdict(lab, swaps == 0, f"{swaps} of {len(names) * (len(names) - 1) // 2} pairs swap.")
+
+
 def main():
     args = parser(__doc__)
     args.add_argument("--formats", default="int4-g64,int3-g64,int2-g64,onebit",
-                      help="formats of all layers, or budgets such as 2.5bpw")
+                      help="formats of all layers, budgets such as 2.5bpw, or with a search, 2.5bpw:lim")
     args.add_argument("--methods", default="blockwise blockwise,distill")
     args.add_argument("--one-bit-methods", default="blockwise,onebit")
     args.add_argument("--seeds", default="0,1,2")
@@ -28,9 +50,11 @@ def main():
     claim("Training finds better codes for the same formats than gptq")
     rows = []
     ratios = {}
+    starts = {}
     for name in args.formats.split(","):
         plan = trainer.start(name, "rtn" if name == "onebit" else "gptq")
         before = lab.evaluate_plan(plan)
+        starts[name] = before["text_kl"]
         rows.append([name, "gptq" if name != "onebit" else "SVID", "", text_kl(before), "",
                      f"{before['text_top1']:.1%}", ""])
         methods = args.one_bit_methods if name == "onebit" else args.methods
@@ -50,6 +74,7 @@ def main():
     verdict(lab, all(ratio < 1 for ratio in best.values()),
             "Best method, mean over seeds: "
             + ", ".join(f"{name} {ratio:.2f}" for name, ratio in best.items()) + " of the start.")
+    ranking(lab, starts, means)
     targets = {name: target for name, target in TARGETS.get(lab.name, {}).items() if name in best}
     if targets:
         claim("The targets of text KL relative to gptq are met")

@@ -18,10 +18,12 @@ class Trainer:
 
     def start(self, name, encoder):
         """Path of the plan that has every layer in the format, embedding and head as stored; or of
-        the additive plan for a budget such as 2.5bpw."""
-        if name.endswith("bpw"):
-            return self.lab.plan(f"{name}-{encoder}", "--budget", name, "--encoder", encoder,
-                                 "--search", "additive", "--held-out-probes", "2")[1]
+        a plan for a budget such as 2.5bpw (by the additive search) or 2.5bpw:random."""
+        budget, _, search = name.partition(":")
+        if budget.endswith("bpw"):
+            return self.lab.plan(f"{budget}-{search or 'additive'}-{encoder}", "--budget", budget,
+                                 "--encoder", encoder, "--search", search or "additive",
+                                 "--held-out-probes", "2")[1]
         return self.lab.plan(f"{name}-{encoder}", "--budget", "100%", "--encoder", encoder,
                              "--search", "uniform", "--held-out-probes", "2",
                              "--pin", rf"layers\.={name}",
