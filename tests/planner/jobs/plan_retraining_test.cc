@@ -14,6 +14,7 @@
 #include "plans/targets/plan_file.h"
 #include "runtime/quantize/rtn_encoder.h"
 #include "runtime/training/encoded_model.h"
+#include "search/typical_error.h"
 #include "tests/planner/planner_test_util.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_dir.h"
