@@ -60,7 +60,7 @@ class PlanRetrainingTest : public testing::Test {
 
 TEST_F(PlanRetrainingTest, PrunedWeightsAreZeroInTheCodesAndTheOthersAreTrained) {
   const plans::Plan plan = MustPlan(Options());
-  const auto codes = ReadRecoveredFile(plan, dir_.path(), 1);
+  const auto codes = ReadRecoveredFile(plan, *model_, dir_.path(), 1);
   ASSERT_TRUE(codes.ok()) << codes.status();
   const auto encoder = MakeRtnEncoder();
   int64_t sparse = 0, moved = 0, kept = 0;
@@ -190,7 +190,7 @@ TEST_F(PlanRetrainingTest, StoppedAnywhereItResumesToTheSameBytes) {
       if (plan->has_recovery()) {
         ++with_codes;
         EXPECT_FALSE(plan->recovery().passes(0).complete());
-        EXPECT_TRUE(ReadRecoveredFile(*plan, dir_.path(), 1).ok());
+        EXPECT_TRUE(ReadRecoveredFile(*plan, *model_, dir_.path(), 1).ok());
       }
     } else {
       EXPECT_EQ(plan.status().code(), absl::StatusCode::kCancelled) << plan.status();
