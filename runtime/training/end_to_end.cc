@@ -45,6 +45,7 @@ struct Training {
   double hidden_weight;
   std::string freeze;
   std::vector<ComponentId> frozen = {};  // besides
+  double weight_rate = 0;                // 0: by format
 };
 
 // The floats of all layers' traces, by row.
@@ -106,8 +107,11 @@ class EndToEnd {
     if (options_.learning_rate > 0 && scales != training_.parts.weights) {
       return options_.rate_factor * options_.learning_rate;
     }
-    return options_.rate_factor *
-           (scales ? training_.scale_rate : kRateFactor * WeightRate(trained.FormatOf(array)));
+    if (scales) return options_.rate_factor * training_.scale_rate;
+    const double rate = training_.weight_rate > 0
+                            ? training_.weight_rate
+                            : kRateFactor * WeightRate(trained.FormatOf(array));
+    return options_.rate_factor * rate;
   }
   ModelGradientOptions PassOptions(int token_bits) const;
 
@@ -301,6 +305,7 @@ absl::StatusOr<MethodResult> RecoverOneBit(const EncodedModel& start, RecoveryRu
 absl::StatusOr<MethodResult> TrainFloats(const char* name,
                                          const EncodedModel& start,
                                          std::vector<ComponentId> frozen,
+                                         double zeros,
                                          RecoveryRun* run) {
   return EndToEnd({.name = name,
                    .parts = {.scales = false, .dense_floats = true},
@@ -309,7 +314,8 @@ absl::StatusOr<MethodResult> TrainFloats(const char* name,
                    .kl_weight = run->options().kl_weight,
                    .hidden_weight = 0,
                    .freeze = "none",
-                   .frozen = std::move(frozen)},
+                   .frozen = std::move(frozen),
+                   .weight_rate = kRateFactor * PrunedRate(zeros)},
                   start,
                   run)
       .Run();

@@ -28,10 +28,12 @@ absl::StatusOr<MethodResult> RecoverOneBit(const EncodedModel& start, RecoveryRu
 
 // The float weights of sparse formats that masks keep, and all weights of dense f32 matrices, by
 // the loss of distill: what retraining does between rounds of pruning (retraining.h). `frozen` stay
-// as they are; `name` is what progress shows. REQUIRES: options().steps > 0.
+// as they are; `name` is what progress shows, and `zeros` the share of zeros that decides the
+// learning rate (PrunedRate). REQUIRES: options().steps > 0.
 absl::StatusOr<MethodResult> TrainFloats(const char* name,
                                          const EncodedModel& start,
                                          std::vector<ComponentId> frozen,
+                                         double zeros,
                                          RecoveryRun* run);
 
 // The components whose codes stay under "none", "ov", "qk" or "random" (as many parameters as ov,

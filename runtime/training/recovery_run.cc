@@ -157,8 +157,22 @@ bool Diverges(double loss, std::span<ParameterArray* const> arrays) {
          });
 }
 
+double ZerosIn(const Format& format) {
+  switch (format.sparsity.kind) {
+    case SparsityKind::kDense:
+      return 0;
+    case SparsityKind::kShare:
+      return format.sparsity.permille / 1000.0;
+    case SparsityKind::k2of4:
+      return 0.5;
+  }
+  return 0;
+}
+
+double PrunedRate(double zeros) { return 0.04 * zeros * zeros; }
+
 double WeightRate(const Format& format) {
-  if (format.IsFloat()) return 0.015;
+  if (format.IsFloat()) return PrunedRate(ZerosIn(format));
   switch (format.bits) {
     case 1:
       return 0.03;

@@ -55,9 +55,18 @@ class Retraining {
   }
 
   absl::StatusOr<Retrained> Run(const ComponentEncodings& pruned, const RetrainingSteps& steps) {
+    double zeros = 0, all = 0;
     for (const auto& [component, encoding] : pruned) {
-      (IsRetrained(model_, component, encoding.format) ? trained_ : frozen_).push_back(component);
+      if (!IsRetrained(model_, component, encoding.format)) {
+        frozen_.push_back(component);
+        continue;
+      }
+      trained_.push_back(component);
+      const auto weights = static_cast<double>(encoding.rows * encoding.cols);
+      zeros += weights * ZerosIn(encoding.format);
+      all += weights;
     }
+    if (all > 0) zeros_ = zeros / all;
     BB_ASSIGN_OR_RETURN(
         original_, OriginalOutputs::Create(model_, data_.kept_aside, options_.threads, progress_));
     BB_ASSIGN_OR_RETURN(result_.loss_before, Divergence(pruned, progress_));
@@ -110,7 +119,7 @@ class Retraining {
     data.training.assign(data_.training.begin(), data_.training.begin() + count);
     RecoveryRun run(model_, data, options, nullptr, progress_);
     const EncodedModel encoded{start};
-    BB_ASSIGN_OR_RETURN(MethodResult trained, TrainFloats(name, encoded, frozen_, &run));
+    BB_ASSIGN_OR_RETURN(MethodResult trained, TrainFloats(name, encoded, frozen_, zeros_, &run));
     result_.steps += trained.steps;
     result_.complete = result_.complete && trained.complete;
     return std::move(trained.model.encodings);
@@ -131,6 +140,7 @@ class Retraining {
   RecoveryOptions options_;
   Progress* const progress_;
   std::vector<ComponentId> trained_, frozen_;
+  double zeros_ = 0;  // their share in what is trained
   std::unique_ptr<OriginalOutputs> original_;
   Retrained result_;
 };

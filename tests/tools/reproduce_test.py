@@ -56,6 +56,7 @@ class ReproduceTest(unittest.TestCase):
         text = self.run_script('divergent_tokens.py', '--orders', 'fdt,dppl', '--retrain', '2,1', claims=4)
         self.assertIn('without retraining', text)
         self.assertIn('both retrained', text)
+        self.assertEqual(text.count('trained at the end'), 4, text)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,8 @@
    by the first divergent token keeps more of the reference's completions than that by perplexity.
 2. Sparsification guided by the first divergent token beats the same share of zeros everywhere, at
    60 and at 75 %: without retraining, and with training after every round (--retrain), where the
-   uniform model is trained for as many steps in all (recover, distill).
+   uniform model is trained for as many steps in all (recover, distill). A third row trains the
+   masks of the search without training likewise: what the masks are worth, and when to train.
 3. What it leaves: value projections stay comparatively dense.
 """
 import re
@@ -44,13 +45,25 @@ def quantization_order(lab, args):
             f"{args.search_probes} probes, the table is held out.")
 
 
-def retrained_uniform(lab, args, share, pruning, steps):
-    """Path of the plan with the same share of zeros everywhere, trained for as many steps."""
+def uniform_plan(lab, share, pruning):
+    """Path of the plan with the same share of zeros in every matrix of the layers."""
     base = lab.stored_format()
-    name = f"uniform-{share}-{pruning}"
-    plan = lab.plan(name, "--search", "uniform", "--budget", "100%", "--encoder", "rtn", "--pruning", pruning,
-                    "--held-out-probes", 2, "--pin", rf"layers\.={base}+s{share}", "--pin", f"embed|head={base}")[1]
-    out = args.work / f"{lab.name}-{name}-{steps}.pb"
+    return lab.plan(f"uniform-{share}-{pruning}", "--search", "uniform", "--budget", "100%", "--encoder", "rtn",
+                    "--pruning", pruning, "--held-out-probes", 2, "--pin", rf"layers\.={base}+s{share}",
+                    "--pin", f"embed|head={base}")[1]
+
+
+def guided_plan(lab, args, share, pruning, *options):
+    """The plan of the FDT-guided search, retrained between its rounds where the options say so, and its path."""
+    name = "-".join(["sparsify", str(share), pruning, "-".join(map(str, args.steps)) if options else "none"])
+    return lab.plan(name, "--search", "sparsify", "--sparsity", f"{share}%", "--formats",
+                    f"{lab.stored_format()}+s*", "--encoder", "rtn", "--pruning", pruning,
+                    "--held-out-probes", 2, *options)
+
+
+def trained_at_the_end(lab, args, plan, steps):
+    """Path of the plan with its codes trained for so many steps under its final masks."""
+    out = args.work / f"{plan.name.removesuffix('.plan.json')}-{steps}.pb"
     if not out.exists():
         lab.call("recover", "--plan", plan, "--method", "distill", "--steps", steps, "--out", out,
                  "--sequences", min(512, max(64, 4 * sum(args.steps))), "--held-out-probes", 2,
@@ -58,33 +71,36 @@ def retrained_uniform(lab, args, share, pruning, steps):
     return out
 
 
+def compared(lab, args, share, pruning, retrained):
+    """Rows of (label, evaluation), guided first and uniform second, the steps of training, and the guided plan."""
+    if not retrained:
+        plan, path = guided_plan(lab, args, share, pruning)
+        uniform = lab.evaluate([rf"layers\.={lab.stored_format()}+s{share}"], encoder="rtn", pruning=pruning)
+        return [("guided by FDT", lab.evaluate_plan(path)), ("uniform", uniform)], 0, plan
+    plan, path = guided_plan(lab, args, share, pruning, "--retrain", ",".join(map(str, args.steps)))
+    steps = int(plan["search"]["rounds"]) * sum(args.steps)
+    at_end = [("uniform, trained at the end", uniform_plan(lab, share, pruning)),
+              ("guided without training, trained at the end", guided_plan(lab, args, share, pruning)[1])]
+    return ([("guided by FDT, trained after every round", lab.evaluate_plan(path))]
+            + [(label, lab.evaluate_plan(trained_at_the_end(lab, args, start, steps))) for label, start in at_end],
+            steps, plan)
+
+
 def sparsity(lab, args):
     """The FDT-guided plan of the most zeros, retrained where anything is."""
-    base = lab.stored_format()
     plan = None
     for retrained in [False, True] if sum(args.steps) else [False]:
         claim("FDT-guided sparsity beats uniform sparsity at 60 and 75 %"
-              + (", both retrained" if retrained else ", without retraining"))
+              + (", both retrained for as many steps" if retrained else ", without retraining"))
         rows, wins = [], []
         for pruning in args.pruning.split(","):
             for share in (60, 75):
-                options = ["--retrain", ",".join(map(str, args.steps))] if retrained else []
-                name = f"sparsify-{share}-{pruning}-{'-'.join(map(str, args.steps)) if retrained else 'none'}"
-                plan, path = lab.plan(name, "--search", "sparsify", "--sparsity", f"{share}%",
-                                      "--formats", f"{base}+s*", "--encoder", "rtn", "--pruning", pruning,
-                                      "--held-out-probes", 2, *options)
-                guided = lab.evaluate_plan(path)
-                steps = 0
-                if retrained:
-                    rounds = int(plan["search"]["rounds"])
-                    steps = rounds * sum(args.steps)
-                    uniform = lab.evaluate_plan(retrained_uniform(lab, args, share, pruning, steps))
-                else:
-                    uniform = lab.evaluate([rf"layers\.={base}+s{share}"], encoder="rtn", pruning=pruning)
+                results, steps, plan = compared(lab, args, share, pruning, retrained)
+                guided, uniform = results[0][1], results[1][1]
                 wins.append([guided[key] < uniform[key] for key in ("text_kl", "kl_mean")]
                             + [guided["fdt_mean"] > uniform["fdt_mean"]])
-                for name, e in (("guided by FDT", guided), ("uniform", uniform)):
-                    rows.append([f"{share} %", pruning, name, steps, f"{e['bits_per_weight']:.2f}", fdt_text(e),
+                for label, e in results:
+                    rows.append([f"{share} %", pruning, label, steps, f"{e['bits_per_weight']:.2f}", fdt_text(e),
                                  text_kl_text(e), kl_text(e), f"{quality(e):.1f}"])
         table(["zeros in the layers", "pruned by", "", "steps of training", "bits per weight", "FDT",
                "text KL, nats/token", "KL of completions", "perplexity"], rows)

@@ -75,8 +75,8 @@ TEST_F(PlanRetrainingTest, PrunedWeightsAreZeroInTheCodesAndTheOthersAreTrained)
     DecodeReference(encoding, trained);
     DecodeReference(*encoder->Encode((*model_).Weight(id), kFormatF32), original);
     const auto zeros = std::count(trained.begin(), trained.end(), 0.0f);
-    EXPECT_GE(zeros * 1000, SparsityPermille(part.format) * static_cast<int64_t>(trained.size()))
-        << component.name;
+    const auto size = static_cast<int64_t>(trained.size());
+    EXPECT_GE(zeros * 1000 + 500, SparsityPermille(part.format) * size) << component.name;
     if (!part.format.IsSparse()) continue;
     ++sparse;
     for (size_t i = 0; i < trained.size(); ++i) {
@@ -164,7 +164,7 @@ TEST_F(PlanRetrainingTest, GivesTheSameBytesForAnyNumberOfThreads) {
   PlanOptions options = Options();
   options.workspace.threads = 3;
   MustPlan(options);
-  EXPECT_EQ(Contents(), one);
+  EXPECT_TRUE(Contents() == one);
 }
 
 TEST_F(PlanRetrainingTest, StoppedAnywhereItResumesToTheSameBytes) {
@@ -196,13 +196,13 @@ TEST_F(PlanRetrainingTest, StoppedAnywhereItResumesToTheSameBytes) {
       EXPECT_EQ(plan.status().code(), absl::StatusCode::kCancelled) << plan.status();
     }
     MustPlan(options);
-    EXPECT_EQ(Contents(), expected);
+    EXPECT_TRUE(Contents() == expected);
   }
   EXPECT_GT(with_codes, 0);
   // All rounds are kept: no step is taken again.
   CountingProgress again;
   MustPlan(options, &again);
-  EXPECT_EQ(Contents(), expected);
+  EXPECT_TRUE(Contents() == expected);
   EXPECT_LT(again.updates() + 2 * (8 + 2), whole.updates());
 }
 

@@ -147,7 +147,10 @@ TEST(StoredEvaluator, ResultsOfOtherWeightsAreKeptApart) {
   EXPECT_TRUE(evaluator.SetIncumbent(assignment).ok());
   EXPECT_EQ(evaluator.incumbent_evaluation(), incumbents[0]);
   const std::vector<ComponentFormat> other = {{3, testing::ToyFormats(3)[2]}};
+  const int64_t before = bench.inner->passes;
   EXPECT_EQ(*evaluator.Evaluate(other), bench.Exactly(WithDelta(assignment, other)));
+  // The same incumbent, but what the inner evaluator keeps of it is of other weights.
+  EXPECT_EQ(bench.inner->passes, before + 2);
 }
 
 TEST(StoredEvaluator, AnswersAsTheInnerEvaluatorDoes) {
