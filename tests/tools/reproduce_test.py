@@ -52,6 +52,11 @@ class ReproduceTest(unittest.TestCase):
                     'onebit | SVID start, hidden loss x 1, 4 steps', 'onebit-ln | SVID start, 4 steps'):
             self.assertIn(f'\n| {row} | ', text)
 
+    def test_omniquant(self):
+        text = self.run_script('omniquant.py', *TRAINING, '--weights', 'int3z-g64', claims=2)
+        for row in ('rtn', 'gptq', 'LWC', 'LWC + LET', 'weights and scales'):
+            self.assertEqual(text.count(f'\n| {row} | '), 3, text)
+
     def test_divergent_tokens(self):
         text = self.run_script('divergent_tokens.py', '--orders', 'fdt,dppl', '--retrain', '2,1', claims=4)
         self.assertIn('without retraining', text)

@@ -4,12 +4,10 @@ import hashlib
 import json
 import math
 import pathlib
-import random
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-RESAMPLES = 2000
 
 
 def parser(description):
@@ -108,18 +106,11 @@ class Lab:
                               "--cols", str(cols), "--json"], stdout=subprocess.PIPE, check=True).stdout
         return json.loads(out)["formats"][name]["size_bits"]
 
-    def evaluate_plan(self, path):
+    def evaluate_plan(self, path, activations="int16"):
         calibration = ["--calibration", self.args.text] if self.args.text else []
-        return self.json("eval", "--plan", path, "--probes", self.args.probes, *calibration,
+        return self.json("eval", "--plan", path, "--probes", self.args.probes,
+                         "--activations", activations, *calibration,
                          *self._text(self.args.eval_text or self.args.text))
-
-    def equalize(self, name, activations):
-        """The model with scales folded for a format (LET), made now or found in --work."""
-        out = self.args.work / f"{self.name}-{name}-{activations}-let"
-        if not out.exists():
-            self._run(["equalize", "--format", name, "--activations", activations, "--dtype", "f32",
-                       "--out", str(out)] + self._text(self.args.text), self.args.model)
-        return out
 
     def weights_by_type(self):
         """Number of weights of all q, k, v, o, gate, up and down matrices."""
@@ -147,22 +138,6 @@ def quality(evaluation):
     if evaluation.get("ppl_candidate"):
         return evaluation["ppl_candidate"]
     return evaluation["dppl"]
-
-
-def paired_kl(a, b):
-    """95 % bootstrap interval of the mean KL of a minus that of b on the same probes."""
-    pairs = list(zip(a["per_probe"], b["per_probe"]))
-    for x, y in pairs:
-        if x["prompt_tokens"] != y["prompt_tokens"]:
-            sys.exit("evaluations in --work are of different probes; use an empty --work")
-    rng = random.Random(1)
-    terms = [(x["kl"] - y["kl"], x["tokens"]) for x, y in pairs]
-    differences = []
-    for _ in range(RESAMPLES):
-        sample = rng.choices(terms, k=len(terms))
-        differences.append(sum(t[0] for t in sample) / sum(t[1] for t in sample))
-    differences.sort()
-    return differences[int(0.025 * RESAMPLES)], differences[int(0.975 * RESAMPLES) - 1]
 
 
 def kl_text(evaluation):
