@@ -106,7 +106,11 @@ absl::Status PlanRetraining::Retrain(const Assignment& assignment, const RoundsD
       absl::StrAppend(&name, "/interrupted");
     }
   }
-  steps_.push_back({kStep, retrained->steps, retrained->loss_before, retrained->loss_after});
+  steps_.push_back({.method = kStep,
+                    .steps = retrained->steps,
+                    .loss_before = retrained->loss_before,
+                    .loss_after = retrained->loss_after,
+                    .loss_trained = retrained->loss_after});
   if (!retrained->weights.empty()) {
     for (auto& [id, values] : retrained->weights) trained_.values[id] = std::move(values);
     trained_.name = std::move(name);
@@ -219,6 +223,7 @@ plans::Recovery PlanRetraining::Record(const std::optional<RecoveryMeasurements>
   for (const RecoveryStep& step : steps_) *pass.add_steps() = ToProto(step);
   *pass.mutable_data() = ToProto(*data_, in_.maker);
   pass.set_learning_rate(training_.learning_rate);
+  pass.set_rate_factor(training_.rate_factor);
   pass.set_batch(training_.batch);
   pass.set_kl_weight(training_.kl_weight);
   pass.set_seed(training_.seed);
