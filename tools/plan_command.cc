@@ -132,13 +132,14 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
     const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
     BB_RETURN_IF_ERROR(WritePlan(*plan, flags.out));
     nlohmann::ordered_json json = PlanJson(*plan, memory, seconds);
-    if (plan->has_recovery()) json["recovery"] = RecoveryJson(*plan, flags.out, seconds);
+    if (plan->has_recovery()) json["recovery"] = RecoveryJson(*plan, {}, flags.out, seconds);
     if (!flags.recover.empty() && plan->complete()) {
       const absl::Time then = absl::Now();
       BB_ASSIGN_OR_RETURN(const RecoverReport report, RecoverFound(flags, *options, *model, *plan));
       plan = report.plan;
       ended = EndOf(report, flags.out);
-      json["recovery"] = RecoveryJson(report, flags.out, absl::ToDoubleSeconds(absl::Now() - then));
+      json["recovery"] =
+          RecoveryJson(*plan, report.steps, flags.out, absl::ToDoubleSeconds(absl::Now() - then));
     }
     if (flags.json) {
       std::printf("%s\n", json.dump(2).c_str());

@@ -68,7 +68,8 @@ absl::Status RunRecover(const RecoverFlags& flags) {
   BB_ASSIGN_OR_RETURN(const RecoverReport report, RunRecovery(*model, options));
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   if (flags.json) {
-    std::printf("%s\n", RecoveryJson(report, flags.out, seconds).dump(2).c_str());
+    std::printf("%s\n",
+                RecoveryJson(report.plan, report.steps, flags.out, seconds).dump(2).c_str());
   } else {
     std::printf("%s\nwritten to %s and %s (%.0f s)\n",
                 RenderRecovery(report.plan).c_str(),

@@ -124,10 +124,10 @@ absl::Status EndOf(const RecoverReport& report, const std::string& out) {
       "interrupted; ", out, " holds the best codes so far, marked incomplete", Resumes(out)));
 }
 
-nlohmann::ordered_json RecoveryJson(const RecoverReport& report,
+nlohmann::ordered_json RecoveryJson(const plans::Plan& plan,
+                                    std::span<const RecoveryStep> steps,
                                     const std::string& out,
                                     double seconds) {
-  const plans::Plan& plan = report.plan;
   const plans::RecoveryPass& pass = *LastPass(plan);
   nlohmann::ordered_json json = {{"out", out},
                                  {"weights", RecoveredFileFor(out)},
@@ -136,16 +136,19 @@ nlohmann::ordered_json RecoveryJson(const RecoverReport& report,
                                  {"complete", pass.complete()},
                                  {"seconds", seconds},
                                  {"steps", nlohmann::ordered_json::array()}};
-  for (const RecoveryStep& step : report.steps) {
-    nlohmann::ordered_json entry = {{"method", step.method},
-                                    {"steps", step.steps},
-                                    {"loss_before", step.loss_before},
-                                    {"loss_after", step.loss_after},
+  for (int i = 0; i < pass.steps_size(); ++i) {
+    const plans::RecoveryStep& step = pass.steps(i);
+    nlohmann::ordered_json entry = {{"method", step.method()},
+                                    {"steps", step.steps()},
+                                    {"loss_before", step.loss_before()},
+                                    {"loss_after", step.loss_after()},
                                     {"loss_trained", nullptr},
-                                    {"diverged", step.diverged}};
-    if (!step.diverged) entry["loss_trained"] = step.loss_trained;
-    for (const GradientProfile& profile : step.profiles) {
-      entry["profiles"].push_back(ProfileJson(profile));
+                                    {"diverged", step.diverged()}};
+    if (!step.diverged()) entry["loss_trained"] = step.loss_trained();
+    if (static_cast<size_t>(i) < steps.size()) {
+      for (const GradientProfile& profile : steps[i].profiles) {
+        entry["profiles"].push_back(ProfileJson(profile));
+      }
     }
     json["steps"].push_back(std::move(entry));
   }

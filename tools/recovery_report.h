@@ -2,6 +2,7 @@
 #define BITBUDGET_TOOLS_RECOVERY_REPORT_H_
 
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,10 @@ absl::StatusOr<RecoverReport> RunRecovery(const Model& model, const RecoverJobOp
 // OK for a recovery that ended by itself, else what the command ends with.
 absl::Status EndOf(const RecoverReport& report, const std::string& out);
 
-// A recovery whose plan was written to `out`.
-nlohmann::ordered_json RecoveryJson(const RecoverReport& report,
+// The last pass of a recovery whose plan was written to `out`. `steps`: of the pass, for their
+// profiles; none where there are no profiles.
+nlohmann::ordered_json RecoveryJson(const plans::Plan& plan,
+                                    std::span<const RecoveryStep> steps,
                                     const std::string& out,
                                     double seconds);
 
