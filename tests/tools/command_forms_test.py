@@ -18,7 +18,7 @@ OPTIONS = {
         '--held-out-probes', '--text', '--prompts', '--prefix', '--completion', '--seed',
         '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json', '--target',
         '--budget-for', '--context', '--kv', '--beam-width', '--order', '--prune-embeddings',
-        '--pruning', '--sparsity', '--recover', '--costs'
+        '--pruning', '--sparsity', '--recover', '--retrain', '--costs'
     },
     'export': {'--to', '--out'},
     'lint': {'--to', '--plan', '--json'},
@@ -29,7 +29,8 @@ OPTIONS = {
     'recover': {
         '--threads', '--plan', '--out', '--method', '--text', '--sequences', '--prefix',
         '--completion', '--seed', '--held-out-probes', '--calibration', '--steps', '--minutes',
-        '--learning-rate', '--batch', '--freeze', '--kl-weight', '--hidden-weight', '--augmented-loss', '--let',
+        '--learning-rate', '--batch', '--freeze', '--kl-weight', '--hidden-weight',
+        '--augmented-loss', '--let', '--rate-factor', '--keep-worse', '--start', '--profile-every',
         '--memory', '--spill-dir', '--activations', '--json'
     },
     'formats': {'--formats', '--rows', '--cols', '--json'},

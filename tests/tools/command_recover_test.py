@@ -135,7 +135,7 @@ class RecoverTest(CommandTest):
     def test_a_transformed_plan_runs_and_keeps_its_codes(self):
         plan = self.make_plan('--formats', 'int4z-g64', '--no-run-dir')
         out = self.file('let.pb')
-        self.recover(out, '--method', 'omniquant', '--let', '--steps', '20', '--activations',
+        self.recover(out, '--method', 'omniquant', '--let', '--keep-worse', '--activations',
                      'token4', plan=plan)
         shown = json.loads(self.succeed('show', out, '--json').stdout)
         self.assertTrue(shown['recovery']['transformed'])

@@ -83,6 +83,7 @@ TEST_F(RecoveryTest, IsTheSameForAnyThreadsAndResumed) {
 TEST_F(RecoveryTest, ATransformationIsResumedAndIsTheSameForAnyThreads) {
   const ComponentEncodings start = Start("int3-g32");
   options_.transform = true;
+  options_.keep_worse = true;
   options_.token_bits = 4;
   options_.steps = 6;
   const auto whole = Run(start, {"omniquant", "scales"});

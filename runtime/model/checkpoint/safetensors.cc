@@ -63,7 +63,8 @@ struct ElementTypes {
 };
 constexpr ElementType kFloats[] = {
     {"F32", 4, kFormatF32}, {"F16", 2, kFormatF16}, {"BF16", 2, kFormatBF16}};
-constexpr ElementType kBytes[] = {{"U8", 1, {}}, {"F32", 4, kFormatF32}};
+constexpr Format kNoFormat = {.kind = FormatKind::kRemoved};
+constexpr ElementType kBytes[] = {{"U8", 1, kNoFormat}, {"F32", 4, kFormatF32}};
 constexpr ElementTypes kFloatTypes = {kFloats, "is not supported (F32, F16 and BF16 are)"};
 constexpr ElementTypes kByteTypes = {kBytes, "is not supported (U8 and F32 are)"};
 
