@@ -21,6 +21,15 @@ def mixes(bench):
     return tables_in(out) + "\n\nPaired differences of KL (95 %):\n\n" + "\n".join(differences)
 
 
+def recovered(bench):
+    """Plans for llama.cpp before and after recovery, run by it."""
+    return tables_in(bench.script("tools/peer/recovered.py", "--model", bench.model("novel-8m"), *texts(bench),
+                                  "--binary", bench.bitbudget, "--out", bench.work / "recovered",
+                                  "--windows", bench.choose(128, 16), "--sequences", bench.choose(128, 16),
+                                  "--budgets", *bench.choose(("3.2MB", "4.0MB"), ("3.2MB",)),
+                                  environment=bench.llama_cpp(), threads=False))
+
+
 def types(bench):
     """One type for the whole model: our codes and llama.cpp's."""
     return tables_in(bench.script("tools/peer/whole_model.py", "--model", bench.model("novel-8m"), *texts(bench),
