@@ -23,8 +23,7 @@ TEST_F(RecoveryOptionsTest, LayersWithNormalisedOutputsLearn) {
     const auto recovered = Run(start, {method});
     ASSERT_TRUE(recovered.ok()) << method << ": " << recovered.status();
     EXPECT_LT(recovered->steps[0].loss_after, recovered->steps[0].loss_before) << method;
-    EXPECT_DOUBLE_EQ(recovered->steps[0].loss_after, Divergence(recovered->model))
-        << method;
+    EXPECT_DOUBLE_EQ(recovered->steps[0].loss_after, Divergence(recovered->model)) << method;
     EXPECT_EQ(recovered->model.encodings.at(3).format.Name(), "onebit-ln");
   }
 }

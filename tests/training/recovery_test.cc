@@ -132,6 +132,22 @@ TEST_F(RecoveryTest, TransformedWeightsAreOnlyForMethodsThatKeepCodes) {
               {"equivalent transformation", "omniquant only"});
 }
 
+// Were they those of the original model, the layers ahead would not matter.
+TEST_F(RecoveryTest, ALayerLearnsFromTheInputsThatItMeetsInTheRecoveredModel) {
+  options_.keep_worse = true;
+  const ComponentEncodings both = Start("int2-g32");
+  ComponentEncodings second = both;
+  for (int i = 0; i < kLayerMatrices; ++i) second.erase(LayerComponentId(0, i));
+  const auto after_coarse = Run(both, {"blockwise"});
+  const auto after_exact = Run(second, {"blockwise"});
+  ASSERT_TRUE(after_coarse.ok() && after_exact.ok());
+  for (int i = 0; i < kLayerMatrices; ++i) {
+    const ComponentId id = LayerComponentId(1, i);
+    EXPECT_NE(after_coarse->model.encodings.at(id).bytes, after_exact->model.encodings.at(id).bytes)
+        << model_->component(id).name;
+  }
+}
+
 TEST_F(RecoveryTest, ADamagedStateIsAnError) {
   MemoryState state;
   ASSERT_TRUE(Run(Start("int3-g32"), {"blockwise"}, &state).ok());
