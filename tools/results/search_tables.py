@@ -87,11 +87,11 @@ def searches(bench):
                    interval(row["kl_mean"], row["kl_ci"], ".3g")] for row in rows])
 
 
-def reproduce(bench, name, *options):
-    """The output of one script of tools/reproduce on novel-1m."""
+def reproduce(bench, name, *options, model="novel-1m"):
+    """The output of one script of tools/reproduce."""
     plan_text, eval_text = bench.texts()
     texts = ["--text", plan_text, "--eval-text", eval_text] if plan_text else []
-    return bench.script(f"tools/reproduce/{name}.py", "--model", bench.model("novel-1m"), "--bitbudget",
+    return bench.script(f"tools/reproduce/{name}.py", "--model", bench.model(model), "--bitbudget",
                         bench.bitbudget, "--work", bench.work / f"reproduce-{name}",
                         "--probes", bench.choose(64, 16), "--search-probes", bench.choose(48, 16), *texts, *options)
 
@@ -128,13 +128,28 @@ def omniquant(bench):
 
 
 def recovery(bench):
-    """Text KL before and after training: methods with their own steps, then longer distillation."""
-    common = ["--seeds", "0", *bench.choose(("--probes", "128"), ("--formats", "int3-g64"))]
-    own = bench.choose((), ("--methods", "blockwise", "--steps", "20", "--sequences", "32"))
-    longer = ["--methods", "distill", "--one-bit-methods", "onebit", "--steps", bench.choose("1200", "40"),
-              "--sequences", bench.choose("512", "32")]
-    return "\n\n".join(tables_in(reproduce(bench, "recovery", *common, *options).replace("**On ", "On "))
-                       for options in (own, longer))
+    """Text KL before and after training, by model, kind of plan and length of training."""
+    probes = bench.choose(("--probes", "128"), ())
+    budgets = bench.choose("2.0bpw,2.5bpw,3.0bpw,3.5bpw,4.0bpw", "2.5bpw")
+    seeds = bench.choose("0,1,2", "0")
+    short = bench.choose((), ("--steps", "20", "--sequences", "32"))
+    longer = ("--methods", "distill", "--one-bit-methods", "onebit", "--steps", bench.choose("1200", "40"),
+              "--sequences", bench.choose("512", "32"))
+    formats = bench.choose((), ("--formats", "int3-g64"))
+    searches = ",".join(f"3.0bpw:{name}" for name in ("additive", "greedy", "random", "layerwise", "uniform"))
+    steps = bench.choose(("own steps", "1200 steps"), ("20 steps", "40 steps"))
+    parts = [(f"novel-1m, {steps[0]}", (*formats, "--seeds", "0", *short)),
+             (f"novel-1m, {steps[1]}", (*formats, "--seeds", seeds, *longer)),
+             (f"novel-1m, additive plans, {steps[0]}",
+              ("--formats", budgets, "--methods", "blockwise", "--seeds", seeds, *short)),
+             (f"novel-1m, additive plans, {steps[1]}", ("--formats", budgets, "--seeds", "0", *longer)),
+             ("novel-1m, plans of one size by different searches",
+              ("--formats", searches, "--methods", "blockwise", "--seeds", "0", *short))]
+    blocks = [f"**{title}**\n\n" + tables_in(reproduce(bench, "recovery", *probes, *options))
+              for title, options in parts]
+    eight = reproduce(bench, "recovery", *probes, "--formats", bench.choose("int3-g64,int2-g64,int4-g64", "int2-g64"),
+                      "--methods", "blockwise", "--seeds", "0", *short, model="novel-8m")
+    return "\n\n".join([*blocks, f"**novel-8m, {steps[0]}**\n\n" + tables_in(eight)]).replace("**On ", "On ")
 
 
 def claims(bench):

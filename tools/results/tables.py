@@ -29,7 +29,7 @@ TABLES = {
     "methods-novel-1m": Table("docs/results.md", 15, 1, "16 + 64 probes, one size", search_tables.methods_1m),
     "methods-novel-8m": Table("docs/results.md", 90, 4, "8 + 32 probes, one size", search_tables.methods_8m),
     "searches": Table("docs/performance.md", 60, 3, "8 + 32 probes, one size", search_tables.searches),
-    "recovery": Table("docs/recovery.md", 30, 3, "16 probes, one width, few steps", search_tables.recovery),
+    "recovery": Table("docs/recovery.md", 90, 8, "16 probes, one width, few steps", search_tables.recovery),
     "encoders-novel-8m": Table("docs/encoders.md", 15, 4, "16 probes, one width", encoder_tables.encoders_8m),
     "encoders-novel-1m": Table("docs/encoders.md", 5, 1, "16 probes, one width", encoder_tables.encoders_1m),
     "encode-speed": Table("docs/encoders.md", 3, 0.3, "k = 1,024", speed_tables.encode),
