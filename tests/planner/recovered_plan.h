@@ -39,11 +39,12 @@ inline ComponentEncodings OtherCodes(const Model& model, const plans::Plan& plan
 inline plans::Plan WithCodes(const Model& model,
                              plans::Plan plan,
                              const ComponentEncodings& encodings,
-                             const std::string& path) {
+                             const std::string& path,
+                             const VectorsByLayer& vectors = {}) {
   const std::string file = RecoveredFileFor(path);
   Progress progress;
   const absl::StatusOr<std::string> hash =
-      WriteRecoveredFile(model, encodings, {}, file, &progress);
+      WriteRecoveredFile(model, encodings, vectors, file, &progress);
   EXPECT_TRUE(hash.ok()) << hash.status();
   for (const auto& [id, encoding] : encodings) {
     plan.mutable_components(id)->set_encoding_sha256(EncodingSha256(encoding));

@@ -12,8 +12,7 @@
 #include "runtime/quantize/weight_encoder.h"
 #include "runtime/training/encoded_model.h"
 #include "tests/support/expect_error.h"
-#include "tests/support/random_tokens.h"
-#include "tests/support/tiny_model.h"
+#include "tests/training/recovery_fixture.h"
 
 namespace bitbudget {
 namespace {
@@ -30,31 +29,17 @@ class Interruption final : public Progress {
   int left_;
 };
 
-class RetrainingTest : public testing::Test {
+class RetrainingTest : public RecoveryTest {
  protected:
-  RetrainingTest() {
-    TinyModelOptions options;
-    options.hidden = 32;
-    options.tied = true;
-    const TinyModel tiny(options);
-    model_ = *Model::Load(tiny.path(), 1);
-    for (int s = 0; s < 12; ++s) {
-      (s < 8 ? data_.training : data_.kept_aside)
-          .push_back(RandomTokens(24, model_->config().vocab_size, 100 + s));
-    }
-    encoder_ = *MakeEncoder("rtn");
-    pruned_ = In("bf16+s60");
-  }
+  RetrainingTest() : encoder_(*MakeEncoder("rtn")), pruned_(Start("bf16+s60")) {}
 
-  // All matrices of layers in a format.
-  ComponentEncodings In(const char* format, const ReplacedWeights* weights = nullptr) const {
+  // Weights in the formats of others.
+  ComponentEncodings Pruned(const ComponentEncodings& like, const ReplacedWeights& weights) const {
     StatsWeightEncoder encoder(*model_, *encoder_);
-    encoder.UseWeights(weights);
-    ComponentEncodings encodings;
-    for (size_t c = 0; c < model_->components().size(); ++c) {
-      const auto id = static_cast<ComponentId>(c);
-      if (model_->component(id).layer < 0) continue;
-      encodings[id] = *encoder.Encode(id, *ParseFormat(format), 1);
+    encoder.UseWeights(&weights);
+    ComponentEncodings encodings = like;
+    for (const auto& [id, values] : weights) {
+      encodings[id] = *encoder.Encode(id, like.at(id).format, 1);
     }
     return encodings;
   }
@@ -64,13 +49,7 @@ class RetrainingTest : public testing::Test {
                                 Progress* progress = nullptr) const {
     Progress silent;
     const PruneWeights prune = [&](const ReplacedWeights& weights) {
-      StatsWeightEncoder encoder(*model_, *encoder_);
-      encoder.UseWeights(&weights);
-      ComponentEncodings encodings = pruned;
-      for (const auto& [id, values] : weights) {
-        encodings[id] = *encoder.Encode(id, pruned.at(id).format, 1);
-      }
-      return encodings;
+      return Pruned(pruned, weights);
     };
     return Retrain(
         *model_, pruned, prune, steps, data_, options_, progress == nullptr ? &silent : progress);
@@ -80,12 +59,6 @@ class RetrainingTest : public testing::Test {
     absl::StatusOr<Retrained> retrained = Run(pruned_, steps);
     EXPECT_TRUE(retrained.ok()) << retrained.status();
     return retrained.ok() ? *std::move(retrained) : Retrained();
-  }
-
-  double Divergence(const ComponentEncodings& encodings) const {
-    Progress progress;
-    const auto original = *OriginalOutputs::Create(*model_, data_.kept_aside, 1, &progress);
-    return *MeanDivergence(*model_, {encodings}, data_.kept_aside, *original, 0, 1, &progress);
   }
 
   // How many of the weights that are left out at the start are zero in `weights`, and how many not.
@@ -104,10 +77,7 @@ class RetrainingTest : public testing::Test {
     return outside;
   }
 
-  std::unique_ptr<Model> model_;
   std::unique_ptr<Encoder> encoder_;
-  RecoveryData data_;
-  RecoveryOptions options_;
   ComponentEncodings pruned_;
 };
 
@@ -117,7 +87,7 @@ TEST_F(RetrainingTest, MaskedStepsBringThePrunedModelCloserAndKeepItsZeros) {
   EXPECT_TRUE(retrained.complete);
   EXPECT_DOUBLE_EQ(retrained.loss_before, Divergence(pruned_));
   EXPECT_LT(retrained.loss_after, 0.9 * retrained.loss_before);
-  EXPECT_DOUBLE_EQ(retrained.loss_after, Divergence(In("bf16+s60", &retrained.weights)));
+  EXPECT_DOUBLE_EQ(retrained.loss_after, Divergence(Pruned(pruned_, retrained.weights)));
   EXPECT_EQ(retrained.weights.size(), pruned_.size());
   const Outside outside = OutsideOfMasks(retrained.weights);
   EXPECT_GT(outside.zero, 0);
@@ -129,7 +99,7 @@ TEST_F(RetrainingTest, UnmaskedStepsFreeWhatWasPrunedAndTheLossIsThatOfTheModelP
   const Outside outside = OutsideOfMasks(retrained.weights);
   EXPECT_GT(outside.other, outside.zero);
   EXPECT_LT(retrained.loss_after, retrained.loss_before);
-  EXPECT_DOUBLE_EQ(retrained.loss_after, Divergence(In("bf16+s60", &retrained.weights)));
+  EXPECT_DOUBLE_EQ(retrained.loss_after, Divergence(Pruned(pruned_, retrained.weights)));
 }
 
 TEST_F(RetrainingTest, StepsThatDoNotHelpAreTakenBack) {
@@ -160,7 +130,7 @@ TEST_F(RetrainingTest, AnInterruptionKeepsTheBestSoFar) {
 
 TEST_F(RetrainingTest, RemovedAndDenseMatricesStay) {
   ComponentEncodings mixed = pruned_;
-  const ComponentEncodings removed = In("removed"), dense = In("f32");
+  const ComponentEncodings removed = Start("removed"), dense = Start("f32");
   const ComponentId first = mixed.begin()->first, second = std::next(mixed.begin())->first;
   mixed[first] = removed.at(first);
   mixed[second] = dense.at(second);

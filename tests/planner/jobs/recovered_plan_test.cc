@@ -156,6 +156,32 @@ TEST_F(RecoveredPlanTest, AppliedFilesHoldItsCodes) {
   ExpectCodes(folder);
 }
 
+TEST_F(RecoveredPlanTest, NormsOfItsFileRunAndAreInAppliedFiles) {
+  Make(Uniform("q4_0"));
+  VectorsByLayer vectors;
+  vectors[1] = (*model_).layer(1);
+  for (float& value : vectors[1].attention_norm) value *= 1.5f;
+  vectors[1].mlp_norm[0] = 0.375f;
+  const auto codes = Evaluate(plan_);
+  plan_ = WithCodes(*model_, before_, codes_, dir_.File("plan.pb"), vectors);
+  const auto norms = Evaluate(plan_);
+  ASSERT_TRUE(codes.ok() && norms.ok()) << norms.status();
+  EXPECT_NE(norms->metrics.kl_mean.value, codes->metrics.kl_mean.value);
+  // The reference keeps the model's.
+  EXPECT_EQ(norms->noise_floor.kl_mean.value, codes->noise_floor.kl_mean.value);
+  ExpectError(
+      Evaluate(plan_, {"down_proj=bf16"}).status(), kInvalid, {"norms belong to its codes"});
+  for (const char* out : {"model.gguf", "folder"}) {
+    const std::string path = dir_.File(out);
+    ASSERT_TRUE(Apply(path).ok()) << Apply(path);
+    ExpectCodes(path);
+    const auto written = Model::Load(path, 1);
+    ASSERT_TRUE(written.ok()) << written.status();
+    EXPECT_EQ((*written)->layer(1), vectors[1]) << out;
+    EXPECT_EQ((*written)->layer(0), (*model_).layer(0)) << out;
+  }
+}
+
 TEST_F(RecoveredPlanTest, WithoutItsFileNothingIsWritten) {
   Make(Uniform("q4_0"));
   std::filesystem::remove(dir_.File("plan.pb.weights.safetensors"));
