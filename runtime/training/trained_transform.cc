@@ -48,13 +48,17 @@ TrainedTransform::TrainedTransform(const Model& model,
   for (int place = 0; place < kScalePlaces; ++place) {
     if (!places_[place]) ScalesAt(kept, place).clear();
   }
-  const std::vector<double> logs = scales_.Logs(kept);
   logs_.kind = ParameterKind::kTransform;
-  logs_.values.assign(logs.begin(), logs.end());
+  SetScales(kept);
 }
 
 bool TrainedTransform::any() const {
   return std::any_of(places_.begin(), places_.end(), [](bool place) { return place; });
+}
+
+void TrainedTransform::SetScales(const LayerScales& scales) {
+  const std::vector<double> logs = scales_.Logs(scales);
+  logs_.values.assign(logs.begin(), logs.end());
 }
 
 LayerScales TrainedTransform::Scales() const {
@@ -67,12 +71,8 @@ LayerScales TrainedTransform::Scales() const {
 }
 
 void TrainedTransform::Fold(int threads, LayerParameters<float>* layer) {
-  Fold(Scales(), threads, layer);
-}
-
-void TrainedTransform::Fold(const LayerScales& scales, int threads, LayerParameters<float>* layer) {
   folded_ = original_;
-  FoldScales(model_.config(), scales, &folded_);
+  FoldScales(model_.config(), Scales(), &folded_);
   for (int i = 0; i < kLayerMatrices; ++i) {
     if (matrices_[i] != nullptr) matrices_[i]->SetOriginal(folded_.matrices[i], threads);
   }
@@ -99,13 +99,14 @@ void TrainedTransform::Backward(const LayerParameters<float>& gradient, int thre
 }
 
 LayerVectors TrainedTransform::Finish(int threads, LayerParameters<float>* layer) {
-  LayerScales scales = Scales();
-  Fold(scales, threads, layer);
+  Fold(threads, layer);
   const LayerVectors original = VectorsOf(original_);
   const LayerVectors stored = AsStored(model_, layer_, VectorsOf(folded_), original);
+  LayerScales scales = Scales();
   Quotients(original_.attention_norm, stored.attention_norm, &scales.attention_input);
   Quotients(original_.mlp_norm, stored.mlp_norm, &scales.mlp_input);
-  Fold(scales, threads, layer);
+  SetScales(scales);
+  Fold(threads, layer);
   LayerVectors vectors = AsStored(model_, layer_, VectorsOf(folded_), original);
   SetVectors(vectors, layer);
   return vectors;

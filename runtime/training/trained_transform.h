@@ -46,7 +46,7 @@ class TrainedTransform {
   LayerVectors Finish(int threads, LayerParameters<float>* layer);
 
  private:
-  void Fold(const LayerScales& scales, int threads, LayerParameters<float>* layer);
+  void SetScales(const LayerScales& scales);
 
   const Model& model_;
   const int layer_;

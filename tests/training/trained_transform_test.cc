@@ -75,6 +75,14 @@ TEST_F(TrainedTransformTest, EndsWithNormsThatCanBeStoredAndUndoTheScales) {
     const float norm = vectors.attention_norm[c];
     EXPECT_EQ(norm, BFloat16ToFloat(FloatToBFloat16(norm)));
   }
+  // What a norm lost by its rounding is in the scale.
+  const LayerScales scales = transform.Scales();
+  for (int64_t c = 0; c < model_->config().hidden_size; ++c) {
+    EXPECT_NEAR(scales.attention_input[c] * vectors.attention_norm[c] / original_.attention_norm[c],
+                1,
+                1e-6);
+    EXPECT_NEAR(scales.mlp_input[c] * vectors.mlp_norm[c] / original_.mlp_norm[c], 1, 1e-6);
+  }
   for (const LayerMatrix which : {kQMatrix, kKMatrix, kGateMatrix, kUpMatrix}) {
     Matrix<float> image;
     all_[which]->Decode(1, &image);
