@@ -22,7 +22,7 @@ using internal::AddWarnings;
 using internal::MetricsColumn;
 using internal::MetricsTable;
 using internal::ProbesLine;
-using internal::WindowsLine;
+using internal::TextLine;
 
 constexpr std::array<const char*, 7> kLayerKinds = {"q", "k", "v", "o", "gate", "up", "down"};
 
@@ -73,8 +73,8 @@ std::string HeldOutSection(const plans::Plan& plan) {
   }
   AddLine(&text, "held out", ProbesLine(plan.options()));
   // A plan that fell back to uniform still shows what the search found.
-  const std::string windows = WindowsLine(plan.options(), held_out);
-  if (!windows.empty()) AddLine(&text, "", windows);
+  const std::string along = TextLine(held_out);
+  if (!along.empty()) AddLine(&text, "", along);
   const char* found = held_out.uniform_emitted() ? "search's result"
                       : plan.has_recovery()      ? "plan, not recovered"
                                                  : "plan";

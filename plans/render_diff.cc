@@ -20,7 +20,7 @@ using internal::AddWarnings;
 using internal::MetricsColumn;
 using internal::MetricsTable;
 using internal::ProbesLine;
-using internal::WindowsLine;
+using internal::TextLine;
 
 // How the probes of two plans differ; empty if both measured on the same ones.
 std::string ProbeDifference(const plans::Options& a, const plans::Options& b) {
@@ -141,8 +141,8 @@ absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
   }
   AddLine(&text, "held out", ProbesLine(MeasuredProbes(a)));
   if (!a.has_recovery()) {
-    const std::string windows = WindowsLine(a.options(), a.held_out());
-    if (!windows.empty()) AddLine(&text, "", windows);
+    const std::string along = TextLine(a.held_out());
+    if (!along.empty()) AddLine(&text, "", along);
   }
   const std::string probes = ProbeDifference(MeasuredProbes(a), MeasuredProbes(b));
   if (!probes.empty()) {

@@ -20,7 +20,7 @@ void AddCells(double value,
       absl::StrFormat("[%.*f, %.*f]", digits, interval.low(), digits, interval.high()));
 }
 
-// The lines of what was measured along windows, if any column has it.
+// The lines of what was measured along text, if any column has it.
 void AddTextRows(const std::vector<MetricsColumn>& columns, TextTable* table) {
   std::vector<std::string> kl = {"text KL, nats"};
   std::vector<std::string> top1 = {"text top token, %"};
@@ -144,13 +144,8 @@ std::string ProbesLine(const plans::Options& o) {
                       ", unseen by the search; 95 % intervals");
 }
 
-std::string WindowsLine(const plans::Options& o, const plans::HeldOut& held_out) {
-  if (!held_out.has_plan_text()) return "";
-  return absl::StrCat(
-      "text: ",
-      o.held_out_probes(),
-      o.probe_source() == "text" ? " windows of the text" : " sequences that the model sampled",
-      ", all tokens from the 17th on");
+std::string TextLine(const plans::HeldOut& held_out) {
+  return held_out.has_plan_text() ? "text: along the prompts, all tokens from the 17th on" : "";
 }
 
 }  // namespace bitbudget::internal

@@ -18,8 +18,8 @@ void AddWarnings(std::string* text, const plans::Plan& plan, const std::string& 
 // How the held-out metrics were measured: probes and their lengths.
 std::string ProbesLine(const plans::Options& options);
 
-// How what is measured along windows was measured; empty where `held_out` has none of it.
-std::string WindowsLine(const plans::Options& options, const plans::HeldOut& held_out);
+// What text is measured along; empty where it was not.
+std::string TextLine(const plans::HeldOut& held_out);
 
 struct MetricsColumn {
   std::string title;

@@ -69,13 +69,13 @@ std::string EvidenceText(const plans::RecoveryEvidence& evidence) {
                        " tokens after ",
                        evidence.prefix_tokens(),
                        ", unseen by the training; 95 % intervals"));
-  const bool windows = evidence.has_text_before();
-  text +=
-      MetricsTable({{"before", &evidence.before(), windows ? &evidence.text_before() : nullptr},
-                    {"recovered", &evidence.after(), windows ? &evidence.text_after() : nullptr}});
+  const bool along_text = evidence.has_text_before();
+  text += MetricsTable(
+      {{"before", &evidence.before(), along_text ? &evidence.text_before() : nullptr},
+       {"recovered", &evidence.after(), along_text ? &evidence.text_after() : nullptr}});
   AddLine(&text, "", DifferenceLine("KL", "probes", evidence.kl_difference()));
-  if (windows) {
-    AddLine(&text, "", DifferenceLine("text KL", "windows", evidence.text_kl_difference()));
+  if (along_text) {
+    AddLine(&text, "", DifferenceLine("text KL", "probes", evidence.text_kl_difference()));
   }
   return text;
 }

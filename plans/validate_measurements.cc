@@ -117,7 +117,7 @@ absl::Status CheckTextDivergence(const plans::TextDivergence& text, const std::s
 
 namespace {
 
-// What was measured along windows goes with what was measured along completions.
+// What was measured along text goes with what was measured along completions.
 absl::Status CheckTextDivergences(const plans::HeldOut& held_out) {
   constexpr double kAny = std::numeric_limits<double>::max();
   if (held_out.has_plan_text()) {
@@ -159,6 +159,7 @@ absl::Status CheckSearch(const plans::Plan& plan, const NameSet& names) {
     metrics.set_dppl(step.dppl());
     metrics.set_kl_mean(step.kl_mean());
     BB_RETURN_IF_ERROR(CheckMetrics(metrics, path, tokens, Intervals::kOptional));
+    if (step.text_kl() < -kNatsSlack) return Bad(path + ".text_kl", step.text_kl(), " is negative");
   }
   if (!search.has_search_probes()) return absl::OkStatus();
   return CheckMetrics(search.search_probes(), "search.search_probes", tokens, Intervals::kOptional);

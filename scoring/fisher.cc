@@ -6,10 +6,10 @@
 
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/training/losses.h"
 #include "runtime/training/products.h"
 #include "scoring/format_costs.h"
 #include "scoring/gradient_pass.h"
+#include "scoring/weighted_labels.h"
 
 namespace bitbudget {
 namespace {
@@ -105,7 +105,7 @@ class Diagonals final : public GradientSink {
 }  // namespace
 
 absl::Status MeasureFisher(const ScoreContext& context, const DiagonalFn& take) {
-  SampledLabels<float> labels(context.seed, /*first_row=*/0);
+  WeightedLabels labels(context);
   Diagonals diagonals(context, take);
   return RunGradientPass(context, &labels, &diagonals);
 }

@@ -25,13 +25,16 @@ class PartOfLoss final : public LogitLoss<float> {
   LogitLoss<float>* loss_;
 };
 
-// The checkpoint's layers and the sink, with errors and progress.
+// A model's layers and the sink, with errors and progress.
 class Pass final : public LayerSource<float>,
                    public GradientVisitor<float>,
                    public ProductObserver<float> {
  public:
-  Pass(const ScoreContext& context, GradientSink* sink)
-      : context_(context), model_(*context.model), layers_(model_), sink_(sink) {
+  Pass(const ModelEnds<float>& ends,
+       LayerSource<float>* layers,
+       const ScoreContext& context,
+       GradientSink* sink)
+      : context_(context), model_(*context.model), ends_(ends), layers_(*layers), sink_(sink) {
     for (const Component& component : model_.components()) {
       if (component.layer == 0) layer_weights_ += component.rows * component.cols;
     }
@@ -52,15 +55,14 @@ class Pass final : public LayerSource<float>,
         "gradients",
         static_cast<int64_t>(batches.size()) *
             (kBackwardPasses * head_weights_ + layers * (1 + kBackwardPasses) * layer_weights_));
-    const std::unique_ptr<ModelEnds<float>> ends = ReadEnds<float>(model_);
     ModelGradient<float> gradient(model_, options);
     for (const Batch& batch : batches) {
       PartOfLoss part(batch.first_row, loss);
       batch_ = batch;
       backward_ = false;
-      gradient.Forward(*ends, this, context_.sequences.subspan(batch.first, batch.count));
+      gradient.Forward(ends_, this, context_.sequences.subspan(batch.first, batch.count));
       backward_ = true;
-      if (!options.interrupted()) gradient.Backward(*ends, this, &part, this);
+      if (!options.interrupted()) gradient.Backward(ends_, this, &part, this);
       if (options.interrupted()) break;
     }
     BB_RETURN_IF_ERROR(status_);
@@ -119,7 +121,8 @@ class Pass final : public LayerSource<float>,
 
   const ScoreContext& context_;
   const Model& model_;
-  CheckpointLayers<float> layers_;
+  const ModelEnds<float>& ends_;
+  LayerSource<float>& layers_;
   GradientSink* const sink_;
   int64_t layer_weights_ = 0;
   int64_t head_weights_ = 0;
@@ -144,14 +147,28 @@ absl::Status RunGradientPass(const ScoreContext& context,
   return RunGradientPasses(context, {&all, 1}, loss, sink);
 }
 
+absl::Status RunGradientPassOf(const ModelEnds<float>& ends,
+                               LayerSource<float>* layers,
+                               const ScoreContext& context,
+                               LogitLoss<float>* loss,
+                               GradientSink* sink) {
+  Batch all;
+  all.count = static_cast<int64_t>(context.sequences.size());
+  return Pass(ends, layers, context, sink).Run({&all, 1}, loss);
+}
+
 absl::Status RunGradientPasses(const ScoreContext& context,
                                std::span<const Batch> batches,
                                LogitLoss<float>* loss,
                                GradientSink* sink) {
-  return Pass(context, sink).Run(batches, loss);
+  CheckpointLayers<float> layers(*context.model);
+  return Pass(*ReadEnds<float>(*context.model), &layers, context, sink).Run(batches, loss);
 }
 
-int64_t GradientPassBytes(const ModelConfig& config, int64_t rows, int64_t longest) {
+int64_t GradientPassBytes(const ModelConfig& config,
+                          int64_t rows,
+                          int64_t longest,
+                          int64_t formats) {
   const int64_t hidden = config.hidden_size;
   const int64_t q = config.q_size();
   const int64_t kv = config.kv_size();
@@ -165,9 +182,11 @@ int64_t GradientPassBytes(const ModelConfig& config, int64_t rows, int64_t longe
   const int64_t ends = 5 * config.vocab_size * hidden;
   // Gram matrices or gradients of the largest component, with its change and products of these.
   const int64_t largest = std::max(config.vocab_size * hidden, 2 * widest * widest + rows * widest);
+  // The outputs' side of every format's quadratic form.
+  const int64_t pairs = formats * std::min(rows, widest) * widest;
   const int64_t head = 3 * (128 + longest) * config.vocab_size;
   return static_cast<int64_t>(sizeof(float)) *
-         (streams + layer_rows + layer + ends + 4 * largest + head);
+         (streams + layer_rows + layer + ends + 4 * largest + pairs + head);
 }
 
 }  // namespace bitbudget

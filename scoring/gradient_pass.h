@@ -38,9 +38,16 @@ absl::Status RunGradientPass(const ScoreContext& context,
                              LogitLoss<float>* loss,
                              GradientSink* sink);
 
-// The same in batches of consecutive sequences, one batch after the other. Of a sequence shows the
-// same bits whatever its batch, as long as the loss is a sum over rows: it counts rows over all
-// batches, `sink` sees those of one. Memory: that of the largest batch.
+// The same through other weights: `layers` outlives the call.
+absl::Status RunGradientPassOf(const ModelEnds<float>& ends,
+                               LayerSource<float>* layers,
+                               const ScoreContext& context,
+                               LogitLoss<float>* loss,
+                               GradientSink* sink);
+
+// RunGradientPass in batches of consecutive sequences, one batch after the other. Of a sequence
+// shows the same bits whatever its batch, as long as the loss is a sum over rows: it counts rows
+// over all batches, `sink` sees those of one. Memory: that of the largest batch.
 absl::Status RunGradientPasses(const ScoreContext& context,
                                std::span<const Batch> batches,
                                LogitLoss<float>* loss,
@@ -48,8 +55,12 @@ absl::Status RunGradientPasses(const ScoreContext& context,
 
 // An upper bound on what a pass over sequences of `rows` positions in all takes, in bytes: the
 // streams between the layers, one layer's values and gradients, the matrices of a layer and of both
-// ends, and what a scorer makes of one component (`longest`: positions of a sequence).
-int64_t GradientPassBytes(const ModelConfig& config, int64_t rows, int64_t longest);
+// ends, and what a scorer makes of one component (`longest`: positions of a sequence; `formats`: of
+// the longest ladder whose pairs are asked for).
+int64_t GradientPassBytes(const ModelConfig& config,
+                          int64_t rows,
+                          int64_t longest,
+                          int64_t formats);
 
 }  // namespace bitbudget
 

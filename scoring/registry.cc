@@ -14,19 +14,21 @@ namespace bitbudget {
 namespace {
 
 constexpr Scorer kScorers[] = {
-    {"lim", "how much a layer changes its input", ScorerNeeds::kTokens, false, 64, ScoreLim},
-    {"zd", "share of outlier weights", ScorerNeeds::kWeights, false, 0, ScoreZd},
+    {"lim", "how much a layer changes its input", ScorerNeeds::kTokens, false, false, 64, ScoreLim},
+    {"zd", "share of outlier weights", ScorerNeeds::kWeights, false, false, 0, ScoreZd},
     {"signal",
      "how a format's error grows on its way",
      ScorerNeeds::kFormats,
      true,
+     false,
      64,
      ScoreSignal},
-    {"kfac", "divergence by gradients, factored", ScorerNeeds::kLadders, true, 16, ScoreKfac},
+    {"kfac", "divergence by gradients, factored", ScorerNeeds::kLadders, true, true, 16, ScoreKfac},
     {"fisher",
      "divergence by gradients, weight by weight",
      ScorerNeeds::kLadders,
      true,
+     false,
      64,
      ScoreFisher},
 };

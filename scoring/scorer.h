@@ -48,6 +48,9 @@ struct ScoreContext {
 
   // With ScorerNeeds::kLadders: formats by component.
   const std::vector<std::vector<Format>>* ladders = nullptr;
+  bool pairs = false;  // LayerScores::pairs (kfac)
+  // How much every row of the sequences counts, one after the other; empty: all alike.
+  std::span<const float> row_weights = {};
 };
 
 // Scores the sensitivity of decoder layers. Scores are deterministic for any number of threads.
@@ -57,6 +60,8 @@ struct Scorer {
   ScorerNeeds needs;
   // Whether components are scored by gradients of all sequences (GradientPassBytes).
   bool gradients;
+  // Whether it can give LayerScores::pairs.
+  bool pairs;
   // How many sequences of about 200 tokens it takes for its result to settle.
   int64_t sequences;
   // Errors: kCancelled on interruption, kInternal where an activation is not finite, those of the

@@ -42,6 +42,10 @@ struct LayerScores {
   // The cost of every component in every format of its ladder (ScorerNeeds::kLadders;
   // format_costs.h): divergence in nats per token. Else empty.
   std::vector<std::vector<double>> costs;
+  // Where ScoreContext::pairs asks: the same quadratic form between two formats, row by row, by
+  // component. Entry (i, i) is the cost of format i; the cost of going from i to j is (i, i) + (j,
+  // j) - 2 (i, j).
+  std::vector<std::vector<double>> pairs;
 
   // What else is known of the components, and what these quantities are, in a few lines for people.
   std::vector<ComponentMeasure> measures;

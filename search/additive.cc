@@ -67,7 +67,7 @@ class AloneMeasurement {
   }
 
   void Record(UnitChoice at, const Evaluation& evaluation) {
-    const double kl = Compute(Statistic::kKlMean, evaluation);
+    const double kl = Compute(Statistic::kLoss, evaluation);
     result_.cost[at.unit][at.choice] = std::isfinite(kl) ? kl : kNotFiniteNats;
     measured_[at.unit][at.choice] = true;
   }
@@ -103,7 +103,7 @@ class AloneMeasurement {
         surrogate.Observe(at.unit,
                           at.choice,
                           result_.cost[at.unit][at.choice],
-                          Difference(Statistic::kKlMean, evaluation, reference).standard_error);
+                          Difference(Statistic::kLoss, evaluation, reference).standard_error);
       }
       runs_left -= static_cast<int64_t>(wanted.size());
       surrogate.Fit();

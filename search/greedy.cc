@@ -213,6 +213,9 @@ class GreedySearch : public SearchMethod {
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
     SearchSession session(context);
     if (!session.Feasible()) return session.Finish(absl::OkStatus());
+    if (context.moves != nullptr) {
+      return session.Finish(DescendByGradients(options_.gradients, objective_, context, &session));
+    }
     return session.Finish(Descent(options_, objective_, session).Search(context));
   }
 

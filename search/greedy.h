@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "search/gradient_descent.h"
 #include "search/search_method.h"
 
 namespace bitbudget {
@@ -17,6 +18,9 @@ struct GreedyOptions {
   // after it moved. 0: no swaps. -1: the number of components that are not pinned, or twice that
   // when nothing is screened (about what one round costs).
   int max_swap_trials = -1;
+
+  // Where the context predicts moves.
+  GradientDescentOptions gradients;
 
   // kInvalidArgument names the field and its value.
   absl::Status Validate() const;

@@ -19,6 +19,10 @@ MethodNeeds ErrorsToPredict(const MethodOptions& options) {
   return {.output_errors = !options.exhaustive};
 }
 
+MethodNeeds ErrorsAndMoves(const MethodOptions& options) {
+  return {.output_errors = !options.exhaustive, .moves = !options.exhaustive};
+}
+
 BeamOptions BeamOptionsOf(const MethodOptions& options) {
   BeamOptions beam;
   beam.width = options.beam_width;
@@ -38,7 +42,7 @@ constexpr MethodInfo kMethods[] = {
     {.name = "greedy",
      .description = "descent by joint moves from the additive optimum",
      .takes_sparsity = false,
-     .needs = ErrorsToPredict,
+     .needs = ErrorsAndMoves,
      .make = [](const MethodOptions& o) { return MakeGreedySearch(GreedyOptions(), o.objective); }},
     {.name = "additive",
      .description = "the least sum of the components' divergences alone",

@@ -17,7 +17,8 @@ namespace bitbudget {
 
 // What a method needs beyond the problem and the evaluator of its probes.
 struct MethodNeeds {
-  bool output_errors = false;  // SearchContext::errors
+  bool output_errors = false;  // SearchContext::errors or estimates
+  bool moves = false;          // SearchContext::moves, where there are estimates
   bool text = false;           // SearchContext::text
   enum class LayerOrder { kNone, kScored, kRandom };
   LayerOrder layer_order = LayerOrder::kNone;  // MethodOptions::layer_order

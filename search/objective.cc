@@ -8,32 +8,14 @@
 namespace bitbudget {
 namespace {
 
-// What a probe contributes to a statistic that is a ratio of sums: sum(value) / sum(weight). FDT
-// and SDT are means over probes; nll and KL are pooled over tokens.
-struct Term {
-  double value = 0;
-  double weight = 0;
-};
-
-Term TermOf(Statistic statistic, const ProbeResult& probe) {
-  switch (statistic) {
-    case Statistic::kFdtMean:
-    case Statistic::kFdt75:
-      return {static_cast<double>(probe.fdt), 1};
-    case Statistic::kSdtMean:
-      return {static_cast<double>(probe.sdt), 1};
-    case Statistic::kDppl:
-      return {probe.nll_sum, static_cast<double>(probe.tokens)};
-    case Statistic::kKlMean:
-      return {probe.kl_sum, static_cast<double>(probe.tokens)};
-  }
-  return {};
-}
-
 bool IsFinite(Statistic statistic, const Evaluation& evaluation) {
   double sum = 0;
   for (const ProbeResult& probe : evaluation) sum += TermOf(statistic, probe).value;
   return std::isfinite(sum);
+}
+
+bool AllFinite(const Evaluation& evaluation) {
+  return IsFinite(Statistic::kDppl, evaluation) && IsFinite(Statistic::kLoss, evaluation);
 }
 
 int Sign(double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }
@@ -55,7 +37,7 @@ PairedDifference Difference(Statistic statistic, const Evaluation& a, const Eval
   double difference = 0;
   double weight = 0;
   for (size_t i = 0; i < n; ++i) {
-    const Term term = TermOf(statistic, a[i]);
+    const StatisticTerm term = TermOf(statistic, a[i]);
     difference += term.value - TermOf(statistic, b[i]).value;
     weight += term.weight;
   }
@@ -65,7 +47,7 @@ PairedDifference Difference(Statistic statistic, const Evaluation& a, const Eval
   // The linearised standard error of a ratio; with equal weights it is sd / sqrt(n).
   double squares = 0;
   for (size_t i = 0; i < n; ++i) {
-    const Term term = TermOf(statistic, a[i]);
+    const StatisticTerm term = TermOf(statistic, a[i]);
     const double residual = term.value - TermOf(statistic, b[i]).value - d * term.weight;
     squares += residual * residual;
   }
@@ -76,14 +58,14 @@ PairedDifference Difference(Statistic statistic, const Evaluation& a, const Eval
 bool Objective::Better(const Evaluation& a, const Evaluation& b) const {
   CHECK_EQ(a.size(), b.size()) << "evaluations of different probes cannot be compared";
   if (a.empty()) return false;
-  const bool a_finite = IsFinite(Statistic::kDppl, a) && IsFinite(Statistic::kKlMean, a);
-  const bool b_finite = IsFinite(Statistic::kDppl, b) && IsFinite(Statistic::kKlMean, b);
+  const bool a_finite = AllFinite(a);
+  const bool b_finite = AllFinite(b);
   if (!a_finite || !b_finite) return a_finite && !b_finite;
 
   int sign = primary_ == Statistic::kFdt75 ? Sign(Compute(primary_, a) - Compute(primary_, b))
                                            : SignificantSign(primary_, a, b);
   if (sign != 0) return (sign > 0) == LargerIsBetter(primary_);
-  for (const Statistic statistic : {Statistic::kDppl, Statistic::kKlMean}) {
+  for (const Statistic statistic : {Statistic::kLoss, Statistic::kDppl}) {
     sign = SignificantSign(statistic, a, b);
     if (sign != 0) return sign < 0;
   }
@@ -91,7 +73,14 @@ bool Objective::Better(const Evaluation& a, const Evaluation& b) const {
 }
 
 Statistic Objective::LossStatistic() const {
-  return primary_ == Statistic::kDppl ? Statistic::kDppl : Statistic::kKlMean;
+  switch (primary_) {
+    case Statistic::kFdtMean:
+    case Statistic::kFdt75:
+    case Statistic::kSdtMean:
+      return Statistic::kLoss;
+    default:
+      return primary_;
+  }
 }
 
 bool Objective::LowerLoss(const Evaluation& a, const Evaluation& b) const {
@@ -115,7 +104,7 @@ double Objective::Loss(const Evaluation& evaluation) const {
   double value = 0;
   double weight = 0;
   for (const ProbeResult& probe : evaluation) {
-    const Term term = TermOf(statistic, probe);
+    const StatisticTerm term = TermOf(statistic, probe);
     value += term.value;
     weight += term.weight;
   }

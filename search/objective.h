@@ -16,8 +16,8 @@ PairedDifference Difference(Statistic statistic, const Evaluation& a, const Eval
 
 // Orders evaluations of the same probes: the chosen statistic decides where the difference between
 // two candidates is larger than its own noise over probes; otherwise (ties, and the saturated end
-// of FDT where every probe is followed to its end) divergent perplexity decides by the same rule,
-// and then mean KL. Noise is the standard error of the paired difference (docs/search.md,
+// of FDT where every probe is followed to its end) kLoss decides by the same rule, and then
+// divergent perplexity. Noise is the standard error of the paired difference (docs/search.md,
 // "Objective"); FDT75 is a quantile and has none, so there any difference decides.
 class Objective {
  public:
@@ -41,9 +41,9 @@ class Objective {
   // REQUIRES: the same probes in both.
   bool Hopeless(const Evaluation& a, const Evaluation& b) const;
 
-  // A smooth scalar to minimise, nats per token: mean KL, or the mean nll when the objective is
-  // divergent perplexity. It ranks moves and is what they are predicted in. Infinite when it is not
-  // a number; 0 for no probes.
+  // A smooth scalar to minimise, nats per token: kLoss, or what the objective itself is
+  // where that is smooth (of perplexities the mean nll). It ranks moves and is what they
+  // are predicted in. Infinite when it is not a number; 0 for no probes.
   double Loss(const Evaluation& evaluation) const;
   Statistic LossStatistic() const;
 

@@ -11,6 +11,7 @@
 #include "runtime/base/progress.h"
 #include "runtime/eval/candidate_evaluator.h"
 #include "search/exact_fill.h"
+#include "search/move_model.h"
 #include "search/objective.h"
 #include "search/problem.h"
 #include "search/retrainer.h"
@@ -21,7 +22,7 @@ namespace bitbudget {
 enum class SearchOutcome : uint8_t { kBudgetMet, kInfeasible, kInterrupted };
 const char* SearchOutcomeName(SearchOutcome outcome);  // "budget met", ...
 
-// The divergence (mean KL, nats per token) of the reference with one component in one format,
+// The loss (Statistic::kLoss, nats per token) of the reference with one component in one format,
 // together with the other components of its unit.
 struct AloneDivergence {
   ComponentFormat change;
@@ -37,6 +38,7 @@ struct TraceStep {
   double fdt_mean = 0;
   double dppl = 0;
   double kl_mean = 0;
+  double text_kl = 0;
 };
 
 struct SearchSummary {
@@ -75,6 +77,8 @@ struct SearchContext {
   // The divergences of all choices alone, in nats per token, as a scorer estimates them
   // (scoring/format_costs.h), in the same shape. Null: nobody does.
   const CostTable* estimates = nullptr;
+  // Predicts moves in context; comes with estimates. Null: nobody does.
+  MoveModel* moves = nullptr;
   // Trains the model between rounds, of methods that prune in rounds. Null: nothing is trained.
   Retrainer* retrainer = nullptr;
   // Evaluates on natural text instead of on the reference's completions, so that nll is that of the

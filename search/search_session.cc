@@ -37,7 +37,7 @@ void SearchSession::Evaluated(const Evaluation& evaluation) {
   ++summary_.candidates;
   progress_.Update(++phase_done_,
                    absl::StrFormat("KL %.4f, FDT %.1f",
-                                   Compute(Statistic::kKlMean, evaluation),
+                                   Compute(Statistic::kLoss, evaluation),
                                    Compute(Statistic::kFdtMean, evaluation)));
 }
 
@@ -149,6 +149,7 @@ void SearchSession::Record(absl::string_view what,
   step.fdt_mean = Compute(Statistic::kFdtMean, evaluation);
   step.dppl = Compute(Statistic::kDppl, evaluation);
   step.kl_mean = Compute(Statistic::kKlMean, evaluation);
+  step.text_kl = Compute(Statistic::kTextKl, evaluation);
   summary_.trace.push_back(std::move(step));
 }
 

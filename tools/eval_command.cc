@@ -85,14 +85,12 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
          {"sdt", result.sdt},
          {"tokens", result.tokens},
          {"nll", result.nll_sum},
-         {"kl", result.kl_sum}});
-  }
-  json["per_window"] = nlohmann::ordered_json::array();
-  for (const ProbeResult& result : report.text_evaluation) {
-    json["per_window"].push_back({{"tokens", result.tokens},
-                                  {"misses", result.sdt},
-                                  {"nll", result.nll_sum},
-                                  {"kl", result.kl_sum}});
+         {"kl", result.kl_sum},
+         {"text",
+          {{"tokens", result.text.tokens},
+           {"misses", result.text.misses},
+           {"nll", result.text.nll_sum},
+           {"kl", result.text.kl_sum}}}});
   }
   return json;
 }
@@ -141,12 +139,11 @@ void PrintReport(const EvaluateReport& report) {
   if (report.text_divergence.has_value()) {
     const Measured& kl = report.text_divergence->kl;
     const Measured& top1 = report.text_divergence->top1;
-    std::printf("  %-22s %10.5g   [%.5g, %.5g]   %zu windows, nats/token\n",
+    std::printf("  %-22s %10.5g   [%.5g, %.5g]   nats/token, along the prompts\n",
                 "text KL",
                 kl.value,
                 kl.interval.low,
-                kl.interval.high,
-                report.text_evaluation.size());
+                kl.interval.high);
     std::printf("  %-22s %10.5g   [%.5g, %.5g]   %%\n",
                 "text top-1 agreement",
                 100 * top1.value,
@@ -155,7 +152,7 @@ void PrintReport(const EvaluateReport& report) {
   }
   if (report.text.has_value()) {
     std::printf("  %-22s %10.5g   [%.5g, %.5g]   reference %.5g\n",
-                "perplexity",
+                "text perplexity",
                 report.text->candidate.value,
                 report.text->candidate.interval.low,
                 report.text->candidate.interval.high,
@@ -205,8 +202,7 @@ void AddEvalCommand(CLI::App* app) {
   command
       ->add_option("--probes",
                    flags->probe_count,
-                   "Held-out probes, and windows of the text (without --text: of the model's own "
-                   "samples) that text KL is measured along")
+                   "Held-out probes; text KL is measured along their prompts")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
   flags->workspace.AddTo(command,

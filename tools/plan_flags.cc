@@ -179,10 +179,8 @@ void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
   command
-      ->add_option("--held-out-probes",
-                   flags->held_out_probes,
-                   "Probes, and windows of text or of the model's own samples, that the result is "
-                   "measured on")
+      ->add_option(
+          "--held-out-probes", flags->held_out_probes, "Probes that the result is measured on")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
 }

@@ -25,7 +25,7 @@ nlohmann::ordered_json IntervalJson(const plans::Interval& interval) {
   return nlohmann::ordered_json::array({interval.low(), interval.high()});
 }
 
-// The metrics and, unless it is null, the divergence along windows.
+// The metrics and, unless it is null, the divergence along text.
 nlohmann::ordered_json SideJson(const plans::Metrics& metrics, const plans::TextDivergence* text) {
   nlohmann::ordered_json json = MetricsJson(FromProto(metrics));
   std::optional<TextDivergence> divergence;

@@ -43,7 +43,8 @@ nlohmann::ordered_json ReportJson(const RunReport& report) {
                        {"size_bytes", step.size_bytes},
                        {"fdt_mean", step.fdt_mean},
                        {"dppl", step.dppl},
-                       {"kl_mean", step.kl_mean}});
+                       {"kl_mean", step.kl_mean},
+                       {"text_kl", step.text_kl}});
     }
     json["jobs"].push_back({{"options", job.options}, {"state", job.state}, {"trace", trace}});
   }
@@ -52,6 +53,7 @@ nlohmann::ordered_json ReportJson(const RunReport& report) {
     json["best"].push_back({{"size_bytes", candidate.size_bytes},
                             {"fdt_mean", candidate.fdt_mean},
                             {"kl_mean", candidate.kl_mean},
+                            {"text_kl", candidate.text_kl},
                             {"assignment", FormatsText(candidate.assignment)}});
   }
   json["alone"] = nlohmann::ordered_json::array();
@@ -59,7 +61,7 @@ nlohmann::ordered_json ReportJson(const RunReport& report) {
     json["alone"].push_back({{"component", report.components[alone.change.component].name},
                              {"format", alone.change.format.Name()},
                              {"size_bytes", alone.size_bytes},
-                             {"kl_mean", alone.kl_mean}});
+                             {"loss", alone.loss}});
   }
   return json;
 }
@@ -79,10 +81,11 @@ std::string ReportText(const RunReport& report) {
     absl::StrAppendFormat(&text, "\nplan %s: %s\n", job.options, job.state);
     for (const TraceStep& step : job.trace) {
       absl::StrAppendFormat(&text,
-                            "  %-12s %12d bytes  FDT %7.2f  KL %.6f  %s\n",
+                            "  %-12s %12d bytes  FDT %7.2f  text KL %.6f  KL %.6f  %s\n",
                             step.what,
                             step.size_bytes,
                             step.fdt_mean,
+                            step.text_kl,
                             step.kl_mean,
                             ChangesText(report, step));
     }
@@ -90,9 +93,10 @@ std::string ReportText(const RunReport& report) {
   absl::StrAppend(&text, "\nbest by size (search probes)\n");
   for (const MeasuredCandidate& candidate : report.best) {
     absl::StrAppendFormat(&text,
-                          "  %12d bytes  FDT %7.2f  KL %.6f\n",
+                          "  %12d bytes  FDT %7.2f  text KL %.6f  KL %.6f\n",
                           candidate.size_bytes,
                           candidate.fdt_mean,
+                          candidate.text_kl,
                           candidate.kl_mean);
   }
   absl::StrAppend(&text, "\ncomponents alone (search probes)\n");
@@ -102,7 +106,7 @@ std::string ReportText(const RunReport& report) {
                           report.components[alone.change.component].name,
                           alone.change.format.Name(),
                           alone.size_bytes,
-                          alone.kl_mean);
+                          alone.loss);
   }
   return text;
 }

@@ -61,78 +61,19 @@ absl::Status EvaluateFdt(const Assignment& assignment,
 }
 
 absl::Status EvaluateAll(const Assignment& assignment,
-                         Evaluator* evaluator,
+                         const ProbeSet& set,
                          Progress* progress,
                          EvaluateReport* report) {
   progress->Begin("evaluation", 2);
-  BB_ASSIGN_OR_RETURN(report->evaluation, evaluator->EvaluateFromScratch(assignment));
+  BB_ASSIGN_OR_RETURN(report->evaluation, set.evaluator->EvaluateFromScratch(assignment));
   progress->Update(1);
-  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, evaluator->NoiseFloor());
+  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor());
   progress->End();
   report->metrics = MetricsOf(report->evaluation);
   report->noise_floor = MetricsOf(noise_floor);
+  report->text_divergence = TextDivergenceOf(report->evaluation);
+  report->text = TextPerplexityOf(set.reference->Own(), report->evaluation);
   return absl::OkStatus();
-}
-
-// What there is to evaluate, where, and for whom.
-struct EvaluateContext {
-  const EvaluateOptions& options;
-  const Assignment& assignment;
-  const ProbeMaker& maker;
-  Workspace* workspace;
-  Progress* progress;
-};
-
-// Along the reference's greedy completions. The probes are gone afterwards.
-absl::Status EvaluateCompletions(const EvaluateContext& in, EvaluateReport* report) {
-  const bool fdt_only = in.options.fdt_only;
-  BB_ASSIGN_OR_RETURN(const ProbeSet set,
-                      MakeProbeSet(in.maker,
-                                   ProbeRole::kHeldOut,
-                                   in.options.probe_count,
-                                   in.workspace,
-                                   in.progress,
-                                   fdt_only ? Distributions::kSkip : Distributions::kKeep));
-  report->probes = set.reference->probes();
-  return fdt_only ? EvaluateFdt(in.assignment, set.evaluator.get(), in.progress, report)
-                  : EvaluateAll(in.assignment, set.evaluator.get(), in.progress, report);
-}
-
-// Along as many windows as there are probes.
-absl::Status EvaluateWindows(const EvaluateContext& in, EvaluateReport* report) {
-  if (in.maker.window_tokens() <= kTextPromptTokens) return absl::OkStatus();
-  BB_ASSIGN_OR_RETURN(const std::vector<std::vector<int32_t>> windows,
-                      in.maker.Windows(ProbeRole::kHeldOut,
-                                       static_cast<int64_t>(report->probes.size()),
-                                       in.workspace->sampler(),
-                                       in.progress));
-  TextProbes probes = SplitWindows(windows, kTextPromptTokens);
-  BB_ASSIGN_OR_RETURN(const ProbeSet set,
-                      MakeProbeSet(probes.prompts,
-                                   in.maker.window_tokens() - kTextPromptTokens,
-                                   std::move(probes.continuations),
-                                   in.workspace,
-                                   in.progress));
-  in.progress->Begin("text divergence", 1);
-  BB_ASSIGN_OR_RETURN(report->text_evaluation, set.evaluator->EvaluateFromScratch(in.assignment));
-  in.progress->Update(1);
-  in.progress->End();
-  report->text_divergence = TextDivergenceOf(report->text_evaluation);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<std::optional<TextPerplexity>> EvaluateText(
-    const Assignment& assignment,
-    std::span<const std::vector<int32_t>> windows,
-    Workspace* workspace,
-    Progress* progress) {
-  if (windows.empty()) return std::optional<TextPerplexity>();
-  TextPerplexity text;
-  AssignmentWeights weights = workspace->bank()->Weights(assignment);
-  BB_ASSIGN_OR_RETURN(text.reference,
-                      MeasurePerplexity(*workspace, workspace->reference(), windows, progress));
-  BB_ASSIGN_OR_RETURN(text.candidate, MeasurePerplexity(*workspace, &weights, windows, progress));
-  return std::optional<TextPerplexity>(text);
 }
 
 }  // namespace
@@ -161,7 +102,6 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   WorkspaceNeeds needs;
   needs.roles = {ProbeRole::kHeldOut};
   needs.held_out_probes = options.probe_count;
-  needs.windows = options.fdt_only ? 0 : options.probe_count;
   needs.fdt_only = options.fdt_only;
   if (options.plan.has_value()) {
     BB_ASSIGN_OR_RETURN(workspace_options, WithEncodingOf(*options.plan, options.workspace));
@@ -177,16 +117,17 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   report.size_bytes = AssignmentBytes(assignment, model);
   report.bits_per_weight = BitsPerWeight(report.size_bytes, model);
   report.completion_tokens = ready.maker->completion_tokens();
-  const EvaluateContext context{options, assignment, *ready.maker, workspace, progress};
-  BB_RETURN_IF_ERROR(EvaluateCompletions(context, &report));
-  if (options.fdt_only) return report;
-  BB_RETURN_IF_ERROR(EvaluateWindows(context, &report));
-  BB_ASSIGN_OR_RETURN(
-      report.text,
-      EvaluateText(assignment,
-                   ready.maker->TextWindows(ProbeRole::kHeldOut, options.probe_count),
-                   workspace,
-                   progress));
+  BB_ASSIGN_OR_RETURN(const ProbeSet set,
+                      MakeProbeSet(*ready.maker,
+                                   ProbeRole::kHeldOut,
+                                   options.probe_count,
+                                   workspace,
+                                   progress,
+                                   options.fdt_only ? Distributions::kSkip : Distributions::kKeep));
+  report.probes = set.reference->probes();
+  BB_RETURN_IF_ERROR(options.fdt_only
+                         ? EvaluateFdt(assignment, set.evaluator.get(), progress, &report)
+                         : EvaluateAll(assignment, set, progress, &report));
   return report;
 }
 

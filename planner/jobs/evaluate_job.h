@@ -45,12 +45,8 @@ struct EvaluateReport {
   // With fdt_only, only the FDT pair is set, and there is no noise floor.
   Metrics metrics;
   Metrics noise_floor;
-  // Along windows of natural text or of the model's own samples, as many as there are probes, and
-  // one result per window; absent and empty with fdt_only and where windows are too short
-  // (kTextPromptTokens).
+  // Along the prompts; absent with fdt_only and where prompts are too short (kTextPromptTokens).
   std::optional<TextDivergence> text_divergence;
-  Evaluation text_evaluation;
-  // On natural text; absent unless the probes are text.
   std::optional<TextPerplexity> text;
   MemoryPlan memory;
 };

@@ -33,13 +33,12 @@ struct HeldOutComparison {
   int64_t probes = 0;
   Metrics found;  // of the search's result
   Metrics noise_floor;
-  // Of the search's result, along as many windows as there are probes; none where windows are too
-  // short (kTextPromptTokens).
+  // Of the search's result; none where prompts are too short (kTextPromptTokens).
   std::optional<TextDivergence> text_divergence;
   std::optional<Uniform> uniform;  // none: none fits, or everything is pinned
   bool uniform_emitted = false;    // the search's result did not win
   Assignment emitted;
-  std::optional<TextPerplexity> text;  // of `emitted`, where probes come from text
+  std::optional<TextPerplexity> text;  // of `emitted`, likewise
   // Of the search's result in the model's own weights and in the trained ones, where there are any.
   std::optional<RecoveryMeasurements> training;
 };

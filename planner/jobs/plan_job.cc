@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -20,6 +21,7 @@
 #include "planner/output/recovered_file.h"
 #include "planner/runs/calibration.h"
 #include "planner/runs/estimated_costs.h"
+#include "planner/runs/move_costs.h"
 #include "planner/runs/output_errors.h"
 #include "planner/runs/run.h"
 #include "planner/runs/shared_probes.h"
@@ -79,19 +81,23 @@ absl::StatusOr<ProblemAndBudget> MakeProblem(const Model& model, const PlanOptio
   return made;
 }
 
-WorkspaceNeeds WorkspaceNeedsOf(const PlanOptions& options, int64_t ranks) {
+WorkspaceNeeds WorkspaceNeedsOf(const PlanOptions& options,
+                                const SearchProblem& problem,
+                                int64_t ranks) {
   WorkspaceNeeds needs;
   needs.roles = {ProbeRole::kSearch, ProbeRole::kHeldOut};
   // Every rank has its share of the probes.
   needs.search_probes = (options.search_probes + ranks - 1) / ranks;
   needs.held_out_probes = (options.held_out_probes + ranks - 1) / ranks;
-  needs.windows = needs.held_out_probes;
   if (NeedsCalibrationPrompts(options)) needs.calibration_probes = options.search_probes;
   if (options.retraining.has_value()) {
     needs.roles.push_back(ProbeRole::kCalibration);
     needs.calibration_probes = RetrainingSequences(*options.retraining);
   }
   needs.gradient_probes = GradientProbes(options);
+  for (const std::vector<Choice>& ladder : problem.ladders) {
+    needs.gradient_formats = std::max(needs.gradient_formats, static_cast<int64_t>(ladder.size()));
+  }
   needs.evaluators = NeedsOf(options).text ? 2 : 1;
   return needs;
 }
@@ -151,13 +157,35 @@ absl::StatusOr<SearchResult> RunSearch(const SearchInputs& in) {
   }
   SearchResult result;
   CostTable unit_errors;
+  std::optional<MoveCosts> moves;
   if (needs.output_errors) {
     const Scorer* const scorer = in.options.CostScorer();
-    BB_ASSIGN_OR_RETURN(
-        result.errors,
-        scorer == nullptr
-            ? MeasureOutputErrors(in.problem, *in.ready.maker, workspace, in.run, in.progress)
-            : EstimateCosts(*scorer, in.problem, *in.ready.maker, workspace, in.run, in.progress));
+    const bool predicts_moves = needs.moves && scorer != nullptr && scorer->pairs;
+    if (scorer == nullptr) {
+      BB_ASSIGN_OR_RETURN(
+          result.errors,
+          MeasureOutputErrors(in.problem, *in.ready.maker, workspace, in.run, in.progress));
+    } else {
+      BB_ASSIGN_OR_RETURN(EstimatedCosts estimated,
+                          EstimateCosts(*scorer,
+                                        predicts_moves,
+                                        in.problem,
+                                        in.probes->sequences(),
+                                        workspace,
+                                        in.run,
+                                        in.progress));
+      result.errors = std::move(estimated.costs);
+      if (predicts_moves) {
+        moves.emplace(
+            in.problem,
+            std::move(estimated.pairs),
+            in.probes->sequences().First(static_cast<size_t>(MoveProbes(in.probes->size()))),
+            workspace,
+            in.run,
+            in.progress);
+        context.moves = &*moves;
+      }
+    }
     unit_errors = SumOverUnits(in.problem, result.errors);
     context.errors = &unit_errors;
     if (scorer != nullptr) context.estimates = &unit_errors;
@@ -250,7 +278,8 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
   const SearchProblem& problem = made.problem;
   BB_ASSIGN_OR_RETURN(
       const ProbedWorkspace ready,
-      SetUpWorkspace(model, options.workspace, WorkspaceNeedsOf(options, run->ranks().size())));
+      SetUpWorkspace(
+          model, options.workspace, WorkspaceNeedsOf(options, problem, run->ranks().size())));
   if (memory != nullptr) *memory = ready.memory;
   VLOG(1) << "kernels " << Kernels().name << ", " << problem.components.size()
           << " components, at most " << problem.MaxBytes() << " bytes, at least "

@@ -33,7 +33,7 @@ struct PlanOptions {
   std::string scorer = "lim";     // a name of scoring/registry.h, for methods that order layers
   // What methods predict candidates from: kOutputError, or a scorer that costs formats.
   static constexpr char kOutputError[] = "output-error";
-  std::string costs = kOutputError;
+  std::string costs = "kfac";
   // Of beam: how many states it keeps, and what it ranks them by.
   int beam_width = 10;
   MeritKind order = MeritKind::kFdt;

@@ -117,6 +117,7 @@ plans::Search SearchOf(const Model& model, const SearchSummary& summary) {
     proto.set_fdt_mean(step.fdt_mean);
     proto.set_dppl(step.dppl);
     proto.set_kl_mean(step.kl_mean);
+    proto.set_text_kl(step.text_kl);
   }
   if (!summary.evaluation.empty()) {
     *search.mutable_search_probes() = ToProto(MetricsOf(summary.evaluation));

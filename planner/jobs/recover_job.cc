@@ -21,8 +21,7 @@ namespace {
 // What is measured before and after.
 struct HeldOutData {
   std::vector<std::vector<int32_t>> prompts;
-  std::vector<Generation> completions;        // the reference's, from the first measurement on
-  std::vector<std::vector<int32_t>> windows;  // none where they are too short
+  std::vector<Generation> completions;  // the reference's, from the first measurement on
 };
 
 // What a recovery starts from, and what its result is compared with.
@@ -33,7 +32,7 @@ struct Start {
   EncodedModel model;
   TrainingData data;
   HeldOutData held_out;
-  RecoveryEvaluation before;
+  Evaluation before;
 };
 
 RecoveryOptions TrainingOptions(const RecoverJobOptions& options) {
@@ -69,22 +68,6 @@ absl::Status Encode(const Assignment& assignment,
   return absl::OkStatus();
 }
 
-absl::StatusOr<HeldOutData> DrawHeldOut(const ProbeMaker& maker,
-                                        int64_t count,
-                                        Workspace* workspace,
-                                        Progress* progress) {
-  HeldOutData data;
-  BB_ASSIGN_OR_RETURN(data.prompts,
-                      maker.Prompts(ProbeRole::kHeldOut, count, workspace->sampler(), progress));
-  if (maker.window_tokens() <= kTextPromptTokens) return data;
-  BB_ASSIGN_OR_RETURN(data.windows,
-                      maker.Windows(ProbeRole::kHeldOut,
-                                    static_cast<int64_t>(data.prompts.size()),
-                                    workspace->sampler(),
-                                    progress));
-  return data;
-}
-
 struct MeasureContext {
   const Assignment& assignment;
   const ProbeMaker& maker;
@@ -93,38 +76,19 @@ struct MeasureContext {
   absl::string_view when;  // before, after
 };
 
-absl::StatusOr<Evaluation> MeasureSet(const MeasureContext& in,
-                                      absl::string_view what,
-                                      const ProbeSet& set) {
-  in.progress->Begin(absl::StrCat(what, " ", in.when), 1);
+absl::StatusOr<Evaluation> Measure(const MeasureContext& in, HeldOutData* data) {
+  BB_ASSIGN_OR_RETURN(const ProbeSet set,
+                      MakeProbeSet(data->prompts,
+                                   in.maker.completion_tokens(),
+                                   data->completions,
+                                   in.workspace,
+                                   in.progress));
+  data->completions = CompletionsOf(*set.reference);
+  in.progress->Begin(absl::StrCat("held-out probes ", in.when), 1);
   BB_ASSIGN_OR_RETURN(Evaluation evaluation, set.evaluator->EvaluateFromScratch(in.assignment));
   in.progress->Update(1);
   in.progress->End();
   return evaluation;
-}
-
-absl::StatusOr<RecoveryEvaluation> Measure(const MeasureContext& in, HeldOutData* data) {
-  RecoveryEvaluation result;
-  {
-    BB_ASSIGN_OR_RETURN(const ProbeSet set,
-                        MakeProbeSet(data->prompts,
-                                     in.maker.completion_tokens(),
-                                     data->completions,
-                                     in.workspace,
-                                     in.progress));
-    data->completions = CompletionsOf(*set.reference);
-    BB_ASSIGN_OR_RETURN(result.probes, MeasureSet(in, "held-out probes", set));
-  }
-  if (data->windows.empty()) return result;
-  TextProbes windows = SplitWindows(data->windows, kTextPromptTokens);
-  BB_ASSIGN_OR_RETURN(const ProbeSet set,
-                      MakeProbeSet(windows.prompts,
-                                   in.maker.window_tokens() - kTextPromptTokens,
-                                   std::move(windows.continuations),
-                                   in.workspace,
-                                   in.progress));
-  BB_ASSIGN_OR_RETURN(result.windows, MeasureSet(in, "held-out windows", set));
-  return result;
 }
 
 // All that needs the plan's own codes. What it holds in memory is given back ahead of the training.
@@ -139,7 +103,6 @@ absl::StatusOr<Start> MakeStart(const Model& model,
   WorkspaceNeeds needs;
   needs.roles = {ProbeRole::kCalibration, ProbeRole::kHeldOut};
   needs.held_out_probes = options.held_out_probes;
-  needs.windows = options.held_out_probes;
   needs.calibration_probes = options.sequences;
   needs.min_context = CalibrationContext(options.plan);
   BB_ASSIGN_OR_RETURN(ProbedWorkspace ready, SetUpWorkspace(model, workspace_options, needs));
@@ -154,20 +117,22 @@ absl::StatusOr<Start> MakeStart(const Model& model,
   BB_RETURN_IF_ERROR(Encode(assignment, workspace, progress, &start.model.encodings));
   BB_ASSIGN_OR_RETURN(start.data,
                       MakeTrainingData(*start.maker, options.sequences, workspace, progress));
-  BB_ASSIGN_OR_RETURN(start.held_out,
-                      DrawHeldOut(*start.maker, options.held_out_probes, workspace, progress));
+  BB_ASSIGN_OR_RETURN(
+      start.held_out.prompts,
+      start.maker->Prompts(
+          ProbeRole::kHeldOut, options.held_out_probes, workspace->sampler(), progress));
   BB_ASSIGN_OR_RETURN(
       start.before,
       Measure({assignment, *start.maker, workspace, progress, "before"}, &start.held_out));
   return start;
 }
 
-absl::StatusOr<RecoveryEvaluation> MeasureAfter(const Model& model,
-                                                const Assignment& assignment,
-                                                const EncodedModel& encoded,
-                                                const RecoverJobOptions& options,
-                                                Start* start,
-                                                Progress* progress) {
+absl::StatusOr<Evaluation> MeasureAfter(const Model& model,
+                                        const Assignment& assignment,
+                                        const EncodedModel& encoded,
+                                        const RecoverJobOptions& options,
+                                        Start* start,
+                                        Progress* progress) {
   WorkspaceOptions workspace_options = options.workspace;
   workspace_options.encoder = "rtn";  // which encodes nothing here
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Workspace> workspace,
@@ -250,7 +215,7 @@ absl::StatusOr<RecoverReport> RunRecoverJob(const Model& model,
   RecoverReport report;
   RecoveryFindings findings{&recovered, &start.data, start.maker.get(), std::nullopt};
   if (!progress->Interrupted()) {
-    absl::StatusOr<RecoveryEvaluation> after =
+    absl::StatusOr<Evaluation> after =
         MeasureAfter(model, assignment, recovered.model, options, &start, progress);
     if (!after.ok() && !absl::IsCancelled(after.status())) return after.status();
     if (after.ok()) findings.held_out = RecoveryMeasurements{start.before, *std::move(after)};

@@ -79,22 +79,20 @@ plans::RecoveryEvidence ToProto(const RecoveryMeasurements& held_out,
   plans::RecoveryEvidence evidence;
   evidence.set_probe_source(ProbeSourceName(probes.source));
   evidence.set_probe_fingerprint(maker.fingerprint());
-  const RecoveryEvaluation& before = held_out.before;
-  const RecoveryEvaluation& after = held_out.after;
-  evidence.set_probes(static_cast<int64_t>(before.probes.size()));
+  const Evaluation& before = held_out.before;
+  const Evaluation& after = held_out.after;
+  evidence.set_probes(static_cast<int64_t>(before.size()));
   evidence.set_prefix_tokens(maker.prefix_tokens());
   evidence.set_completion_tokens(maker.completion_tokens());
-  *evidence.mutable_before() = ToProto(MetricsOf(before.probes));
-  *evidence.mutable_after() = ToProto(MetricsOf(after.probes));
-  *evidence.mutable_fdt_difference() =
-      ToProto(PairedInterval(Statistic::kFdtMean, after.probes, before.probes));
-  *evidence.mutable_kl_difference() =
-      ToProto(PairedInterval(Statistic::kKlMean, after.probes, before.probes));
-  if (before.windows.empty()) return evidence;
-  *evidence.mutable_text_before() = ToProto(TextDivergenceOf(before.windows));
-  *evidence.mutable_text_after() = ToProto(TextDivergenceOf(after.windows));
+  *evidence.mutable_before() = ToProto(MetricsOf(before));
+  *evidence.mutable_after() = ToProto(MetricsOf(after));
+  *evidence.mutable_fdt_difference() = ToProto(PairedInterval(Statistic::kFdtMean, after, before));
+  *evidence.mutable_kl_difference() = ToProto(PairedInterval(Statistic::kKlMean, after, before));
+  if (!HasText(before)) return evidence;
+  *evidence.mutable_text_before() = ToProto(*TextDivergenceOf(before));
+  *evidence.mutable_text_after() = ToProto(*TextDivergenceOf(after));
   *evidence.mutable_text_kl_difference() =
-      ToProto(PairedInterval(Statistic::kKlMean, after.windows, before.windows));
+      ToProto(PairedInterval(Statistic::kTextKl, after, before));
   return evidence;
 }
 

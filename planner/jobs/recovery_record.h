@@ -14,14 +14,10 @@
 
 namespace bitbudget {
 
-// What was measured on held-out probes and, where they are long enough, on as many windows.
-struct RecoveryEvaluation {
-  Evaluation probes;
-  Evaluation windows;  // empty: none
-};
+// What was measured on held-out probes.
 struct RecoveryMeasurements {
-  RecoveryEvaluation before;
-  RecoveryEvaluation after;
+  Evaluation before;
+  Evaluation after;
 };
 
 // What a recovery found, as values.

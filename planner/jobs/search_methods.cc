@@ -184,6 +184,9 @@ int64_t GradientProbes(const PlanOptions& options) {
   if (NeedsCalibrationPrompts(options)) add(**FindScorer(options.scorer));
   if (NeedsOf(options).output_errors && options.CostScorer() != nullptr) {
     add(*options.CostScorer());
+    if (NeedsOf(options).moves && options.CostScorer()->pairs) {
+      probes = std::max(probes, MoveProbes(options.search_probes));
+    }
   }
   return probes;
 }

@@ -9,7 +9,6 @@
 #include "planner/runs/messages.h"
 #include "planner/runs/output_errors.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/model/decoder/generate.h"
 #include "runtime/quantize/encoder.h"
 #include "runtime/quantize/gram.h"
 #include "runtime/quantize/input_moments.h"
@@ -60,9 +59,10 @@ int64_t TokensOf(const Sequences& sequences) {
   return tokens;
 }
 
-// The sequences that Gram matrices are measured on: calibration prompts with the model's greedy
-// completions, which is what candidates are measured on, and as many whole windows of the text
-// where there is one. The widest matrix decides how many.
+// The sequences that Gram matrices are measured on: windows of the text, else of what the model
+// samples, and prompts where they are given. Never greedy completions: those are easy text, on
+// which codes that were fitted to them look better than they are (docs/encoders.md). The widest
+// matrix decides how many.
 absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
                                         Workspace* workspace,
                                         Progress* progress) {
@@ -71,22 +71,12 @@ absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
     widest = std::max(widest, component.cols);
   }
   const int64_t wanted = kGramTokensPerInput * widest;
-  const int64_t each = maker.context();
+  const int64_t each = maker.window_tokens();
   const int64_t count = std::clamp<int64_t>((wanted + each - 1) / each, 1, kGramProbes);
-  BB_ASSIGN_OR_RETURN(Sequences sequences, CalibrationPrompts(maker, count, workspace, progress));
-  GenerateOptions generate;
-  generate.max_tokens = maker.completion_tokens();
-  generate.threads = workspace->options().threads;
-  generate.max_kv_bytes = workspace->memory().states;
-  BB_ASSIGN_OR_RETURN(
-      const std::vector<Generation> completions,
-      Generate(workspace->transformer(), workspace->reference(), sequences, generate, progress));
-  for (size_t i = 0; i < sequences.size(); ++i) {
-    const std::vector<int32_t>& tokens = completions[i].tokens;
-    sequences[i].insert(sequences[i].end(), tokens.begin(), tokens.end());
-  }
-  for (std::vector<int32_t>& window : maker.TextWindows(ProbeRole::kCalibration, count)) {
-    sequences.push_back(std::move(window));
+  BB_ASSIGN_OR_RETURN(Sequences sequences, GradientSequences(maker, count, workspace, progress));
+  if (workspace->options().probes.source == ProbeSource::kPrompts) {
+    BB_ASSIGN_OR_RETURN(Sequences prompts, CalibrationPrompts(maker, count, workspace, progress));
+    for (std::vector<int32_t>& prompt : prompts) sequences.push_back(std::move(prompt));
   }
   const int64_t tokens = TokensOf(sequences);
   progress->Message(absl::StrCat(

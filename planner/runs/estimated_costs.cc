@@ -5,58 +5,81 @@
 
 #include "absl/strings/str_cat.h"
 #include "planner/runs/messages.h"
-#include "planner/runs/output_errors.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
 
-absl::StatusOr<CostTable> EstimateCosts(const Scorer& scorer,
-                                        const SearchProblem& problem,
-                                        const ProbeMaker& maker,
-                                        Workspace* workspace,
-                                        Run* run,
-                                        Progress* progress) {
+std::vector<std::vector<Format>> LaddersByComponent(const SearchProblem& problem) {
   std::vector<std::vector<Format>> ladders;
-  std::string key = absl::StrCat("costs/", scorer.name, "/", scorer.sequences);
-  int64_t count = 0;
   for (ComponentId c = 0; c < static_cast<ComponentId>(problem.components.size()); ++c) {
     std::vector<Format>& ladder = ladders.emplace_back();
-    absl::StrAppend(&key, "/", c);
     for (const Choice& choice : problem.ladders[problem.UnitOf(c)]) {
       ladder.push_back(choice.format);
-      absl::StrAppend(&key, "/", choice.format.Name());
     }
-    count += static_cast<int64_t>(ladder.size());
   }
-  BB_ASSIGN_OR_RETURN(
-      const std::string stored, run->Remember(key, [&]() -> absl::StatusOr<std::string> {
-        BB_ASSIGN_OR_RETURN(const auto sequences,
-                            GradientSequences(maker, scorer.sequences, workspace, progress));
-        ScoreContext context;
-        context.model = &workspace->model();
-        context.threads = workspace->options().threads;
-        context.progress = progress;
-        context.transformer = &workspace->transformer();
-        context.bank = workspace->bank();
-        context.sequences = sequences;
-        context.seed = workspace->options().probes.seed;
-        context.ladders = &ladders;
-        BB_ASSIGN_OR_RETURN(const LayerScores scores, scorer.score(context));
-        std::vector<double> all;
-        for (const std::vector<double>& costs : scores.costs) {
-          all.insert(all.end(), costs.begin(), costs.end());
-        }
-        return SerializeOutputErrors(all);
-      }));
+  return ladders;
+}
+
+std::string LadderKey(const std::vector<std::vector<Format>>& ladders) {
+  std::string key;
+  for (size_t c = 0; c < ladders.size(); ++c) {
+    absl::StrAppend(&key, "/", c);
+    for (const Format& format : ladders[c]) absl::StrAppend(&key, "/", format.Name());
+  }
+  return key;
+}
+
+absl::StatusOr<EstimatedCosts> EstimateCosts(const Scorer& scorer,
+                                             bool pairs,
+                                             const SearchProblem& problem,
+                                             const WeightedSequences& sequences,
+                                             Workspace* workspace,
+                                             Run* run,
+                                             Progress* progress) {
+  const std::vector<std::vector<Format>> ladders = LaddersByComponent(problem);
+  const std::string key = absl::StrCat(
+      "costs/", scorer.name, "/", scorer.sequences, pairs ? "/pairs" : "", LadderKey(ladders));
+  const auto measure = [&]() -> absl::StatusOr<std::string> {
+    const WeightedSequences taken = sequences.First(static_cast<size_t>(scorer.sequences));
+    const std::vector<float> weights = taken.AllWeights();
+    ScoreContext context;
+    context.model = &workspace->model();
+    context.threads = workspace->options().threads;
+    context.progress = progress;
+    context.transformer = &workspace->transformer();
+    context.bank = workspace->bank();
+    context.sequences = taken.tokens;
+    context.row_weights = weights;
+    context.seed = workspace->options().probes.seed;
+    context.ladders = &ladders;
+    context.pairs = pairs;
+    BB_ASSIGN_OR_RETURN(const LayerScores scores, scorer.score(context));
+    std::vector<double> all;
+    for (const auto* table : {&scores.costs, &scores.pairs}) {
+      for (const std::vector<double>& row : *table) all.insert(all.end(), row.begin(), row.end());
+    }
+    return SerializeOutputErrors(all);
+  };
+  BB_ASSIGN_OR_RETURN(const std::string stored, run->Remember(key, measure));
+  int64_t count = 0;
+  for (const std::vector<Format>& ladder : ladders) {
+    const int64_t formats = static_cast<int64_t>(ladder.size());
+    count += formats + (pairs ? formats * formats : 0);
+  }
   BB_ASSIGN_OR_RETURN(const std::vector<double> all,
                       ParseOutputErrors(stored, count, "the run store"));
-  CostTable table;
+  EstimatedCosts estimated;
   auto next = all.begin();
+  const auto take = [&](size_t size) {
+    next += static_cast<int64_t>(size);
+    return std::vector<double>(next - static_cast<int64_t>(size), next);
+  };
+  for (const std::vector<Format>& ladder : ladders) estimated.costs.push_back(take(ladder.size()));
+  if (!pairs) return estimated;
   for (const std::vector<Format>& ladder : ladders) {
-    table.emplace_back(next, next + static_cast<int64_t>(ladder.size()));
-    next += static_cast<int64_t>(ladder.size());
+    estimated.pairs.push_back(take(ladder.size() * ladder.size()));
   }
-  return table;
+  return estimated;
 }
 
 }  // namespace bitbudget

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "runtime/base/status_macros.h"
-#include "runtime/eval/perplexity.h"
 
 namespace bitbudget {
 
@@ -17,12 +16,22 @@ Metrics MetricsOf(const Evaluation& evaluation) {
           MeasuredOf(Statistic::kSdtMean, evaluation),
           MeasuredOf(Statistic::kDppl, evaluation),
           MeasuredOf(Statistic::kKlMean, evaluation),
-          Top1Agreement(evaluation)};
+          Top1Agreement(Along::kCompletions, evaluation)};
 }
 
-TextDivergence TextDivergenceOf(const Evaluation& evaluation) {
-  return {MeasuredOf(Statistic::kKlMean, evaluation),
-          {Top1Agreement(evaluation), Top1AgreementInterval(evaluation)}};
+std::optional<TextDivergence> TextDivergenceOf(const Evaluation& evaluation) {
+  if (!HasText(evaluation)) return std::nullopt;
+  return TextDivergence{
+      MeasuredOf(Statistic::kTextKl, evaluation),
+      {Top1Agreement(Along::kText, evaluation), Top1AgreementInterval(Along::kText, evaluation)}};
+}
+
+std::optional<TextPerplexity> TextPerplexityOf(const Evaluation& reference,
+                                               const Evaluation& candidate) {
+  if (!HasText(candidate)) return std::nullopt;
+  return TextPerplexity{MeasuredOf(Statistic::kTextPpl, reference),
+                        MeasuredOf(Statistic::kTextPpl, candidate),
+                        std::nullopt};
 }
 
 absl::StatusOr<ProbeSet> MakeProbeSet(const ProbeMaker& maker,
@@ -70,17 +79,6 @@ std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {
         {{probe.tokens.begin() + probe.prompt, probe.tokens.end()}, probe.margins, probe.likely});
   }
   return completions;
-}
-
-absl::StatusOr<Measured> MeasurePerplexity(const Workspace& workspace,
-                                           WeightSource* weights,
-                                           std::span<const std::vector<int32_t>> windows,
-                                           Progress* progress) {
-  BB_ASSIGN_OR_RETURN(
-      const Evaluation likelihood,
-      MeasureText(
-          workspace.transformer(), weights, windows, workspace.options().threads, progress));
-  return MeasuredOf(Statistic::kDppl, likelihood);
 }
 
 }  // namespace bitbudget

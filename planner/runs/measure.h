@@ -35,21 +35,24 @@ struct Metrics {
 };
 Metrics MetricsOf(const Evaluation& evaluation);
 
-// How far a candidate is from the reference along text that neither wrote for the purpose: natural
-// windows, or what the model samples (ProbeMaker::Windows), all positions behind
-// kTextPromptTokens.
+// How far a candidate is from the reference along the prompts, which are natural text or what the
+// model sampled: all tokens behind the first kTextPromptTokens.
 struct TextDivergence {
   Measured kl;    // KL(reference || candidate), nats per token
   Measured top1;  // share of positions with the reference's argmax on top, in [0, 1]
 };
-TextDivergence TextDivergenceOf(const Evaluation& evaluation);
+// Nullopt where no prompt is long enough.
+std::optional<TextDivergence> TextDivergenceOf(const Evaluation& evaluation);
 
-// Perplexities of the same natural text.
+// Perplexities of the same tokens.
 struct TextPerplexity {
   Measured reference;
   Measured candidate;
   std::optional<Measured> uniform;  // of the uniform assignment beside the candidate
 };
+// Nullopt where no prompt is long enough. `reference`: ReferenceRun::Own().
+std::optional<TextPerplexity> TextPerplexityOf(const Evaluation& reference,
+                                               const Evaluation& candidate);
 
 // Probes of one role with the reference's behaviour on them, and an evaluator over both.
 struct ProbeSet {
@@ -79,12 +82,6 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
 
 // The completions of a reference run's probes, for the function above.
 std::vector<Generation> CompletionsOf(const ReferenceRun& reference);
-
-// The perplexity of windows of natural text under `weights`.
-absl::StatusOr<Measured> MeasurePerplexity(const Workspace& workspace,
-                                           WeightSource* weights,
-                                           std::span<const std::vector<int32_t>> windows,
-                                           Progress* progress);
 
 }  // namespace bitbudget
 

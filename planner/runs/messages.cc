@@ -35,19 +35,36 @@ void ToMessage(std::span<const ProbeResult> results, messages::Results* message)
     message->add_sdt(result.sdt);
     message->add_nll_sum(result.nll_sum);
     message->add_kl_sum(result.kl_sum);
+    message->add_text_tokens(result.text.tokens);
+    message->add_text_misses(result.text.misses);
+    message->add_text_nll_sum(result.text.nll_sum);
+    message->add_text_kl_sum(result.text.kl_sum);
   }
 }
 
 absl::StatusOr<Evaluation> FromMessage(const messages::Results& message, absl::string_view where) {
   const int count = message.tokens_size();
-  if (message.fdt_size() != count || message.sdt_size() != count ||
-      message.nll_sum_size() != count || message.kl_sum_size() != count) {
-    return DamagedMessage("results", where);
+  for (const int size : {message.fdt_size(),
+                         message.sdt_size(),
+                         message.nll_sum_size(),
+                         message.kl_sum_size(),
+                         message.text_tokens_size(),
+                         message.text_misses_size(),
+                         message.text_nll_sum_size(),
+                         message.text_kl_sum_size()}) {
+    if (size != count) return DamagedMessage("results", where);
   }
   Evaluation results(count);
   for (int i = 0; i < count; ++i) {
-    results[i] = {
-        message.tokens(i), message.fdt(i), message.sdt(i), message.nll_sum(i), message.kl_sum(i)};
+    results[i] = {message.tokens(i),
+                  message.fdt(i),
+                  message.sdt(i),
+                  message.nll_sum(i),
+                  message.kl_sum(i),
+                  {message.text_tokens(i),
+                   message.text_misses(i),
+                   message.text_nll_sum(i),
+                   message.text_kl_sum(i)}};
   }
   return results;
 }

@@ -105,8 +105,8 @@ class Reader {
   absl::Status ReadTrace(int64_t job, std::vector<TraceStep>* trace) {
     BB_ASSIGN_OR_RETURN(
         Statement rows,
-        database_.Prepare("SELECT what, changes, size_bytes, fdt_mean, dppl, kl_mean FROM trace "
-                          "WHERE job = ?1 ORDER BY step",
+        database_.Prepare("SELECT what, changes, size_bytes, fdt_mean, dppl, kl_mean, text_kl "
+                          "FROM trace WHERE job = ?1 ORDER BY step",
                           job));
     while (true) {
       BB_ASSIGN_OR_RETURN(const bool found, rows.Step());
@@ -128,6 +128,7 @@ class Reader {
       step.fdt_mean = rows.Real(3);
       step.dppl = rows.Real(4);
       step.kl_mean = rows.Real(5);
+      step.text_kl = rows.Real(6);
     }
   }
 
@@ -135,8 +136,9 @@ class Reader {
   absl::Status ReadCandidates() {
     BB_ASSIGN_OR_RETURN(
         Statement rows,
-        database_.Prepare("SELECT tokens, fdt, sdt, sums, candidates.id, candidates.candidate FROM "
-                          "candidates JOIN results ON results.candidate = candidates.id JOIN "
+        database_.Prepare("SELECT tokens, fdt, sdt, text_tokens, text_misses, sums, candidates.id, "
+                          "candidates.candidate FROM candidates JOIN results ON results.candidate "
+                          "= candidates.id JOIN "
                           "probes ON probes.id = results.probe WHERE probe_set = 'search' ORDER "
                           "BY candidates.id, probes.id"));
     int64_t id = -1;
@@ -144,13 +146,13 @@ class Reader {
     Evaluation evaluation;
     while (true) {
       BB_ASSIGN_OR_RETURN(const bool found, rows.Step());
-      if (!found || rows.Integer(4) != id) {
+      if (!found || rows.Integer(6) != id) {
         if (static_cast<int64_t>(evaluation.size()) == report_.probes && report_.probes > 0) {
           BB_RETURN_IF_ERROR(Add(name, evaluation));
         }
         if (!found) break;
-        id = rows.Integer(4);
-        name = rows.Text(5);
+        id = rows.Integer(6);
+        name = rows.Text(7);
         evaluation.clear();
       }
       BB_ASSIGN_OR_RETURN(const ProbeResult result, ReadStoredResult(database_, rows));
@@ -167,6 +169,8 @@ class Reader {
     candidate.size_bytes = fixed_bytes_;
     candidate.fdt_mean = Compute(Statistic::kFdtMean, evaluation);
     candidate.kl_mean = Compute(Statistic::kKlMean, evaluation);
+    candidate.text_kl = Compute(Statistic::kTextKl, evaluation);
+    candidate.loss = Compute(Statistic::kLoss, evaluation);
     std::vector<ComponentFormat> changes;
     for (const absl::string_view text : absl::StrSplit(name, ',')) {
       BB_ASSIGN_OR_RETURN(const Format format, ParseStoredFormat(text));
@@ -186,7 +190,7 @@ class Reader {
       const auto& [id, format] = changes[0];
       report_.alone.push_back({changes[0],
                                SizeBytes(format, components[id].rows, components[id].cols),
-                               candidate.kl_mean});
+                               candidate.loss});
     }
     report_.best.push_back(std::move(candidate));
     return absl::OkStatus();
@@ -195,11 +199,11 @@ class Reader {
   void KeepBest() {
     std::vector<MeasuredCandidate>& all = report_.best;
     std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
-      return std::pair(a.size_bytes, a.kl_mean) < std::pair(b.size_bytes, b.kl_mean);
+      return std::pair(a.size_bytes, a.loss) < std::pair(b.size_bytes, b.loss);
     });
     std::vector<MeasuredCandidate> best;
     for (MeasuredCandidate& candidate : all) {
-      if (best.empty() || candidate.kl_mean < best.back().kl_mean) {
+      if (best.empty() || candidate.loss < best.back().loss) {
         best.push_back(std::move(candidate));
       }
     }

@@ -19,13 +19,15 @@ struct MeasuredCandidate {
   int64_t size_bytes = 0;
   double fdt_mean = 0;
   double kl_mean = 0;
+  double text_kl = 0;
+  double loss = 0;  // Statistic::kLoss
 };
 
 // One component in another format than its stored one, everything else as stored.
 struct MeasuredAlone {
   ComponentFormat change;
   int64_t size_bytes = 0;  // of the component
-  double kl_mean = 0;
+  double loss = 0;         // as above
 };
 
 // What one store of a run directory holds.
@@ -44,7 +46,7 @@ struct RunReport {
   int64_t probes = 0;      // of the search set
   int64_t candidates = 0;  // evaluated, on all or some probes of any set
   int64_t results = 0;     // one per candidate and probe
-  // Candidates that no smaller or equally large one beats in KL, by increasing size.
+  // Candidates that no smaller or equally large one beats in loss, by increasing size.
   std::vector<MeasuredCandidate> best;
   std::vector<MeasuredAlone> alone;  // by component and size
 };

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -12,8 +13,8 @@
 namespace bitbudget {
 namespace {
 
-// docs/run-store.md describes these. `sums` are the bits of two little-endian doubles, nll_sum and
-// kl_sum: exact whatever SQLite does with numbers.
+// docs/run-store.md describes these. `sums` are the bits of four little-endian doubles, nll_sum,
+// kl_sum and the same of the text: exact whatever SQLite does with numbers.
 constexpr char kSchema[] = R"sql(
   CREATE TABLE identity (position INTEGER PRIMARY KEY, name TEXT NOT NULL, value TEXT NOT NULL);
   CREATE TABLE components (id INTEGER PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL,
@@ -24,21 +25,24 @@ constexpr char kSchema[] = R"sql(
   CREATE TABLE candidates (id INTEGER PRIMARY KEY, candidate TEXT NOT NULL UNIQUE);
   CREATE TABLE results (candidate INTEGER NOT NULL REFERENCES candidates,
                         probe INTEGER NOT NULL REFERENCES probes, tokens INTEGER NOT NULL,
-                        fdt INTEGER NOT NULL, sdt INTEGER NOT NULL, sums BLOB NOT NULL,
-                        PRIMARY KEY (candidate, probe)) WITHOUT ROWID;
+                        fdt INTEGER NOT NULL, sdt INTEGER NOT NULL,
+                        text_tokens INTEGER NOT NULL, text_misses INTEGER NOT NULL,
+                        sums BLOB NOT NULL, PRIMARY KEY (candidate, probe)) WITHOUT ROWID;
   CREATE TABLE jobs (id INTEGER PRIMARY KEY, options TEXT NOT NULL UNIQUE, state TEXT NOT NULL);
   CREATE TABLE trace (job INTEGER NOT NULL REFERENCES jobs, step INTEGER NOT NULL,
                       what TEXT NOT NULL, changes TEXT NOT NULL, size_bytes INTEGER NOT NULL,
-                      fdt_mean REAL, dppl REAL, kl_mean REAL,
+                      fdt_mean REAL, dppl REAL, kl_mean REAL, text_kl REAL,
                       PRIMARY KEY (job, step)) WITHOUT ROWID;
   CREATE TABLE blobs (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 )sql";
 
+using Sums = std::array<double, 4>;
+
 std::string SumsOf(const ProbeResult& result) {
-  std::string sums(2 * sizeof(double), '\0');
-  std::memcpy(sums.data(), &result.nll_sum, sizeof(double));
-  std::memcpy(sums.data() + sizeof(double), &result.kl_sum, sizeof(double));
-  return sums;
+  const Sums sums = {result.nll_sum, result.kl_sum, result.text.nll_sum, result.text.kl_sum};
+  std::string bytes(sizeof(Sums), '\0');
+  std::memcpy(bytes.data(), sums.data(), sizeof(Sums));
+  return bytes;
 }
 
 }  // namespace
@@ -172,11 +176,11 @@ absl::StatusOr<std::vector<int64_t>> RunStore::ProbeIds(absl::string_view set,
 
 absl::StatusOr<std::vector<std::optional<ProbeResult>>> RunStore::Find(
     absl::string_view candidate, std::span<const int64_t> probes) {
-  BB_ASSIGN_OR_RETURN(
-      Statement select,
-      database_->Prepare("SELECT tokens, fdt, sdt, sums FROM results WHERE candidate = (SELECT id "
-                         "FROM candidates WHERE candidate = ?1) AND probe = ?2",
-                         candidate));
+  BB_ASSIGN_OR_RETURN(Statement select,
+                      database_->Prepare("SELECT tokens, fdt, sdt, text_tokens, text_misses, sums "
+                                         "FROM results WHERE candidate = (SELECT id "
+                                         "FROM candidates WHERE candidate = ?1) AND probe = ?2",
+                                         candidate));
   std::vector<std::optional<ProbeResult>> results;
   for (const int64_t probe : probes) {
     select.Reset();
@@ -200,16 +204,19 @@ absl::Status RunStore::Save(absl::string_view candidate,
   BB_RETURN_IF_ERROR(name.Step().status());
   BB_ASSIGN_OR_RETURN(
       Statement insert,
-      database_->Prepare("INSERT OR REPLACE INTO results SELECT id, ?2, ?3, ?4, ?5, ?6 FROM "
-                         "candidates WHERE candidate = ?1",
-                         candidate));
+      database_->Prepare(
+          "INSERT OR REPLACE INTO results SELECT id, ?2, ?3, ?4, ?5, ?6, ?7, ?8 FROM "
+          "candidates WHERE candidate = ?1",
+          candidate));
   for (size_t i = 0; i < probes.size(); ++i) {
     insert.Reset();
     BB_RETURN_IF_ERROR(insert.Bind(2, probes[i]));
     BB_RETURN_IF_ERROR(insert.Bind(3, int64_t{results[i].tokens}));
     BB_RETURN_IF_ERROR(insert.Bind(4, int64_t{results[i].fdt}));
     BB_RETURN_IF_ERROR(insert.Bind(5, int64_t{results[i].sdt}));
-    BB_RETURN_IF_ERROR(insert.Bind(6, Blob{SumsOf(results[i])}));
+    BB_RETURN_IF_ERROR(insert.Bind(6, int64_t{results[i].text.tokens}));
+    BB_RETURN_IF_ERROR(insert.Bind(7, int64_t{results[i].text.misses}));
+    BB_RETURN_IF_ERROR(insert.Bind(8, Blob{SumsOf(results[i])}));
     BB_RETURN_IF_ERROR(insert.Step().status());
   }
   return transaction.Commit();
@@ -263,7 +270,7 @@ absl::Status RunStore::PutTrace(int64_t job, std::span<const TraceStep> trace) {
         });
     BB_ASSIGN_OR_RETURN(
         Statement insert,
-        database_->Prepare("INSERT INTO trace VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        database_->Prepare("INSERT INTO trace VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
                            job,
                            static_cast<int64_t>(i),
                            absl::string_view(step.what),
@@ -271,7 +278,8 @@ absl::Status RunStore::PutTrace(int64_t job, std::span<const TraceStep> trace) {
                            step.size_bytes,
                            step.fdt_mean,
                            step.dppl,
-                           step.kl_mean));
+                           step.kl_mean,
+                           step.text_kl));
     BB_RETURN_IF_ERROR(insert.Step().status());
   }
   return transaction.Commit();
@@ -299,13 +307,19 @@ absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Sta
   result.tokens = static_cast<int>(row.Integer(0));
   result.fdt = static_cast<int>(row.Integer(1));
   result.sdt = static_cast<int>(row.Integer(2));
-  const std::string sums = row.Text(3);
-  if (sums.size() != 2 * sizeof(double)) {
+  result.text.tokens = static_cast<int>(row.Integer(3));
+  result.text.misses = static_cast<int>(row.Integer(4));
+  const std::string bytes = row.Text(5);
+  Sums sums;
+  if (bytes.size() != sizeof(Sums)) {
     return absl::DataLossError(absl::StrCat(
-        database.path(), ": damaged: results.sums of ", sums.size(), " bytes; remove it"));
+        database.path(), ": damaged: results.sums of ", bytes.size(), " bytes; remove it"));
   }
-  std::memcpy(&result.nll_sum, sums.data(), sizeof(double));
-  std::memcpy(&result.kl_sum, sums.data() + sizeof(double), sizeof(double));
+  std::memcpy(sums.data(), bytes.data(), sizeof(Sums));
+  result.nll_sum = sums[0];
+  result.kl_sum = sums[1];
+  result.text.nll_sum = sums[2];
+  result.text.kl_sum = sums[3];
   return result;
 }
 

@@ -23,7 +23,7 @@ namespace bitbudget {
 
 // To be raised when the same candidate and probes come to give other results, so that stored ones
 // are not mixed with them.
-inline constexpr int kEvaluationVersion = 2;
+inline constexpr int kEvaluationVersion = 3;
 inline constexpr int64_t kRunStoreApplicationId = 0x62627564;  // "bbud", in SQLite's file header
 
 // The blob with DescribeModel's `fixed_bytes`, in decimal.
@@ -91,7 +91,7 @@ class RunStore {
 // kFailedPrecondition for one of another version.
 absl::StatusOr<bool> CheckRunStore(Database* database);
 
-// The result in a row of columns tokens, fdt, sdt, sums.
+// The result in a row of columns tokens, fdt, sdt, text_tokens, text_misses, sums.
 absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Statement& row);
 
 }  // namespace bitbudget

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <functional>
 #include <optional>
 #include <span>
@@ -18,11 +19,11 @@ namespace {
 
 // Stands for what is no assignment in the store.
 constexpr char kNoiseFloor[] = "noise floor";
+constexpr char kOwn[] = "the reference";
 
 using Prompts = std::vector<std::vector<int32_t>>;
 
-// Names a probe by its prompt: with the run's identity it decides the completion. A window is named
-// by all of its tokens.
+// Names a probe by its prompt: with the run's identity it decides the completion.
 std::string ProbeName(const std::vector<int32_t>& tokens) {
   return Sha256Hex(std::as_bytes(std::span(tokens)));
 }
@@ -39,19 +40,36 @@ absl::StatusOr<Prompts> Remembered(Run* run,
   return ParseSequences(stored, "the run store");
 }
 
-const char* SetSuffix(SharedProbes::Completions followed) {
-  switch (followed) {
-    case SharedProbes::Completions::kReference:
-      return "";
-    case SharedProbes::Completions::kText:
-      return " text";
-    case SharedProbes::Completions::kWindow:
-      return " windows";
+// Without the last token, behind which nothing is predicted.
+WeightedSequences SequencesOf(const Prompts& prompts, std::span<const Generation> completions) {
+  WeightedSequences sequences;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    std::vector<int32_t>& tokens = sequences.tokens.emplace_back(prompts[i]);
+    tokens.insert(tokens.end(), completions[i].tokens.begin(), completions[i].tokens.end());
+    tokens.pop_back();
+    std::vector<float>& weights = sequences.weights.emplace_back();
+    for (size_t row = 0; row < tokens.size(); ++row) {
+      const bool text = row + 1 < prompts[i].size();
+      weights.push_back(!text ? kCompletionWeight : row + 1 >= kTextPromptTokens ? 1 : 0);
+    }
   }
-  return "";
+  return sequences;
 }
 
 }  // namespace
+
+WeightedSequences WeightedSequences::First(size_t count) const {
+  count = std::min(count, tokens.size());
+  return {{tokens.begin(), tokens.begin() + count}, {weights.begin(), weights.begin() + count}};
+}
+
+std::vector<float> WeightedSequences::AllWeights() const {
+  std::vector<float> all;
+  for (const std::vector<float>& of_one : weights) {
+    all.insert(all.end(), of_one.begin(), of_one.end());
+  }
+  return all;
+}
 
 absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMaker& maker,
                                                                    ProbeRole role,
@@ -61,23 +79,14 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
                                                                    Progress* progress,
                                                                    Completions followed) {
   Communicator& ranks = run->ranks();
-  const std::string set = absl::StrCat(ProbeRoleName(role), SetSuffix(followed));
+  const std::string set =
+      absl::StrCat(ProbeRoleName(role), followed == Completions::kText ? " text" : "");
   const std::string key = absl::StrCat("completions/", set, "/", count);
   Prompts prompts;
   std::vector<Generation> completions;
-  Prompts named;  // what the store names the probes by, where that is not their prompts
-  if (followed != Completions::kReference) {
+  if (followed == Completions::kText) {
     BB_RETURN_IF_ERROR(maker.CheckRole(role));
-    TextProbes probes;
-    if (followed == Completions::kText) {
-      probes = maker.MakeTextProbes(role, count);
-    } else {
-      BB_ASSIGN_OR_RETURN(
-          named, Remembered(run, absl::StrCat("windows/", ProbeRoleName(role), "/", count), [&] {
-            return maker.Windows(role, count, workspace->sampler(), progress);
-          }));
-      probes = SplitWindows(named, kTextPromptTokens);
-    }
+    TextProbes probes = maker.MakeTextProbes(role, count);
     prompts = std::move(probes.prompts);
     completions = std::move(probes.continuations);
   } else {
@@ -136,7 +145,7 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
   for (int64_t i = 0; i < size; ++i) {
     // Probe::rows() of what the rank that has it runs.
     rows.push_back(static_cast<int64_t>(prompts[i].size() + completions[i].tokens.size()) - 1);
-    names.push_back(ProbeName(named.empty() ? prompts[i] : named[i]));
+    names.push_back(ProbeName(prompts[i]));
   }
   CandidateEvaluator* evaluator = shared->own_.evaluator.get();
   if (ranks.size() > 1) {
@@ -146,6 +155,7 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
   }
   BB_ASSIGN_OR_RETURN(std::vector<int64_t> ids, run->ProbeIds(set, names));
   shared->stored_ = std::make_unique<StoredEvaluator>(evaluator, run, std::move(ids));
+  shared->sequences_ = SequencesOf(prompts, completions);
   shared->WeightsChanged();
   return shared;
 }
@@ -162,6 +172,13 @@ absl::StatusOr<Evaluation> SharedProbes::EvaluateFromScratch(const Assignment& a
 absl::StatusOr<Evaluation> SharedProbes::NoiseFloor() {
   return stored_->Measure(kNoiseFloor, [&] {
     return GatherDealt(run_.ranks(), kNoiseFloor, {0, size()}, own_.evaluator->NoiseFloor());
+  });
+}
+
+absl::StatusOr<Evaluation> SharedProbes::Own() {
+  return stored_->Measure(kOwn, [&] {
+    return GatherDealt(
+        run_.ranks(), kOwn, {0, size()}, absl::StatusOr<Evaluation>(own_.reference->Own()));
   });
 }
 

@@ -16,15 +16,25 @@
 
 namespace bitbudget {
 
+// Token sequences, and how much the prediction behind every token counts.
+struct WeightedSequences {
+  std::vector<std::vector<int32_t>> tokens;
+  std::vector<std::vector<float>> weights;
+
+  // The first `count` of them.
+  WeightedSequences First(size_t count) const;
+  // The weights of all, one sequence after the other.
+  std::vector<float> AllWeights() const;
+};
+
 // The probes of one role in a run: dealt over its ranks, each of which runs the reference and the
 // candidates on its own ones, and with the results that its store holds. All ranks make the same
 // calls in the same order and get the same results.
 class SharedProbes {
  public:
-  // What candidates follow after the prompt: the reference's greedy completions, what the text goes
-  // on with (ProbeMaker::MakeTextProbes; the probes must be text), or the rest of
-  // ProbeMaker::Windows() behind kTextPromptTokens (windows must be longer).
-  enum class Completions : uint8_t { kReference, kText, kWindow };
+  // What candidates follow after the prompt: the reference's greedy completions, or what the text
+  // goes on with (ProbeMaker::MakeTextProbes; the probes must be text).
+  enum class Completions : uint8_t { kReference, kText };
 
   // Errors as MakeProbeSet, and kInvalidArgument when there are more ranks than probes. Everything
   // passed in outlives the result.
@@ -39,6 +49,8 @@ class SharedProbes {
 
   CandidateEvaluator* evaluator() { return stored_.get(); }
   int64_t size() const { return stored_->probe_count(); }
+  // Prompts with completions, of all ranks.
+  const WeightedSequences& sequences() const { return sequences_; }
 
   // To be called when the workspace uses other weights: the evaluator's incumbent must be set anew.
   void WeightsChanged() { stored_->WeightsChanged(workspace_.weights_name()); }
@@ -46,12 +58,15 @@ class SharedProbes {
   // Evaluator's functions of the same names, on the probes of all ranks.
   absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
   absl::StatusOr<Evaluation> NoiseFloor();
+  // ReferenceRun::Own() of the probes of all ranks.
+  absl::StatusOr<Evaluation> Own();
 
  private:
   SharedProbes(Workspace* workspace, Run* run) : workspace_(*workspace), run_(*run) {}
 
   Workspace& workspace_;
   Run& run_;
+  WeightedSequences sequences_;
   ProbeSet own_;
   std::unique_ptr<DistributedEvaluator> distributed_;
   std::unique_ptr<StoredEvaluator> stored_;

@@ -52,7 +52,6 @@ struct Needs {
   int64_t weights = 0;
   int64_t states = 0;
   int64_t logits = 0;
-  int64_t window_logits = 0;  // at least `logits`
 };
 
 Needs NeedsOf(const Model& model, const MemoryRequest& request) {
@@ -72,15 +71,15 @@ Needs NeedsOf(const Model& model, const MemoryRequest& request) {
   }
   least.scratch = kRunners * request.threads * ScratchBytes(config, rows);
   // The pass over each set keeps its stream; the final stream ahead of the head may be kept for the
-  // reference. A score keeps three of its own, before there is any other; windows are measured once
-  // the other sets are gone.
+  // reference. A score keeps three of its own, before there is any other.
   least.streams = std::max(
-      {probes * (rows + request.completion) * row_bytes,
-       3 * request.calibration_probes * rows * row_bytes + probes * request.completion * row_bytes,
-       2 * request.windows * request.window * row_bytes});
+      probes * (rows + request.compared) * row_bytes,
+      3 * request.calibration_probes * rows * row_bytes + probes * request.compared * row_bytes);
   if (request.gradient_probes > 0) {
     const int64_t positions = request.gradient_probes * request.window;
-    least.streams = std::max(least.streams, GradientPassBytes(config, positions, request.window));
+    least.streams =
+        std::max(least.streams,
+                 GradientPassBytes(config, positions, request.window, request.gradient_formats));
   }
 
   int64_t largest_stage = 0;
@@ -109,9 +108,7 @@ Needs NeedsOf(const Model& model, const MemoryRequest& request) {
   const int64_t stream = request.search_probes * rows * row_bytes;
   least.states = std::max(kv, stream);
   needs.states = std::max(kv * most_probes, stream * (stages - 1));
-  needs.logits = most_probes * request.completion * config.vocab_size * kFloat;
-  needs.window_logits =
-      std::max(needs.logits, request.windows * request.window * config.vocab_size * kFloat);
+  needs.logits = most_probes * request.compared * config.vocab_size * kFloat;
   return needs;
 }
 
@@ -166,9 +163,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Model& model,
   int64_t left = limit - least;
   // Keeping logits saves a product with the head per evaluation and takes little; states save whole
   // stages of every candidate and passes over the weights; weights get the rest.
-  for (const int64_t logits : {needs.logits, needs.window_logits}) {
-    if (logits <= left / 8 / 2) plan.logits = logits;  // of a set all or nothing
-  }
+  if (needs.logits <= left / 8 / 2) plan.logits = needs.logits;  // of a set all or nothing
   left -= 2 * plan.logits;
   const int64_t more_states = std::min(std::max<int64_t>(needs.states - plan.states, 0), left / 2);
   plan.states += more_states;

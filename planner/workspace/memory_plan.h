@@ -16,13 +16,11 @@ struct MemoryRequest {
   int64_t held_out_probes = 0;     // evaluated a few times
   int64_t calibration_probes = 0;  // run once, for a score
   int64_t gradient_probes = 0;     // run once forward and back, in one batch
+  int64_t gradient_formats = 0;    // of the longest ladder that gradients compare in pairs
   int64_t context = 1;             // positions of a probe, at most
-  int64_t completion = 1;          // of those: completion tokens
-  // Windows that divergence and perplexity are measured along, after everything else, and their
-  // tokens, at most.
-  int64_t windows = 0;
-  int64_t window = 0;
-  bool fdt_only = false;  // the head is screened (bounded_argmax.h)
+  int64_t compared = 1;            // of those: that distributions are compared on
+  int64_t window = 0;              // positions of a sequence that gradients are taken on
+  bool fdt_only = false;           // the head is screened (bounded_argmax.h)
   int threads = 1;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/base/status_macros.h"
+#include "runtime/eval/reference.h"
 #include "runtime/quantize/encoders.h"
 #include "scoring/fisher.h"
 #include "scoring/token_weights.h"
@@ -20,6 +21,7 @@ absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
   request.held_out_probes = needs.held_out_probes;
   request.calibration_probes = needs.calibration_probes;
   request.gradient_probes = needs.gradient_probes;
+  request.gradient_formats = needs.gradient_formats;
   if (options.pruning == Pruning::kFisher) {
     request.gradient_probes = std::max(request.gradient_probes, kFisherSequences);
   }
@@ -30,9 +32,9 @@ absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
     request.gradient_probes = std::max(request.gradient_probes, (tokens + window - 1) / window);
   }
   request.context = std::max(ready.maker->context(), needs.min_context);
-  request.completion = ready.maker->completion_tokens();
-  request.windows = needs.windows;
-  request.window = ready.maker->window_tokens();
+  request.compared =
+      std::max(ready.maker->completion_tokens(), request.context - kTextPromptTokens);
+  request.window = std::max(ready.maker->window_tokens(), ready.maker->context());
   request.fdt_only = needs.fdt_only;
   request.threads = options.threads;
   BB_ASSIGN_OR_RETURN(ready.memory, PlanMemory(model, request, options.memory_bytes));

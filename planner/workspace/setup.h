@@ -20,8 +20,8 @@ struct WorkspaceNeeds {
   int64_t search_probes = 0;     // of MemoryRequest, as are the next five
   int64_t held_out_probes = 0;
   int64_t calibration_probes = 0;
-  int64_t windows = 0;
   int64_t gradient_probes = 0;
+  int64_t gradient_formats = 0;
   bool fdt_only = false;
   int64_t min_context = 1;  // positions that are run besides the probes'
   // Evaluators that keep streams of the search probes at the same time; each gets its share.

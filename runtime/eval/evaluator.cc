@@ -171,7 +171,8 @@ absl::StatusOr<Evaluation> Evaluator::Run(WeightSource* weights,
       return;
     }
     for (int64_t i = first; i < first + batch.count; ++i) {
-      const int64_t row = reference_.FirstRow(i) - row_offset + reference_.probes()[i].prompt - 1;
+      const int64_t row =
+          reference_.FirstRow(i) - row_offset + reference_.probes()[i].first_compared_row();
       evaluation[i - range.first] =
           Compare(i, set, reference_head, x_.data() + row * width, scratch);
     }
@@ -205,11 +206,13 @@ ProbeResult Evaluator::Compare(int64_t index,
   const ModelConfig& config = transformer_.model().config();
   const int64_t vocab = config.vocab_size;
   const Probe& probe = reference_.probes()[index];
+  const int64_t text = probe.text();
   ProbeResult result;
+  result.text.tokens = static_cast<int>(text);
   result.tokens = static_cast<int>(probe.completion());
   result.fdt = result.tokens;
-  for (int64_t first = 0; first < probe.completion(); first += kLogitRows) {
-    const int64_t count = std::min(kLogitRows, probe.completion() - first);
+  for (int64_t first = 0; first < probe.compared(); first += kLogitRows) {
+    const int64_t count = std::min(kLogitRows, probe.compared() - first);
     scratch->logits.Resize(count * vocab);
     transformer_.Logits(head,
                         x + first * config.hidden_size,
@@ -219,20 +222,28 @@ ProbeResult Evaluator::Compare(int64_t index,
                         &scratch->workspace);
     const std::span<const float> reference_logits = reference_.Logits(
         index, first, count, reference_head, &scratch->reference_logits, &scratch->workspace);
-    const std::span<const double> reference_lse =
-        reference_.LogSumExp(index).subspan(static_cast<size_t>(first));
     for (int64_t t = 0; t < count; ++t) {
       const std::span<const float> logits(scratch->logits.data() + t * vocab,
                                           static_cast<size_t>(vocab));
-      const int32_t expected = probe.tokens[probe.prompt + first + t];
-      if (ArgMax(logits) != reference_.Top(index)[first + t]) {
-        if (result.sdt == 0) result.fdt = static_cast<int>(first + t);
-        ++result.sdt;
-      }
+      const int64_t at = first + t;
+      const int32_t expected = probe.tokens[probe.prompt - text + at];
+      const bool missed = ArgMax(logits) != reference_.Top(index)[at];
       const double lse = Kernels().log_sum_exp(logits.data(), vocab);
-      result.nll_sum += BoundedNats(lse - static_cast<double>(logits[expected]));
-      result.kl_sum += BoundedNats(Kernels().kl_divergence(
-          reference_logits.data() + t * vocab, reference_lse[t], logits.data(), lse, vocab));
+      const double nll = BoundedNats(lse - static_cast<double>(logits[expected]));
+      const double kl = BoundedNats(Kernels().kl_divergence(reference_logits.data() + t * vocab,
+                                                            reference_.LogSumExp(index)[at],
+                                                            logits.data(),
+                                                            lse,
+                                                            vocab));
+      if (at < text) {
+        result.text.misses += missed;
+        result.text.nll_sum += nll;
+        result.text.kl_sum += kl;
+        continue;
+      }
+      if (missed && result.sdt++ == 0) result.fdt = static_cast<int>(at - text);
+      result.nll_sum += nll;
+      result.kl_sum += kl;
     }
   }
   return result;

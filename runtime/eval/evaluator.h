@@ -88,7 +88,7 @@ class Evaluator : public CandidateEvaluator {
                                  int first_stage,
                                  CacheUse cache,
                                  ProbeRange range);
-  // Compares a probe by its final residual stream x[completion][hidden].
+  // Compares a probe by its final residual stream x[compared][hidden].
   ProbeResult Compare(int64_t probe,
                       const WeightSet& head,
                       const WeightSet* reference_head,

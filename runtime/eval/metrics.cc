@@ -26,6 +26,9 @@ constexpr StatisticInfo kStatistics[] = {
     {Statistic::kSdtMean, "sdt", false},
     {Statistic::kDppl, "dppl", false},
     {Statistic::kKlMean, "kl", false},
+    {Statistic::kTextKl, "text-kl", false},
+    {Statistic::kTextPpl, "text-ppl", false},
+    {Statistic::kLoss, "loss", false},
 };
 
 const StatisticInfo& Info(Statistic statistic) {
@@ -51,44 +54,20 @@ double ComputeAt(Statistic statistic,
                  std::span<const ProbeResult> probes,
                  std::span<const int> index) {
   if (index.empty()) return 0;
-  double sum = 0;
-  int64_t tokens = 0;
-  std::vector<double> fdts;
-  if (statistic == Statistic::kFdt75) fdts.reserve(index.size());
+  if (statistic == Statistic::kFdt75) {
+    std::vector<double> fdts;
+    for (const int i : index) fdts.push_back(probes[i].fdt);
+    return Quantile(fdts, 0.75);
+  }
+  StatisticTerm sum;
   for (const int i : index) {
-    const ProbeResult& probe = probes[i];
-    tokens += probe.tokens;
-    switch (statistic) {
-      case Statistic::kFdtMean:
-        sum += probe.fdt;
-        break;
-      case Statistic::kFdt75:
-        fdts.push_back(probe.fdt);
-        break;
-      case Statistic::kSdtMean:
-        sum += probe.sdt;
-        break;
-      case Statistic::kDppl:
-        sum += probe.nll_sum;
-        break;
-      case Statistic::kKlMean:
-        sum += probe.kl_sum;
-        break;
-    }
+    const StatisticTerm term = TermOf(statistic, probes[i]);
+    sum.value += term.value;
+    sum.weight += term.weight;
   }
-  const double per_token = sum / static_cast<double>(std::max<int64_t>(tokens, 1));
-  switch (statistic) {
-    case Statistic::kFdtMean:
-    case Statistic::kSdtMean:
-      return sum / static_cast<double>(index.size());
-    case Statistic::kFdt75:
-      return Quantile(fdts, 0.75);
-    case Statistic::kDppl:
-      return std::exp(per_token);
-    case Statistic::kKlMean:
-      return per_token;
-  }
-  return 0;
+  const double mean = sum.value / std::max(sum.weight, 1.0);
+  const bool perplexity = statistic == Statistic::kDppl || statistic == Statistic::kTextPpl;
+  return perplexity ? std::exp(mean) : mean;
 }
 
 // Percentile-bootstrap interval of value(resampled probe indices).
@@ -106,12 +85,13 @@ Interval Bootstrap(size_t probes, const Value& value) {
 }
 
 // Top1Agreement of probes[index[0]], probes[index[1]], ...
-double AgreementAt(std::span<const ProbeResult> probes, std::span<const int> index) {
+double AgreementAt(Along along, std::span<const ProbeResult> probes, std::span<const int> index) {
   int64_t tokens = 0;
   int64_t misses = 0;
   for (const int i : index) {
-    tokens += probes[i].tokens;
-    misses += probes[i].sdt;
+    const bool text = along == Along::kText;
+    tokens += text ? probes[i].text.tokens : probes[i].tokens;
+    misses += text ? probes[i].text.misses : probes[i].sdt;
   }
   return tokens == 0 ? 1.0 : 1.0 - static_cast<double>(misses) / static_cast<double>(tokens);
 }
@@ -123,6 +103,28 @@ std::vector<int> InOrder(size_t probes) {
 }
 
 }  // namespace
+
+StatisticTerm TermOf(Statistic statistic, const ProbeResult& probe) {
+  switch (statistic) {
+    case Statistic::kFdtMean:
+    case Statistic::kFdt75:
+      return {static_cast<double>(probe.fdt), 1};
+    case Statistic::kSdtMean:
+      return {static_cast<double>(probe.sdt), 1};
+    case Statistic::kDppl:
+      return {probe.nll_sum, static_cast<double>(probe.tokens)};
+    case Statistic::kKlMean:
+      return {probe.kl_sum, static_cast<double>(probe.tokens)};
+    case Statistic::kTextKl:
+      return {probe.text.kl_sum, static_cast<double>(probe.text.tokens)};
+    case Statistic::kTextPpl:
+      return {probe.text.nll_sum, static_cast<double>(probe.text.tokens)};
+    case Statistic::kLoss:
+      return {probe.text.kl_sum + kCompletionWeight * probe.kl_sum,
+              probe.text.tokens + kCompletionWeight * probe.tokens};
+  }
+  return {};
+}
 
 double Compute(Statistic statistic, std::span<const ProbeResult> probes) {
   return ComputeAt(statistic, probes, InOrder(probes.size()));
@@ -141,13 +143,18 @@ absl::StatusOr<Statistic> ParseStatistic(absl::string_view name) {
 
 const char* StatisticName(Statistic statistic) { return Info(statistic).name; }
 
-double Top1Agreement(std::span<const ProbeResult> probes) {
-  return AgreementAt(probes, InOrder(probes.size()));
+double Top1Agreement(Along along, std::span<const ProbeResult> probes) {
+  return AgreementAt(along, probes, InOrder(probes.size()));
 }
 
-Interval Top1AgreementInterval(std::span<const ProbeResult> probes) {
+Interval Top1AgreementInterval(Along along, std::span<const ProbeResult> probes) {
   return Bootstrap(probes.size(),
-                   [&](std::span<const int> index) { return AgreementAt(probes, index); });
+                   [&](std::span<const int> index) { return AgreementAt(along, probes, index); });
+}
+
+bool HasText(std::span<const ProbeResult> probes) {
+  return std::any_of(
+      probes.begin(), probes.end(), [](const ProbeResult& probe) { return probe.text.tokens > 0; });
 }
 
 Interval BootstrapInterval(Statistic statistic, std::span<const ProbeResult> probes) {

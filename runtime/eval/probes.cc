@@ -299,14 +299,9 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Windows(ProbeRole 
 }
 
 TextProbes ProbeMaker::MakeTextProbes(ProbeRole role, int64_t count) const {
-  return SplitWindows(TextWindows(role, count), prefix_tokens_);
-}
-
-TextProbes SplitWindows(const std::vector<std::vector<int32_t>>& windows, int64_t prompt_tokens) {
   TextProbes probes;
-  for (const std::vector<int32_t>& window : windows) {
-    CHECK_GT(static_cast<int64_t>(window.size()), prompt_tokens);
-    const auto middle = window.begin() + prompt_tokens;
+  for (const std::vector<int32_t>& window : TextWindows(role, count)) {
+    const auto middle = window.begin() + prefix_tokens_;
     probes.prompts.emplace_back(window.begin(), middle);
     probes.continuations.push_back({{middle, window.end()}, {}, {}});
   }

@@ -38,10 +38,6 @@ struct ProbeOptions {
   absl::Status Validate() const;
 };
 
-// The first tokens of a window that divergence along natural text is not measured on: they are the
-// prompt, and everything behind them is followed.
-inline constexpr int64_t kTextPromptTokens = 16;
-
 // What sampling the model's own text takes. Nothing is owned.
 struct ProbeSampler {
   const Transformer* transformer = nullptr;
@@ -57,9 +53,6 @@ struct TextProbes {
   std::vector<std::vector<int32_t>> prompts;
   std::vector<Generation> continuations;  // tokens only
 };
-// REQUIRES: every window has more than `prompt_tokens`.
-TextProbes SplitWindows(const std::vector<std::vector<int32_t>>& windows, int64_t prompt_tokens);
-
 // Makes prompts for probes.
 //   text: the token stream is cut into consecutive windows of prefix + completion tokens. Of every
 //     eight, one is for calibration, three for search, four held out; repeated windows are dropped.

@@ -12,7 +12,7 @@
 
 namespace bitbudget {
 
-// Keeps the distributions along the completions: logits, or what they can be computed from again.
+// Keeps the distributions of what is compared: logits, or what they can be computed from again.
 class ReferenceRun::Distributions final : public PassObserver {
  public:
   explicit Distributions(ReferenceRun* run)
@@ -20,7 +20,9 @@ class ReferenceRun::Distributions final : public PassObserver {
 
   PassNeeds Needs() const override { return {.end_stage = head_ + 1, .logits = true}; }
 
-  int64_t FirstLogit(int64_t probe) const override { return run_.probes_[probe].prompt - 1; }
+  int64_t FirstLogit(int64_t probe) const override {
+    return run_.probes_[probe].first_compared_row();
+  }
 
   void Stream(int stage, const ObservedRows& x) override {
     if (stage != head_ || run_.keeps_logits_) return;
@@ -31,15 +33,17 @@ class ReferenceRun::Distributions final : public PassObserver {
   }
 
   void Logits(const ObservedRows& logits) override {
-    const int64_t first = logits.first - FirstLogit(logits.sequence);  // completion position
+    const int64_t first = logits.first - FirstLogit(logits.sequence);  // compared token
     if (run_.keeps_logits_) {
       AlignedBuffer<float>& kept = run_.logits_[logits.sequence];
-      if (first == 0) kept.Resize(run_.probes_[logits.sequence].completion() * logits.width);
+      if (first == 0) kept.Resize(run_.probes_[logits.sequence].compared() * logits.width);
       std::copy_n(logits.values, logits.rows * logits.width, kept.data() + first * logits.width);
     }
     for (int64_t row = 0; row < logits.rows; ++row) {
       const float* const own = logits.values + row * logits.width;
       run_.log_sum_exp_[logits.sequence].push_back(Kernels().log_sum_exp(own, logits.width));
+      const Probe& probe = run_.probes_[logits.sequence];
+      run_.own_[logits.sequence].push_back(own[probe.tokens[logits.first + row + 1]]);
       run_.top_[logits.sequence].push_back(
           ArgMax(std::span(own, static_cast<size_t>(logits.width))));
     }
@@ -69,7 +73,7 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
   CHECK_EQ(completions.size(), prompts.size());
 
   std::unique_ptr<ReferenceRun> run(new ReferenceRun(transformer, weights));
-  int64_t completion_tokens = 0;
+  int64_t compared = 0;
   for (size_t i = 0; i < prompts.size(); ++i) {
     Probe probe;
     probe.tokens = prompts[i];
@@ -78,7 +82,7 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
         probe.tokens.end(), completions[i].tokens.begin(), completions[i].tokens.end());
     probe.margins = completions[i].margins;
     probe.likely = completions[i].likely;
-    completion_tokens += probe.completion();
+    compared += probe.compared();
     run->probes_.push_back(std::move(probe));
   }
   run->first_row_.push_back(0);
@@ -87,12 +91,13 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
   }
   if (!options.distributions) return run;
 
-  run->keeps_logits_ = completion_tokens * transformer.model().config().vocab_size <=
+  run->keeps_logits_ = compared * transformer.model().config().vocab_size <=
                        options.max_logits_bytes / int64_t{sizeof(float)};
   run->final_x_.resize(run->probes_.size());
   run->logits_.resize(run->probes_.size());
   run->log_sum_exp_.resize(run->probes_.size());
   run->top_.resize(run->probes_.size());
+  run->own_.resize(run->probes_.size());
   std::vector<std::span<const int32_t>> tokens;
   for (const Probe& probe : run->probes_) {
     tokens.push_back(std::span(probe.tokens).first(static_cast<size_t>(probe.rows())));
@@ -101,6 +106,21 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
   Distributions distributions(run.get());
   BB_RETURN_IF_ERROR(pass.Observe(weights, &distributions, "reference distributions", progress));
   return run;
+}
+
+Evaluation ReferenceRun::Own() const {
+  Evaluation own;
+  for (size_t i = 0; i < probes_.size(); ++i) {
+    const int64_t text = probes_[i].text();
+    ProbeResult& result = own.emplace_back();
+    result.text.tokens = static_cast<int>(text);
+    result.tokens = result.fdt = static_cast<int>(probes_[i].completion());
+    for (int64_t at = 0; at < probes_[i].compared(); ++at) {
+      (at < text ? result.text.nll_sum : result.nll_sum) +=
+          BoundedNats(log_sum_exp_[i][at] - static_cast<double>(own_[i][at]));
+    }
+  }
+  return own;
 }
 
 std::span<const float> ReferenceRun::Logits(int64_t probe,

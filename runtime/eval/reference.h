@@ -1,6 +1,7 @@
 #ifndef BITBUDGET_RUNTIME_EVAL_REFERENCE_H_
 #define BITBUDGET_RUNTIME_EVAL_REFERENCE_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -9,10 +10,15 @@
 #include "absl/status/statusor.h"
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/base/progress.h"
+#include "runtime/eval/metrics.h"
 #include "runtime/model/decoder/generate.h"
 #include "runtime/model/decoder/transformer.h"
 
 namespace bitbudget {
+
+// The first tokens of a prompt, or of a window of text, that divergence along text is not measured
+// on: what predicts them is mostly the lack of context.
+inline constexpr int64_t kTextPromptTokens = 16;
 
 // A prompt and the reference's greedy completion of it.
 struct Probe {
@@ -23,6 +29,12 @@ struct Probe {
   std::vector<int32_t> likely;
 
   int64_t completion() const { return static_cast<int64_t>(tokens.size()) - prompt; }
+  // Prompt tokens that divergence along text is measured on, the last ones.
+  int64_t text() const { return std::max(prompt - kTextPromptTokens, int64_t{0}); }
+  // Tokens that a candidate's distributions are compared on: those, then the completion's.
+  int64_t compared() const { return text() + completion(); }
+  // The row that predicts the first of them.
+  int64_t first_compared_row() const { return prompt - text() - 1; }
   // Positions that a teacher-forced pass feeds; the last token is only predicted.
   int64_t rows() const { return static_cast<int64_t>(tokens.size()) - 1; }
 };
@@ -60,8 +72,8 @@ class ReferenceRun {
   int64_t FirstRow(int64_t probe) const { return first_row_[probe]; }
   int64_t total_rows() const { return first_row_.back(); }
 
-  // Reference logits [count][vocab] of a probe's completion positions [first, first + count). Where
-  // they are not kept, they are computed into `scratch` with `head`, the reference's weights of the
+  // Reference logits [count][vocab] of a probe's compared tokens [first, first + count). Where they
+  // are not kept, they are computed into `scratch` with `head`, the reference's weights of the
   // last stage.
   bool keeps_logits() const { return keeps_logits_; }
   std::span<const float> Logits(int64_t probe,
@@ -70,11 +82,14 @@ class ReferenceRun {
                                 const WeightSet* head,
                                 AlignedBuffer<float>* scratch,
                                 TransformerWorkspace* workspace) const;
-  // Their log-sum-exp [completion].
+  // Their log-sum-exp [compared].
   std::span<const double> LogSumExp(int64_t probe) const { return log_sum_exp_[probe]; }
-  // Their argmax, lowest id among ties [completion]. Along the reference's own completion these are
+  // Their argmax, lowest id among ties [compared]. Along the reference's own completion these are
   // its tokens.
   std::span<const int32_t> Top(int64_t probe) const { return top_[probe]; }
+
+  // The reference compared with itself: what a candidate of the same weights gives.
+  Evaluation Own() const;
 
   WeightSource* weights() const { return weights_; }
 
@@ -89,10 +104,11 @@ class ReferenceRun {
   std::vector<Probe> probes_;
   std::vector<int64_t> first_row_;
   bool keeps_logits_ = false;
-  std::vector<AlignedBuffer<float>> final_x_;  // [completion][hidden], when logits are not kept
-  std::vector<AlignedBuffer<float>> logits_;   // [completion][vocab], when they are
+  std::vector<AlignedBuffer<float>> final_x_;  // [compared][hidden], when logits are not kept
+  std::vector<AlignedBuffer<float>> logits_;   // [compared][vocab], when they are
   std::vector<std::vector<double>> log_sum_exp_;
   std::vector<std::vector<int32_t>> top_;
+  std::vector<std::vector<float>> own_;  // logits of the tokens that are there [compared]
 };
 
 }  // namespace bitbudget

@@ -16,7 +16,7 @@ MemoryRequest SmallRequest() {
   request.search_probes = 48;
   request.held_out_probes = 128;
   request.context = 200;
-  request.completion = 100;
+  request.compared = 100;
   request.threads = 2;
   return request;
 }
@@ -48,29 +48,6 @@ TEST(PlanMemory, StaysWithinEveryLimitOrRefusesIt) {
   EXPECT_LT(previous.total, int64_t{1} << 30);  // a small model takes no more than it can use
 }
 
-// Windows that come after the probes need room where they are many; their logits are kept only
-// where there is room for them, and never at the expense of the search's.
-TEST(PlanMemory, CountsWhatWindowsTake) {
-  const LoadedModel model;
-  const int64_t enough = int64_t{1} << 34;
-  MemoryRequest request = SmallRequest();
-  const auto without = PlanMemory(*model, request, enough);
-  request.windows = 10 * request.held_out_probes;
-  request.window = 200;
-  const auto with = PlanMemory(*model, request, enough);
-  ASSERT_TRUE(without.ok() && with.ok());
-  const ModelConfig& config = (*model).config();
-  EXPECT_GE(with->streams, 2 * request.windows * request.window * config.hidden_size * 4);
-  EXPECT_GT(with->streams, without->streams);
-  EXPECT_EQ(with->logits, request.windows * request.window * config.vocab_size * 4);
-  std::set<int64_t> kept;
-  for (int64_t limit = int64_t{1} << 20; limit < enough; limit += limit / 64) {
-    const auto plan = PlanMemory(*model, request, limit);
-    if (plan.ok()) kept.insert(plan->logits);
-  }
-  EXPECT_EQ(kept, (std::set<int64_t>{0, without->logits, with->logits}));
-}
-
 TEST(PlanMemory, CountsWhatGradientsTake) {
   const LoadedModel model;
   const int64_t enough = int64_t{1} << 34;
@@ -79,7 +56,7 @@ TEST(PlanMemory, CountsWhatGradientsTake) {
   request.window = 200;
   const auto with = PlanMemory(*model, request, enough);
   ASSERT_TRUE(with.ok()) << with.status();
-  EXPECT_EQ(with->streams, GradientPassBytes((*model).config(), 200000, 200));
+  EXPECT_EQ(with->streams, GradientPassBytes((*model).config(), 200000, 200, 0));
   ExpectError(PlanMemory(*model, request, with->streams).status(),
               absl::StatusCode::kResourceExhausted,
               {"fewer or shorter probes"});
