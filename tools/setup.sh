@@ -10,6 +10,7 @@ packages=(
   libpcre2-dev libutf8proc-dev
   libsqlite3-dev libopenmpi-dev openmpi-bin libopenblas-dev
   libgtest-dev libgmock-dev
+  node-d3
   clang-format-14 python3 python3-numpy
 )
 

@@ -35,6 +35,10 @@ step "llama.cpp, to compare with"
 BITBUDGET_LLAMA_CPP=${BITBUDGET_LLAMA_CPP:-$(tests/peer/setup.sh)}
 export BITBUDGET_LLAMA_CPP
 echo "${BITBUDGET_LLAMA_CPP:-none: its tests are skipped}"
+step "a browser, to open pages with"
+BITBUDGET_CHROMEDRIVER=${BITBUDGET_CHROMEDRIVER:-$(tests/tools/browser.sh)}
+export BITBUDGET_CHROMEDRIVER
+echo "${BITBUDGET_CHROMEDRIVER:-none: its test is skipped}"
 step "formatting"
 tools/format.sh --check
 step "folders"
@@ -63,4 +67,7 @@ for preset in "${presets[@]}"; do
 done
 if [[ -z $BITBUDGET_LLAMA_CPP ]]; then
   echo "*** NOT compared with llama.cpp: see the top of this output"
+fi
+if [[ -z $BITBUDGET_CHROMEDRIVER ]]; then
+  echo "*** NOT opened in a browser, the page of explore: see the top of this output"
 fi
