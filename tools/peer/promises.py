@@ -5,7 +5,8 @@ For the size of every mix (a file that llama.cpp's quantizer makes) bitbudget ma
 additive, calibrated and searched on --calibration) and its GGUF file. llama.cpp runs it, and a file of the unmodified weights, on windows of
 --text; bitbudget's eval measures text KL of the plan on those windows, with activations rounded to int16, to int8, and as llama.cpp does.
 Printed: mean KL(reference || file) over all positions from the 17th on with 95 % bootstrap intervals over windows, and for every promise
-its ratio to what llama.cpp measures, with an interval over the same windows.
+its ratio to what llama.cpp measures, with an interval over the same windows. With --attention also the last file and the unmodified
+weights with other settings of llama.cpp's attention, beside the same promise.
 
     BITBUDGET_LLAMA_CPP=build/peer tools/peer/promises.py --model DIR --calibration FILE --text FILE --out FOLDER [--mixes q4_k_m]
 """
@@ -25,6 +26,7 @@ sys.path.insert(0, str(ROOT / 'tests/peer'))
 import llama_cpp  # noqa: E402
 
 FIRST = 16  # tokens of a window that are prompt
+ATTENTION = (('f16', False), ('f32', False), ('f16', True), ('q8_0', True))  # keys and values, flash attention
 ROUNDINGS = ('int16', 'int8', 'llama.cpp')
 
 
@@ -94,6 +96,7 @@ def main():
     parser.add_argument('--probes', type=int, default=8, help='of the search')
     parser.add_argument('--windows', type=int, default=128)
     parser.add_argument('--window-tokens', type=int, default=200)
+    parser.add_argument('--attention', action='store_true', help='run the last file with other settings of attention, too')
     parser.add_argument('--threads', type=int)
     parser.add_argument('--out', required=True, help='folder for plans and files; kept ones are not made again')
     args = parser.parse_args()
@@ -121,6 +124,17 @@ def main():
             cells.append(f'{said[name][:, 1].sum() / said[name][:, 0].sum():.5f}')
             cells.append('{:.3f} [{:.3f}, {:.3f}]'.format(*ratio(said[name], measured)))
         print(f'| size of {mix} | {os.path.getsize(file):,} | {kl:.5f} [{low:.5f}, {high:.5f}] | ' + ' | '.join(cells) + ' |', flush=True)
+    if not args.attention:
+        return
+    print(f'\n**Attention, size of {args.mixes[-1]}**\n')
+    print('| keys and values, attention | KL in llama.cpp | promised, llama.cpp: ratio |')
+    print('|---|---|---|')
+    for kind, flash in ATTENTION:
+        runs = [promises.run(path, windows, kv=kind, flash=flash) for path in (source, file)]
+        measured = mixes.compare(*runs)
+        kl, low, high = mixes.with_interval(measured, 1)
+        print(f'| {kind}, {"flash" if flash else "plain"} | {kl:.5f} [{low:.5f}, {high:.5f}] | '
+              '{:.3f} [{:.3f}, {:.3f}] |'.format(*ratio(said['llama.cpp'], measured)), flush=True)
 
 
 if __name__ == '__main__':

@@ -36,7 +36,7 @@ def promises(bench):
     for model in bench.choose(("novel-1m", "novel-8m"), ("novel-1m",)):
         out = bench.script("tools/peer/promises.py", "--model", bench.model(model), *texts(bench),
                            "--binary", bench.bitbudget, "--out", bench.work / f"promises-{model}",
-                           "--windows", bench.choose(128, 16),
+                           "--windows", bench.choose(64, 16), "--attention",
                            "--mixes", *bench.choose(("q3_k_m", "q4_k_m", "q5_k_m"), ("q4_k_m",)),
                            environment=bench.llama_cpp())
         parts.append(f"**{model}**\n\n{tables_in(out)}")
