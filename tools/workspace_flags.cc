@@ -78,13 +78,14 @@ void WorkspaceFlags::AddTo(CLI::App* command, const Groups& groups) {
   if (groups.memory) AddMemory(command, this);
   if (groups.encoder) AddEncoder(command, this);
   if (!groups.activations) return;
-  command->add_option("--activations",
-                      activations,
-                      absl::StrCat("Activations that integer formats run on: ",
-                                   ActivationsNames(),
-                                   "; token8 and token4 round per token, and queries, keys and "
-                                   "values per head (W8A8, W4A8, W4A4) (default: the plan's, else "
-                                   "int16)"));
+  command->add_option(
+      "--activations",
+      activations,
+      absl::StrCat("Activations that integer formats run on: ",
+                   ActivationsNames(),
+                   "; token8 and token4 round per token, and queries, keys and "
+                   "values per head (W8A8, W4A8, W4A4); llama.cpp rounds as its products "
+                   "on a CPU do (default: the plan's, else int16)"));
 }
 
 int WorkspaceFlags::Threads() const { return threads > 0 ? threads : DefaultThreads(); }

@@ -76,7 +76,10 @@ int64_t EncodingBank::PanelBytes(const ComponentFormat& what) const {
   // Codes of two bytes, and a float scale (and minimum) for every group or part of one that is
   // summed at once.
   // Flush groups of odd sizes can be smaller; group sizes are powers of two.
-  const int64_t group = std::min<int64_t>(format.GroupSize(component.cols), kMaxFlush);
+  int64_t group = std::min<int64_t>(format.GroupSize(component.cols), kMaxFlush);
+  if (options_.activations == Activations::kLlamaCpp && format.IsBlock()) {
+    group = std::min<int64_t>(group, RunOf(LlamaCppRounding(format)));
+  }
   const int64_t floats = format.HasMinimums() ? 8 : 4;
   return bytes + rows * (cols * 2 + RoundUp(cols, group) / group * floats);
 }
@@ -255,6 +258,8 @@ absl::StatusOr<WeightLease> EncodingBank::Pin(
   set.components.resize(assignment.size());
   if (!vectors_.empty() && assignment != StoredAssignment()) set.vectors = &vectors_;
   set.round_activations = activations == F32Activations::kRounded;
+  set.round_stored =
+      activations == F32Activations::kByBank && options_.activations == Activations::kLlamaCpp;
   for (const ComponentFormat& what : pinned) {
     set.components[what.component] = entries_[what].weights.get();
   }

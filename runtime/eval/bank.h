@@ -25,9 +25,10 @@ class EncodingBank;
 // Every component in the format that the checkpoint stores it in: the reference as an assignment.
 Assignment StoredAssignment(const Model& model);
 
-// How products on the f32 path take their activations: as they are, or rounded as the int16 path
-// rounds them (WeightSet::round_activations).
-enum class F32Activations : uint8_t { kExact, kRounded };
+// How products with the checkpoint's own values take their activations: as they are (the
+// reference), rounded as the int16 path rounds them (WeightSet::round_activations), or as the
+// bank's activations say, which is as they are but for Activations::kLlamaCpp (round_stored).
+enum class F32Activations : uint8_t { kExact, kRounded, kByBank };
 
 // The weights of an assignment, from a bank that outlives it.
 class AssignmentWeights : public WeightSource {
@@ -80,7 +81,9 @@ class EncodingBank {
   absl::Status Prepare(const Assignment& assignment, int threads, Progress* progress);
 
   // Sources of weights. Pinning encodes what was not prepared.
-  AssignmentWeights Weights(const Assignment& assignment) { return {this, assignment}; }
+  AssignmentWeights Weights(const Assignment& assignment) {
+    return {this, assignment, F32Activations::kByBank};
+  }
   AssignmentWeights Reference() { return {this, StoredAssignment()}; }
 
   // Drops what was encoded: the encoder makes other encodings from now on. REQUIRES: nothing is

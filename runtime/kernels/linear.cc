@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/base/parallel.h"
+#include "runtime/kernels/pack_codes.h"
 #include "runtime/kernels/table.h"
 #include "runtime/kernels/token_rounding.h"
 
@@ -199,13 +200,18 @@ void PackActivations(ActivationPacking packing,
       << "sums of " << packing.sum_group;
   const KernelTable& kernels = Kernels();
   const int64_t blocks = CeilDiv(m, kTileRows);
-  if (packing.token_bits != 0) {
+  const bool has_runs = RunOf(packing.rounding) > 0;
+  CHECK(packing.rounding == InputRounding::kNone ||
+        packing.path == (has_runs ? Path::kInt8 : Path::kF32));
+  if (packing.token_bits != 0 || (packing.rounding != InputRounding::kNone && !has_runs)) {
     std::vector<float> rounded(m * k);
     for (int64_t row = 0; row < m; ++row) {
       std::copy_n(x + row * ldx, k, rounded.begin() + row * k);
     }
-    RoundPerToken(rounded.data(), k, m, k, packing.token_bits);
+    if (packing.token_bits != 0) RoundPerToken(rounded.data(), k, m, k, packing.token_bits);
+    if (!has_runs) RoundToFloats(packing.rounding, m * k, rounded.data());
     packing.token_bits = 0;
+    if (!has_runs) packing.rounding = InputRounding::kNone;
     PackActivations(packing, rounded.data(), k, m, k, out);
     out->packing = asked;
     return;
@@ -228,6 +234,7 @@ void PackActivations(ActivationPacking packing,
   out->scales.Resize(blocks * block_groups);
   const int64_t block_sums = out->sum_groups() * kTileRows;
   out->group_sums.Resize(blocks * block_sums);
+  if (has_runs) return PackCodes(x, ldx, out);
   const int64_t scale_group = grouped ? packing.group : out->padded_k;
   for (int64_t block = 0; block < blocks; ++block) {
     const float* from = x + block * kTileRows * ldx;
@@ -297,7 +304,9 @@ void PackActivations(ActivationPacking packing,
 void Linear(const PackedActivations& x, const WeightPanels& w, float* y, int64_t ldy, int threads) {
   threads = static_cast<int>(
       std::clamp<int64_t>(x.m * w.n * w.k / kMinMacsPerThread, 1, std::max(threads, 1)));
-  CHECK(x.packing == w.packing()) << "activations and weights are packed for different products";
+  ActivationPacking wanted = w.packing();
+  if (w.path == Path::kF32) wanted.rounding = x.packing.rounding;
+  CHECK(x.packing == wanted) << "activations and weights are packed for different products";
   CHECK_EQ(x.k, w.k);
   CHECK_GE(ldy, w.n);
   if (w.path == Path::kNone) {

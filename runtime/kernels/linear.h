@@ -16,10 +16,10 @@ void PackActivations(ActivationPacking packing,
                      int64_t k,
                      PackedActivations* out);
 
-// y[m][n] (row stride ldy) = x W^T. REQUIRES: x.packing == w.packing() and x.k == w.k. Columns
-// beyond n are not written. Bitwise the same for any m, any split of the rows into calls and any
-// `threads` (panels are spread over threads, k never is). With w.layer_norm every row of y is then
-// (y - mean) / sqrt(variance + 1e-5) over its n outputs.
+// y[m][n] (row stride ldy) = x W^T. REQUIRES: x.packing == w.packing(), on the f32 path with any
+// rounding, and x.k == w.k. Columns beyond n are not written. Bitwise the same for any m, any split
+// of the rows into calls and any `threads` (panels are spread over threads, k never is). With
+// w.layer_norm every row of y is then (y - mean) / sqrt(variance + 1e-5) over its n outputs.
 void Linear(
     const PackedActivations& x, const WeightPanels& w, float* y, int64_t ldy, int threads = 1);
 

@@ -112,9 +112,9 @@ class RowUnpacker {
   std::vector<float> minimums_;
 };
 
-WeightPanels PackInteger(const Encoding& encoding, Path path) {
+WeightPanels PackInteger(const Encoding& encoding, Path path, int max_flush = kMaxFlush) {
   WeightPanels out = EmptyPanels(path, encoding.rows, encoding.cols);
-  InitGroups(FlushInputs(encoding.format, out.k), &out);
+  InitGroups(std::min(FlushInputs(encoding.format, out.k), max_flush), &out);
   out.i16.Resize(out.panels * out.padded_k * kPanelWidth);
   out.i16.Fill(0);
 
@@ -194,6 +194,16 @@ WeightPanels PackWeights(const Encoding& encoding) {
 WeightPanels PackWeightsInt8(const Encoding& encoding) {
   if (!encoding.format.HasLevels()) return PackWeightsF32(encoding);
   return HasUint4Panels(encoding.format) ? PackUint4(encoding) : PackInteger(encoding, Path::kInt8);
+}
+
+WeightPanels PackWeightsLlamaCpp(const Encoding& encoding) {
+  const InputRounding rounding = LlamaCppRounding(encoding.format);
+  if (rounding == InputRounding::kNone) return PackWeights(encoding);
+  WeightPanels panels = encoding.format.IsBlock()
+                            ? PackInteger(encoding, Path::kInt8, RunOf(rounding))
+                            : PackWeightsF32(encoding);
+  panels.rounding = rounding;
+  return panels;
 }
 
 WeightPanels PackWeightsF32(const Encoding& encoding) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "runtime/base/aligned_buffer.h"
+#include "runtime/kernels/input_rounding.h"
 #include "runtime/kernels/layout.h"
 #include "runtime/tensor/encoding.h"
 #include "runtime/tensor/tensor_view.h"
@@ -21,13 +22,24 @@ enum class Path : uint8_t { kF32, kInt16, kInt8, kUint4, kNone };
 // How a product wants its activations packed.
 struct ActivationPacking {
   // A path without groups is a packing. NOLINTNEXTLINE(google-explicit-constructor)
-  ActivationPacking(Path path = Path::kF32, int group = 0, int sum_group = 0, int token_bits = 0)
-      : path(path), group(group), sum_group(sum_group), token_bits(token_bits) {}
+  ActivationPacking(Path path = Path::kF32,
+                    int group = 0,
+                    int sum_group = 0,
+                    int token_bits = 0,
+                    InputRounding rounding = InputRounding::kNone)
+      : path(path),
+        group(group),
+        sum_group(sum_group),
+        token_bits(token_bits),
+        rounding(rounding) {}
 
   Path path;
   int group;  // inputs per activation scale, kInt8 and kUint4 only; 0: none or one scale per row
   int sum_group;   // inputs per sum of activations, for weights with minimums; 0: no sums
   int token_bits;  // rows are rounded to so many bits first (token_rounding.h); 0: they are not
+  // kF32: rows are rounded to a 16-bit type first. kInt8: how codes and scales come about, with
+  // groups that divide its runs; kNone: as KernelTable::pack_i16 makes them.
+  InputRounding rounding;
 
   friend bool operator==(const ActivationPacking&, const ActivationPacking&) = default;
 };
@@ -60,14 +72,15 @@ struct WeightPanels {
   AlignedBuffer<float> zeros;
   int minimum_group = 0;  // inputs per minimum; 0: no minimums
   AlignedBuffer<float> minimums;
-  int token_bits = 0;  // of ActivationPacking
+  int token_bits = 0;  // of ActivationPacking, as the next
+  InputRounding rounding = InputRounding::kNone;
   // Every row of outputs is normalised to mean 0 and variance 1 (onebit-ln).
   bool layer_norm = false;
 
   int64_t minimum_groups() const { return minimum_group == 0 ? 0 : padded_k / minimum_group; }
   ActivationPacking packing() const {
-    return {
-        path, path == Path::kInt8 || path == Path::kUint4 ? flush : 0, minimum_group, token_bits};
+    const bool grouped = path == Path::kInt8 || path == Path::kUint4;
+    return {path, grouped ? flush : 0, minimum_group, token_bits, rounding};
   }
   int64_t bytes() const {
     return f32.size() * 4 + i16.size() * 2 + u4.size() + scales.size() * 4 + zeros.size() * 4 +
@@ -84,6 +97,11 @@ WeightPanels PackWeights(const Encoding& encoding);
 // kInt8 panels.
 WeightPanels PackWeightsInt8(const Encoding& encoding);
 
+// The same for activations rounded as llama.cpp rounds them ahead of this format
+// (LlamaCppRounding): kInt8 panels of block formats, kF32 panels of float formats. Formats that it
+// does not have are packed as by PackWeights.
+WeightPanels PackWeightsLlamaCpp(const Encoding& encoding);
+
 // Any encoding as kF32 panels of its decoded values; kNone for a removed matrix.
 WeightPanels PackWeightsF32(const Encoding& encoding);
 
@@ -93,10 +111,12 @@ WeightPanels PackWeightsF32(const TensorView& weights);
 // Activations [m, k] packed into blocks of 6 rows (the last block padded with zero rows).
 //   kF32:   f32[block][k][6]
 //   kInt16: i16[block][k/2][6][2] and one scale per row: x ~ scale * q, |q| <= 32767.
-//   kInt8:  the same with |q| <= 127 and scales[block][group][6].
+//   kInt8:  the same with |q| <= 127 and scales[block][group][6]; with a rounding the scales of the
+//           groups of a run are those of the run.
 //   kUint4: i8[block][k/4][6][4], |q| <= 127, scales and sums of q [block][group][6].
 // With a sum_group also group_sums f32[block][sum group][6]: the exact sum of the codes of that
-// many inputs times their scale. Codes and scales are defined at KernelTable::pack_i16.
+// many inputs times their scale (kQ8_1: as defined there). Codes and scales are defined at
+// KernelTable::pack_i16 and at InputRounding.
 struct PackedActivations {
   ActivationPacking packing;
   int64_t m = 0;

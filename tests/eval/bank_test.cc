@@ -182,7 +182,8 @@ TEST(EncodingBank, ACycleOverMoreThanFitsFindsPartOfItThere) {
 TEST(EncodingBank, PanelBytesAreAnUpperBoundThatIsClose) {
   for (const bool tied : {false, true}) {
     EvalBench bench = TinyBench(tied);
-    for (const Activations activations : {Activations::kInt16, Activations::kF32}) {
+    for (const Activations activations :
+         {Activations::kInt16, Activations::kF32, Activations::kLlamaCpp}) {
       for (const Format& format : SupportedFormats()) {
         EncodingBank bank(*bench.model, *bench.weight_encoder, {.activations = activations});
         Assignment assignment = bank.StoredAssignment();

@@ -202,6 +202,10 @@ std::vector<WeightPanels> SomePanels(int64_t n, int64_t k) {
     if (!format.IsBlock() || !Fits(format, k)) continue;
     out.push_back(PackWeights(Encode(weights, n, k, format)));
     out.push_back(PackWeightsInt8(Encode(weights, n, k, format)));
+    out.push_back(PackWeightsLlamaCpp(Encode(weights, n, k, format)));
+  }
+  for (const Format& format : {kFormatF16, kFormatBF16}) {
+    out.push_back(PackWeightsLlamaCpp(Encode(weights, n, k, format)));
   }
   return out;
 }

@@ -58,6 +58,11 @@ def folder():
     return None
 
 
+class CpuTraits(ctypes.Structure):
+    _fields_ = [("from_float", ctypes.c_void_p), ("vec_dot", ctypes.c_void_p), ("vec_dot_type", ctypes.c_int),
+                ("nrows", ctypes.c_int64)]
+
+
 class LlamaCpp:
     CONTEXT = {"n_ctx": 0, "n_batch": 4, "n_ubatch": 8, "threads": 28, "threads_batch": 32, "flash_attention": 52,
                "type_k": 104, "type_v": 108, "swa_full": 132}
@@ -124,6 +129,32 @@ class LlamaCpp:
         self.base.ggml_quantize_chunk(TYPES[name], ctypes.c_void_p(weights.ctypes.data), ctypes.c_void_p(out.ctypes.data),
                                       ctypes.c_int64(0), ctypes.c_int64(rows), ctypes.c_int64(cols), importance)
         return out.tobytes()
+
+    def input_rounder(self, name):
+        """What the CPU products with weights of a type do to their inputs: (the type that inputs are rounded to, the function from
+        floats to its bytes), of the very library that llama.cpp runs on here; None if that is not reachable."""
+        with open("/proc/self/maps", encoding="utf-8") as maps:
+            loaded = sorted({line.split()[-1] for line in maps if "libggml-cpu" in line})
+        if len(loaded) != 1:
+            return None
+        library = ctypes.CDLL(loaded[0])
+        if not hasattr(library, "ggml_get_type_traits_cpu"):
+            return None
+        traits = library.ggml_get_type_traits_cpu
+        traits.restype = ctypes.POINTER(CpuTraits)
+        kind = traits(TYPES[name]).contents.vec_dot_type
+        from_float = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+        size = self.base.ggml_row_size
+        size.restype = ctypes.c_size_t
+
+        def rounded(inputs):
+            if kind == F32:
+                return inputs.tobytes()
+            out = np.zeros(size(kind, ctypes.c_int64(inputs.size)), np.uint8)
+            from_float(traits(kind).contents.from_float)(inputs.ctypes.data, out.ctypes.data, inputs.size)
+            return out.tobytes()
+
+        return kind, rounded
 
     # --- whole files
 

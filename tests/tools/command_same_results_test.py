@@ -75,6 +75,17 @@ class DeterminismTest(CommandTest):
             self.assertEqual(len(plans), 1, search)
             self.assertEqual(len(evaluations), 1, search)
 
+    def test_inputs_rounded_as_in_llama_cpp_on_every_tier(self):
+        seen = set()
+        for tier, threads in self.tiers_and_threads():
+            pins = ('down=q4_k', 'gate=iq4_nl', 'embed=bf16', 'o_proj=f16')
+            report = self.json('eval', self.model, '--uniform', 'q5_1', '--activations', 'llama.cpp',
+                               *(word for pin in pins for word in ('--pin', pin)), *PROBES,
+                               '--probes', 3, '--threads', threads, tier=tier)
+            del report['memory']
+            seen.add(json.dumps(report))
+        self.assertEqual(len(seen), 1, seen)
+
     def test_fdt_only_on_every_tier(self):
         plan = self.make_plan()
         seen = set()

@@ -31,6 +31,17 @@ class TargetTest(CommandTest):
             self.assertEqual(report['unused'], [])
             self.assertIn(f'for {target};', self.succeed('show', path).stdout)
 
+    def test_activations_of_llama_cpp_are_the_plans_from_search_to_file(self):
+        path, plan = self.plan('llama.cpp', '--activations', 'llama.cpp')
+        self.assertEqual(plan['options']['activations'], 'llama.cpp')
+        self.assertIn('activations llama.cpp', self.succeed('show', path).stdout)
+        evaluate = ('eval', self.model, '--plan', path, *command_case.PROBES, '--probes', 4)
+        measured = [self.json(*evaluate, *more)['kl_mean']
+                    for more in ((), ('--activations', 'llama.cpp'), ('--activations', 'int16'))]
+        self.assertEqual(measured[0], measured[1])
+        self.assertNotEqual(measured[0], measured[2])
+        self.succeed('apply', self.model, '--plan', path, '--out', self.file('model.gguf'))
+
     def test_joined_components_share_a_format_whatever_the_search(self):
         for search in ('greedy', 'additive', 'layerwise', 'random', 'uniform'):
             path = self.file(f'{search}.json')

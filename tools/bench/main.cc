@@ -34,11 +34,12 @@ absl::Status ReadCases(Flags* flags) {
     kinds = {Activations::kInt16, Activations::kInt8};
   } else {
     BB_ASSIGN_OR_RETURN(const Activations kind, ParseActivations(flags->activations));
-    if (kind == Activations::kToken8 || kind == Activations::kToken4) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--activations ",
-                       flags->activations,
-                       " has the int16 kernels; it emulates and is not meant to be fast"));
+    if (kind == Activations::kToken8 || kind == Activations::kToken4 ||
+        kind == Activations::kLlamaCpp) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--activations ",
+          flags->activations,
+          " has the kernels of int16 and int8; it emulates and is not meant to be fast"));
     }
     kinds = {kind};
   }

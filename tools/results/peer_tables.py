@@ -30,6 +30,19 @@ def recovered(bench):
                                   environment=bench.llama_cpp(), threads=False))
 
 
+def promises(bench):
+    """What text KL promises for plans with several roundings of activations, and what llama.cpp measures of their files."""
+    parts = []
+    for model in bench.choose(("novel-1m", "novel-8m"), ("novel-1m",)):
+        out = bench.script("tools/peer/promises.py", "--model", bench.model(model), *texts(bench),
+                           "--binary", bench.bitbudget, "--out", bench.work / f"promises-{model}",
+                           "--windows", bench.choose(64, 16), "--attention",
+                           "--mixes", *bench.choose(("q3_k_m", "q4_k_m", "q5_k_m"), ("q4_k_m",)),
+                           environment=bench.llama_cpp())
+        parts.append(f"**{model}**\n\n{tables_in(out)}")
+    return "\n\n".join(parts)
+
+
 def types(bench):
     """One type for the whole model: our codes and llama.cpp's."""
     return tables_in(bench.script("tools/peer/whole_model.py", "--model", bench.model("novel-8m"), *texts(bench),

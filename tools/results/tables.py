@@ -41,6 +41,7 @@ TABLES = {
     "block-encoders": Table("docs/formats.md", 8, 1, "three formats", peer_tables.block_encoders),
     "llama-mixes": Table("docs/llama-cpp.md", 40, 4, "8 + 24 probes, two sizes", peer_tables.mixes),
     "llama-recovered": Table("docs/llama-cpp.md", 40, 6, "16 windows, 16 sequences, one size", peer_tables.recovered),
+    "llama-promises": Table("docs/llama-cpp.md", 12, 1, "16 windows, one size", peer_tables.promises),
     "llama-types": Table("docs/llama-cpp.md", 20, 2, "8 probes, two types", peer_tables.types),
     "speed-products": Table("docs/performance.md", 6, 0.3, "1 round", speed_tables.products),
     "speed-ratios": Table("docs/performance.md", 1, 0.1, "1 round", speed_tables.ratios),

@@ -19,7 +19,8 @@ constexpr NamedActivations kNamed[] = {{Activations::kInt16, "int16"},
                                        {Activations::kInt8, "int8"},
                                        {Activations::kToken8, "token8"},
                                        {Activations::kToken4, "token4"},
-                                       {Activations::kF32, "f32"}};
+                                       {Activations::kF32, "f32"},
+                                       {Activations::kLlamaCpp, "llama.cpp"}};
 
 }  // namespace
 

@@ -72,12 +72,7 @@ void Transformer::AttentionStage(int layer,
   ws->delta.Resize(rows * width);
 
   NormRows(x, width, vectors.attention_norm, config.rms_norm_eps, rows, ws->normed.data());
-  SharedInput input(IdOf(layer, ComponentKind::kQ),
-                    ws->normed.data(),
-                    rows,
-                    width,
-                    weights.round_activations,
-                    ws);
+  SharedInput input(IdOf(layer, ComponentKind::kQ), ws->normed.data(), rows, width, weights, ws);
   input.Multiply(*weights.components[IdOf(layer, ComponentKind::kQ)], vectors.q_bias, ws->q.data());
   input.Multiply(*weights.components[IdOf(layer, ComponentKind::kK)], vectors.k_bias, ws->k.data());
   input.Multiply(*weights.components[IdOf(layer, ComponentKind::kV)], vectors.v_bias, ws->v.data());
@@ -116,12 +111,8 @@ void Transformer::AttentionStage(int layer,
   }
 
   if (adds_nothing) return;
-  SharedInput context(IdOf(layer, ComponentKind::kO),
-                      ws->context.data(),
-                      rows,
-                      config.q_size(),
-                      weights.round_activations,
-                      ws);
+  SharedInput context(
+      IdOf(layer, ComponentKind::kO), ws->context.data(), rows, config.q_size(), weights, ws);
   context.Multiply(
       *weights.components[IdOf(layer, ComponentKind::kO)], vectors.o_bias, ws->delta.data());
   AddToStream(vectors.attention_post_norm, rows, ws->delta.data(), x);

@@ -20,12 +20,7 @@ void Transformer::MlpStage(
   ws->delta.Resize(rows * width);
 
   NormRows(x, width, vectors.mlp_norm, config.rms_norm_eps, rows, ws->normed.data());
-  SharedInput input(IdOf(layer, ComponentKind::kGate),
-                    ws->normed.data(),
-                    rows,
-                    width,
-                    weights.round_activations,
-                    ws);
+  SharedInput input(IdOf(layer, ComponentKind::kGate), ws->normed.data(), rows, width, weights, ws);
   input.Multiply(
       *weights.components[IdOf(layer, ComponentKind::kGate)], vectors.gate_bias, ws->gate.data());
   input.Multiply(
@@ -33,12 +28,7 @@ void Transformer::MlpStage(
   const auto activate =
       config.activation == Activation::kGeluTanh ? Kernels().gelu_tanh_mul : Kernels().silu_mul;
   activate(ws->gate.data(), ws->up.data(), rows * inner, ws->gate.data());
-  SharedInput hidden(IdOf(layer, ComponentKind::kDown),
-                     ws->gate.data(),
-                     rows,
-                     inner,
-                     weights.round_activations,
-                     ws);
+  SharedInput hidden(IdOf(layer, ComponentKind::kDown), ws->gate.data(), rows, inner, weights, ws);
   hidden.Multiply(
       *weights.components[IdOf(layer, ComponentKind::kDown)], vectors.down_bias, ws->delta.data());
   AddToStream(vectors.mlp_post_norm, rows, ws->delta.data(), x);

@@ -7,16 +7,24 @@
 
 namespace bitbudget {
 
-SharedInput::SharedInput(
-    ComponentId first, float* x, int64_t m, int64_t k, bool round, TransformerWorkspace* workspace)
-    : x_(x), m_(m), k_(k), workspace_(workspace) {
+SharedInput::SharedInput(ComponentId first,
+                         float* x,
+                         int64_t m,
+                         int64_t k,
+                         const WeightSet& weights,
+                         TransformerWorkspace* workspace)
+    : x_(x), m_(m), k_(k), round_stored_(weights.round_stored), workspace_(workspace) {
   if (workspace->observe_input) workspace->observe_input(first, x, m, k);
-  if (round) RoundActivationsInt16(x, k, m, k);
+  if (weights.round_activations) RoundActivationsInt16(x, k, m, k);
 }
 
 void SharedInput::Multiply(const ComponentWeights& weights, std::span<const float> bias, float* y) {
   const WeightPanels& panels = weights.panels();
-  Linear(Packed(panels.packing()), panels, y, panels.n, workspace_->threads);
+  ActivationPacking packing = panels.packing();
+  if (round_stored_ && panels.path == Path::kF32 && packing.rounding == InputRounding::kNone) {
+    packing.rounding = weights.stored_rounding();
+  }
+  Linear(Packed(packing), panels, y, panels.n, workspace_->threads);
   if (bias.empty()) return;
   for (int64_t row = 0; row < m_; ++row) {
     for (int64_t i = 0; i < panels.n; ++i) y[row * panels.n + i] += bias[i];

@@ -15,13 +15,13 @@ namespace bitbudget {
 // them once per packing that the products need. Uses the workspace while it lives.
 class SharedInput {
  public:
-  // `first` is the first component that takes them. With `round` x is rounded in place as the int16
-  // path would (WeightSet::round_activations).
+  // `first` is the first component that takes them. With weights.round_activations x is rounded in
+  // place.
   SharedInput(ComponentId first,
               float* x,
               int64_t m,
               int64_t k,
-              bool round,
+              const WeightSet& weights,
               TransformerWorkspace* workspace);
 
   // y[m][n] = x W^T + bias; no bias when it is empty.
@@ -33,6 +33,7 @@ class SharedInput {
   float* x_;
   int64_t m_;
   int64_t k_;
+  bool round_stored_;
   TransformerWorkspace* workspace_;
   size_t ready_ = 0;  // the first entries of workspace_->packed hold x
 };

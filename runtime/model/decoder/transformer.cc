@@ -69,8 +69,7 @@ void Transformer::Logits(const WeightSet& weights,
   const ModelConfig& config = model_.config();
   ws->normed.Resize(rows * config.hidden_size);
   FinalNorm(x, ldx, rows, ws->normed.data());
-  SharedInput input(
-      model_.head(), ws->normed.data(), rows, config.hidden_size, weights.round_activations, ws);
+  SharedInput input(model_.head(), ws->normed.data(), rows, config.hidden_size, weights, ws);
   input.Multiply(*weights.components[model_.head()], {}, logits);
   if (config.final_soft_cap > 0) {
     Kernels().soft_cap(

@@ -24,6 +24,8 @@ WeightPanels PackWeightsFor(const Encoding& encoding, Activations activations) {
       return WithTokenBits(PackWeights(encoding), 8);
     case Activations::kToken4:
       return WithTokenBits(PackWeights(encoding), 4);
+    case Activations::kLlamaCpp:
+      return PackWeightsLlamaCpp(encoding);
     case Activations::kF32:
       break;
   }
@@ -35,7 +37,8 @@ WeightUse UseOf(const Model& model, ComponentId id) {
   return model.head() == id ? WeightUse::kBoth : WeightUse::kRows;
 }
 
-ComponentWeights::ComponentWeights(const Model& model, ComponentId id) : stored_(model.Weight(id)) {
+ComponentWeights::ComponentWeights(const Model& model, ComponentId id)
+    : stored_(model.Weight(id)), stored_rounding_(LlamaCppRounding(stored_.format)) {
   if (UseOf(model, id) != WeightUse::kRows) panels_ = PackWeightsF32(stored_);
 }
 

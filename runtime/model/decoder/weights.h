@@ -38,6 +38,10 @@ class ComponentWeights {
   // REQUIRES: a use with products.
   const WeightPanels& panels() const { return panels_; }
 
+  // How llama.cpp rounds the inputs of the checkpoint's own values; kNone for an encoding, whose
+  // panels know.
+  InputRounding stored_rounding() const { return stored_rounding_; }
+
   // Row `row` as float, for embedding lookups. REQUIRES: built from a checkpoint, or a use with
   // rows.
   void ReadRow(int64_t row, std::span<float> out) const;
@@ -48,6 +52,7 @@ class ComponentWeights {
  private:
   WeightPanels panels_;
   TensorView stored_;
+  InputRounding stored_rounding_ = InputRounding::kNone;
   std::optional<Encoding> encoding_;
 };
 
@@ -60,6 +65,8 @@ struct WeightSet {
   // Round the activations of f32 products as the int16 path would: with the reference's weights
   // this measures the runtime's own noise floor.
   bool round_activations = false;
+  // Round the activations of products with the checkpoint's own values as llama.cpp does.
+  bool round_stored = false;
 
   const LayerVectors& VectorsOf(const Model& model, int layer) const;
 };
