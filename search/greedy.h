@@ -20,7 +20,7 @@ struct GreedyOptions {
   int max_swap_trials = -1;
 
   // Where the context predicts moves.
-  GradientDescentOptions gradients;
+  GradientDescentOptions gradients = {};
 
   // kInvalidArgument names the field and its value.
   absl::Status Validate() const;

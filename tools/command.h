@@ -92,6 +92,7 @@ void AddLogitsCommand(CLI::App* app);
 void AddTokenizeCommand(CLI::App* app);
 void AddShowCommand(CLI::App* app);
 void AddDiffCommand(CLI::App* app);
+void AddExploreCommand(CLI::App* app);
 void AddRunsCommand(CLI::App* app);
 void AddApplyCommand(CLI::App* app);
 void AddEqualizeCommand(CLI::App* app);

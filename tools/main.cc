@@ -60,6 +60,7 @@ int Main(int argc, char** argv) {
   app.add_option("--v", verbosity, "Diagnostics on standard error: 0 (off) to 3");
   app.fallthrough();
   AddPlanCommand(&app);
+  AddExploreCommand(&app);
   AddEvalCommand(&app);
   AddScoreCommand(&app);
   AddShowCommand(&app);

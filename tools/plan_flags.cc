@@ -81,6 +81,9 @@ void AddLimitOptions(CLI::App* command, PlanFlags* flags) {
                     "Share of zeros, such as 60%, among the weights that are not pinned, at any "
                     "size (searches sparsify and uniform)");
   limit->require_option(1);
+}
+
+void AddScopeOptions(CLI::App* command, PlanFlags* flags) {
   command->add_option(
       "--budget-for",
       flags->budget_for,
@@ -146,10 +149,12 @@ void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
                    absl::StrCat("What layerwise orders layers by: ", DescribeScorers()))
       ->capture_default_str();
   command
-      ->add_option("--costs",
-                   flags->costs,
-                   "What candidates are predicted from before they are run: output-error, or the "
-                   "divergences of kfac or fisher (see --scorer)")
+      ->add_option(
+          "--costs",
+          flags->costs,
+          "What candidates are predicted from before they are run: the divergences of kfac "
+          "(with which greedy goes by gradients) or fisher (see --scorer), or "
+          "output-error")
       ->capture_default_str();
   command->add_option("--beam-width", flags->beam_width, "States that beam keeps; 1 is greedy")
       ->check(CLI::Range(1, 1 << 20))
@@ -162,18 +167,14 @@ void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
   command->add_flag("--prune-embeddings",
                     flags->prune_embeddings,
                     "Prune embedding and head too (sparsify and --sparsity)");
-  command->add_option(
-      "--retrain",
-      flags->retrain,
-      "MASKED,UNMASKED: sparsify trains the weights for so many steps after every round, first "
-      "with what was pruned held at zero, then without (paper: 450,50), on the text of the probes "
-      "or on what the model writes; float formats. The codes go beside the plan, to "
-      "OUT.weights.safetensors");
   command->add_flag("--exhaustive",
                     flags->exhaustive,
                     "Evaluate every candidate on all probes instead of predicting and screening "
                     "(greedy, additive, beam)");
-  command->add_option("--objective", flags->objective, "fdt, fdt75, sdt, dppl or kl")
+  command
+      ->add_option("--objective",
+                   flags->objective,
+                   "fdt, fdt75, sdt, dppl, kl, text-kl, text-ppl or loss (both KLs)")
       ->capture_default_str();
   command->add_option("--probes", flags->search_probes, "Probes that the search uses")
       ->capture_default_str()
@@ -232,10 +233,8 @@ absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags) {
   return options;
 }
 
-void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
-  AddLimitOptions(command, flags);
-  command->add_option("--out", flags->out, "Plan to write (.json: as JSON, else binary)")
-      ->required();
+void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags) {
+  AddScopeOptions(command, flags);
   AddConstraintOptions(command, flags);
   AddSearchOptions(command, flags);
   flags->workspace.AddTo(command,
@@ -244,8 +243,22 @@ void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
       "--run-dir",
       flags->run_dir,
       "Folder for stored runs: the same command resumes its run, and one with another budget or "
-      "search reuses what was measured (default: OUT.run, beside the plan)");
+      "search reuses what was measured (default: OUT.run, beside the output)");
   command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
+}
+
+void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
+  AddLimitOptions(command, flags);
+  command->add_option("--out", flags->out, "Plan to write (.json: as JSON, else binary)")
+      ->required();
+  AddSharedPlanOptions(command, flags);
+  command->add_option(
+      "--retrain",
+      flags->retrain,
+      "MASKED,UNMASKED: sparsify trains the weights for so many steps after every round, first "
+      "with what was pruned held at zero, then without (paper: 450,50), on the text of the probes "
+      "or on what the model writes; float formats. The codes go beside the plan, to "
+      "OUT.weights.safetensors");
   command->add_option(
       "--recover",
       flags->recover,

@@ -44,6 +44,8 @@ struct PlanFlags {
 };
 
 void AddPlanOptions(CLI::App* command, PlanFlags* flags);
+// Those that explore has as well: all but limit, output, retraining and recovery.
+void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags);
 
 // The options of the job; an error names the flag that is wrong.
 absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags);

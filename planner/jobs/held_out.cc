@@ -51,46 +51,57 @@ absl::StatusOr<std::optional<Format>> BestUniform(const HeldOutContext& context,
   return std::optional<Format>();  // everything is pinned
 }
 
-absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
-                                                 const Assignment& found,
-                                                 const std::optional<Format>& uniform) {
-  const SearchProblem& problem = *context.problem;
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<SharedProbes> set,
+absl::StatusOr<HeldOutProbes> HeldOutProbes::Create(const HeldOutContext& context) {
+  HeldOutProbes probes;
+  context.workspace->UseWeights(nullptr);
+  BB_ASSIGN_OR_RETURN(probes.set_,
                       SharedProbes::Create(*context.maker,
                                            ProbeRole::kHeldOut,
                                            context.probes,
                                            context.workspace,
                                            context.run,
                                            context.progress));
+  context.progress->Begin("noise floor", 1);
+  BB_ASSIGN_OR_RETURN(probes.noise_floor_, probes.set_->NoiseFloor());
+  BB_ASSIGN_OR_RETURN(probes.reference_, probes.set_->Own());
+  context.progress->Update(1);
+  context.progress->End();
+  return probes;
+}
+
+absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
+                                                 const HeldOutProbes& probes,
+                                                 const Assignment& found,
+                                                 const std::optional<Format>& uniform) {
+  const SearchProblem& problem = *context.problem;
+  SharedProbes* const set = probes.set();
   HeldOutComparison result;
   result.probes = set->size();
   result.emitted = found;
-  context.progress->Begin("held-out comparison", 3);
+  context.progress->Begin("held-out comparison", 2);
   BB_ASSIGN_OR_RETURN(const Evaluation evaluation,
-                      EvaluateIn(context.trained, context, found, set.get()));
+                      EvaluateIn(context.trained, context, found, set));
   context.progress->Update(1);
-  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set->NoiseFloor());
-  context.progress->Update(2);
-  BB_ASSIGN_OR_RETURN(const Evaluation reference, set->Own());
+  result.evaluation = evaluation;
   result.found = MetricsOf(evaluation);
-  result.noise_floor = MetricsOf(noise_floor);
+  result.noise_floor = MetricsOf(probes.noise_floor());
   result.text_divergence = TextDivergenceOf(evaluation);
-  result.text = TextPerplexityOf(reference, evaluation);
+  result.text = TextPerplexityOf(probes.reference(), evaluation);
   if (context.trained != nullptr) {
-    BB_ASSIGN_OR_RETURN(const Evaluation before, EvaluateIn(nullptr, context, found, set.get()));
+    BB_ASSIGN_OR_RETURN(const Evaluation before, EvaluateIn(nullptr, context, found, set));
     result.training = RecoveryMeasurements{before, evaluation};
   }
   if (uniform.has_value()) {
     const Assignment assignment = problem.ToAssignment(problem.Uniform(*uniform));
-    BB_ASSIGN_OR_RETURN(const Evaluation other,
-                        EvaluateIn(nullptr, context, assignment, set.get()));
+    BB_ASSIGN_OR_RETURN(const Evaluation other, EvaluateIn(nullptr, context, assignment, set));
     result.uniform = {*uniform,
                       problem.TotalBytes(assignment),
                       MetricsOf(other),
                       PairedInterval(Statistic::kFdtMean, evaluation, other),
                       PairedInterval(Statistic::kKlMean, evaluation, other),
                       TextDivergenceOf(other),
-                      PairedInterval(Statistic::kTextKl, evaluation, other)};
+                      PairedInterval(Statistic::kTextKl, evaluation, other),
+                      other};
     if (result.text.has_value()) {
       result.text->uniform = MeasuredOf(Statistic::kTextPpl, other);
     }
@@ -100,7 +111,7 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
       result.emitted = assignment;
       if (result.text.has_value()) result.text->candidate = *result.text->uniform;
     }
-    context.progress->Update(3);
+    context.progress->Update(2);
   }
   context.progress->End();
   return result;

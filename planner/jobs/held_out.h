@@ -2,12 +2,14 @@
 #define BITBUDGET_PLANNER_JOBS_HELD_OUT_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "absl/status/statusor.h"
 #include "planner/jobs/recovery_record.h"
 #include "planner/runs/measure.h"
 #include "planner/runs/run.h"
+#include "planner/runs/shared_probes.h"
 #include "planner/workspace/workspace.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/candidate_evaluator.h"
@@ -28,10 +30,12 @@ struct HeldOutComparison {
     Interval kl_difference;
     std::optional<TextDivergence> text;  // where HeldOutComparison has it
     Interval text_kl_difference;
+    Evaluation evaluation;
   };
 
   int64_t probes = 0;
-  Metrics found;  // of the search's result
+  Metrics found;          // of the search's result
+  Evaluation evaluation;  // likewise
   Metrics noise_floor;
   // Of the search's result; none where prompts are too short (kTextPromptTokens).
   std::optional<TextDivergence> text_divergence;
@@ -62,11 +66,28 @@ struct HeldOutContext {
 absl::StatusOr<std::optional<Format>> BestUniform(const HeldOutContext& context,
                                                   CandidateEvaluator* evaluator);
 
+// The probes that results are measured on, in a context's run.
+class HeldOutProbes {
+ public:
+  // Errors as SharedProbes::Create; kCancelled on interruption.
+  static absl::StatusOr<HeldOutProbes> Create(const HeldOutContext& context);
+
+  SharedProbes* set() const { return set_.get(); }
+  const Evaluation& noise_floor() const { return noise_floor_; }
+  const Evaluation& reference() const { return reference_; }  // ReferenceRun::Own()
+
+ private:
+  std::unique_ptr<SharedProbes> set_;
+  Evaluation noise_floor_;
+  Evaluation reference_;
+};
+
 // Measures `found` and the uniform assignment of `uniform`, and decides which is emitted: the
 // better one by the objective where the 95 % interval of the paired difference excludes zero, else
 // by KL likewise (FDT needs far more probes to tell), else by the objective's own rule. Errors:
 // those of the evaluations; kCancelled on interruption.
 absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
+                                                 const HeldOutProbes& probes,
                                                  const Assignment& found,
                                                  const std::optional<Format>& uniform);
 

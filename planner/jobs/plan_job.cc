@@ -6,23 +6,20 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "planner/jobs/fallback.h"
-#include "planner/jobs/feasibility.h"
 #include "planner/jobs/held_out.h"
+#include "planner/jobs/plan_problem.h"
 #include "planner/jobs/plan_record.h"
 #include "planner/jobs/plan_retraining.h"
+#include "planner/jobs/plan_search.h"
 #include "planner/jobs/search_methods.h"
 #include "planner/output/recovered_file.h"
 #include "planner/runs/calibration.h"
-#include "planner/runs/estimated_costs.h"
-#include "planner/runs/move_costs.h"
-#include "planner/runs/output_errors.h"
 #include "planner/runs/run.h"
 #include "planner/runs/shared_probes.h"
 #include "planner/workspace/setup.h"
@@ -34,192 +31,57 @@
 namespace bitbudget {
 namespace {
 
-// The user's constraints and, where sparsity is searched for, the paper's: embedding and head keep
-// their stored formats.
-absl::StatusOr<Constraints> ConstraintsOf(const Model& model, const PlanOptions& options) {
-  Constraints constraints = options.constraints;
-  const bool sparsifies = options.search == "sparsify" || options.SparsityPermille() > 0;
-  if (!sparsifies || options.prunes_embeddings) return constraints;
-  std::vector<Constraints::Pin> pins;
-  for (size_t c = 0; c < model.components().size(); ++c) {
-    const Component& component = model.components()[c];
-    if (component.layer >= 0) continue;
-    BB_ASSIGN_OR_RETURN(
-        Constraints::Pin pin,
-        ParsePin(absl::StrCat("^",
-                              absl::StrReplaceAll(component.name, {{".", "\\."}}),
-                              "$=",
-                              model.Weight(static_cast<ComponentId>(c)).format.Name())));
-    pins.push_back(std::move(pin));
-  }
-  // The last pin that matches wins, so the user's come after these.
-  constraints.pins.insert(constraints.pins.begin(), pins.begin(), pins.end());
-  return constraints;
-}
+// A job on its way.
+struct Job {
+  const PlanOptions& options;
+  PlanProblem made;
+  std::optional<int64_t> id = {};  // in the run's store
+  PlanFindings findings = {};
+  std::optional<Format> uniform = {};  // the best that meets the limit
+  std::vector<Continuation> continuations = {};
 
-struct ProblemAndBudget {
-  SearchProblem problem;
-  std::optional<BudgetSplit> budget;  // none for a sparsity goal
+  bool met() const { return findings.search.outcome == SearchOutcome::kBudgetMet; }
 };
 
-absl::StatusOr<ProblemAndBudget> MakeProblem(const Model& model, const PlanOptions& options) {
-  ProblemAndBudget made;
-  SearchLimit limit;
-  if (const Budget* budget = std::get_if<Budget>(&options.limit); budget != nullptr) {
-    BB_ASSIGN_OR_RETURN(
-        made.budget, SplitBudget(model, *budget, options.budget_scope, options.constraints.target));
-    limit = ByteBudget{made.budget->weight_bytes};
-  } else {
-    limit = std::get<SparsityGoal>(options.limit).target;
-  }
-  BB_ASSIGN_OR_RETURN(const Constraints constraints, ConstraintsOf(model, options));
-  BB_ASSIGN_OR_RETURN(made.problem, BuildProblem(model, constraints, limit));
-  BB_RETURN_IF_ERROR(CheckFeasible(made.problem, model.parameter_count()));
-  if (options.retraining.has_value()) {
-    BB_RETURN_IF_ERROR(CheckRetrainable(made.problem, model));
-  }
-  return made;
-}
-
-WorkspaceNeeds WorkspaceNeedsOf(const PlanOptions& options,
-                                const SearchProblem& problem,
-                                int64_t ranks) {
+WorkspaceNeeds WorkspaceNeedsOf(std::span<const Job> jobs, int64_t ranks) {
   WorkspaceNeeds needs;
   needs.roles = {ProbeRole::kSearch, ProbeRole::kHeldOut};
-  // Every rank has its share of the probes.
-  needs.search_probes = (options.search_probes + ranks - 1) / ranks;
-  needs.held_out_probes = (options.held_out_probes + ranks - 1) / ranks;
-  if (NeedsCalibrationPrompts(options)) needs.calibration_probes = options.search_probes;
-  if (options.retraining.has_value()) {
-    needs.roles.push_back(ProbeRole::kCalibration);
-    needs.calibration_probes = RetrainingSequences(*options.retraining);
+  for (const Job& job : jobs) {
+    const PlanOptions& options = job.options;
+    // Every rank has its share of the probes.
+    needs.search_probes = (options.search_probes + ranks - 1) / ranks;
+    needs.held_out_probes = (options.held_out_probes + ranks - 1) / ranks;
+    if (NeedsCalibrationPrompts(options)) needs.calibration_probes = options.search_probes;
+    if (options.retraining.has_value()) {
+      needs.roles.push_back(ProbeRole::kCalibration);
+      needs.calibration_probes = RetrainingSequences(*options.retraining);
+    }
+    needs.gradient_probes = std::max(needs.gradient_probes, GradientProbes(options));
+    for (const std::vector<Choice>& ladder : job.made.problem.ladders) {
+      needs.gradient_formats =
+          std::max(needs.gradient_formats, static_cast<int64_t>(ladder.size()));
+    }
+    if (NeedsOf(options).text) needs.evaluators = 2;
   }
-  needs.gradient_probes = GradientProbes(options);
-  for (const std::vector<Choice>& ladder : problem.ladders) {
-    needs.gradient_formats = std::max(needs.gradient_formats, static_cast<int64_t>(ladder.size()));
-  }
-  needs.evaluators = NeedsOf(options).text ? 2 : 1;
   return needs;
 }
 
-// Opens the run and describes the job in its store; the number of the job there, if any.
-absl::StatusOr<std::optional<int64_t>> BeginRun(const PlanOptions& options,
-                                                const ProbedWorkspace& ready,
-                                                Run* run,
-                                                Progress* progress) {
+// Opens the run and describes the jobs in its store.
+absl::Status BeginRun(const ProbedWorkspace& ready,
+                      std::span<Job> jobs,
+                      Run* run,
+                      Progress* progress) {
   const Model& model = ready.workspace->model();
+  const PlanOptions& options = jobs[0].options;
   BB_RETURN_IF_ERROR(
       run->Begin(options.run_dir, RunIdentity(model, options.workspace, *ready.maker), progress));
-  if (run->store() == nullptr) return std::optional<int64_t>();
+  if (run->store() == nullptr) return absl::OkStatus();
   BB_RETURN_IF_ERROR(run->store()->DescribeModel(
       model.components(), StoredAssignment(model), model.fixed_bytes()));
-  BB_ASSIGN_OR_RETURN(const int64_t job, run->store()->BeginJob(JobText(options)));
-  return std::optional<int64_t>(job);
-}
-
-struct SearchInputs {
-  const PlanOptions& options;
-  const SearchProblem& problem;
-  const ProbedWorkspace& ready;
-  SharedProbes* probes;
-  Run* run;
-  Retrainer* retrainer;  // or null
-  Progress* progress;
-};
-
-struct SearchResult {
-  SearchSummary summary;
-  CostTable errors;
-};
-
-// Gives the method what it needs and runs it. An interruption before any candidate that fits leaves
-// the fallback as the result.
-absl::StatusOr<SearchResult> RunSearch(const SearchInputs& in) {
-  Workspace* const workspace = in.ready.workspace.get();
-  const MethodNeeds needs = NeedsOf(in.options);
-  BB_ASSIGN_OR_RETURN(
-      const std::unique_ptr<SearchMethod> method,
-      MakeMethod(in.options, in.problem, *in.ready.maker, workspace, in.run, in.progress));
-  SearchContext context{
-      &in.problem, in.probes->evaluator(), in.progress, workspace->bank()->StoredAssignment()};
-  context.retrainer = in.retrainer;
-  std::unique_ptr<SharedProbes> text;
-  if (needs.text) {
-    BB_ASSIGN_OR_RETURN(text,
-                        SharedProbes::Create(*in.ready.maker,
-                                             ProbeRole::kSearch,
-                                             in.options.search_probes,
-                                             workspace,
-                                             in.run,
-                                             in.progress,
-                                             SharedProbes::Completions::kText));
-    context.text = text->evaluator();
+  for (Job& job : jobs) {
+    BB_ASSIGN_OR_RETURN(job.id, run->store()->BeginJob(JobText(job.options)));
   }
-  SearchResult result;
-  CostTable unit_errors;
-  std::optional<MoveCosts> moves;
-  if (needs.output_errors) {
-    const Scorer* const scorer = in.options.CostScorer();
-    const bool predicts_moves = needs.moves && scorer != nullptr && scorer->pairs;
-    if (scorer == nullptr) {
-      BB_ASSIGN_OR_RETURN(
-          result.errors,
-          MeasureOutputErrors(in.problem, *in.ready.maker, workspace, in.run, in.progress));
-    } else {
-      BB_ASSIGN_OR_RETURN(EstimatedCosts estimated,
-                          EstimateCosts(*scorer,
-                                        predicts_moves,
-                                        in.problem,
-                                        in.probes->sequences(),
-                                        workspace,
-                                        in.run,
-                                        in.progress));
-      result.errors = std::move(estimated.costs);
-      if (predicts_moves) {
-        moves.emplace(
-            in.problem,
-            std::move(estimated.pairs),
-            in.probes->sequences().First(static_cast<size_t>(MoveProbes(in.probes->size()))),
-            workspace,
-            in.run,
-            in.progress);
-        context.moves = &*moves;
-      }
-    }
-    unit_errors = SumOverUnits(in.problem, result.errors);
-    context.errors = &unit_errors;
-    if (scorer != nullptr) context.estimates = &unit_errors;
-  }
-  BB_ASSIGN_OR_RETURN(result.summary, method->Run(context));
-  if (result.summary.outcome == SearchOutcome::kInfeasible) {
-    return MethodInfeasible(in.problem, in.options.search);
-  }
-  if (result.summary.assignment.empty()) {
-    result.summary.assignment = UnmeasuredAssignment(in.problem);
-  }
-  VLOG(1) << result.summary.BriefReport();
-  return result;
-}
-
-// The comparison on held-out probes; none when the search or the comparison was interrupted.
-// `search_probes` is released before held-out probes are made: its streams make room for them.
-absl::StatusOr<std::optional<HeldOutComparison>> CompareIfMet(
-    const HeldOutContext& context,
-    const SearchSummary& summary,
-    std::unique_ptr<SharedProbes> search_probes) {
-  if (summary.outcome != SearchOutcome::kBudgetMet) return std::optional<HeldOutComparison>();
-  const auto compare = [&]() -> absl::StatusOr<HeldOutComparison> {
-    context.workspace->UseWeights(nullptr);
-    search_probes->WeightsChanged();
-    BB_ASSIGN_OR_RETURN(const std::optional<Format> uniform,
-                        BestUniform(context, search_probes->evaluator()));
-    search_probes.reset();
-    return CompareHeldOut(context, summary.assignment, uniform);
-  };
-  absl::StatusOr<HeldOutComparison> compared = compare();
-  if (absl::IsCancelled(compared.status())) return std::optional<HeldOutComparison>();
-  BB_RETURN_IF_ERROR(compared.status());
-  return std::optional<HeldOutComparison>(*std::move(compared));
+  return absl::OkStatus();
 }
 
 // What every changed component's encoding must be when it is made again, for encoders whose codes
@@ -263,85 +125,236 @@ absl::Status WriteTrained(const Model& model,
   return absl::OkStatus();
 }
 
-// The job from the problem to the plan. `job` is set to its number in the run's store.
-absl::StatusOr<plans::Plan> MakePlan(const Model& model,
-                                     const PlanOptions& options,
-                                     Run* run,
-                                     std::optional<int64_t>* job,
-                                     MemoryPlan* memory,
-                                     Progress* progress) {
-  BB_RETURN_IF_ERROR(options.Validate());
-  if (options.retraining.has_value() && run->ranks().size() > 1) {
-    return absl::InvalidArgumentError("retraining runs in one process, not in several");
-  }
-  BB_ASSIGN_OR_RETURN(const ProblemAndBudget made, MakeProblem(model, options));
-  const SearchProblem& problem = made.problem;
-  BB_ASSIGN_OR_RETURN(
-      const ProbedWorkspace ready,
-      SetUpWorkspace(
-          model, options.workspace, WorkspaceNeedsOf(options, problem, run->ranks().size())));
-  if (memory != nullptr) *memory = ready.memory;
-  VLOG(1) << "kernels " << Kernels().name << ", " << problem.components.size()
-          << " components, at most " << problem.MaxBytes() << " bytes, at least "
-          << problem.SmallestBytes();
-  Workspace* const workspace = ready.workspace.get();
-  BB_ASSIGN_OR_RETURN(*job, BeginRun(options, ready, run, progress));
-  progress->Message(ready.memory.Describe());
+// The jobs from their problems to their plans, as members because their parts share nearly all.
+class PlanJobs {
+ public:
+  PlanJobs(const Model& model,
+           std::span<const PlanOptions> options,
+           int64_t continuations,
+           Run* run,
+           Progress* progress)
+      : model_(model),
+        options_(options),
+        continuations_(continuations),
+        run_(*run),
+        progress_(*progress) {}
 
-  PlanFindings findings;
-  findings.budget = made.budget;
-  BB_ASSIGN_OR_RETURN(findings.calibration,
-                      CalibrateEncoder(*ready.maker, workspace, run, progress));
-  BB_ASSIGN_OR_RETURN(
-      std::unique_ptr<SharedProbes> probes,
-      SharedProbes::Create(
-          *ready.maker, ProbeRole::kSearch, options.search_probes, workspace, run, progress));
-  findings.search_probes = probes->size();
-  std::optional<PlanRetraining> retraining;
-  if (options.retraining.has_value()) {
-    retraining.emplace(
-        PlanRetrainingContext{options, *ready.maker, workspace, probes.get(), run, progress});
-  }
-  BB_ASSIGN_OR_RETURN(SearchResult found,
-                      RunSearch({options,
-                                 problem,
-                                 ready,
-                                 probes.get(),
-                                 run,
-                                 retraining.has_value() ? &*retraining : nullptr,
-                                 progress}));
-  findings.search = std::move(found.summary);
-  findings.errors = std::move(found.errors);
-  CHECK(problem.Fits(findings.search.assignment));
-  if (run->store() != nullptr) {
-    BB_RETURN_IF_ERROR(run->store()->PutTrace(**job, findings.search.trace));
+  absl::StatusOr<std::vector<PlanOutcome>> Make(MemoryPlan* memory) {
+    BB_RETURN_IF_ERROR(SetUp(memory));
+    for (Job& job : jobs_) {
+      const absl::Status searched = Search(&job);
+      if (absl::IsCancelled(searched) && begun_ > 0) break;
+      BB_RETURN_IF_ERROR(searched);
+      ++begun_;
+      if (!job.met()) break;
+    }
+    BB_RETURN_IF_ERROR(IgnoreCancelled(Compare()));
+    std::vector<PlanOutcome> outcomes;
+    for (Job& job : std::span(jobs_).first(begun_)) {
+      BB_ASSIGN_OR_RETURN(PlanOutcome outcome, Finish(&job));
+      outcomes.push_back(std::move(outcome));
+    }
+    return outcomes;
   }
 
-  // Without a result that was evaluated, the plan is of the model's weights.
-  const TrainedWeights* trained = nullptr;
-  if (retraining.has_value() && !findings.search.evaluation.empty()) {
-    trained = retraining->weights();
+  // Says in the run's store how the jobs ended.
+  absl::Status End(const absl::StatusOr<std::vector<PlanOutcome>>& outcomes) {
+    RunStore* const store = run_.store();
+    if (store == nullptr) return absl::OkStatus();
+    for (size_t i = 0; i < jobs_.size(); ++i) {
+      if (!jobs_[i].id.has_value()) continue;
+      const bool begun = outcomes.ok() && i < outcomes->size();
+      const char* state = !outcomes.ok()                            ? "failed"
+                          : begun && (*outcomes)[i].plan.complete() ? "complete"
+                                                                    : "interrupted";
+      const absl::Status ended = store->EndJob(*jobs_[i].id, state);
+      if (outcomes.ok()) BB_RETURN_IF_ERROR(ended);
+    }
+    if (!outcomes.ok()) {
+      store->RemoveIf(absl::IsCancelled(outcomes.status()) ? RunStore::Empty::kNoResultsAndNoValues
+                                                           : RunStore::Empty::kNoResults);
+    }
+    return absl::OkStatus();
   }
-  const HeldOutContext held_out{&problem,
-                                Objective(options.objective),
-                                ready.maker.get(),
-                                options.held_out_probes,
-                                workspace,
-                                run,
-                                progress,
-                                trained};
-  BB_ASSIGN_OR_RETURN(findings.held_out,
-                      CompareIfMet(held_out, findings.search, std::move(probes)));
-  findings.assignment =
-      findings.held_out.has_value() ? findings.held_out->emitted : findings.search.assignment;
-  if (trained != nullptr &&
-      !(findings.held_out.has_value() && findings.held_out->uniform_emitted)) {
-    BB_RETURN_IF_ERROR(WriteTrained(model, options, &*retraining, &findings));
-  } else {
-    workspace->UseWeights(nullptr);
-    BB_ASSIGN_OR_RETURN(findings.encoding_sha256, HashEncodings(findings.assignment, workspace));
+
+ private:
+  static absl::Status IgnoreCancelled(const absl::Status& status) {
+    return absl::IsCancelled(status) ? absl::OkStatus() : status;
   }
-  return ToPlan(model, options, *ready.maker, problem, findings);
+
+  absl::Status SetUp(MemoryPlan* memory) {
+    for (const PlanOptions& options : options_) {
+      BB_RETURN_IF_ERROR(options.Validate());
+      if (options.retraining.has_value() && run_.ranks().size() > 1) {
+        return absl::InvalidArgumentError("retraining runs in one process, not in several");
+      }
+      BB_ASSIGN_OR_RETURN(PlanProblem made, MakePlanProblem(model_, options));
+      jobs_.push_back({options, std::move(made)});
+    }
+    const PlanOptions& options = options_[0];
+    BB_ASSIGN_OR_RETURN(
+        ready_,
+        SetUpWorkspace(model_, options.workspace, WorkspaceNeedsOf(jobs_, run_.ranks().size())));
+    if (memory != nullptr) *memory = ready_.memory;
+    VLOG(1) << "kernels " << Kernels().name << ", " << model_.components().size() << " components";
+    BB_RETURN_IF_ERROR(BeginRun(ready_, std::span(jobs_), &run_, &progress_));
+    progress_.Message(ready_.memory.Describe());
+    BB_ASSIGN_OR_RETURN(calibration_,
+                        CalibrateEncoder(*ready_.maker, workspace(), &run_, &progress_));
+    BB_ASSIGN_OR_RETURN(probes_,
+                        SharedProbes::Create(*ready_.maker,
+                                             ProbeRole::kSearch,
+                                             options.search_probes,
+                                             workspace(),
+                                             &run_,
+                                             &progress_));
+    if (options.retraining.has_value()) {
+      retraining_.emplace(PlanRetrainingContext{
+          options, *ready_.maker, workspace(), probes_.get(), &run_, &progress_});
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Search(Job* job) {
+    PlanFindings& findings = job->findings;
+    findings.budget = job->made.budget;
+    findings.calibration = calibration_;
+    findings.search_probes = probes_->size();
+    BB_ASSIGN_OR_RETURN(SearchResult found,
+                        RunSearch({job->options,
+                                   job->made.problem,
+                                   ready_,
+                                   probes_.get(),
+                                   &run_,
+                                   retraining_.has_value() ? &*retraining_ : nullptr,
+                                   &progress_}));
+    findings.search = std::move(found.summary);
+    findings.errors = std::move(found.errors);
+    CHECK(job->made.problem.Fits(findings.search.assignment));
+    if (run_.store() != nullptr) {
+      BB_RETURN_IF_ERROR(run_.store()->PutTrace(*job->id, findings.search.trace));
+    }
+    // Without a result that was evaluated, the plan is of the model's weights.
+    if (retraining_.has_value() && !findings.search.evaluation.empty()) {
+      trained_ = retraining_->weights();
+    }
+    return absl::OkStatus();
+  }
+
+  HeldOutContext ContextOf(const Job& job) {
+    return {&job.made.problem,
+            Objective(job.options.objective),
+            ready_.maker.get(),
+            job.options.held_out_probes,
+            workspace(),
+            &run_,
+            &progress_,
+            trained_};
+  }
+
+  // kCancelled on an interruption; what was compared until then stays.
+  absl::Status Compare() {
+    const std::span<Job> begun = std::span(jobs_).first(begun_);
+    workspace()->UseWeights(nullptr);
+    if (trained_ != nullptr) probes_->WeightsChanged();
+    bool any = false;
+    for (Job& job : begun) {
+      if (!job.met()) continue;
+      BB_ASSIGN_OR_RETURN(job.uniform, BestUniform(ContextOf(job), probes_->evaluator()));
+      any = true;
+    }
+    probes_.reset();  // their streams make room for the held-out ones'
+    if (!any) return absl::OkStatus();
+    BB_ASSIGN_OR_RETURN(const HeldOutProbes held_out, HeldOutProbes::Create(ContextOf(begun[0])));
+    for (Job& job : begun) {
+      if (!job.met()) continue;
+      BB_ASSIGN_OR_RETURN(
+          job.findings.held_out,
+          CompareHeldOut(ContextOf(job), held_out, job.findings.search.assignment, job.uniform));
+      BB_RETURN_IF_ERROR(Continue(*held_out.set(), &job));
+    }
+    return absl::OkStatus();
+  }
+
+  // What the plan writes after the prompts of the first held-out probes, beside the reference.
+  absl::Status Continue(const SharedProbes& held_out, Job* job) {
+    const std::vector<Probe>& probes = held_out.own_probes();
+    const size_t count = std::min(static_cast<size_t>(continuations_), probes.size());
+    if (count == 0) return absl::OkStatus();
+    std::vector<std::vector<int32_t>> prompts;
+    for (const Probe& probe : std::span(probes).first(count)) {
+      prompts.emplace_back(probe.tokens.begin(), probe.tokens.begin() + probe.prompt);
+      job->continuations.push_back(
+          {prompts.back(), {probe.tokens.begin() + probe.prompt, probe.tokens.end()}, {}});
+    }
+    GenerateOptions generate;
+    generate.max_tokens = ready_.maker->completion_tokens();
+    generate.threads = workspace()->options().threads;
+    generate.max_kv_bytes = workspace()->memory().states;
+    AssignmentWeights weights = workspace()->bank()->Weights(job->findings.held_out->emitted);
+    progress_.Begin("continuations", static_cast<int64_t>(count));
+    BB_ASSIGN_OR_RETURN(
+        const std::vector<Generation> written,
+        Generate(workspace()->transformer(), &weights, prompts, generate, &progress_));
+    progress_.End();
+    for (size_t i = 0; i < count; ++i) job->continuations[i].plan = written[i].tokens;
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<PlanOutcome> Finish(Job* job) {
+    PlanFindings& findings = job->findings;
+    const bool uniform = findings.held_out.has_value() && findings.held_out->uniform_emitted;
+    findings.assignment =
+        findings.held_out.has_value() ? findings.held_out->emitted : findings.search.assignment;
+    if (trained_ != nullptr && !uniform) {
+      BB_RETURN_IF_ERROR(WriteTrained(model_, job->options, &*retraining_, &findings));
+    } else {
+      workspace()->UseWeights(nullptr);
+      BB_ASSIGN_OR_RETURN(findings.encoding_sha256,
+                          HashEncodings(findings.assignment, workspace()));
+    }
+    PlanOutcome outcome;
+    outcome.plan = ToPlan(model_, job->options, *ready_.maker, job->made.problem, findings);
+    outcome.assignment = std::move(findings.assignment);
+    outcome.problem = std::move(job->made.problem);
+    outcome.costs = std::move(findings.errors);
+    outcome.found = std::move(findings.search.assignment);
+    outcome.continuations = std::move(job->continuations);
+    if (!findings.held_out.has_value()) return outcome;
+    outcome.found_evaluation = findings.held_out->evaluation;
+    if (findings.held_out->uniform.has_value()) {
+      outcome.uniform_evaluation = findings.held_out->uniform->evaluation;
+    }
+    outcome.evaluation = uniform ? outcome.uniform_evaluation : findings.held_out->evaluation;
+    return outcome;
+  }
+
+  Workspace* workspace() { return ready_.workspace.get(); }
+
+  const Model& model_;
+  const std::span<const PlanOptions> options_;
+  const int64_t continuations_;
+  Run& run_;
+  Progress& progress_;
+  std::vector<Job> jobs_;
+  size_t begun_ = 0;  // jobs whose search has a result
+  ProbedWorkspace ready_;
+  EncoderCalibration calibration_;
+  std::unique_ptr<SharedProbes> probes_;
+  std::optional<PlanRetraining> retraining_;
+  const TrainedWeights* trained_ = nullptr;
+};
+
+absl::StatusOr<std::vector<PlanOutcome>> RunJobs(const Model& model,
+                                                 std::span<const PlanOptions> options,
+                                                 int64_t continuations,
+                                                 Run* run,
+                                                 Progress* progress,
+                                                 MemoryPlan* memory) {
+  PlanJobs jobs(model, options, continuations, run, progress);
+  absl::StatusOr<std::vector<PlanOutcome>> outcomes = jobs.Make(memory);
+  BB_RETURN_IF_ERROR(jobs.End(outcomes));
+  return outcomes;
 }
 
 }  // namespace
@@ -381,20 +394,18 @@ absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        Communicator* ranks,
                                        MemoryPlan* memory) {
   Run run = ranks != nullptr ? Run(ranks) : Run();
-  std::optional<int64_t> job;
-  absl::StatusOr<plans::Plan> plan = MakePlan(model, options, &run, &job, memory, progress);
-  RunStore* const store = run.store();
-  if (store == nullptr) return plan;
-  if (job.has_value()) {
-    const char* state = !plan.ok() ? "failed" : plan->complete() ? "complete" : "interrupted";
-    const absl::Status ended = store->EndJob(*job, state);
-    if (plan.ok() && !ended.ok()) return ended;
-  }
-  if (!plan.ok()) {
-    store->RemoveIf(absl::IsCancelled(plan.status()) ? RunStore::Empty::kNoResultsAndNoValues
-                                                     : RunStore::Empty::kNoResults);
-  }
-  return plan;
+  BB_ASSIGN_OR_RETURN(std::vector<PlanOutcome> outcomes,
+                      RunJobs(model, {&options, 1}, /*continuations=*/0, &run, progress, memory));
+  return std::move(outcomes[0].plan);
+}
+
+absl::StatusOr<std::vector<PlanOutcome>> RunPlanJobs(const Model& model,
+                                                     std::span<const PlanOptions> jobs,
+                                                     int64_t continuations,
+                                                     Progress* progress,
+                                                     MemoryPlan* memory) {
+  Run run;
+  return RunJobs(model, jobs, continuations, &run, progress, memory);
 }
 
 }  // namespace bitbudget

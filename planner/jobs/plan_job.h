@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "planner/jobs/constraints.h"
@@ -19,7 +21,9 @@
 #include "runtime/model/decoder/model.h"
 #include "runtime/training/retraining.h"
 #include "scoring/scorer.h"
+#include "search/exact_fill.h"
 #include "search/merit.h"
+#include "search/problem.h"
 
 namespace bitbudget {
 
@@ -66,6 +70,29 @@ struct PlanOptions {
   absl::Status Validate() const;
 };
 
+// A prompt, and what the original model and a plan write after it, greedily, in tokens.
+struct Continuation {
+  std::vector<int32_t> prompt;
+  std::vector<int32_t> reference;
+  std::vector<int32_t> plan;
+};
+
+// What a plan job found beside the plan.
+struct PlanOutcome {
+  plans::Plan plan;
+  Assignment assignment;  // the plan's
+  Assignment found;       // the search's, which is not the plan's where uniform is no worse
+  SearchProblem problem;
+  // Estimated or measured costs that the search predicted from, by component and choice; or empty.
+  CostTable costs;
+  // On the held-out probes, of the plan, of what the search found and of the uniform assignment
+  // beside it; empty where they were not measured.
+  Evaluation evaluation;
+  Evaluation found_evaluation;
+  Evaluation uniform_evaluation;
+  std::vector<Continuation> continuations;
+};
+
 // Searches for an assignment that meets the limit, compares it with the best uniform one on
 // held-out probes, and returns the plan with its evidence. After an interruption the plan holds the
 // best so far, with complete == false and without held-out metrics. The same model, options and
@@ -79,6 +106,15 @@ absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        Progress* progress,
                                        Communicator* ranks = nullptr,
                                        MemoryPlan* memory = nullptr);
+
+// Several of them, which share all work but their searches: the plans are those of RunPlanJob, byte
+// for byte. After an interruption those that were begun.
+// REQUIRES: options that differ in limit, search, scorer and costs only, and no retraining.
+absl::StatusOr<std::vector<PlanOutcome>> RunPlanJobs(const Model& model,
+                                                     std::span<const PlanOptions> jobs,
+                                                     int64_t continuations,
+                                                     Progress* progress,
+                                                     MemoryPlan* memory = nullptr);
 
 }  // namespace bitbudget
 

@@ -49,6 +49,7 @@ class SharedProbes {
 
   CandidateEvaluator* evaluator() { return stored_.get(); }
   int64_t size() const { return stored_->probe_count(); }
+  const std::vector<Probe>& own_probes() const { return own_.reference->probes(); }
   // Prompts with completions, of all ranks.
   const WeightedSequences& sequences() const { return sequences_; }
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "runtime/eval/evaluator.h"
-#include "runtime/eval/perplexity.h"
 #include "tests/eval/eval_bench.h"
 
 namespace bitbudget {
@@ -64,28 +63,41 @@ Direct DirectMetrics(const EvalBench& bench, const Probe& probe, const WeightSet
   const std::vector<float> q = LogitsOf(bench, candidate, probe.tokens);
   Direct direct;
   direct.result.tokens = direct.result.fdt = static_cast<int>(probe.completion());
-  for (int64_t t = 0; t < probe.completion(); ++t) {
-    // Position i predicts token i + 1.
-    const size_t position = static_cast<size_t>(probe.prompt + t - 1);
+  // Position i predicts token i + 1. Of the prompt, tokens from the 17th on count.
+  const int64_t first_text = std::min<int64_t>(16, probe.prompt);
+  direct.result.text.tokens = static_cast<int>(probe.prompt - first_text);
+  for (int64_t at = first_text; at < static_cast<int64_t>(probe.tokens.size()); ++at) {
+    const bool text = at < probe.prompt;
+    const size_t position = static_cast<size_t>(at - 1);
     const auto p_row = std::span(p).subspan(position * vocab, vocab);
     const auto q_row = std::span(q).subspan(position * vocab, vocab);
     const int32_t token = probe.tokens[position + 1];
     const auto top = std::max_element(p_row.begin(), p_row.end()) - p_row.begin();
-    direct.along_own = direct.along_own && top == token;
-    if (std::max_element(q_row.begin(), q_row.end()) - q_row.begin() != top) {
-      if (direct.result.sdt++ == 0) direct.result.fdt = static_cast<int>(t);
-    }
+    const bool missed = std::max_element(q_row.begin(), q_row.end()) - q_row.begin() != top;
     const std::vector<double> log_p = LogSoftmax(p_row);
     const std::vector<double> log_q = LogSoftmax(q_row);
     const double lse_errors = LseError(log_p) + LseError(log_q);
-    direct.result.nll_sum -= log_q[token];
-    direct.nll_error += lse_errors;
-    direct.kl_error += lse_errors;
+    double kl = 0;
+    double kl_error = lse_errors;
     for (size_t v = 0; v < vocab; ++v) {
       const double term = std::exp(log_p[v]) * (log_p[v] - log_q[v]);
-      direct.result.kl_sum += term;
-      direct.kl_error += std::abs(term) * (ProbabilityError(log_p[v]) + lse_errors);
+      kl += term;
+      kl_error += std::abs(term) * (ProbabilityError(log_p[v]) + lse_errors);
     }
+    direct.nll_error += lse_errors;
+    direct.kl_error += kl_error;
+    if (text) {
+      direct.result.text.misses += missed;
+      direct.result.text.nll_sum -= log_q[token];
+      direct.result.text.kl_sum += kl;
+      continue;
+    }
+    direct.along_own = direct.along_own && top == token;
+    if (missed && direct.result.sdt++ == 0) {
+      direct.result.fdt = static_cast<int>(at - probe.prompt);
+    }
+    direct.result.nll_sum -= log_q[token];
+    direct.result.kl_sum += kl;
   }
   return direct;
 }
@@ -97,6 +109,7 @@ void ExpectMetricsFollowTheirFormulas(const EvalBench& bench,
   const auto evaluation = evaluator->EvaluateFromScratch(assignment);
   ASSERT_TRUE(evaluation.ok()) << evaluation.status();
   const WeightLease weights = PinAll(bench.bank.get(), assignment);
+  int text_tokens = 0;
   for (size_t i = 0; i < evaluation->size(); ++i) {
     const ProbeResult& got = (*evaluation)[i];
     const Direct direct = DirectMetrics(bench, bench.reference->probes()[i], weights.set());
@@ -106,9 +119,15 @@ void ExpectMetricsFollowTheirFormulas(const EvalBench& bench,
     EXPECT_EQ(got.sdt, direct.result.sdt);
     EXPECT_NEAR(got.nll_sum, direct.result.nll_sum, direct.nll_error);
     EXPECT_NEAR(got.kl_sum, direct.result.kl_sum, direct.kl_error);
+    EXPECT_EQ(got.text.tokens, direct.result.text.tokens);
+    EXPECT_EQ(got.text.misses, direct.result.text.misses);
+    EXPECT_NEAR(got.text.nll_sum, direct.result.text.nll_sum, direct.nll_error);
+    EXPECT_NEAR(got.text.kl_sum, direct.result.text.kl_sum, direct.kl_error);
+    text_tokens += got.text.tokens;
     EXPECT_LT(direct.nll_error, 1e-4 * got.tokens);
     EXPECT_LT(direct.kl_error, 1e-4 * got.tokens);
   }
+  EXPECT_GT(text_tokens, 0);
 }
 
 TEST(Score, FollowsTheFormulasOnRandomModels) {
@@ -188,7 +207,7 @@ TEST(Score, TheNoiseFloorIsSmallAndNotZero) {
     EXPECT_GT(kl, 0);
     // Rounding to 16 bits has 1/256 of the error of rounding to 8, and KL is quadratic in errors.
     EXPECT_LT(kl, Compute(Statistic::kKlMean, *int8) / 256);
-    EXPECT_GT(Top1Agreement(*floor), 0.98);
+    EXPECT_GT(Top1Agreement(Along::kCompletions, *floor), 0.98);
   }
 }
 
@@ -237,37 +256,6 @@ void ExpectFiniteAndWorse(double weight_scale, bool overflows) {
 
 TEST(Score, OverflowingLogitsGiveFiniteMetricsThatLose) { ExpectFiniteAndWorse(1e30, true); }
 TEST(Score, HugeFiniteLogitsGiveFiniteMetricsThatLose) { ExpectFiniteAndWorse(1e6, false); }
-
-TEST(MeasureText, IsTheMeanLogLikelihoodOfEveryTokenButTheFirst) {
-  EvalBench bench = TinyBench(false);
-  const size_t vocab = static_cast<size_t>(bench.model->config().vocab_size);
-  std::vector<std::vector<int32_t>> windows;
-  for (int i = 0; i < 7; ++i) windows.push_back(RandomTokens(2 + 5 * i, 64, 300 + i));
-  AssignmentWeights weights = bench.bank->Weights(Uniform(bench, "int4-g32"));
-  const WeightLease lease = PinAll(bench.bank.get(), weights.assignment());
-  const auto result = MeasureText(*bench.transformer, &weights, windows, 1, &bench.progress);
-  ASSERT_TRUE(result.ok()) << result.status();
-  ASSERT_EQ(result->size(), windows.size());
-  for (size_t i = 0; i < windows.size(); ++i) {
-    const std::vector<float> logits = LogitsOf(bench, lease.set(), windows[i]);
-    double nll = 0;
-    double error = 0;
-    for (size_t t = 0; t + 1 < windows[i].size(); ++t) {
-      const auto log_p = LogSoftmax(std::span(logits).subspan(t * vocab, vocab));
-      nll -= log_p[windows[i][t + 1]];
-      error += LseError(log_p);
-    }
-    EXPECT_EQ((*result)[i].tokens, static_cast<int>(windows[i].size()) - 1);
-    EXPECT_NEAR((*result)[i].nll_sum, nll, error);
-  }
-  for (const int threads : {2, 4}) {
-    EXPECT_EQ(*MeasureText(*bench.transformer, &weights, windows, threads, &bench.progress),
-              *result);
-  }
-  bench.progress.calls_left = 3;
-  EXPECT_EQ(MeasureText(*bench.transformer, &weights, windows, 1, &bench.progress).status().code(),
-            absl::StatusCode::kCancelled);
-}
 
 }  // namespace
 }  // namespace bitbudget

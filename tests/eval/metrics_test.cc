@@ -17,10 +17,14 @@ constexpr Statistic kAll[] = {Statistic::kFdtMean,
                               Statistic::kFdt75,
                               Statistic::kSdtMean,
                               Statistic::kDppl,
-                              Statistic::kKlMean};
+                              Statistic::kKlMean,
+                              Statistic::kTextKl,
+                              Statistic::kTextPpl,
+                              Statistic::kLoss};
 
 ProbeResult Probe(int tokens, int fdt, int sdt, double nll, double kl) {
-  return {tokens, fdt, sdt, nll, kl};
+  // Half as long along the prompt, and worse there.
+  return {tokens, fdt, sdt, nll, kl, {tokens / 2, sdt / 2, 2 * nll, 3 * kl}};
 }
 
 // Probes as a real candidate gives them, of uneven length.
@@ -47,27 +51,34 @@ TEST(Compute, GivesWhatAHandComputes) {
   EXPECT_NEAR(Compute(Statistic::kSdtMean, probes), 23.0 / 3, 1e-15 * 8);
   EXPECT_EQ(Compute(Statistic::kKlMean, probes), 0.2);          // 10 nats over 50 tokens
   EXPECT_EQ(Compute(Statistic::kDppl, probes), std::exp(2.0));  // 100 nats over 50 tokens
-  EXPECT_EQ(Top1Agreement(probes), 1 - 23.0 / 50);
+  EXPECT_EQ(Top1Agreement(Along::kCompletions, probes), 1 - 23.0 / 50);
+  EXPECT_EQ(Compute(Statistic::kTextKl, probes), 30.0 / 25);
+  EXPECT_EQ(Compute(Statistic::kTextPpl, probes), std::exp(200.0 / 25));
+  // Tokens of completions count twice.
+  EXPECT_EQ(Compute(Statistic::kLoss, probes), (30.0 + 2 * 10) / (25 + 2 * 50));
+  EXPECT_EQ(Top1Agreement(Along::kText, probes), 1 - 11.0 / 25);
+  EXPECT_TRUE(HasText(probes));
+  EXPECT_FALSE(HasText(Evaluation{ProbeResult{.tokens = 5}}));
 }
 
 TEST(Top1AgreementInterval, ResamplesSharesOfPositions) {
   // The same share everywhere, whatever the lengths.
   const Evaluation even = {Probe(10, 0, 5, 0, 0), Probe(20, 0, 10, 0, 0), Probe(2, 0, 1, 0, 0)};
-  EXPECT_EQ(Top1AgreementInterval(even).low, 0.5);
-  EXPECT_EQ(Top1AgreementInterval(even).high, 0.5);
+  EXPECT_EQ(Top1AgreementInterval(Along::kCompletions, even).low, 0.5);
+  EXPECT_EQ(Top1AgreementInterval(Along::kCompletions, even).high, 0.5);
   const Evaluation probes = OrdinaryProbes(40, 3);
-  const Interval interval = Top1AgreementInterval(probes);
+  const Interval interval = Top1AgreementInterval(Along::kCompletions, probes);
   EXPECT_GT(interval.low, 0);
-  EXPECT_LT(interval.low, Top1Agreement(probes));
-  EXPECT_GT(interval.high, Top1Agreement(probes));
+  EXPECT_LT(interval.low, Top1Agreement(Along::kCompletions, probes));
+  EXPECT_GT(interval.high, Top1Agreement(Along::kCompletions, probes));
   EXPECT_LT(interval.high, 1);
   // Of equal lengths it is that of the misses, turned round.
   Evaluation equal = probes;
   for (ProbeResult& probe : equal) probe.tokens = 128;
   const Interval misses = BootstrapInterval(Statistic::kSdtMean, equal);
-  EXPECT_NEAR(Top1AgreementInterval(equal).low, 1 - misses.high / 128, 1e-12);
-  EXPECT_NEAR(Top1AgreementInterval(equal).high, 1 - misses.low / 128, 1e-12);
-  EXPECT_EQ(Top1AgreementInterval({}).low, 0);
+  EXPECT_NEAR(Top1AgreementInterval(Along::kCompletions, equal).low, 1 - misses.high / 128, 1e-12);
+  EXPECT_NEAR(Top1AgreementInterval(Along::kCompletions, equal).high, 1 - misses.low / 128, 1e-12);
+  EXPECT_EQ(Top1AgreementInterval(Along::kCompletions, {}).low, 0);
 }
 
 TEST(Compute, InterpolatesThe75thPercentile) {
@@ -102,7 +113,7 @@ TEST(Compute, NoProbesAndOneProbe) {
   EXPECT_EQ(Compute(Statistic::kSdtMean, one), 2);
   EXPECT_EQ(Compute(Statistic::kDppl, one), std::exp(0.5));
   EXPECT_EQ(Compute(Statistic::kKlMean, one), 0.125);
-  EXPECT_EQ(Top1Agreement({}), 1);
+  EXPECT_EQ(Top1Agreement(Along::kText, {}), 1);
 }
 
 TEST(StatisticNames, ReadBack) {

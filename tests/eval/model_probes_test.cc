@@ -128,15 +128,6 @@ TEST(ModelProbes, WindowsBeginWithThePrompts) {
     ASSERT_EQ((*windows)[i].size(), 21u);
     EXPECT_TRUE(std::equal(prompts[i].begin(), prompts[i].end(), (*windows)[i].begin()));
   }
-  // What is followed is the window's own continuation.
-  const TextProbes split = SplitWindows(*windows, 16);
-  for (size_t i = 0; i < windows->size(); ++i) {
-    Tokens joined = split.prompts[i];
-    EXPECT_EQ(joined.size(), 16u);
-    joined.insert(
-        joined.end(), split.continuations[i].tokens.begin(), split.continuations[i].tokens.end());
-    EXPECT_EQ(joined, (*windows)[i]);
-  }
 }
 
 TEST(ModelProbes, NeedATokenThatTellsThemApart) {

@@ -1,10 +1,9 @@
-// Divergence along windows (text KL), from jobs' options to their reports and plans.
+// Divergence along prompts (text KL), from jobs' options to their reports and plans.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 #include <memory>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -29,12 +28,12 @@ constexpr int64_t kWindow = 24;
 constexpr int64_t kPrompt = 16;  // the 17th token is the first that counts
 constexpr int64_t kFollowed = kWindow - kPrompt;
 
-// Along windows of kWindow tokens.
+// Along prompts of kWindow tokens.
 EvaluateOptions Evaluation4Bits() {
   EvaluateOptions options;
   options.uniform = *ParseFormat("int4-g32");
-  options.workspace.probes.prefix_tokens = 10;
-  options.workspace.probes.completion_tokens = kWindow - 10;
+  options.workspace.probes.prefix_tokens = kWindow;
+  options.workspace.probes.completion_tokens = 4;
   options.probe_count = 5;
   return options;
 }
@@ -48,7 +47,7 @@ EvaluateOptions OnText(EvaluateOptions options, const ModelWithText& model) {
 PlanOptions WindowsJob(const std::string& search) {
   PlanOptions options = SmallJob(search, "7bpw");
   options.constraints.formats = *ParseFormatList("int4-g32,int8");
-  options.workspace.probes.completion_tokens = kWindow - options.workspace.probes.prefix_tokens;
+  options.workspace.probes.prefix_tokens = kWindow;
   return options;
 }
 
@@ -84,7 +83,11 @@ TEST(TextDivergence, IsWhatTheDefinitionSaysFromThe17thTokenOn) {
 
   const auto maker = ProbeMaker::Create(*model, options.workspace.probes);
   ASSERT_TRUE(maker.ok()) << maker.status();
-  const auto windows = (*maker)->TextWindows(ProbeRole::kHeldOut, options.probe_count);
+  Progress progress;
+  const auto prompts =
+      (*maker)->Prompts(ProbeRole::kHeldOut, options.probe_count, ProbeSampler(), &progress);
+  ASSERT_TRUE(prompts.ok()) << prompts.status();
+  const std::vector<std::vector<int32_t>>& windows = *prompts;
   const NaiveTransformer reference(*model);
   NaiveTransformer candidate(*model);
   const auto encoder = MakeRtnEncoder();
@@ -97,7 +100,7 @@ TEST(TextDivergence, IsWhatTheDefinitionSaysFromThe17thTokenOn) {
   }
 
   const size_t vocab = static_cast<size_t>((*model).config().vocab_size);
-  ASSERT_EQ(report.text_evaluation.size(), windows.size());
+  ASSERT_EQ(report.evaluation.size(), windows.size());
   double all_kl = 0;
   int all_misses = 0;
   for (size_t i = 0; i < windows.size(); ++i) {
@@ -125,32 +128,42 @@ TEST(TextDivergence, IsWhatTheDefinitionSaysFromThe17thTokenOn) {
       misses += std::max_element(p_row.begin(), p_row.end()) - p_row.begin() !=
                 std::max_element(q_row.begin(), q_row.end()) - q_row.begin();
     }
-    const ProbeResult& got = report.text_evaluation[i];
+    const ProbeResult::Text& got = report.evaluation[i].text;
     EXPECT_EQ(got.tokens, kFollowed);
-    EXPECT_EQ(got.sdt, misses);
+    EXPECT_EQ(got.misses, misses);
     EXPECT_NEAR(got.kl_sum, kl, error);
     EXPECT_LT(error, kl / 10) << "the bound proves nothing";
     all_kl += got.kl_sum;
-    all_misses += got.sdt;
+    all_misses += got.misses;
   }
   const double positions = static_cast<double>(windows.size()) * kFollowed;
   ASSERT_TRUE(report.text_divergence.has_value());
   EXPECT_DOUBLE_EQ(report.text_divergence->kl.value, all_kl / positions);
   EXPECT_DOUBLE_EQ(report.text_divergence->top1.value, 1 - all_misses / positions);
   EXPECT_GT(all_misses, 0);
+  // The perplexities are those of the same tokens.
+  double nll = 0;
+  for (const ProbeResult& result : report.evaluation) nll += result.text.nll_sum;
+  ASSERT_TRUE(report.text.has_value());
+  EXPECT_DOUBLE_EQ(report.text->candidate.value, std::exp(nll / positions));
+  options.uniform = *ParseFormat("f32");
+  const EvaluateReport same = MustEvaluate(*model, options);
+  EXPECT_EQ(same.text->candidate.value, report.text->reference.value);
+  EXPECT_EQ(same.text->candidate.value, same.text->reference.value);
 }
 
-// Where a window is cut into prompt and completion matters to the probes only.
-TEST(TextDivergence, DoesNotDependOnWhereProbesCutTheirWindows) {
+// What follows the prompt matters to the completions only.
+TEST(TextDivergence, DoesNotDependOnTheCompletions) {
   const ModelWithText model;
-  EvaluateOptions options = OnText(Evaluation4Bits(), model);
-  const EvaluateReport early = MustEvaluate(*model, options);
-  options.workspace.probes.prefix_tokens = kWindow - 2;
-  options.workspace.probes.completion_tokens = 2;
-  const EvaluateReport late = MustEvaluate(*model, options);
-  ASSERT_FALSE(early.text_evaluation.empty());
-  EXPECT_EQ(early.text_evaluation, late.text_evaluation);
-  EXPECT_NE(early.evaluation, late.evaluation);
+  EvaluateOptions options = Evaluation4Bits();
+  const EvaluateReport few = MustEvaluate(*model, options);
+  options.workspace.probes.completion_tokens = 9;
+  const EvaluateReport many = MustEvaluate(*model, options);
+  ASSERT_EQ(few.evaluation.size(), many.evaluation.size());
+  for (size_t i = 0; i < few.evaluation.size(); ++i) {
+    EXPECT_EQ(few.evaluation[i].text, many.evaluation[i].text);
+    EXPECT_NE(few.evaluation[i].tokens, many.evaluation[i].tokens);
+  }
 }
 
 TEST(TextDivergence, IsZeroForWeightsAsTheyAre) {
@@ -172,36 +185,22 @@ TEST(TextDivergence, WithoutTextIsAlongTheModelsOwnSamples) {
   EvaluateOptions options = Evaluation4Bits();
   const EvaluateReport own = MustEvaluate(*model, options);
   ASSERT_TRUE(own.text_divergence.has_value());
-  EXPECT_EQ(own.text_evaluation.size(), own.probes.size());
   EXPECT_GT(own.text_divergence->kl.value, 0);
   EXPECT_LE(own.text_divergence->kl.interval.low, own.text_divergence->kl.value);
   EXPECT_GE(own.text_divergence->kl.interval.high, own.text_divergence->kl.value);
   options.workspace.threads = 3;
-  EXPECT_EQ(MustEvaluate(*model, options).text_evaluation, own.text_evaluation);
-
-  // Prompts have no text of their own. The samples are the same ones where they are as long.
-  std::string lines;
-  for (int i = 0; i < 12; ++i) {
-    absl::StrAppend(&lines, "it was ", i, " o'clock in the morning of ", i, "\n");
-  }
-  options.workspace.probes.source = ProbeSource::kPrompts;
-  options.workspace.probes.path = model.files.path() + "/prompts.txt";
-  WriteTestFile(options.workspace.probes.path, lines);
-  const EvaluateReport prompts = MustEvaluate(*model, options);
-  ASSERT_EQ(prompts.text_evaluation.size(), prompts.probes.size());
-  EXPECT_EQ(prompts.text_evaluation, own.text_evaluation);
-  EXPECT_FALSE(prompts.text.has_value());
+  EXPECT_EQ(MustEvaluate(*model, options).evaluation, own.evaluation);
 }
 
 TEST(TextDivergence, IsLeftOutWhereThereIsNothingToFollow) {
   const ModelWithText model;
   EvaluateOptions options = OnText(Evaluation4Bits(), model);
-  options.workspace.probes.completion_tokens = kPrompt - options.workspace.probes.prefix_tokens;
+  options.workspace.probes.prefix_tokens = kPrompt;
   const EvaluateReport report = MustEvaluate(*model, options);
   EXPECT_FALSE(report.text_divergence.has_value());
-  EXPECT_TRUE(report.text.has_value());
-  options.workspace.probes.completion_tokens += 1;
-  EXPECT_EQ(MustEvaluate(*model, options).text_evaluation.at(0).tokens, 1);
+  EXPECT_FALSE(report.text.has_value());
+  options.workspace.probes.prefix_tokens += 1;
+  EXPECT_EQ(MustEvaluate(*model, options).evaluation.at(0).text.tokens, 1);
   options.fdt_only = true;
   EXPECT_FALSE(MustEvaluate(*model, options).text_divergence.has_value());
 }
@@ -234,14 +233,13 @@ TEST(TextDivergence, APlanHoldsWhatAnEvaluationMeasures) {
     const EvaluateReport uniform = MustEvaluate(*model, evaluate);
     EXPECT_EQ(ToProto(*uniform.text_divergence).SerializeAsString(),
               held_out.uniform_text().SerializeAsString());
-    EXPECT_EQ(
-        ToProto(PairedInterval(Statistic::kKlMean, found.text_evaluation, uniform.text_evaluation))
-            .SerializeAsString(),
-        held_out.text_kl_difference().SerializeAsString());
+    EXPECT_EQ(ToProto(PairedInterval(Statistic::kTextKl, found.evaluation, uniform.evaluation))
+                  .SerializeAsString(),
+              held_out.text_kl_difference().SerializeAsString());
   }
 }
 
-// An interruption while windows are measured leaves an incomplete plan, and the same job goes on
+// An interruption of the comparison leaves an incomplete plan, and the same job goes on
 // to the same bytes, on as many ranks as one likes.
 TEST(TextDivergence, InterruptedOrSharedGivesTheSameBytes) {
   const LoadedModel model;
@@ -277,39 +275,6 @@ TEST(TextDivergence, InterruptedOrSharedGivesTheSameBytes) {
       return absl::OkStatus();
     });
     EXPECT_EQ(statuses, std::vector<absl::Status>(2));
-  }
-}
-
-// Windows may begin alike: what is stored of one is not taken for the other's.
-TEST(TextDivergence, IsStoredForWholeWindows) {
-  TinyModelOptions sharp = SmallModelOptions();
-  sharp.weight_scale = 20;  // samples that begin alike stay together for a while
-  const LoadedModel model(sharp);
-  PlanOptions options = WindowsJob("uniform");
-  options.held_out_probes = 64;  // there are 21 first tokens for them
-  const auto maker = ProbeMaker::Create(*model, options.workspace.probes);
-  ASSERT_TRUE(maker.ok()) << maker.status();
-  const auto workspace = Workspace::Create(*model, options.workspace, kWindow);
-  ASSERT_TRUE(workspace.ok()) << workspace.status();
-  Progress progress;
-  const auto windows = (*maker)->Windows(
-      ProbeRole::kHeldOut, options.held_out_probes, (*workspace)->sampler(), &progress);
-  ASSERT_TRUE(windows.ok()) << windows.status();
-  const std::set<std::vector<int32_t>> whole(windows->begin(), windows->end());
-  std::set<std::vector<int32_t>> beginnings;
-  for (const std::vector<int32_t>& window : whole) {
-    beginnings.emplace(window.begin(), window.begin() + kPrompt);
-  }
-  ASSERT_LT(beginnings.size(), whole.size());
-
-  const auto unstored = RunPlanJob(*model, options, &progress);
-  ASSERT_TRUE(unstored.ok()) << unstored.status();
-  const TempDir dir;
-  options.run_dir = dir.File("run");
-  for (int again = 0; again < 2; ++again) {
-    const auto stored = RunPlanJob(*model, options, &progress);
-    ASSERT_TRUE(stored.ok()) << stored.status();
-    EXPECT_EQ(SerializePlan(*stored), SerializePlan(*unstored)) << again;
   }
 }
 

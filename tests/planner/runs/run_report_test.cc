@@ -94,7 +94,7 @@ TEST(RunReport, SaysWhatAStoreHolds) {
   ASSERT_EQ(report.alone.size(), 2u);
   EXPECT_EQ(report.alone[0].change, (ComponentFormat{0, kInt4}));
   EXPECT_EQ(report.alone[1].change, (ComponentFormat{0, kInt8}));
-  EXPECT_EQ(report.alone[0].kl_mean, 0.5);
+  EXPECT_EQ(report.alone[0].loss, 0.5);
 }
 
 TEST(RunReport, AllStoresOfADirectoryOrOneByItsFolder) {

@@ -1,0 +1,171 @@
+#include "planner/jobs/explore_job.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <span>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "planner/runs/measure.h"
+#include "runtime/base/known_names.h"
+#include "runtime/base/status_macros.h"
+
+namespace bitbudget {
+namespace {
+
+struct Rival {
+  const char* name;
+  const char* search;
+  const char* scorer;  // null: none
+};
+constexpr Rival kRivals[] = {{"additive", "additive", nullptr},
+                             {"lim", "layerwise", "lim"},
+                             {"zd", "layerwise", "zd"},
+                             {"random", "random", nullptr}};
+
+absl::StatusOr<const Rival*> FindRival(const std::string& name) {
+  for (const Rival& rival : kRivals) {
+    if (name == rival.name) return &rival;
+  }
+  const std::vector<std::string> known = ExploreRivals();
+  return UnknownName("rival", name, std::span<const std::string>(known));
+}
+
+// The job of every budget, by the curve's method and by every rival's.
+std::vector<PlanOptions> JobsOf(const ExploreOptions& options) {
+  std::vector<PlanOptions> jobs;
+  for (const Budget& budget : options.budgets) {
+    jobs.push_back(options.plan);
+    jobs.back().limit = budget;
+  }
+  for (const std::string& name : options.rivals) {
+    const Rival& rival = **FindRival(name);
+    for (const Budget& budget : options.budgets) {
+      jobs.push_back(options.plan);
+      jobs.back().limit = budget;
+      jobs.back().search = rival.search;
+      if (rival.scorer != nullptr) jobs.back().scorer = rival.scorer;
+    }
+  }
+  return jobs;
+}
+
+double TextKl(const ExplorePoint& point) {
+  return std::max(Compute(Statistic::kLoss, point.evaluation), 1e-12);
+}
+
+std::optional<size_t> KneeOf(const std::vector<ExplorePoint>& curve) {
+  if (curve.size() < 3) return std::nullopt;
+  const auto x = [&](size_t i) { return static_cast<double>(curve[i].size_bytes); };
+  const auto y = [&](size_t i) { return std::log(TextKl(curve[i])); };
+  const size_t last = curve.size() - 1;
+  std::optional<size_t> knee;
+  double furthest = 0;
+  for (size_t i = 1; i < last; ++i) {
+    const double along = (x(i) - x(0)) / std::max(x(last) - x(0), 1.0);
+    const double below = y(0) + along * (y(last) - y(0)) - y(i);
+    if (below > furthest) {
+      furthest = below;
+      knee = i;
+    }
+  }
+  return knee;
+}
+
+ExploreComparison Compared(const std::vector<ExplorePoint>& points, size_t a, size_t b) {
+  return {a,
+          b,
+          PairedInterval(Statistic::kTextKl, points[a].evaluation, points[b].evaluation),
+          PairedInterval(Statistic::kFdtMean, points[a].evaluation, points[b].evaluation)};
+}
+
+// The curve's points among each other, and every other point with the curve's of its budget.
+std::vector<ExploreComparison> ComparisonsOf(const std::vector<ExplorePoint>& points,
+                                             size_t curve) {
+  std::vector<ExploreComparison> comparisons;
+  for (size_t b = 0; b < curve; ++b) {
+    for (size_t a = b + 1; a < curve; ++a) comparisons.push_back(Compared(points, a, b));
+  }
+  for (size_t b = curve; b < points.size(); ++b) {
+    for (size_t a = 0; a < curve; ++a) {
+      if (points[a].budget == points[b].budget) comparisons.push_back(Compared(points, a, b));
+    }
+  }
+  return comparisons;
+}
+
+}  // namespace
+
+std::vector<std::string> ExploreRivals() {
+  std::vector<std::string> names;
+  for (const Rival& rival : kRivals) names.push_back(rival.name);
+  return names;
+}
+
+absl::Status ExploreOptions::Validate() const {
+  if (budgets.empty()) return absl::InvalidArgumentError("no budget is given");
+  for (const std::string& name : rivals) BB_RETURN_IF_ERROR(FindRival(name).status());
+  for (const PlanOptions& job : JobsOf(*this)) BB_RETURN_IF_ERROR(job.Validate());
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
+                                            const ExploreOptions& options,
+                                            Progress* progress) {
+  BB_RETURN_IF_ERROR(options.Validate());
+  const std::vector<PlanOptions> jobs = JobsOf(options);
+  ExploreReport report;
+  BB_ASSIGN_OR_RETURN(std::vector<PlanOutcome> outcomes,
+                      RunPlanJobs(model, jobs, options.continuations, progress, &report.memory));
+  report.complete = outcomes.size() == jobs.size() &&
+                    std::all_of(outcomes.begin(), outcomes.end(), [](const PlanOutcome& outcome) {
+                      return outcome.plan.complete();
+                    });
+  const size_t budgets = options.budgets.size();
+  std::map<int64_t, ExplorePoint> uniform;  // by size
+  std::vector<ExplorePoint> rivals;
+  for (size_t i = 0; i < outcomes.size(); ++i) {
+    PlanOutcome& outcome = outcomes[i];
+    if (!outcome.plan.complete()) continue;
+    const std::string& budget = options.budgets[i % budgets].text;
+    ExplorePoint point;
+    point.label = point.budget = budget;
+    if (i >= budgets) {
+      point.method = options.rivals[i / budgets - 1];
+      point.assignment = outcome.found;
+      point.evaluation = outcome.found_evaluation;
+      point.size_bytes = outcome.problem.TotalBytes(point.assignment);
+      rivals.push_back(std::move(point));
+      continue;
+    }
+    point.method = options.plan.search;
+    point.assignment = outcome.assignment;
+    point.evaluation = outcome.evaluation;
+    point.size_bytes = outcome.problem.TotalBytes(point.assignment);
+    const plans::HeldOut& held_out = outcome.plan.held_out();
+    if (!held_out.uniform_format().empty()) {
+      const absl::StatusOr<Format> format = ParseFormat(held_out.uniform_format());
+      BB_RETURN_IF_ERROR(format.status());
+      ExplorePoint other;
+      other.method = "uniform";
+      other.label = held_out.uniform_format();
+      other.budget = budget;
+      other.assignment = outcome.problem.ToAssignment(outcome.problem.Uniform(*format));
+      other.size_bytes = held_out.uniform_size_bytes();
+      other.evaluation = outcome.uniform_evaluation;
+      uniform.emplace(other.size_bytes, std::move(other));
+    }
+    point.outcome = report.outcomes.size();
+    report.points.push_back(std::move(point));
+    report.outcomes.push_back(std::move(outcome));
+  }
+  const size_t curve = report.points.size();
+  report.knee = KneeOf(report.points);
+  for (auto& [size, point] : uniform) report.points.push_back(std::move(point));
+  for (ExplorePoint& point : rivals) report.points.push_back(std::move(point));
+  report.comparisons = ComparisonsOf(report.points, curve);
+  return report;
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,70 @@
+#ifndef BITBUDGET_PLANNER_JOBS_EXPLORE_JOB_H_
+#define BITBUDGET_PLANNER_JOBS_EXPLORE_JOB_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "planner/jobs/plan_job.h"
+#include "planner/workspace/budget.h"
+#include "runtime/base/progress.h"
+#include "runtime/model/decoder/model.h"
+
+namespace bitbudget {
+
+struct ExploreOptions {
+  // All of it but the limit.
+  PlanOptions plan;
+  std::vector<Budget> budgets;
+  // What every plan is compared with at its budget, beside uniform: additive, lim, zd, random.
+  std::vector<std::string> rivals;
+  // Prompts that every plan continues.
+  int64_t continuations = 3;
+
+  absl::Status Validate() const;
+};
+
+// The names that rivals may have.
+std::vector<std::string> ExploreRivals();
+
+// One assignment, measured on the held-out probes.
+struct ExplorePoint {
+  std::string method;  // "greedy", "uniform", or a rival's
+  std::string label;   // the budget as written, or the uniform format
+  std::string budget;  // as written; of uniform: the smallest that it was the best for
+  int64_t size_bytes = 0;
+  Assignment assignment;
+  Evaluation evaluation;
+  // Of a plan of the curve: which of the report's outcomes has it.
+  std::optional<size_t> outcome;
+};
+
+struct ExploreComparison {
+  size_t a = 0, b = 0;  // points
+  Interval text_kl;     // of a - b, paired over probes
+  Interval fdt;
+};
+
+struct ExploreReport {
+  std::vector<PlanOutcome> outcomes;  // of the curve, by budget
+  std::vector<ExplorePoint> points;   // the curve first
+  // The point of the curve behind which more bytes buy least: the largest distance below the line
+  // between its ends, in bytes and the logarithm of text KL; none for fewer than three.
+  std::optional<size_t> knee;
+  std::vector<ExploreComparison> comparisons;
+  MemoryPlan memory;
+  bool complete = true;  // false: interrupted, and budgets are missing
+};
+
+// The plans of all budgets in one run, each that of RunPlanJob at its budget, with their rivals.
+// Errors as RunPlanJob.
+absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
+                                            const ExploreOptions& options,
+                                            Progress* progress);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_JOBS_EXPLORE_JOB_H_
