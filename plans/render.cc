@@ -73,7 +73,7 @@ std::string HeldOutSection(const plans::Plan& plan) {
   }
   AddLine(&text, "held out", ProbesLine(plan.options()));
   // A plan that fell back to uniform still shows what the search found.
-  const std::string along = TextLine(held_out);
+  const std::string along = TextLine(plan.options(), held_out);
   if (!along.empty()) AddLine(&text, "", along);
   const char* found = held_out.uniform_emitted() ? "search's result"
                       : plan.has_recovery()      ? "plan, not recovered"

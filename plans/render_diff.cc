@@ -141,7 +141,7 @@ absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
   }
   AddLine(&text, "held out", ProbesLine(MeasuredProbes(a)));
   if (!a.has_recovery()) {
-    const std::string along = TextLine(a.held_out());
+    const std::string along = TextLine(a.options(), a.held_out());
     if (!along.empty()) AddLine(&text, "", along);
   }
   const std::string probes = ProbeDifference(MeasuredProbes(a), MeasuredProbes(b));

@@ -144,8 +144,11 @@ std::string ProbesLine(const plans::Options& o) {
                       ", unseen by the search; 95 % intervals");
 }
 
-std::string TextLine(const plans::HeldOut& held_out) {
-  return held_out.has_plan_text() ? "text: along the prompts, all tokens from the 17th on" : "";
+std::string TextLine(const plans::Options& o, const plans::HeldOut& held_out) {
+  if (!held_out.has_plan_text()) return "";
+  return absl::StrCat("text: along the prompts",
+                      o.probe_source() == "model" ? ", which the model sampled" : "",
+                      ", all tokens from the 17th on");
 }
 
 }  // namespace bitbudget::internal

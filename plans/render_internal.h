@@ -19,7 +19,7 @@ void AddWarnings(std::string* text, const plans::Plan& plan, const std::string& 
 std::string ProbesLine(const plans::Options& options);
 
 // What text is measured along; empty where it was not.
-std::string TextLine(const plans::HeldOut& held_out);
+std::string TextLine(const plans::Options& options, const plans::HeldOut& held_out);
 
 struct MetricsColumn {
   std::string title;

@@ -54,6 +54,7 @@ nlohmann::ordered_json ReportJson(const RunReport& report) {
                             {"fdt_mean", candidate.fdt_mean},
                             {"kl_mean", candidate.kl_mean},
                             {"text_kl", candidate.text_kl},
+                            {"loss", candidate.loss},
                             {"assignment", FormatsText(candidate.assignment)}});
   }
   json["alone"] = nlohmann::ordered_json::array();

@@ -1,6 +1,7 @@
 #include "planner/jobs/plan_record.h"
 
 #include <algorithm>
+#include <map>
 #include <utility>
 #include <variant>
 
@@ -125,6 +126,36 @@ plans::Search SearchOf(const Model& model, const SearchSummary& summary) {
   return search;
 }
 
+// What the choices of a component cost: every one that was measured alone and, of a scorer of
+// formats, what it estimates for all of them.
+void AddEvidence(const Component& component,
+                 const PlanOptions& options,
+                 const SearchProblem& problem,
+                 const PlanFindings& findings,
+                 ComponentId id,
+                 plans::Component* planned) {
+  std::map<Format, double> alone;
+  for (const AloneDivergence& measured : findings.search.alone) {
+    if (measured.change.component == id) alone[measured.change.format] = measured.kl_mean;
+  }
+  const bool estimated = !findings.errors.empty() && options.CostScorer() != nullptr;
+  const std::vector<Choice>& ladder = problem.ladders[problem.UnitOf(id)];
+  for (size_t i = 0; i < ladder.size(); ++i) {
+    const Format& format = ladder[i].format;
+    const auto measured = alone.find(format);
+    if (measured == alone.end() && (!estimated || ladder.size() == 1)) continue;
+    plans::FormatEvidence& evidence = *planned->add_evidence();
+    evidence.set_format(format.Name());
+    evidence.set_size_bytes(SizeBytes(format, component.rows, component.cols));
+    if (measured != alone.end()) evidence.set_kl_mean(measured->second);
+    if (estimated) {
+      evidence.set_estimate(findings.errors[id][i]);
+    } else if (!findings.errors.empty()) {
+      evidence.set_output_error(findings.errors[id][i]);
+    }
+  }
+}
+
 plans::Component ComponentOf(const Model& model,
                              const PlanOptions& options,
                              const SearchProblem& problem,
@@ -141,21 +172,7 @@ plans::Component ComponentOf(const Model& model,
   planned.set_format(format.Name());
   if (format != model.Weight(id).format) planned.set_encoder(options.workspace.encoder);
   planned.set_size_bytes(SizeBytes(format, component.rows, component.cols));
-  for (const AloneDivergence& alone : findings.search.alone) {
-    if (alone.change.component != id) continue;
-    plans::FormatEvidence& evidence = *planned.add_evidence();
-    evidence.set_format(alone.change.format.Name());
-    evidence.set_size_bytes(SizeBytes(alone.change.format, component.rows, component.cols));
-    evidence.set_kl_mean(alone.kl_mean);
-    if (!findings.errors.empty()) {
-      const int choice = problem.IndexOf(problem.UnitOf(id), alone.change.format);
-      if (options.CostScorer() == nullptr) {
-        evidence.set_output_error(findings.errors[id][choice]);
-      } else {
-        evidence.set_estimate(findings.errors[id][choice]);
-      }
-    }
-  }
+  AddEvidence(component, options, problem, findings, id, &planned);
   if (!findings.encoding_sha256.empty() && !findings.encoding_sha256[id].empty()) {
     planned.set_encoding_sha256(findings.encoding_sha256[id]);
   }

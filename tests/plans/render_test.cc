@@ -126,11 +126,10 @@ TEST(RenderPlanTest, SaysWhatWasNotMeasured) {
 
 TEST(RenderPlanTest, SaysWhatWasMeasuredAlongText) {
   plans::Plan plan = SmallPlan(1);
-  EXPECT_TRUE(
-      absl::StrContains(RenderPlan(plan), "32 windows of the text, all tokens from the 17th"));
+  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "along the prompts, all tokens from the 17th"));
   EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "text KL [-0.05000, -0.02500] nats: better"));
   plan.mutable_options()->set_probe_source("model");
-  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "32 sequences that the model sampled"));
+  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "prompts, which the model sampled, all tokens"));
   plan.mutable_held_out()->clear_plan_text();
   plan.mutable_held_out()->clear_uniform_text();
   plan.mutable_held_out()->clear_text_kl_difference();

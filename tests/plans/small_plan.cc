@@ -137,6 +137,7 @@ plans::Plan SmallPlan(int layers) {
   step->set_fdt_mean(60.5);
   step->set_dppl(1.0625);
   step->set_kl_mean(1.0 / 3);
+  step->set_text_kl(0.375);
   SetMetrics(search->mutable_search_probes(), 52.25, 0.0123);
 
   plans::HeldOut* held_out = plan.mutable_held_out();

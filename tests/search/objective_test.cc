@@ -53,16 +53,22 @@ TEST(ObjectiveTest, TheDecisionIsAtOneStandardError) {
   EXPECT_FALSE(better(1.74));
 }
 
-TEST(ObjectiveTest, TiesFallToPerplexityAndThenToDivergence) {
+TEST(ObjectiveTest, TiesFallToTheLossAndThenToPerplexity) {
   // Saturated FDT.
   const Evaluation a = {Probe(100, 3, 9), Probe(100, 4, 9)};
   const Evaluation b = {Probe(100, 4, 1), Probe(100, 5, 1)};
   const Evaluation c = {Probe(100, 3, 1), Probe(100, 4, 1)};
   for (const Statistic primary : {Statistic::kFdtMean, Statistic::kFdt75, Statistic::kSdtMean}) {
-    EXPECT_TRUE(Objective(primary).Better(a, b));
-    EXPECT_FALSE(Objective(primary).Better(b, a));
-    EXPECT_TRUE(Objective(primary).Better(c, a));
-    EXPECT_FALSE(Objective(primary).Better(a, c));
+    EXPECT_TRUE(Objective(primary).Better(b, a));
+    EXPECT_FALSE(Objective(primary).Better(a, b));
+    EXPECT_TRUE(Objective(primary).Better(c, b));
+    EXPECT_FALSE(Objective(primary).Better(b, c));
+    // Divergence along prompts is part of the loss.
+    Evaluation d = c;
+    for (ProbeResult& probe : d) probe.text = {100, 0, 0, 1e-3};
+    Evaluation e = c;
+    for (ProbeResult& probe : e) probe.text = {100, 0, 0, 1e-4};
+    EXPECT_TRUE(Objective(primary).Better(e, d));
   }
 }
 

@@ -19,7 +19,7 @@ CONTEXT = 256
 END_OF_SEQUENCE = 2
 
 # Probes that take a fraction of a second.
-PROBES = ['--prefix', '6', '--completion', '12', '--seed', '3']
+PROBES = ['--prefix', '18', '--completion', '12', '--seed', '3']
 PLAN_PROBES = PROBES + ['--probes', '3', '--held-out-probes', '4']
 FEW_FORMATS = ['--formats', 'int4-g64,int8']
 

@@ -20,6 +20,14 @@ OPTIONS = {
         '--budget-for', '--context', '--kv', '--beam-width', '--order', '--prune-embeddings',
         '--pruning', '--sparsity', '--recover', '--retrain', '--costs'
     },
+    'explore': {
+        '--from', '--to', '--points', '--sizes', '--rivals', '--out', '--json', '--threads',
+        '--search', '--scorer', '--exhaustive', '--objective', '--formats', '--pin', '--min-bits',
+        '--encoder', '--activations', '--probes', '--held-out-probes', '--text', '--prompts',
+        '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--run-dir',
+        '--no-run-dir', '--target', '--budget-for', '--context', '--kv', '--beam-width', '--order',
+        '--prune-embeddings', '--pruning', '--costs'
+    },
     'export': {'--to', '--out'},
     'lint': {'--to', '--plan', '--json'},
     'equalize': {

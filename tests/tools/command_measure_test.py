@@ -64,9 +64,11 @@ class MeasureTest(CommandTest):
                          {'candidates', 'rounds', 'computed', 'naive', 'seconds'})
         self.assertEqual(
             set(report['held_out']),
-            SIZE | METRICS | TEXT | PERPLEXITY | {'noise_floor', 'completion_tokens', 'probes'})
+            SIZE | METRICS | TEXT | PERPLEXITY | PERPLEXITY_INTERVALS
+            | {'noise_floor', 'completion_tokens', 'probes'})
         self.assertEqual(set(report['held_out']['noise_floor']), METRICS)
-        self.assertEqual(set(report['uniform']), {'format'} | SIZE | METRICS | TEXT | PERPLEXITY)
+        self.assertEqual(set(report['uniform']), {'format'} | SIZE | METRICS | TEXT | PERPLEXITY
+                         | PERPLEXITY_INTERVALS)
         for metrics in (report['held_out'], report['uniform']):
             self.check_text(metrics)
         if report['uniform_emitted']:
@@ -131,26 +133,25 @@ class MeasureTest(CommandTest):
         for what in (['--plan', plan], ['--uniform', 'int4-g64']):
             report = self.json('eval', self.model, *what, *PROBES, '--probes', 4)
             self.assertEqual(
-                set(report), SIZE | METRICS | TEXT | PERPLEXITY
-                | {'memory', 'noise_floor', 'completion_tokens', 'per_probe', 'per_window'})
+                set(report), SIZE | METRICS | TEXT | PERPLEXITY | PERPLEXITY_INTERVALS
+                | {'memory', 'noise_floor', 'completion_tokens', 'per_probe'})
             self.check_text(report)
-            self.assertEqual([window['tokens'] for window in report['per_window']], 4 * [2])
-            self.assertAlmostEqual(report['text_kl'],
-                                   sum(w['kl'] for w in report['per_window']) / 8, places=12)
-            self.assertEqual(report['text_top1'],
-                             1 - sum(w['misses'] for w in report['per_window']) / 8)
-            self.assertGreater(min(w['nll'] for w in report['per_window']), 0)
+            text = [probe['text'] for probe in report['per_probe']]
+            self.assertEqual([probe['tokens'] for probe in text], 4 * [2])
+            self.assertAlmostEqual(report['text_kl'], sum(t['kl'] for t in text) / 8, places=12)
+            self.assertEqual(report['text_top1'], 1 - sum(t['misses'] for t in text) / 8)
+            self.assertAlmostEqual(report['ppl_candidate'],
+                                   math.exp(sum(t['nll'] for t in text) / 8), places=9)
             self.check_memory(report['memory'])
             self.assertEqual(set(report['noise_floor']), METRICS)
             self.assertEqual(report['completion_tokens'], 12)
-            self.assertIsNone(report['ppl_reference'])
-            self.assertIsNone(report['ppl_candidate'])
             self.assertEqual(len(report['per_probe']), 4)
             for probe in report['per_probe']:
                 self.assertEqual(set(probe),
-                                 {'prompt_tokens', 'completion', 'fdt', 'sdt', 'tokens', 'nll', 'kl'})
+                                 {'prompt_tokens', 'completion', 'fdt', 'sdt', 'tokens', 'nll', 'kl',
+                                  'text'})
                 self.assertEqual(len(probe['completion']), probe['tokens'])
-                self.assertEqual(len(probe['prompt_tokens']), 6)
+                self.assertEqual(len(probe['prompt_tokens']), 18)
                 self.assertTrue(all(0 <= t < VOCABULARY for t in probe['prompt_tokens']))
                 self.assertTrue(0 <= probe['fdt'] <= probe['tokens'] <= 12)
                 self.assertTrue(0 <= probe['sdt'] <= probe['tokens'] - probe['fdt'])
@@ -207,7 +208,8 @@ class MeasureTest(CommandTest):
         report = self.json('eval', self.model, '--uniform', 'int4-g64', '--prompts', prompts,
                            '--completion', 6, '--probes', 4)
         self.assertEqual(len(report['per_probe']), 4)
-        self.check_text(report)
+        # These prompts have no 17th token.
+        self.assertIsNone(report['text_kl'])
         self.assertIsNone(report['ppl_candidate'])
 
     def test_eval_of_the_stored_format_is_the_reference(self):

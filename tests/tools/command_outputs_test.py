@@ -11,7 +11,7 @@ import re
 from command_case import PLAN_PROBES, CommandTest, main, read_bytes, run
 
 # Every command that writes; test_every_writing_command_is_here finds those that are missing.
-WRITING = {'plan', 'apply', 'equalize', 'export', 'logits', 'recover'}
+WRITING = {'plan', 'explore', 'apply', 'equalize', 'export', 'logits', 'recover'}
 
 
 class OutputsTest(CommandTest):
@@ -65,6 +65,13 @@ class OutputsTest(CommandTest):
                 for out in self.disguises(read):
                     self.refuse_output(read, out, 'plan', self.model, '--budget', '5bpw', source,
                                        path, *PLAN_PROBES, '--out', out)
+
+    def test_explore(self):
+        for option, other in (('--out', '--json'), ('--json', '--out')):
+            for out in self.disguises(self.text):
+                self.refuse_output(self.text, out, 'explore', self.model, '--sizes', '5bpw,6bpw',
+                                   '--text', self.text, *PLAN_PROBES, option, out, other,
+                                   self.file('other'))
 
     def test_plan_replaces_an_old_plan_beside_the_model(self):
         """What is in a model's folder without being part of the model may go."""

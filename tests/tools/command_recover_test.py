@@ -15,7 +15,7 @@ import time
 from command_case import CommandTest, main, read_bytes, run, start, write
 
 # Probes and training that take a fraction of a second.
-QUICK = ['--prefix', '6', '--completion', '12', '--seed', '3']
+QUICK = ['--prefix', '18', '--completion', '12', '--seed', '3']
 TRAINING = ['--steps', '2', '--sequences', '16', '--held-out-probes', '4']
 SUFFIX = '.weights.safetensors'
 
@@ -49,7 +49,7 @@ class RecoverTest(CommandTest):
         self.assertEqual(step['steps'], 2 * 4)  # layers
         self.assertLess(step['loss_after'], step['loss_before'])
         self.assertEqual(report['data'], {'text_sequences': 0, 'sampled_sequences': 16,
-                                          'kept_aside': 2, 'tokens': 16 * 18})
+                                          'kept_aside': 2, 'tokens': 16 * 30})
         self.assertFalse(os.path.exists(out + '.recovering'))
 
         plan = self.json('show', out)

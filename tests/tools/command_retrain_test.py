@@ -14,7 +14,7 @@ from command_case import CommandTest, main, read_bytes, start
 
 SUFFIX = '.weights.safetensors'
 SEARCH = ['--search', 'sparsify', '--sparsity', '30%', '--formats', 'bf16,bf16+s20,bf16+s40,bf16+s60',
-          '--encoder', 'rtn', '--prefix', '6', '--completion', '14', '--probes', '4', '--held-out-probes',
+          '--encoder', 'rtn', '--prefix', '18', '--completion', '14', '--probes', '4', '--held-out-probes',
           '4', '--threads', '1']
 
 
@@ -33,7 +33,7 @@ class RetrainTest(CommandTest):
         self.assertLess(recovery['held_out']['after']['text_kl'],
                         recovery['held_out']['before']['text_kl'])
         # Other commands run the codes that were measured.
-        measured = self.json('eval', self.model, '--plan', out, '--prefix', '6', '--completion', '14',
+        measured = self.json('eval', self.model, '--plan', out, '--prefix', '18', '--completion', '14',
                              '--probes', '4')
         self.assertEqual(measured['text_kl'], recovery['held_out']['after']['text_kl'])
         self.assertIn('retrained after each', self.succeed('show', out).stdout)

@@ -65,10 +65,10 @@ class Promises:
 
     def promised(self, plan, text, windows, tokens, activations):
         """The windows without their last tokens, and per window (positions, sum of KL)."""
-        measured = json.loads(self.bitbudget('eval', '--plan', plan, '--text', text, '--probes', windows, '--prefix', tokens - 1,
+        measured = json.loads(self.bitbudget('eval', '--plan', plan, '--text', text, '--probes', windows, '--prefix', tokens,
                                              '--completion', 1, '--activations', activations, '--json'))
-        return ([probe['prompt_tokens'] for probe in measured['per_probe']],
-                np.array([(window['tokens'], window['kl']) for window in measured['per_window']], np.float64))
+        return ([probe['prompt_tokens'][:-1] for probe in measured['per_probe']],
+                np.array([(probe['text']['tokens'], probe['text']['kl']) for probe in measured['per_probe']], np.float64))
 
     def run(self, path, windows, **options):
         """Log-probabilities in llama.cpp at the positions that text KL is measured at, a list of [positions, vocabulary]."""

@@ -28,6 +28,7 @@ plans::Plan MustPlan(const Model& model, const PlanOptions& options) {
 TEST(CostsTest, PlansSayWhatTheyWerePredictedFromAndStoresKeepCostsApart) {
   const LoadedModel model;
   PlanOptions options = SmallJob("greedy");
+  options.costs = PlanOptions::kOutputError;
   const plans::Plan by_errors = MustPlan(*model, options);
   EXPECT_FALSE(by_errors.options().has_method());
   const TempDir directory;
@@ -64,7 +65,10 @@ TEST(CostsTest, AdditiveRunsItsResultAlone) {
   const plans::Plan plan = MustPlan(*model, options);
   EXPECT_EQ(plan.search().candidates(), 1);
   for (const plans::Component& component : plan.components()) {
-    EXPECT_EQ(component.evidence_size(), 0);
+    for (const plans::FormatEvidence& evidence : component.evidence()) {
+      EXPECT_EQ(evidence.kl_mean(), 0);  // not measured
+      EXPECT_TRUE(evidence.has_estimate());
+    }
   }
 }
 

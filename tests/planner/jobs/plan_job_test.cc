@@ -302,6 +302,7 @@ TEST(RunPlanJob, AnInterruptionAfterUniformWonLeavesTheSearchesResult) {
   options.objective = Statistic::kFdt75;
   options.workspace.probes.source = ProbeSource::kText;
   options.workspace.probes.path = model.text;
+  options.workspace.probes.prefix_tokens = 20;
   options.search_probes = 2;
   for (options.workspace.probes.seed = 0; options.workspace.probes.seed < 20;
        ++options.workspace.probes.seed) {

@@ -111,7 +111,7 @@ TEST_F(PlanRetrainingTest, ThePlanIsARecoveredOneWhoseEvidenceIsOfTheTrainedCode
 
 TEST_F(PlanRetrainingTest, TextKlIsBelowThatWithoutTraining) {
   PlanOptions options = Options();
-  options.workspace.probes.completion_tokens = 18;  // windows have positions behind the 16th
+  options.workspace.probes.prefix_tokens = 20;  // prompts have tokens behind the 16th
   const plans::Plan plan = MustPlan(options);
   const plans::RecoveryEvidence& held_out = plan.recovery().passes(0).held_out();
   ASSERT_TRUE(held_out.has_text_before());

@@ -315,7 +315,7 @@ TEST(RunStore, AFileOfAnotherVersionIsRefused) {
   sqlite3_close(connection);
   ExpectError(RunStore::Open(dir.path(), kIdentity).status(),
               absl::StatusCode::kFailedPrecondition,
-              {file, "version 1", "reads version 2"});
+              {file, "version 1", "reads version 3"});
 }
 
 TEST(RunStore, LeavesNothingBehindWhenItWasNotUsed) {
