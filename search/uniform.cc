@@ -1,5 +1,6 @@
 #include "search/uniform.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,9 @@
 namespace bitbudget {
 
 namespace {
+
+// Candidates that are run where estimates tell them apart.
+constexpr size_t kLikeliest = 3;
 
 class UniformSearch : public SearchMethod {
  public:
@@ -24,10 +28,27 @@ class UniformSearch : public SearchMethod {
       Selection selection = problem.Uniform(format);
       if (problem.Fits(selection)) candidates.push_back(std::move(selection));
     }
+    if (context.estimates != nullptr) KeepLikeliest(*context.estimates, &candidates);
     return session.Finish(session.KeepBest(candidates, objective_));
   }
 
  private:
+  // The candidates of least estimated loss, in their order.
+  static void KeepLikeliest(const CostTable& estimates, std::vector<Selection>* candidates) {
+    const auto sum = [&](const Selection& selection) {
+      double total = 0;
+      for (size_t u = 0; u < selection.size(); ++u) total += estimates[u][selection[u]];
+      return total;
+    };
+    std::vector<double> sums;
+    for (const Selection& selection : *candidates) sums.push_back(sum(selection));
+    if (sums.size() <= kLikeliest) return;
+    std::nth_element(sums.begin(), sums.begin() + kLikeliest - 1, sums.end());
+    const double worst = sums[kLikeliest - 1];
+    std::erase_if(*candidates,
+                  [&](const Selection& selection) { return !(sum(selection) <= worst); });
+  }
+
   const Objective objective_;
 };
 

@@ -8,8 +8,9 @@
 namespace bitbudget {
 
 // Every unit that is not pinned in one format: each format that all of them may take and that
-// fits the budget is evaluated, the best by `objective` wins, of equal ones the smaller. Infeasible
-// when there is no such format, even if a mixed assignment would fit.
+// fits the budget is evaluated (where the context has estimates, the three of least estimated
+// loss), the best by `objective` wins, of equal ones the smaller. Infeasible when there is no such
+// format, even if a mixed assignment would fit.
 std::unique_ptr<SearchMethod> MakeUniformSearch(const Objective& objective);
 
 }  // namespace bitbudget

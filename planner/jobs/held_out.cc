@@ -37,8 +37,9 @@ bool Wins(Objective objective, const Evaluation& found, const Evaluation& unifor
 absl::StatusOr<std::optional<Format>> BestUniform(const HeldOutContext& context,
                                                   CandidateEvaluator* evaluator) {
   const SearchProblem& problem = *context.problem;
-  const SearchContext search{
+  SearchContext search{
       &problem, evaluator, context.progress, context.workspace->bank()->StoredAssignment()};
+  search.estimates = context.estimates;
   BB_ASSIGN_OR_RETURN(const SearchSummary summary,
                       MakeUniformSearch(context.objective)->Run(search));
   if (summary.outcome == SearchOutcome::kInterrupted) return absl::CancelledError("interrupted");

@@ -15,6 +15,7 @@
 #include "runtime/eval/candidate_evaluator.h"
 #include "runtime/eval/metrics.h"
 #include "runtime/eval/probes.h"
+#include "search/exact_fill.h"
 #include "search/objective.h"
 #include "search/problem.h"
 
@@ -59,6 +60,8 @@ struct HeldOutContext {
   // What the search's result is made of; null: the model's weights, of which uniform assignments
   // always are.
   const TrainedWeights* trained = nullptr;
+  // Of the problem, if the search had any (SearchContext::estimates).
+  const CostTable* estimates = nullptr;
 };
 
 // The best uniform assignment that meets the limit, chosen by `evaluator` on the search probes;

@@ -3,7 +3,6 @@
 #include <glog/logging.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
@@ -13,19 +12,19 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/held_out.h"
+#include "planner/jobs/plan_encodings.h"
 #include "planner/jobs/plan_problem.h"
 #include "planner/jobs/plan_record.h"
 #include "planner/jobs/plan_retraining.h"
 #include "planner/jobs/plan_search.h"
 #include "planner/jobs/search_methods.h"
-#include "planner/output/recovered_file.h"
 #include "planner/runs/calibration.h"
+#include "planner/runs/output_errors.h"
 #include "planner/runs/run.h"
 #include "planner/runs/shared_probes.h"
 #include "planner/workspace/setup.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/table.h"
-#include "runtime/quantize/encoders.h"
 #include "scoring/registry.h"
 
 namespace bitbudget {
@@ -81,47 +80,6 @@ absl::Status BeginRun(const ProbedWorkspace& ready,
   for (Job& job : jobs) {
     BB_ASSIGN_OR_RETURN(job.id, run->store()->BeginJob(JobText(job.options)));
   }
-  return absl::OkStatus();
-}
-
-// What every changed component's encoding must be when it is made again, for encoders whose codes
-// depend on calibration inputs that the plan does not hold.
-absl::StatusOr<std::vector<std::string>> HashEncodings(const Assignment& assignment,
-                                                       Workspace* workspace) {
-  std::vector<std::string> hashes;
-  if (!(*FindEncoder(workspace->options().encoder))->learns_from_text &&
-      !workspace->encoder()->NeedsFisher()) {
-    return hashes;
-  }
-  for (size_t c = 0; c < assignment.size(); ++c) {
-    const ComponentId id = static_cast<ComponentId>(c);
-    hashes.emplace_back();
-    if (assignment[c] == workspace->bank()->StoredFormat(id)) continue;
-    BB_ASSIGN_OR_RETURN(const Encoding encoding, workspace->bank()->Encoded({id, assignment[c]}));
-    hashes.back() = EncodingSha256(encoding);
-  }
-  return hashes;
-}
-
-// Encodes what was trained and writes it beside the plan, which is told of it, before the plan
-// itself is written.
-absl::Status WriteTrained(const Model& model,
-                          const PlanOptions& options,
-                          PlanRetraining* retraining,
-                          PlanFindings* findings) {
-  BB_ASSIGN_OR_RETURN(const ComponentEncodings encodings, retraining->Encode(findings->assignment));
-  std::optional<RecoveryMeasurements> held_out;
-  if (findings->held_out.has_value()) held_out = findings->held_out->training;
-  plans::Recovery& recovery = findings->recovery.emplace(retraining->Record(held_out));
-  const std::string path = RecoveredFileFor(options.out);
-  recovery.set_weights_file(std::filesystem::path(path).filename().string());
-  findings->encoding_sha256.assign(findings->assignment.size(), "");
-  for (const auto& [id, encoding] : encodings) {
-    findings->encoding_sha256[id] = EncodingSha256(encoding);
-  }
-  Progress unseen;  // an interruption is no reason not to write
-  BB_ASSIGN_OR_RETURN(*recovery.mutable_weights_sha256(),
-                      WriteRecoveredFile(model, encodings, {}, path, &unseen));
   return absl::OkStatus();
 }
 
@@ -260,7 +218,13 @@ class PlanJobs {
     bool any = false;
     for (Job& job : begun) {
       if (!job.met()) continue;
-      BB_ASSIGN_OR_RETURN(job.uniform, BestUniform(ContextOf(job), probes_->evaluator()));
+      HeldOutContext context = ContextOf(job);
+      CostTable estimates;
+      if (!job.findings.errors.empty() && job.options.CostScorer() != nullptr) {
+        estimates = SumOverUnits(job.made.problem, job.findings.errors);
+        context.estimates = &estimates;
+      }
+      BB_ASSIGN_OR_RETURN(job.uniform, BestUniform(context, probes_->evaluator()));
       any = true;
     }
     probes_.reset();  // their streams make room for the held-out ones'

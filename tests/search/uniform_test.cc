@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "tests/search/toy_runs.h"
 
 namespace bitbudget {
@@ -24,6 +26,25 @@ TEST(UniformSearchTest, FindsTheBestFormatThatFits) {
   EXPECT_EQ(summary.candidates, 3);  // int4, int4z, int8; bf16 does not fit
   EXPECT_EQ(summary.evaluation, evaluator.Exactly(summary.assignment));
   EXPECT_EQ(summary.size_bytes, toy.problem.TotalBytes(summary.assignment));
+}
+
+TEST(UniformSearchTest, RunsTheThreeOfLeastEstimatedLoss) {
+  const Toy toy = EqualLayers(3, 17);  // everything fits
+  CostTable estimates(8, std::vector<double>{1, 2, 3, 4});
+  for (const int64_t left : {3, 0}) {
+    SyntheticEvaluator evaluator(toy);
+    SearchContext context;
+    context.problem = &toy.problem;
+    context.evaluator = &evaluator;
+    context.reference = evaluator.Reference();
+    context.estimates = &estimates;
+    const auto summary = MakeUniformSearch(Objective(Statistic::kKlMean))->Run(context);
+    ASSERT_TRUE(summary.ok()) << summary.status();
+    EXPECT_EQ(summary->candidates, 3);
+    // bf16 was left out while it was estimated to be the worst.
+    EXPECT_EQ(summary->assignment == Assignment(8, kFormatBF16), left == 0);
+    for (std::vector<double>& row : estimates) row[3] = 0;
+  }
 }
 
 TEST(UniformSearchTest, PinnedComponentsStay) {
