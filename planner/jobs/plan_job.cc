@@ -15,9 +15,12 @@
 #include "planner/jobs/fallback.h"
 #include "planner/jobs/feasibility.h"
 #include "planner/jobs/held_out.h"
+#include "planner/jobs/plan_preview.h"
 #include "planner/jobs/plan_record.h"
 #include "planner/jobs/plan_retraining.h"
+#include "planner/jobs/plan_work.h"
 #include "planner/jobs/search_methods.h"
+#include "planner/jobs/staged_progress.h"
 #include "planner/output/recovered_file.h"
 #include "planner/runs/calibration.h"
 #include "planner/runs/estimated_costs.h"
@@ -33,6 +36,9 @@
 
 namespace bitbudget {
 namespace {
+
+// For the first estimate of the time left.
+constexpr double kMeasuredSpeed_s = 0.05;
 
 // The user's constraints and, where sparsity is searched for, the paper's: embedding and head keep
 // their stored formats.
@@ -274,12 +280,9 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
   if (options.retraining.has_value() && run->ranks().size() > 1) {
     return absl::InvalidArgumentError("retraining runs in one process, not in several");
   }
-  BB_ASSIGN_OR_RETURN(const ProblemAndBudget made, MakeProblem(model, options));
+  BB_ASSIGN_OR_RETURN(const PlanSetup made, SetUpPlan(model, options, run->ranks().size()));
   const SearchProblem& problem = made.problem;
-  BB_ASSIGN_OR_RETURN(
-      const ProbedWorkspace ready,
-      SetUpWorkspace(
-          model, options.workspace, WorkspaceNeedsOf(options, problem, run->ranks().size())));
+  const ProbedWorkspace& ready = made.ready;
   if (memory != nullptr) *memory = ready.memory;
   VLOG(1) << "kernels " << Kernels().name << ", " << problem.components.size()
           << " components, at most " << problem.MaxBytes() << " bytes, at least "
@@ -287,6 +290,9 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
   Workspace* const workspace = ready.workspace.get();
   BB_ASSIGN_OR_RETURN(*job, BeginRun(options, ready, run, progress));
   progress->Message(ready.memory.Describe());
+  const PlanWork work = WorkOf(model, options, problem, *ready.maker, run->ranks().size());
+  StagedProgress staged(work, MeasurePassSeconds(work.pass, workspace, kMeasuredSpeed_s), progress);
+  progress = &staged;
 
   PlanFindings findings;
   findings.budget = made.budget;
@@ -341,10 +347,20 @@ absl::StatusOr<plans::Plan> MakePlan(const Model& model,
     workspace->UseWeights(nullptr);
     BB_ASSIGN_OR_RETURN(findings.encoding_sha256, HashEncodings(findings.assignment, workspace));
   }
+  staged.Finish();
   return ToPlan(model, options, *ready.maker, problem, findings);
 }
 
 }  // namespace
+
+absl::StatusOr<PlanSetup> SetUpPlan(const Model& model, const PlanOptions& options, int64_t ranks) {
+  BB_RETURN_IF_ERROR(options.Validate());
+  BB_ASSIGN_OR_RETURN(ProblemAndBudget made, MakeProblem(model, options));
+  BB_ASSIGN_OR_RETURN(
+      ProbedWorkspace ready,
+      SetUpWorkspace(model, options.workspace, WorkspaceNeedsOf(options, made.problem, ranks)));
+  return PlanSetup{std::move(made.problem), std::move(made.budget), std::move(ready)};
+}
 
 const Scorer* PlanOptions::CostScorer() const {
   return costs == kOutputError ? nullptr : *FindScorer(costs);

@@ -13,6 +13,7 @@
 #include "planner/workspace/budget.h"
 #include "planner/workspace/memory_plan.h"
 #include "planner/workspace/options.h"
+#include "planner/workspace/setup.h"
 #include "plans/plan.pb.h"
 #include "runtime/base/progress.h"
 #include "runtime/eval/metrics.h"
@@ -20,6 +21,7 @@
 #include "runtime/training/retraining.h"
 #include "scoring/scorer.h"
 #include "search/merit.h"
+#include "search/problem.h"
 
 namespace bitbudget {
 
@@ -65,6 +67,17 @@ struct PlanOptions {
   // kInvalidArgument, saying which option is wrong or which do not go together.
   absl::Status Validate() const;
 };
+
+// What a job works on.
+struct PlanSetup {
+  SearchProblem problem;
+  std::optional<BudgetSplit> budget;  // none for a sparsity goal
+  ProbedWorkspace ready;
+};
+
+// Checks the options, builds the problem and divides the memory, without any of the job's work.
+// Errors: IsInfeasible() when nothing meets the limit, and those of the parts.
+absl::StatusOr<PlanSetup> SetUpPlan(const Model& model, const PlanOptions& options, int64_t ranks);
 
 // Searches for an assignment that meets the limit, compares it with the best uniform one on
 // held-out probes, and returns the plan with its evidence. After an interruption the plan holds the
