@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "planner/jobs/plan_job.h"
+#include "planner/jobs/plan_preview.h"
 #include "planner/output/recovered_file.h"
 #include "planner/runs/communicator.h"
 #include "planner/runs/recovery_file.h"
@@ -22,6 +23,7 @@
 #include "tools/interrupt.h"
 #include "tools/plan_flags.h"
 #include "tools/plan_json.h"
+#include "tools/plan_preview_report.h"
 #include "tools/progress_bar.h"
 #include "tools/recovery_report.h"
 
@@ -104,12 +106,26 @@ absl::Status CheckTraining(const PlanFlags& flags, const Communicator& ranks) {
       "--recover runs in one process; recover the plan of several with bitbudget recover"));
 }
 
+// What the plan would take. `options` have the threads and the memory of one rank.
+absl::Status DryRun(const PlanFlags& flags, const PlanOptions& options, const Communicator& ranks) {
+  if (!ranks.is_root()) return absl::OkStatus();
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
+  BB_ASSIGN_OR_RETURN(const PlanPreview preview, PreviewPlan(*model, options, ranks.size()));
+  if (flags.json) {
+    std::printf("%s\n", PreviewJson(preview).dump(2).c_str());
+  } else {
+    std::printf("%s", RenderPreview(preview).c_str());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
   absl::StatusOr<PlanOptions> options = PlanOptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
   BB_RETURN_IF_ERROR(CheckTraining(flags, *ranks));
   options->workspace.threads = ThreadsOf(flags, *ranks);
   options->workspace.memory_bytes /= ranks->ranks_on_machine();
+  if (flags.dry_run) return DryRun(flags, *options, *ranks);
   // Several ranks are also stopped by their launcher, when it has lost one of them.
   InterruptGuard::SetMessage(
       !ranks->is_root()

@@ -190,6 +190,9 @@ void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
 
 absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags) {
   PlanOptions options;
+  if (flags.out.empty() && !flags.dry_run) {
+    return absl::InvalidArgumentError("--out is empty or missing; it names the plan to write");
+  }
   BB_RETURN_IF_ERROR(ReadLimit(flags, &options));
   if (!flags.sparsity.empty() && !flags.budget_for.empty()) {
     return absl::InvalidArgumentError("--budget-for goes with --budget, not with --sparsity");
@@ -222,7 +225,7 @@ absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags) {
   }
   options.search_probes = flags.search_probes;
   options.held_out_probes = flags.held_out_probes;
-  if (!flags.no_run_dir) {
+  if (!flags.no_run_dir && !flags.dry_run) {
     options.run_dir = flags.run_dir.empty() ? absl::StrCat(flags.out, ".run") : flags.run_dir;
   }
   if (options.retraining.has_value() && options.search != "sparsify") {
@@ -249,8 +252,9 @@ void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags) {
 
 void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
   AddLimitOptions(command, flags);
-  command->add_option("--out", flags->out, "Plan to write (.json: as JSON, else binary)")
-      ->required();
+  command->add_option("--out",
+                      flags->out,
+                      "Plan to write (.json: as JSON, else binary). Required without --dry-run");
   AddSharedPlanOptions(command, flags);
   command->add_option(
       "--retrain",
@@ -266,6 +270,10 @@ void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
           "Recover the plan that was found, on the text of its probes and on what the model "
           "writes, as the command recover does: ",
           DescribeRecoveryMethods()));
+  command->add_flag("--dry-run",
+                    flags->dry_run,
+                    "Write nothing: print the stages of the work with an estimate of their time, "
+                    "the memory and the problem, as if nothing were stored");
   command->add_flag("--json", flags->json, "Print the result as JSON");
 }
 

@@ -40,6 +40,7 @@ struct PlanFlags {
   bool no_run_dir = false;
   std::string recover;                 // methods; empty: none
   std::optional<std::string> retrain;  // "MASKED,UNMASKED"
+  bool dry_run = false;
   bool json = false;
 };
 

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <iostream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -20,6 +21,7 @@ namespace {
 // Redrawing more often only makes the terminal work.
 constexpr double kRedrawEvery_s = 0.1;
 constexpr double kLineEvery_s = 10;
+constexpr double kTickEvery_s = 0.5;
 // The rate is that of the last half minute: steps get slower or faster as a search goes on. The
 // window is sampled at most twice a second, which bounds its memory.
 constexpr double kWindow_s = 30;
@@ -29,8 +31,7 @@ constexpr int kDefaultWidth = 80;
 // Back to the first column and clear to the end of the line.
 constexpr char kClearLine[] = "\r\x1b[K";
 
-std::string Bar(int64_t done, int64_t total) {
-  const double share = static_cast<double>(done) / static_cast<double>(total);
+std::string Bar(double share) {
   const int full = static_cast<int>(std::clamp(share, 0.0, 1.0) * kBarCells);
   return absl::StrCat("[",
                       std::string(static_cast<size_t>(full), '#'),
@@ -70,6 +71,7 @@ ProgressBar::Options ProgressBar::ForStderr() {
   options.width = StderrWidth;
   options.now_s = SteadySeconds;
   options.interrupted = InterruptGuard::Interrupted;
+  options.ticks = true;
   return options;
 }
 
@@ -77,55 +79,124 @@ ProgressBar::ProgressBar(Options options) : options_(std::move(options)) {
   CHECK(options_.out == nullptr || options_.now_s) << "a bar needs a clock";
 }
 
+ProgressBar::~ProgressBar() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    EndPhase();
+    stop_ = true;
+  }
+  stopping_.notify_all();
+  if (ticker_.joinable()) ticker_.join();
+}
+
 void ProgressBar::Begin(absl::string_view phase, int64_t total) {
-  End();
+  const std::lock_guard<std::mutex> lock(mutex_);
+  EndPhase();
   if (options_.out == nullptr) return;
   active_ = true;
   phase_ = std::string(phase);
   note_.clear();
   total_ = total;
   done_ = 0;
+  within_ = 0;
   begin_s_ = shown_s_ = options_.now_s();
   recent_.assign(1, {begin_s_, 0});
   if (options_.terminal) {
     Redraw(begin_s_);
   } else {
-    WriteLine(total > 0 ? absl::StrCat(phase_, ": ", total, " steps") : phase_);
+    WriteLine(WithJob(total > 0 ? absl::StrCat(phase_, ": ", total, " steps") : phase_, begin_s_));
   }
+  if (options_.ticks && !ticker_.joinable()) ticker_ = std::thread([this] { Tick(); });
 }
 
 void ProgressBar::Update(int64_t done, absl::string_view note) {
+  const std::lock_guard<std::mutex> lock(mutex_);
   if (!active_) return;
   done_ = done;
+  within_ = 0;
   note_ = std::string(note);
   const double now = options_.now_s();
   if (now - recent_.back().first >= kSampleEvery_s) recent_.emplace_back(now, done);
   // One sample from before the window stays, so that slow steps have a rate too.
   while (recent_.size() > 2 && now - recent_[1].first >= kWindow_s) recent_.pop_front();
+  Refresh(now);
+}
+
+void ProgressBar::Within(double steps) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!active_) return;
+  within_ = steps;
+  Refresh(options_.now_s());
+}
+
+void ProgressBar::End() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  EndPhase();
+}
+
+void ProgressBar::Overall(const OverallProgress* job) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (options_.out == nullptr) return;
+  if (job == nullptr) {
+    if (job_.has_value() && options_.terminal) *options_.out << kClearLine << std::flush;
+    job_.reset();
+    return;
+  }
+  const double now = options_.now_s();
+  const bool first = !job_.has_value();
+  if (first) job_.emplace().begin_s = now;
+  job_->now = *job;
+  job_->name = std::string(job->name);
+  job_->told_s = now;
+  if (!first) return;
+  shown_s_ = now;
+  if (options_.terminal) {
+    Redraw(now);
+  } else {
+    WriteLine(absl::StrFormat(
+        "%d stages, at most %.1f passes%s", job->stages, job->total_passes, JobLeft(now)));
+  }
+}
+
+void ProgressBar::Message(absl::string_view line) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (options_.out == nullptr) return;
+  EndPhase();
+  if (job_.has_value() && options_.terminal) *options_.out << kClearLine;
+  WriteLine(std::string(line));
+  if (job_.has_value() && options_.terminal) Redraw(options_.now_s());
+}
+
+void ProgressBar::EndPhase() {
+  if (!active_) return;
+  active_ = false;
+  const double now = options_.now_s();
+  if (!options_.terminal) {
+    WriteLine(WithJob(
+        absl::StrCat(phase_, ": ", done_, " steps in ", FormatDuration(now - begin_s_)), now));
+  } else if (job_.has_value()) {
+    Redraw(now);
+  } else {
+    *options_.out << kClearLine << std::flush;
+  }
+}
+
+void ProgressBar::Refresh(double now) {
   if (now - shown_s_ < (options_.terminal ? kRedrawEvery_s : kLineEvery_s)) return;
   shown_s_ = now;
   if (options_.terminal) {
     Redraw(now);
   } else {
-    WriteLine(absl::StrCat(phase_, ": ", State(now)));
+    WriteLine(WithJob(absl::StrCat(phase_, ": ", State(now)), now));
   }
 }
 
-void ProgressBar::End() {
-  if (!active_) return;
-  active_ = false;
-  if (options_.terminal) {
-    *options_.out << kClearLine << std::flush;
-    return;
+void ProgressBar::Tick() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const std::chrono::duration<double> interval(kTickEvery_s);
+  while (!stopping_.wait_for(lock, interval, [this] { return stop_; })) {
+    if (active_) Refresh(options_.now_s());
   }
-  WriteLine(
-      absl::StrCat(phase_, ": ", done_, " steps in ", FormatDuration(options_.now_s() - begin_s_)));
-}
-
-void ProgressBar::Message(absl::string_view line) {
-  if (options_.out == nullptr) return;
-  End();
-  WriteLine(std::string(line));
 }
 
 double ProgressBar::Rate(double now) const {
@@ -153,10 +224,57 @@ std::string ProgressBar::State(double now) const {
   return text;
 }
 
+std::string ProgressBar::JobLeft(double now) const {
+  return absl::StrCat(", about ",
+                      FormatDuration(std::max(0.0, job_->now.seconds_left - (now - job_->told_s))),
+                      " left");
+}
+
+std::string ProgressBar::JobLine(double now) const {
+  std::string line = absl::StrFormat("%d/%d %s  %s  %.0f %%  %.1f/%.1f passes  %s elapsed%s",
+                                     job_->now.stage,
+                                     job_->now.stages,
+                                     job_->name,
+                                     Bar(job_->now.share),
+                                     std::floor(100 * job_->now.share),
+                                     job_->now.passes,
+                                     job_->now.total_passes,
+                                     FormatDuration(now - job_->begin_s),
+                                     JobLeft(now));
+  if (!active_) return line;
+  absl::StrAppend(&line, "  ", phase_);
+  if (total_ > 0) {
+    const double done = static_cast<double>(done_) + within_;
+    absl::StrAppendFormat(
+        &line, " %.0f %%", std::floor(100 * std::min(1.0, done / static_cast<double>(total_))));
+  }
+  if (!note_.empty()) absl::StrAppend(&line, "  ", note_);
+  return line;
+}
+
+std::string ProgressBar::WithJob(std::string line, double now) const {
+  if (!job_.has_value()) return line;
+  absl::StrAppendFormat(&line,
+                        "; %s, stage %d of %d, all %.0f %%%s",
+                        job_->name,
+                        job_->now.stage,
+                        job_->now.stages,
+                        std::floor(100 * job_->now.share),
+                        JobLeft(now));
+  return line;
+}
+
 void ProgressBar::Redraw(double now) {
-  std::string line = phase_;
-  if (total_ > 0) absl::StrAppend(&line, "  ", Bar(done_, total_));
-  absl::StrAppend(&line, "  ", State(now));
+  std::string line;
+  if (job_.has_value()) {
+    line = JobLine(now);
+  } else {
+    line = phase_;
+    if (total_ > 0) {
+      absl::StrAppend(&line, "  ", Bar(static_cast<double>(done_) / static_cast<double>(total_)));
+    }
+    absl::StrAppend(&line, "  ", State(now));
+  }
   int width = options_.width ? options_.width() : kDefaultWidth;
   if (width <= 0) width = kDefaultWidth;
   // The last column stays free: some terminals wrap when it is written.

@@ -13,11 +13,14 @@
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/held_out.h"
 #include "planner/jobs/plan_encodings.h"
+#include "planner/jobs/plan_preview.h"
 #include "planner/jobs/plan_problem.h"
 #include "planner/jobs/plan_record.h"
 #include "planner/jobs/plan_retraining.h"
 #include "planner/jobs/plan_search.h"
+#include "planner/jobs/plan_work.h"
 #include "planner/jobs/search_methods.h"
+#include "planner/jobs/staged_progress.h"
 #include "planner/runs/calibration.h"
 #include "planner/runs/output_errors.h"
 #include "planner/runs/run.h"
@@ -30,6 +33,9 @@
 namespace bitbudget {
 namespace {
 
+// For the first estimate of the time left.
+constexpr double kMeasuredSpeed_s = 0.05;
+
 // A job on its way.
 struct Job {
   const PlanOptions& options;
@@ -41,29 +47,6 @@ struct Job {
 
   bool met() const { return findings.search.outcome == SearchOutcome::kBudgetMet; }
 };
-
-WorkspaceNeeds WorkspaceNeedsOf(std::span<const Job> jobs, int64_t ranks) {
-  WorkspaceNeeds needs;
-  needs.roles = {ProbeRole::kSearch, ProbeRole::kHeldOut};
-  for (const Job& job : jobs) {
-    const PlanOptions& options = job.options;
-    // Every rank has its share of the probes.
-    needs.search_probes = (options.search_probes + ranks - 1) / ranks;
-    needs.held_out_probes = (options.held_out_probes + ranks - 1) / ranks;
-    if (NeedsCalibrationPrompts(options)) needs.calibration_probes = options.search_probes;
-    if (options.retraining.has_value()) {
-      needs.roles.push_back(ProbeRole::kCalibration);
-      needs.calibration_probes = RetrainingSequences(*options.retraining);
-    }
-    needs.gradient_probes = std::max(needs.gradient_probes, GradientProbes(options));
-    for (const std::vector<Choice>& ladder : job.made.problem.ladders) {
-      needs.gradient_formats =
-          std::max(needs.gradient_formats, static_cast<int64_t>(ladder.size()));
-    }
-    if (NeedsOf(options).text) needs.evaluators = 2;
-  }
-  return needs;
-}
 
 // Opens the run and describes the jobs in its store.
 absl::Status BeginRun(const ProbedWorkspace& ready,
@@ -95,7 +78,7 @@ class PlanJobs {
         options_(options),
         continuations_(continuations),
         run_(*run),
-        progress_(*progress) {}
+        progress_(progress) {}
 
   absl::StatusOr<std::vector<PlanOutcome>> Make(MemoryPlan* memory) {
     BB_RETURN_IF_ERROR(SetUp(memory));
@@ -112,6 +95,7 @@ class PlanJobs {
       BB_ASSIGN_OR_RETURN(PlanOutcome outcome, Finish(&job));
       outcomes.push_back(std::move(outcome));
     }
+    if (staged_.has_value()) staged_->Finish();
     return outcomes;
   }
 
@@ -150,25 +134,34 @@ class PlanJobs {
       jobs_.push_back({options, std::move(made)});
     }
     const PlanOptions& options = options_[0];
-    BB_ASSIGN_OR_RETURN(
-        ready_,
-        SetUpWorkspace(model_, options.workspace, WorkspaceNeedsOf(jobs_, run_.ranks().size())));
+    WorkspaceNeeds needs;
+    for (const Job& job : jobs_) {
+      AddWorkspaceNeeds(job.options, job.made.problem, run_.ranks().size(), &needs);
+    }
+    BB_ASSIGN_OR_RETURN(ready_, SetUpWorkspace(model_, options.workspace, needs));
     if (memory != nullptr) *memory = ready_.memory;
     VLOG(1) << "kernels " << Kernels().name << ", " << model_.components().size() << " components";
-    BB_RETURN_IF_ERROR(BeginRun(ready_, std::span(jobs_), &run_, &progress_));
-    progress_.Message(ready_.memory.Describe());
+    BB_RETURN_IF_ERROR(BeginRun(ready_, std::span(jobs_), &run_, progress_));
+    progress_->Message(ready_.memory.Describe());
+    if (jobs_.size() == 1) {
+      const PlanWork work =
+          WorkOf(model_, options, jobs_[0].made.problem, *ready_.maker, run_.ranks().size());
+      staged_.emplace(
+          work, MeasurePassSeconds(work.pass, workspace(), kMeasuredSpeed_s), progress_);
+      progress_ = &*staged_;
+    }
     BB_ASSIGN_OR_RETURN(calibration_,
-                        CalibrateEncoder(*ready_.maker, workspace(), &run_, &progress_));
+                        CalibrateEncoder(*ready_.maker, workspace(), &run_, progress_));
     BB_ASSIGN_OR_RETURN(probes_,
                         SharedProbes::Create(*ready_.maker,
                                              ProbeRole::kSearch,
                                              options.search_probes,
                                              workspace(),
                                              &run_,
-                                             &progress_));
+                                             progress_));
     if (options.retraining.has_value()) {
       retraining_.emplace(PlanRetrainingContext{
-          options, *ready_.maker, workspace(), probes_.get(), &run_, &progress_});
+          options, *ready_.maker, workspace(), probes_.get(), &run_, progress_});
     }
     return absl::OkStatus();
   }
@@ -185,7 +178,7 @@ class PlanJobs {
                                    probes_.get(),
                                    &run_,
                                    retraining_.has_value() ? &*retraining_ : nullptr,
-                                   &progress_}));
+                                   progress_}));
     findings.search = std::move(found.summary);
     findings.errors = std::move(found.errors);
     CHECK(job->made.problem.Fits(findings.search.assignment));
@@ -206,7 +199,7 @@ class PlanJobs {
             job.options.held_out_probes,
             workspace(),
             &run_,
-            &progress_,
+            progress_,
             trained_};
   }
 
@@ -256,11 +249,11 @@ class PlanJobs {
     generate.threads = workspace()->options().threads;
     generate.max_kv_bytes = workspace()->memory().states;
     AssignmentWeights weights = workspace()->bank()->Weights(job->findings.held_out->emitted);
-    progress_.Begin("continuations", static_cast<int64_t>(count));
+    progress_->Begin("continuations", static_cast<int64_t>(count));
     BB_ASSIGN_OR_RETURN(
         const std::vector<Generation> written,
-        Generate(workspace()->transformer(), &weights, prompts, generate, &progress_));
-    progress_.End();
+        Generate(workspace()->transformer(), &weights, prompts, generate, progress_));
+    progress_->End();
     for (size_t i = 0; i < count; ++i) job->continuations[i].plan = written[i].tokens;
     return absl::OkStatus();
   }
@@ -299,7 +292,8 @@ class PlanJobs {
   const std::span<const PlanOptions> options_;
   const int64_t continuations_;
   Run& run_;
-  Progress& progress_;
+  Progress* progress_;
+  std::optional<StagedProgress> staged_;  // of a single job
   std::vector<Job> jobs_;
   size_t begun_ = 0;  // jobs whose search has a result
   ProbedWorkspace ready_;

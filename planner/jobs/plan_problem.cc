@@ -1,5 +1,6 @@
 #include "planner/jobs/plan_problem.h"
 
+#include <algorithm>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "planner/jobs/constraints.h"
 #include "planner/jobs/feasibility.h"
 #include "planner/jobs/plan_retraining.h"
+#include "planner/jobs/search_methods.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
@@ -56,6 +58,36 @@ absl::StatusOr<PlanProblem> MakePlanProblem(const Model& model, const PlanOption
     BB_RETURN_IF_ERROR(CheckRetrainable(made.problem, model));
   }
   return made;
+}
+
+void AddWorkspaceNeeds(const PlanOptions& options,
+                       const SearchProblem& problem,
+                       int64_t ranks,
+                       WorkspaceNeeds* needs) {
+  needs->roles = {ProbeRole::kSearch, ProbeRole::kHeldOut};
+  // Every rank has its share of the probes.
+  needs->search_probes = (options.search_probes + ranks - 1) / ranks;
+  needs->held_out_probes = (options.held_out_probes + ranks - 1) / ranks;
+  if (NeedsCalibrationPrompts(options)) needs->calibration_probes = options.search_probes;
+  if (options.retraining.has_value()) {
+    needs->roles.push_back(ProbeRole::kCalibration);
+    needs->calibration_probes = RetrainingSequences(*options.retraining);
+  }
+  needs->gradient_probes = std::max(needs->gradient_probes, GradientProbes(options));
+  for (const std::vector<Choice>& ladder : problem.ladders) {
+    needs->gradient_formats =
+        std::max(needs->gradient_formats, static_cast<int64_t>(ladder.size()));
+  }
+  if (NeedsOf(options).text) needs->evaluators = 2;
+}
+
+absl::StatusOr<PlanSetup> SetUpPlan(const Model& model, const PlanOptions& options, int64_t ranks) {
+  BB_RETURN_IF_ERROR(options.Validate());
+  BB_ASSIGN_OR_RETURN(PlanProblem made, MakePlanProblem(model, options));
+  WorkspaceNeeds needs;
+  AddWorkspaceNeeds(options, made.problem, ranks, &needs);
+  BB_ASSIGN_OR_RETURN(ProbedWorkspace ready, SetUpWorkspace(model, options.workspace, needs));
+  return PlanSetup{std::move(made.problem), std::move(made.budget), std::move(ready)};
 }
 
 }  // namespace bitbudget

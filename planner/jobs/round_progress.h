@@ -20,7 +20,9 @@ class RoundProgress final : public Progress {
 
   void Begin(absl::string_view phase, int64_t total) override;
   void Update(int64_t done, absl::string_view note) override;
+  void Within(double steps) override { progress_.Within(steps); }
   void End() override;
+  void Overall(const OverallProgress* job) override { progress_.Overall(job); }
   void Message(absl::string_view line) override { progress_.Message(line); }
   bool Interrupted() const override { return progress_.Interrupted(); }
 

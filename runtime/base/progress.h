@@ -7,6 +7,17 @@
 
 namespace bitbudget {
 
+// How far a job is whose phases make up stages of known work.
+struct OverallProgress {
+  int stage = 0;  // that is running, of `stages`, from 1
+  int stages = 0;
+  absl::string_view name;  // of the stage
+  double share = 0;        // of the work that is done, 0 to 1; it never falls during a job
+  double passes = 0;       // that work, in passes of the search probes through the model
+  double total_passes = 0;
+  double seconds_left = 0;
+};
+
 // Progress of long work and requests to stop it. Libraries never print; the tool implements this as
 // a bar or as plain lines. Calls come from one thread at a time. The base class shows nothing and
 // never interrupts.
@@ -20,7 +31,14 @@ class Progress {
   // `done` steps of the current phase are finished. `note` is a short state, e.g. "KL 0.0123".
   virtual void Update(int64_t /*done*/, absl::string_view /*note*/ = {}) {}
 
+  // `steps` more than Update() said are done, a fraction of what the running step is part of.
+  virtual void Within(double /*steps*/) {}
+
   virtual void End() {}
+
+  // How far the job is that the phases belong to; null: it has ended. Called before the phase's
+  // own calls.
+  virtual void Overall(const OverallProgress* /*job*/) {}
 
   // A line that stays visible, e.g. an estimate. Called between phases.
   virtual void Message(absl::string_view /*line*/) {}

@@ -182,7 +182,7 @@ absl::StatusOr<Evaluation> Evaluator::Run(WeightSource* weights,
                       : runner_.Run(weights,
                                     {from, to, static_cast<int64_t>(batches.size())},
                                     progress_,
-                                    Steps::kSilent,
+                                    Steps::kWithinStep,
                                     body);
   };
   if (reference_.keeps_logits()) {

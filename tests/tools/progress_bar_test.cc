@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
 #include <csignal>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -117,6 +120,75 @@ TEST_F(ProgressBarTest, LogsGetALineAtStartAndEndAndEveryTenSeconds) {
             "search: 10/100  1.0/s  0:10 elapsed, 1:30 left  KL 0.5\n"
             "search: 20/100  1.0/s  0:20 elapsed, 1:20 left  KL 0.5\n"
             "search: 25 steps in 0:25\n");
+}
+
+OverallProgress SomeJob(double share, double seconds_left) {
+  OverallProgress job;
+  job.stage = 2;
+  job.stages = 7;
+  job.name = "costs";
+  job.share = share;
+  job.passes = 50 * share;
+  job.total_passes = 50;
+  job.seconds_left = seconds_left;
+  return job;
+}
+
+TEST_F(ProgressBarTest, TheTerminalShowsTheWholeJobFromItsFirstMoment) {
+  ProgressBar bar(Options(true));
+  OverallProgress job = SomeJob(0, 75);
+  bar.Overall(&job);
+  EXPECT_EQ(Written(),
+            "\r\x1b[K2/7 costs  [........................]  0 %  0.0/50.0 passes  0:00 elapsed, "
+            "about 1:15 left");
+  now_s_ += 5;
+  job = SomeJob(0.26, 60);
+  bar.Overall(&job);
+  bar.Begin("gradients", 40);
+  Written();
+  now_s_ += 10;
+  bar.Update(10, "KL 0.5");
+  EXPECT_EQ(Written(),
+            "\r\x1b[K2/7 costs  [######..................]  26 %  13.0/50.0 passes  0:15 elapsed, "
+            "about 0:50 left  gradients 25 %  KL 0.5");
+  now_s_ += 1;
+  bar.Within(10);
+  EXPECT_TRUE(absl::StrContains(Written(), "0:16 elapsed, about 0:49 left  gradients 50 %"));
+  bar.End();
+  EXPECT_TRUE(absl::StrContains(Written(), "about 0:49 left"));  // the job goes on
+  bar.Overall(nullptr);
+  EXPECT_EQ(Written(), "\r\x1b[K");
+}
+
+TEST_F(ProgressBarTest, PlainLinesEndInHowFarTheJobIs) {
+  ProgressBar bar(Options(false));
+  OverallProgress job = SomeJob(0.26, 60);
+  bar.Overall(&job);
+  bar.Begin("gradients", 40);
+  now_s_ += 10;
+  bar.Update(10, "");
+  bar.End();
+  bar.Overall(nullptr);
+  bar.Begin("writing", 0);
+  EXPECT_EQ(Written(),
+            "7 stages, at most 50.0 passes, about 1:00 left\n"
+            "gradients: 40 steps; costs, stage 2 of 7, all 26 %, about 1:00 left\n"
+            "gradients: 10/40  1.0/s  0:10 elapsed, 0:30 left; costs, stage 2 of 7, all 26 %, "
+            "about 0:50 left\n"
+            "gradients: 10 steps in 0:10; costs, stage 2 of 7, all 26 %, about 0:50 left\n"
+            "writing\n");
+}
+
+TEST_F(ProgressBarTest, TheTickerShowsTimeGoByWithoutSteps) {
+  ProgressBar::Options options = Options(true);
+  std::atomic<int> seconds = 0;
+  options.now_s = [&] { return 1000.0 + seconds++; };
+  options.ticks = true;
+  ProgressBar bar(options);
+  bar.Begin("a long step", 1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1300));
+  bar.End();
+  EXPECT_TRUE(absl::StrContains(Written(), "0/1  0:01 elapsed"));
 }
 
 TEST_F(ProgressBarTest, ANewPhaseEndsTheOldOneAndStartsFresh) {

@@ -23,6 +23,7 @@ absl::Status StageRunner::Run(WeightSource* weights,
   std::atomic<bool> interrupted = false;
   std::mutex mutex;
   int64_t done = 0;
+  const double all = static_cast<double>((stages.end - stages.first) * stages.items);
   for (int first = stages.first; first < stages.end;) {
     BB_ASSIGN_OR_RETURN(const WeightLease lease, weights->Pin(first, stages.end, threads_));
     CHECK(lease.end() > first && lease.end() <= stages.end);
@@ -35,7 +36,12 @@ absl::Status StageRunner::Run(WeightSource* weights,
         body(stage, lease.set(), item, &scratch_[worker]);
         if (steps == Steps::kSilent) continue;
         const std::lock_guard<std::mutex> lock(mutex);
-        progress->Update(++done);
+        ++done;
+        if (steps == Steps::kReported) {
+          progress->Update(done);
+        } else {
+          progress->Within(static_cast<double>(done) / all);
+        }
       }
     });
     if (interrupted || progress->Interrupted()) return absl::CancelledError("interrupted");

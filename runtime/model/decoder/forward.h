@@ -35,8 +35,9 @@ struct StageSpan {
   int64_t items = 0;
 };
 
-// Whether a pass reports its steps, one for every stage of every item, to the running phase.
-enum class Steps : uint8_t { kSilent, kReported };
+// Whether a pass reports its steps, one for every stage of every item, to the running phase, or is
+// itself one step of it, whose share is reported (Progress::Within).
+enum class Steps : uint8_t { kSilent, kReported, kWithinStep };
 
 // Takes items (batches of rows, usually) through the stages of components.h, a few stages at a
 // time: pins the weights of as many stages as fit in memory, takes every item through them, and

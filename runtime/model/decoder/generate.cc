@@ -58,6 +58,8 @@ class Decoder {
     }
     for (step_ = 0; step_ < options_.max_tokens && !active_.empty(); ++step_) {
       BB_RETURN_IF_ERROR(Pass(NumStages(config_)));
+      progress_->Within(static_cast<double>(active_.size()) * static_cast<double>(step_ + 1) /
+                        static_cast<double>(options_.max_tokens));
       std::vector<Sequence> still_active;
       for (Sequence& sequence : active_) {
         BB_RETURN_IF_ERROR(sequence.status);

@@ -1,0 +1,210 @@
+#include "planner/jobs/plan_work.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "planner/jobs/plan_retraining.h"
+#include "planner/jobs/search_methods.h"
+#include "planner/jobs/search_work.h"
+#include "planner/jobs/work_sizes.h"
+#include "runtime/quantize/encoders.h"
+#include "scoring/fisher.h"
+#include "scoring/registry.h"
+
+namespace bitbudget {
+namespace {
+
+// As in planner/runs/calibration.cc and output_errors.cc.
+constexpr int64_t kMomentProbes = 64;
+constexpr int64_t kGramTokensPerInput = 16;
+constexpr int64_t kGramProbes = 512;
+constexpr int64_t kErrorProbes = 16;
+constexpr double kErrorRows = 256;
+
+// The stages in the order of MakePlan (plan_job.cc).
+class Stages {
+ public:
+  Stages(const PlanOptions& options, const WorkSizes& sizes)
+      : options_(options), sizes_(sizes), needs_(NeedsOf(options)) {}
+
+  std::vector<WorkStage> Make() {
+    Add({"calibration", Calibration()});
+    Add({"search probes", Probes(ProbeRole::kSearch)});
+    if (!sizes_.problem().AllPinned()) Add({"layer order", LayerOrder()});
+    if (needs_.text) {
+      Add({"text probes", {{.phases = {"reference distributions"}, .passes = kFloatPass}}});
+    }
+    if (needs_.output_errors) Add({"costs", Costs()});
+    Add({"search", SearchWork(options_, sizes_)});
+    Add({"uniform rivals", {Candidates(sizes_.UniformCandidates())}});
+    Add({"held-out probes", Probes(ProbeRole::kHeldOut)});
+    const double held_out = sizes_.Passes(sizes_.held_out());
+    const double runs = options_.retraining.has_value() ? 4 : 3;
+    Add({"held-out comparison",
+         {{.phases = {"held-out comparison"}, .passes = held_out * (runs - 1 + kFloatPass)}}});
+    return std::move(stages_);
+  }
+
+ private:
+  void Add(WorkStage stage) {
+    if (!stage.parts.empty()) stages_.push_back(std::move(stage));
+  }
+
+  // Sequences of the calibration role: sampled where there are no windows of text.
+  void AddSequences(int64_t count, bool windows, std::vector<PhaseWork>* parts) const {
+    const ProbeSource source = options_.workspace.probes.source;
+    if (source == ProbeSource::kText || (source == ProbeSource::kPrompts && !windows)) return;
+    parts->push_back({.phases = {"sampling calibration*"},
+                      .kind = WorkKind::kGeneration,
+                      .passes = kGenerated * sizes_.PassesOf(count, sizes_.window())});
+  }
+
+  std::vector<PhaseWork> Calibration() const {
+    std::vector<PhaseWork> parts;
+    if (options_.workspace.pruning == Pruning::kFisher) {
+      AddSequences(kFisherSequences, true, &parts);
+      parts.push_back(Gradients(kFisherSequences));
+    }
+    const EncoderInfo& encoder = **FindEncoder(options_.workspace.encoder);
+    const bool wanda = options_.workspace.pruning == Pruning::kWanda;
+    if (encoder.needs == StatsNeed::kGram) {
+      const int64_t rows = kGramTokensPerInput * sizes_.widest();
+      const int64_t count = std::clamp<int64_t>(rows / sizes_.window(), 1, kGramProbes);
+      AddSequences(count, true, &parts);
+      if (encoder.weighs_tokens) parts.push_back(Gradients(count));
+      // x x^T of every layer beside the products with its weights.
+      const double pass = sizes_.PassesOf(count, sizes_.window());
+      parts.push_back({.phases = {"Gram matrices"}, .passes = pass * (kFloatPass + kFloatProduct)});
+      if (encoder.tunes_layers) {
+        parts.push_back({.phases = {"layer inputs"}, .passes = kFloatPass * pass});
+      }
+    } else if (encoder.needs == StatsNeed::kMoments || wanda) {
+      AddSequences(kMomentProbes, false, &parts);
+      parts.push_back({.phases = {"input moments"},
+                       .passes = kFloatPass * sizes_.PassesOf(kMomentProbes, sizes_.prompt())});
+    }
+    return parts;
+  }
+
+  PhaseWork Gradients(int64_t sequences) const {
+    return {.phases = {"gradients"},
+            .kind = WorkKind::kGradients,
+            .passes = kGradient * sizes_.PassesOf(sequences, sizes_.window())};
+  }
+
+  std::vector<PhaseWork> Probes(ProbeRole role) const {
+    const ProbeRows& rows = role == ProbeRole::kSearch ? sizes_.search() : sizes_.held_out();
+    std::vector<PhaseWork> parts;
+    if (options_.workspace.probes.source == ProbeSource::kModel) {
+      // Every rank samples all of them.
+      parts.push_back({.phases = {std::string("sampling ") + ProbeRoleName(role) + " probes"},
+                       .kind = WorkKind::kGeneration,
+                       .passes = kGenerated * sizes_.Passes(rows) * sizes_.ranks() / 2});
+    }
+    parts.push_back({.phases = {"reference completions"},
+                     .kind = WorkKind::kGeneration,
+                     .passes = kGenerated * sizes_.Passes(rows)});
+    parts.push_back(
+        {.phases = {"reference distributions"}, .passes = kFloatPass * sizes_.Passes(rows)});
+    return parts;
+  }
+
+  std::vector<PhaseWork> LayerOrder() const {
+    std::vector<PhaseWork> parts;
+    if (needs_.layer_order != MethodNeeds::LayerOrder::kScored) return parts;
+    const Scorer& scorer = **FindScorer(options_.scorer);
+    if (scorer.needs == ScorerNeeds::kWeights) return parts;
+    const bool ladders = scorer.needs == ScorerNeeds::kLadders;
+    const int64_t count = ladders ? scorer.sequences : options_.search_probes;
+    AddSequences(count, ladders, &parts);
+    if (scorer.gradients) parts.push_back(Gradients(count));
+    if (!ladders) {
+      parts.push_back({.phases = {"LIM", "signal propagation", "calibration inputs"},
+                       .passes = kFloatPass * sizes_.PassesOf(count, sizes_.prompt())});
+    }
+    return parts;
+  }
+
+  std::vector<PhaseWork> Costs() const {
+    std::vector<PhaseWork> parts;
+    const double encoding = sizes_.EncodingPasses();
+    const Scorer* const scorer = options_.CostScorer();
+    if (scorer == nullptr) {
+      AddSequences(kErrorProbes, false, &parts);
+      parts.push_back({.phases = {"calibration inputs"},
+                       .passes = kFloatPass * sizes_.PassesOf(kErrorProbes, sizes_.prompt())});
+      parts.push_back(
+          {.phases = {"output errors"},
+           .kind = WorkKind::kCosts,
+           .passes = encoding + kFloatProduct * sizes_.ProductPasses(
+                                                    [](const Component&) { return kErrorRows; })});
+      return parts;
+    }
+    const int64_t count = std::min(scorer->sequences, sizes_.search_probes());
+    const double rows = static_cast<double>(count * sizes_.window());
+    // Of every format the change times the Gram matrices of inputs and outputs (kfac.cc).
+    const double products = sizes_.ProductPasses([&](const Component& component) {
+      if (component.layer < 0) return rows / 2;
+      return static_cast<double>(component.cols) +
+             std::min(static_cast<double>(component.rows), rows);
+    });
+    PhaseWork work = Gradients(count);
+    work.kind = WorkKind::kCosts;
+    work.passes += encoding + kFloatProduct * products;
+    parts.push_back(std::move(work));
+    return parts;
+  }
+
+  const PlanOptions& options_;
+  const WorkSizes& sizes_;
+  const MethodNeeds needs_;
+  std::vector<WorkStage> stages_;
+};
+
+bool Matches(absl::string_view name, absl::string_view pattern) {
+  const size_t star = pattern.find('*');
+  if (star == absl::string_view::npos) return name == pattern;
+  const absl::string_view head = pattern.substr(0, star);
+  if (name.substr(0, head.size()) != head) return false;
+  const absl::string_view rest = pattern.substr(star + 1);
+  for (size_t at = head.size(); at <= name.size(); ++at) {
+    if (Matches(name.substr(at), rest)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+bool IsPhase(absl::string_view name, const PhaseWork& work) {
+  return std::any_of(work.phases.begin(), work.phases.end(), [&](const std::string& phase) {
+    return Matches(name, phase);
+  });
+}
+
+double WorkStage::passes() const {
+  double sum = 0;
+  for (const PhaseWork& part : parts) sum += part.total();
+  return sum;
+}
+
+bool WorkStage::limit() const {
+  return std::any_of(parts.begin(), parts.end(), [](const PhaseWork& part) { return part.limit; });
+}
+
+double PlanWork::passes() const {
+  double sum = 0;
+  for (const WorkStage& stage : stages) sum += stage.passes();
+  return sum;
+}
+
+PlanWork WorkOf(const Model& model,
+                const PlanOptions& options,
+                const SearchProblem& problem,
+                const ProbeMaker& maker,
+                int64_t ranks) {
+  const WorkSizes sizes(model, options, problem, maker, ranks);
+  return {{sizes.pass_macs()}, Stages(options, sizes).Make()};
+}
+
+}  // namespace bitbudget

@@ -1,0 +1,69 @@
+#ifndef BITBUDGET_PLANNER_JOBS_PLAN_WORK_H_
+#define BITBUDGET_PLANNER_JOBS_PLAN_WORK_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "planner/jobs/plan_job.h"
+#include "runtime/eval/probes.h"
+#include "runtime/model/decoder/model.h"
+#include "search/problem.h"
+
+namespace bitbudget {
+
+// Work of a kind is off by a common factor where the machine or the model is unlike those that
+// the factors of plan_work.cc were measured with.
+enum class WorkKind : uint8_t { kPasses, kGeneration, kGradients, kCosts, kTraining };
+inline constexpr int kWorkKinds = 5;
+
+// Phases (Progress::Begin) that do the same work.
+struct PhaseWork {
+  // Of which any may come; '*' stands for any text.
+  std::vector<std::string> phases;
+  WorkKind kind = WorkKind::kPasses;
+  double passes = 0;     // of each
+  double times = 1;      // how many there are; where `limit`, at most
+  bool by_step = false;  // `passes` and `times` are of the phases' steps, not of whole phases
+  bool limit = false;    // there may be fewer: what was not needed is no work
+
+  double total() const { return passes * times; }
+};
+
+// Phases of a plan job that belong together. They come in any order.
+struct WorkStage {
+  std::string name;
+  std::vector<PhaseWork> parts;
+
+  double passes() const;
+  bool limit() const;  // of any part
+};
+
+// Whether a phase has a name of the list.
+bool IsPhase(absl::string_view name, const PhaseWork& work);
+
+// What the work is counted in: a candidate's run on all search probes. `macs`: the products of
+// weights and activations that it takes.
+struct PassSize {
+  double macs = 0;
+};
+
+struct PlanWork {
+  PassSize pass;
+  std::vector<WorkStage> stages;  // in order
+
+  double passes() const;
+};
+
+// What RunPlanJob is going to do, at most, when nothing is stored, on a rank of several.
+// `maker`, of the job's probes, has some for search and held-out measurements.
+PlanWork WorkOf(const Model& model,
+                const PlanOptions& options,
+                const SearchProblem& problem,
+                const ProbeMaker& maker,
+                int64_t ranks);
+
+}  // namespace bitbudget
+
+#endif  // BITBUDGET_PLANNER_JOBS_PLAN_WORK_H_

@@ -1,0 +1,130 @@
+#include "planner/jobs/plan_work.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "planner/jobs/feasibility.h"
+#include "planner/jobs/plan_preview.h"
+#include "tests/planner/planner_test_util.h"
+
+namespace bitbudget {
+namespace {
+
+PhaseWork Named(std::vector<std::string> phases) {
+  PhaseWork work;
+  work.phases = std::move(phases);
+  return work;
+}
+
+TEST(PlanWorkTest, APhaseIsNamedWholeOrByAnyText) {
+  EXPECT_TRUE(IsPhase("start", Named({"start", "round *"})));
+  EXPECT_TRUE(IsPhase("round 3", Named({"start", "round *"})));
+  EXPECT_FALSE(IsPhase("starting", Named({"start"})));
+  EXPECT_TRUE(IsPhase("round 1 of 8, retrain", Named({"round * of *"})));
+  EXPECT_FALSE(IsPhase("round 1", Named({"round * of *"})));
+}
+
+// Takes down the phases of no stage, those of which there is no work left, and the share.
+class Seen : public Progress {
+ public:
+  void Overall(const OverallProgress* job) override {
+    if (job == nullptr) return;
+    EXPECT_GE(job->share, share);
+    share = job->share;
+    total = job->total_passes;
+    if (first_total == 0) first_total = total;
+  }
+  void Begin(absl::string_view phase, int64_t) override { phases.insert(std::string(phase)); }
+
+  std::set<std::string> phases;
+  double share = 0;
+  double total = 0;
+  double first_total = 0;
+};
+
+// Runs the job and expects that every phase it begins is one of the stages'.
+void ExpectAllKnown(const Model& model, const PlanOptions& options) {
+  Seen seen;
+  const absl::StatusOr<plans::Plan> plan = RunPlanJob(model, options, &seen);
+  ASSERT_TRUE(plan.ok()) << plan.status();
+  EXPECT_EQ(seen.share, 1);
+  EXPECT_LE(seen.total, seen.first_total * (1 + 1e-9));
+  const absl::StatusOr<PlanPreview> preview = PreviewPlan(model, options, 1);
+  ASSERT_TRUE(preview.ok()) << preview.status();
+  EXPECT_NEAR(preview->work.passes(), seen.first_total, 1e-9 * seen.first_total);
+  for (const std::string& phase : seen.phases) {
+    bool known = false;
+    for (const WorkStage& stage : preview->work.stages) {
+      for (const PhaseWork& part : stage.parts) known |= IsPhase(phase, part);
+    }
+    EXPECT_TRUE(known) << options.search << ": " << phase;
+  }
+}
+
+TEST(PlanWorkTest, EveryPhaseOfEveryMethodBelongsToAStage) {
+  LoadedModel model;
+  for (const char* search :
+       {"greedy", "additive", "layerwise", "random", "uniform", "beam", "sparsify"}) {
+    PlanOptions options = SmallJob(search, search == std::string("sparsify") ? "12bpw" : "6bpw");
+    if (options.search == "sparsify") {
+      options.constraints.formats = *ParseFormatList("bf16+s*");
+    }
+    ExpectAllKnown(*model, options);
+    options.exhaustive = true;
+    ExpectAllKnown(*model, options);
+  }
+}
+
+TEST(PlanWorkTest, EveryPhaseOfEveryScorerBelongsToAStage) {
+  LoadedModel model;
+  for (const char* scorer : {"lim", "zd", "signal", "kfac", "fisher"}) {
+    PlanOptions options = SmallJob("layerwise");
+    options.scorer = scorer;
+    ExpectAllKnown(*model, options);
+  }
+  for (const char* costs : {PlanOptions::kOutputError, "fisher"}) {
+    PlanOptions options = SmallJob("greedy");
+    options.costs = costs;
+    ExpectAllKnown(*model, options);
+  }
+}
+
+TEST(PlanWorkTest, EveryPhaseOfEveryEncoderBelongsToAStage) {
+  ModelWithText model;
+  for (const char* encoder : {"imatrix", "gptq", "gptq-guided", "gptq+block"}) {
+    for (const bool text : {false, true}) {
+      PlanOptions options = SmallJob("uniform");
+      options.workspace.encoder = encoder;
+      if (text) {
+        options.workspace.probes.source = ProbeSource::kText;
+        options.workspace.probes.path = model.text;
+      }
+      ExpectAllKnown(*model, options);
+    }
+  }
+}
+
+TEST(PlanWorkTest, WhatCannotFitIsNoPreview) {
+  LoadedModel model;
+  EXPECT_TRUE(IsInfeasible(PreviewPlan(*model, SmallJob("greedy", "1B"), 1).status()));
+}
+
+TEST(PlanWorkTest, RanksShareThePassesButNotTheCosts) {
+  LoadedModel model;
+  const auto stage = [&](int64_t ranks, const std::string& name) {
+    for (const WorkStage& stage : PreviewPlan(*model, SmallJob("greedy"), ranks)->work.stages) {
+      if (stage.name == name) return stage.passes();
+    }
+    return 0.0;
+  };
+  // In passes of the probes of a rank.
+  EXPECT_NEAR(stage(2, "held-out comparison"), stage(1, "held-out comparison"), 1e-9);
+  EXPECT_GT(stage(2, "costs"), 1.9 * stage(1, "costs"));
+}
+
+}  // namespace
+}  // namespace bitbudget

@@ -1,0 +1,87 @@
+#include "tools/plan_preview_report.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "tools/command.h"
+#include "tools/progress_bar.h"
+
+namespace bitbudget {
+namespace {
+
+std::string FormatNames(const std::vector<Format>& formats) {
+  return absl::StrJoin(formats, ", ", [](std::string* out, const Format& format) {
+    absl::StrAppend(out, format.Name());
+  });
+}
+
+}  // namespace
+
+std::string RenderPreview(const PlanPreview& preview) {
+  std::string text = absl::StrFormat("%-22s%8s%10s\n", "stage", "passes", "time");
+  const auto row = [&](absl::string_view name, double passes, bool limit) {
+    absl::StrAppendFormat(&text,
+                          "%-22s%8.1f%10s%s\n",
+                          name,
+                          passes,
+                          FormatDuration(passes * preview.pass_seconds),
+                          limit ? "  at most" : "");
+  };
+  for (const WorkStage& stage : preview.work.stages) {
+    row(stage.name, stage.passes(), stage.limit());
+  }
+  row("all", preview.work.passes(), true);
+  absl::StrAppendFormat(&text,
+                        "\nA pass runs a candidate on all search probes: %.3g s. Times are "
+                        "estimates from a short\nmeasurement of this machine, as if nothing were "
+                        "stored.\n\n%s\n",
+                        preview.pass_seconds,
+                        preview.memory.Describe());
+  absl::StrAppend(&text,
+                  "problem: ",
+                  preview.free_units,
+                  " units to choose for of ",
+                  preview.units,
+                  ", among ",
+                  FormatNames(preview.formats),
+                  "\n");
+  if (preview.budget_bytes.has_value()) {
+    absl::StrAppend(&text,
+                    "budget: ",
+                    *preview.budget_bytes,
+                    " bytes of weights; feasible, the smallest choices take ",
+                    preview.smallest_bytes,
+                    "\n");
+  } else {
+    absl::StrAppend(&text, "the share of zeros is feasible\n");
+  }
+  return text;
+}
+
+nlohmann::ordered_json PreviewJson(const PlanPreview& preview) {
+  nlohmann::ordered_json json;
+  json["stages"] = nlohmann::ordered_json::array();
+  for (const WorkStage& stage : preview.work.stages) {
+    json["stages"].push_back({{"name", stage.name},
+                              {"passes", stage.passes()},
+                              {"seconds", stage.passes() * preview.pass_seconds},
+                              {"at_most", stage.limit()}});
+  }
+  json["passes"] = preview.work.passes();
+  json["seconds"] = preview.work.passes() * preview.pass_seconds;
+  json["memory"] = MemoryJson(preview.memory);
+  nlohmann::ordered_json formats = nlohmann::ordered_json::array();
+  for (const Format& format : preview.formats) formats.push_back(format.Name());
+  json["problem"] = {{"units", preview.units},
+                     {"free_units", preview.free_units},
+                     {"formats", formats},
+                     {"smallest_bytes", preview.smallest_bytes},
+                     {"budget_bytes", nullptr},
+                     {"feasible", true}};
+  if (preview.budget_bytes.has_value()) json["problem"]["budget_bytes"] = *preview.budget_bytes;
+  return json;
+}
+
+}  // namespace bitbudget
