@@ -29,11 +29,10 @@ double SecondsSince(std::chrono::steady_clock::time_point begin) {
 double MeasurePassSeconds(const PassSize& pass, Workspace* workspace, double budget_s) {
   const Model& model = workspace->model();
   const int threads = workspace->options().threads;
-  const int64_t length =
-      std::max<int64_t>(1, std::min<int64_t>(model.config().max_position_embeddings, 128));
+  const int64_t count =
+      std::clamp<int64_t>(pass.probes, 1, threads * (kRowsPerThread / pass.tokens + 1));
   const std::vector<std::vector<int32_t>> sequences(
-      static_cast<size_t>(threads * std::max<int64_t>(1, kRowsPerThread / length)),
-      std::vector<int32_t>(static_cast<size_t>(length), 0));
+      static_cast<size_t>(count), std::vector<int32_t>(static_cast<size_t>(pass.tokens), 0));
   double weights = 0;
   for (const Component& component : model.components()) {
     if (component.layer == 0) weights += static_cast<double>(component.rows * component.cols);

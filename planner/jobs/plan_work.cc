@@ -204,7 +204,8 @@ PlanWork WorkOf(const Model& model,
                 const ProbeMaker& maker,
                 int64_t ranks) {
   const WorkSizes sizes(model, options, problem, maker, ranks);
-  return {{sizes.pass_macs()}, Stages(options, sizes).Make()};
+  return {{sizes.pass_macs(), sizes.search_probes(), sizes.window()},
+          Stages(options, sizes).Make()};
 }
 
 }  // namespace bitbudget

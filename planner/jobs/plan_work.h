@@ -43,10 +43,11 @@ struct WorkStage {
 // Whether a phase has a name of the list.
 bool IsPhase(absl::string_view name, const PhaseWork& work);
 
-// What the work is counted in: a candidate's run on all search probes. `macs`: the products of
-// weights and activations that it takes.
+// What the work is counted in: a candidate's run on all search probes of a rank.
 struct PassSize {
-  double macs = 0;
+  double macs = 0;     // products of weights and activations
+  int64_t probes = 0;  // of all ranks
+  int64_t tokens = 0;  // of a probe
 };
 
 struct PlanWork {

@@ -108,6 +108,26 @@ TEST(PlanWorkTest, EveryPhaseOfEveryEncoderBelongsToAStage) {
   }
 }
 
+TEST(PlanWorkTest, EveryPhaseOfRetrainingBelongsToAStage) {
+  LoadedModel model;
+  TempDir folder;
+  PlanOptions options = SmallJob("sparsify");
+  options.limit = *ParseSparsityGoal("30%");
+  options.constraints.formats = *ParseFormatList("bf16,bf16+s20,bf16+s40,bf16+s60,removed");
+  options.retraining = RetrainingSteps{.masked = 4, .unmasked = 2};
+  options.out = folder.File("p.pb");
+  ExpectAllKnown(*model, options);
+}
+
+TEST(PlanWorkTest, EveryPhaseOfAnOrderByTextBelongsToAStage) {
+  ModelWithText model;
+  PlanOptions options = SmallJob("beam");
+  options.order = MeritKind::kPpl;
+  options.workspace.probes.source = ProbeSource::kText;
+  options.workspace.probes.path = model.text;
+  ExpectAllKnown(*model, options);
+}
+
 TEST(PlanWorkTest, WhatCannotFitIsNoPreview) {
   LoadedModel model;
   EXPECT_TRUE(IsInfeasible(PreviewPlan(*model, SmallJob("greedy", "1B"), 1).status()));
@@ -116,10 +136,14 @@ TEST(PlanWorkTest, WhatCannotFitIsNoPreview) {
 TEST(PlanWorkTest, RanksShareThePassesButNotTheCosts) {
   LoadedModel model;
   const auto stage = [&](int64_t ranks, const std::string& name) {
-    for (const WorkStage& stage : PreviewPlan(*model, SmallJob("greedy"), ranks)->work.stages) {
-      if (stage.name == name) return stage.passes();
+    double passes = 0;
+    const absl::StatusOr<PlanPreview> preview = PreviewPlan(*model, SmallJob("greedy"), ranks);
+    EXPECT_TRUE(preview.ok()) << preview.status();
+    if (!preview.ok()) return passes;
+    for (const WorkStage& stage : preview->work.stages) {
+      if (stage.name == name) passes = stage.passes();
     }
-    return 0.0;
+    return passes;
   };
   // In passes of the probes of a rank.
   EXPECT_NEAR(stage(2, "held-out comparison"), stage(1, "held-out comparison"), 1e-9);
