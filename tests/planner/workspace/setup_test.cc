@@ -18,10 +18,8 @@ TEST(SetUpWorkspace, MakesRoomForTheGradientsThatWeighTokens) {
   options.encoder = "gptq-guided";
   const auto guided = SetUpWorkspace(*model, options, {});
   ASSERT_TRUE(guided.ok()) << guided.status();
-  const int64_t bytes = GradientPassBytes((*model).config(),
-                                          kTokenWeightBatch + guided->maker->context(),
-                                          guided->maker->context(),
-                                          0);
+  const int64_t bytes = GradientPassBytes(
+      (*model).config(), kTokenWeightBatch + guided->maker->context(), guided->maker->context(), 0);
   EXPECT_LT(plain->memory.streams, bytes);
   EXPECT_GE(guided->memory.streams, bytes);
   options.memory_bytes = bytes;
