@@ -42,7 +42,8 @@ class Stages {
     const double held_out = sizes_.Passes(sizes_.held_out());
     const double runs = options_.retraining.has_value() ? 4 : 3;
     Add({"held-out comparison",
-         {{.phases = {"held-out comparison"}, .passes = held_out * (runs - 1 + kFloatPass)}}});
+         {{.phases = {"noise floor"}, .passes = held_out * kFloatPass},
+          {.phases = {"held-out comparison"}, .passes = held_out * (runs - 1)}}});
     return std::move(stages_);
   }
 
