@@ -37,10 +37,10 @@ absl::StatusOr<EstimatedCosts> EstimateCosts(const Scorer& scorer,
                                              Run* run,
                                              Progress* progress) {
   const std::vector<std::vector<Format>> ladders = LaddersByComponent(problem);
+  const WeightedSequences taken = sequences.First(static_cast<size_t>(scorer.sequences));
   const std::string key = absl::StrCat(
-      "costs/", scorer.name, "/", scorer.sequences, pairs ? "/pairs" : "", LadderKey(ladders));
+      "costs/", scorer.name, "/", taken.Sha256(), pairs ? "/pairs" : "", LadderKey(ladders));
   const auto measure = [&]() -> absl::StatusOr<std::string> {
-    const WeightedSequences taken = sequences.First(static_cast<size_t>(scorer.sequences));
     const std::vector<float> weights = taken.AllWeights();
     ScoreContext context;
     context.model = &workspace->model();

@@ -51,7 +51,7 @@ absl::StatusOr<std::vector<double>> MoveCosts::Gradients(const Assignment& incum
 
 absl::StatusOr<MovePrediction> MoveCosts::Predict(const Assignment& incumbent) {
   const std::string key = absl::StrCat(
-      "moves/", sequences_.tokens.size(), "/", CandidateName(incumbent), LadderKey(ladders_));
+      "moves/", sequences_.Sha256(), "/", CandidateName(incumbent), LadderKey(ladders_));
   BB_ASSIGN_OR_RETURN(const std::string stored,
                       run_.Remember(key, [&]() -> absl::StatusOr<std::string> {
                         BB_ASSIGN_OR_RETURN(const std::vector<double> all, Gradients(incumbent));

@@ -71,6 +71,16 @@ std::vector<float> WeightedSequences::AllWeights() const {
   return all;
 }
 
+std::string WeightedSequences::Sha256() const {
+  bitbudget::Sha256 hash;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    hash.Update(absl::StrCat(tokens[i].size(), "\n"));
+    hash.Update(std::as_bytes(std::span(tokens[i])));
+    hash.Update(std::as_bytes(std::span(weights[i])));
+  }
+  return hash.Finish();
+}
+
 absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMaker& maker,
                                                                    ProbeRole role,
                                                                    int64_t count,

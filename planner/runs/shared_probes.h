@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -25,6 +26,8 @@ struct WeightedSequences {
   WeightedSequences First(size_t count) const;
   // The weights of all, one sequence after the other.
   std::vector<float> AllWeights() const;
+  // The SHA-256 of all tokens and weights: what depends on them is stored under it.
+  std::string Sha256() const;
 };
 
 // The probes of one role in a run: dealt over its ranks, each of which runs the reference and the

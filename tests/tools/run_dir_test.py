@@ -191,6 +191,14 @@ class ResumeTest(RunDirTest):
                 self.assertEqual(self.plan('b.pb', *second, '--run-dir', shared)[0],
                                  self.plan('c.pb', *second, '--no-run-dir')[0])
 
+    def test_another_number_of_probes_estimates_on_its_own(self):
+        """Costs and slopes are of the probes: 8 and 10 of them in one run are not taken for each other."""
+        shared = self.file('shared')
+        self.plan('a.pb', '--run-dir', shared)
+        for probes in ('10', '12'):
+            self.assertEqual(self.plan('b.pb', '--probes', probes, '--run-dir', shared)[0],
+                             self.plan('c.pb', '--probes', probes, '--no-run-dir')[0])
+
     def test_commands_with_other_options_have_runs_of_their_own(self):
         """Nothing is refused, and every command resumes its own run."""
         variants = {'encoder': ('--encoder', 'rtn'), 'activations': ('--activations', 'f32'),
