@@ -51,14 +51,14 @@ std::vector<PlanOptions> JobsOf(const ExploreOptions& options) {
   return jobs;
 }
 
-double TextKl(const ExplorePoint& point) {
+double LossOf(const ExplorePoint& point) {
   return std::max(Compute(Statistic::kLoss, point.evaluation), 1e-12);
 }
 
 std::optional<size_t> KneeOf(const std::vector<ExplorePoint>& curve) {
   if (curve.size() < 3) return std::nullopt;
   const auto x = [&](size_t i) { return static_cast<double>(curve[i].size_bytes); };
-  const auto y = [&](size_t i) { return std::log(TextKl(curve[i])); };
+  const auto y = [&](size_t i) { return std::log(LossOf(curve[i])); };
   const size_t last = curve.size() - 1;
   std::optional<size_t> knee;
   double furthest = 0;

@@ -8,6 +8,8 @@
 #include "planner/jobs/search_methods.h"
 #include "planner/jobs/search_work.h"
 #include "planner/jobs/work_sizes.h"
+#include "planner/runs/calibration.h"
+#include "planner/runs/output_errors.h"
 #include "runtime/quantize/encoders.h"
 #include "scoring/fisher.h"
 #include "scoring/registry.h"
@@ -15,14 +17,7 @@
 namespace bitbudget {
 namespace {
 
-// As in planner/runs/calibration.cc and output_errors.cc.
-constexpr int64_t kMomentProbes = 64;
-constexpr int64_t kGramTokensPerInput = 16;
-constexpr int64_t kGramProbes = 512;
-constexpr int64_t kErrorProbes = 16;
-constexpr double kErrorRows = 256;
-
-// The stages in the order of MakePlan (plan_job.cc).
+// The stages in the order of PlanJobs (plan_job.cc).
 class Stages {
  public:
   Stages(const PlanOptions& options, const WorkSizes& sizes)
@@ -138,8 +133,9 @@ class Stages {
       parts.push_back(
           {.phases = {"output errors"},
            .kind = WorkKind::kCosts,
-           .passes = encoding + kFloatProduct * sizes_.ProductPasses(
-                                                    [](const Component&) { return kErrorRows; })});
+           .passes = encoding + kFloatProduct * sizes_.ProductPasses([](const Component&) {
+             return static_cast<double>(kErrorRows);
+           })});
       return parts;
     }
     const int64_t count = std::min(scorer->sequences, sizes_.search_probes());

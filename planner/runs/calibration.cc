@@ -18,16 +18,6 @@
 namespace bitbudget {
 namespace {
 
-// Tokens per input that a Gram matrix (the Hessian of GPTQ, up to a factor) is averaged over. For
-// normal inputs this gives its smallest eigenvalues to a factor of (1 - 1/4)^2. kGramProbes bounds
-// the prompts that are run for them.
-constexpr int64_t kGramTokensPerInput = 16;
-constexpr int64_t kGramProbes = 512;
-
-// Prompts that moments are averaged over. A moment of n tokens has a relative error of about
-// sqrt(2 / n) for a normal input: 2 % with 64 prompts of 100 tokens.
-constexpr int64_t kMomentProbes = 64;
-
 absl::StatusOr<InputMoments> RememberedMoments(const ProbeMaker& maker,
                                                Workspace* workspace,
                                                Run* run,

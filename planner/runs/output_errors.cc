@@ -14,11 +14,6 @@
 namespace bitbudget {
 namespace {
 
-// The error is an average over rows and outputs of a component, so that a few hundred rows give it
-// to a few per cent.
-constexpr int64_t kErrorProbes = 16;
-constexpr int64_t kErrorRows = 256;
-
 absl::StatusOr<InputSample> MakeInputSample(const ProbeMaker& maker,
                                             Workspace* workspace,
                                             Progress* progress) {

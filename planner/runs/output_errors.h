@@ -14,6 +14,11 @@
 
 namespace bitbudget {
 
+// The error is an average over rows and outputs of a component, so that a few hundred rows give it
+// to a few per cent.
+inline constexpr int64_t kErrorProbes = 16;
+inline constexpr int64_t kErrorRows = 256;
+
 // Prompts of the calibration role.
 absl::StatusOr<std::vector<std::vector<int32_t>>> CalibrationPrompts(const ProbeMaker& maker,
                                                                      int64_t count,
