@@ -52,8 +52,8 @@ struct ExploreReport {
   std::vector<PlanOutcome> outcomes;  // of the curve, by budget
   std::vector<ExplorePoint> points;   // the curve first
   // The point of the curve behind which more bytes buy least: the largest distance below the line
-  // between its ends, in bytes and the logarithm of the loss (Statistic::kLoss); none for fewer than
-  // three points.
+  // between its ends, in bytes and the logarithm of the loss (Statistic::kLoss); none for fewer
+  // than three points.
   std::optional<size_t> knee;
   std::vector<ExploreComparison> comparisons;
   MemoryPlan memory;
