@@ -161,6 +161,21 @@ TEST(GradientDescent, IsTheSameTwiceAndNeverWorseThanItsStartUnderNoise) {
   }
 }
 
+// What was run and not committed, as its loss was no lower, may still be better by the objective.
+TEST(GradientDescent, OfAllThatWasRunTheBestByTheObjectiveIsTheResult) {
+  int by_objective = 0;
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    const Toy toy = MakeToy(seed, 9, 4, 4, 0.4);
+    const Course course = Descend(
+        toy, {.probes = 12, .noise = 0.9}, seed % 2 == 0 ? Statistic::kFdt75 : Statistic::kSdtMean);
+    const TraceStep& last = course.summary.trace.back();
+    if (last.what != "objective") continue;
+    ++by_objective;
+    EXPECT_EQ(Replay(course.summary), course.summary.assignment);
+  }
+  EXPECT_GT(by_objective, 0);
+}
+
 TEST(GradientDescent, AnInterruptionLeavesTheBestSoFar) {
   const Toy toy = MakeToy(5, 7, 4, 16, 0.5);
   const Course stopped = Descend(toy, {}, Statistic::kKlMean, {}, /*interrupt=*/true);
