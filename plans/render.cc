@@ -64,6 +64,27 @@ std::string BudgetLine(const plans::Budget& budget) {
   return line;
 }
 
+// What the held-out probes say of the goal, and of the next smaller plan.
+void AddGoal(const plans::Goal& goal, std::string* text) {
+  AddLine(text,
+          "goal",
+          absl::StrFormat("%s: %.4g [%.4g, %.4g] on held-out probes, %.1f %% of the bound to spare",
+                          goal.requested(),
+                          goal.value(),
+                          goal.interval().low(),
+                          goal.interval().high(),
+                          100 * goal.margin()));
+  if (goal.trials().empty() || goal.trials().rbegin()->met()) return;
+  const plans::GoalTrial& missed = *goal.trials().rbegin();
+  AddLine(text,
+          "",
+          absl::StrFormat("%s bytes miss it: %.4g [%.4g, %.4g]",
+                          WithThousands(missed.size_bytes()),
+                          missed.value(),
+                          missed.interval().low(),
+                          missed.interval().high()));
+}
+
 std::string HeldOutSection(const plans::Plan& plan) {
   const plans::HeldOut& held_out = plan.held_out();
   std::string text;
@@ -214,6 +235,7 @@ std::string RenderPlan(const plans::Plan& plan) {
                        " bytes as stored"));
   AddLine(&text, "fingerprint", plan.model().fingerprint());
   AddLine(&text, "budget", BudgetLine(plan.budget()));
+  if (plan.has_goal()) AddGoal(plan.goal(), &text);
   AddLine(&text,
           "size",
           absl::StrFormat("%s bytes, %.3f bits per weight, %.2f %% of the budget",

@@ -248,11 +248,36 @@ absl::Status CheckInputMoments(const plans::Plan& plan) {
 
 }  // namespace
 
+namespace {
+
+absl::Status CheckGoal(const plans::Plan& plan) {
+  if (!plan.has_goal()) return absl::OkStatus();
+  constexpr double kAny = std::numeric_limits<double>::max();
+  const plans::Goal& goal = plan.goal();
+  if (goal.requested().empty()) return Bad("goal.requested", "is empty");
+  if (!plan.has_held_out()) return Bad("goal", "is met, but there is no held_out");
+  BB_RETURN_IF_ERROR(CheckInterval(goal.interval(), "goal.interval", -1, kAny));
+  if (!(goal.margin() >= 0 && goal.margin() <= 1)) {
+    return Bad("goal.margin", goal.margin(), " is not within [0, 1]");
+  }
+  bool met = false;
+  for (int i = 0; i < goal.trials_size(); ++i) {
+    const plans::GoalTrial& trial = goal.trials(i);
+    BB_RETURN_IF_ERROR(
+        CheckInterval(trial.interval(), absl::StrCat("goal.trials[", i, "].interval"), -1, kAny));
+    met = met || trial.met();
+  }
+  return met ? absl::OkStatus() : Bad("goal.trials", "none of them met the goal");
+}
+
+}  // namespace
+
 absl::Status CheckMeasurements(const plans::Plan& plan) {
   std::set<absl::string_view> names;
   for (const plans::Component& c : plan.components()) names.insert(c.name());
   BB_RETURN_IF_ERROR(CheckSearch(plan, names));
   BB_RETURN_IF_ERROR(CheckInputMoments(plan));
+  BB_RETURN_IF_ERROR(CheckGoal(plan));
   return CheckHeldOut(plan);
 }
 

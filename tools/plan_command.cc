@@ -4,12 +4,14 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "planner/jobs/goal_job.h"
 #include "planner/jobs/plan_job.h"
 #include "planner/jobs/plan_preview.h"
 #include "planner/output/recovered_file.h"
@@ -137,7 +139,10 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
   const absl::Time start = absl::Now();
   MemoryPlan memory;
   Progress* progress = ranks->is_root() ? ProcessProgress() : SilentProgress();
-  absl::StatusOr<plans::Plan> plan = RunPlanJob(*model, *options, progress, ranks, &memory);
+  BB_ASSIGN_OR_RETURN(const std::optional<QualityGoal> goal, GoalOf(flags));
+  absl::StatusOr<plans::Plan> plan =
+      goal.has_value() ? RunGoalJob(*model, {*options, *goal}, progress, ranks, &memory)
+                       : RunPlanJob(*model, *options, progress, ranks, &memory);
   if (absl::IsCancelled(plan.status())) {
     return absl::CancelledError(absl::StrCat("interrupted", ResumesIfStored(*options)));
   }
@@ -182,7 +187,8 @@ absl::Status RunPlan(const PlanFlags& flags) {
 }  // namespace
 
 void AddPlanCommand(CLI::App* app) {
-  CLI::App* command = app->add_subcommand("plan", "Search for a plan that fits a budget");
+  CLI::App* command =
+      app->add_subcommand("plan", "Search for a plan that fits a budget or meets a goal");
   auto flags = std::make_shared<PlanFlags>();
   AddPlanOptions(command, flags.get());
   SetBody(command, [flags] { return RunPlan(*flags); });

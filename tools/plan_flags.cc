@@ -30,6 +30,7 @@ absl::Status ReadLimit(const PlanFlags& flags, PlanOptions* options) {
     BB_ASSIGN_OR_RETURN(options->limit, InOption("--sparsity", ParseSparsityGoal(flags.sparsity)));
     return absl::OkStatus();
   }
+  if (!flags.goal.empty()) return GoalOf(flags).status();
   BB_ASSIGN_OR_RETURN(options->limit, InOption("--budget", ParseBudget(flags.budget)));
   if (!flags.budget_for.empty()) {
     BB_ASSIGN_OR_RETURN(options->budget_scope.counts,
@@ -80,7 +81,39 @@ void AddLimitOptions(CLI::App* command, PlanFlags* flags) {
                     flags->sparsity,
                     "Share of zeros, such as 60%, among the weights that are not pinned, at any "
                     "size (searches sparsify and uniform)");
+  limit->add_option("--goal",
+                    flags->goal,
+                    "The smallest plan whose 95 % interval on held-out probes meets this: "
+                    "text_kl<=0.01 or kl<=0.01 (nats per token, along prompts or completions), "
+                    "top1>=99% (along prompts), fdt>=50 (tokens), ppl<=+1% (perplexity of prompts, "
+                    "above the original model's)");
   limit->require_option(1);
+}
+
+// What does not go together with a limit other than a budget.
+absl::Status CheckLimit(const PlanFlags& flags) {
+  if (!flags.budget.empty()) return absl::OkStatus();
+  const char* const limit = flags.goal.empty() ? "--sparsity" : "--goal";
+  if (!flags.budget_for.empty() || flags.context.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(flags.budget_for.empty() ? "--context" : "--budget-for",
+                     " goes with --budget, not with ",
+                     limit));
+  }
+  if (flags.goal.empty()) return absl::OkStatus();
+  if (flags.dry_run) {
+    return absl::InvalidArgumentError(
+        "--dry-run goes with --budget: how many sizes --goal tries shows on the way");
+  }
+  if (flags.retrain.has_value()) {
+    return absl::InvalidArgumentError("--retrain goes with --budget or --sparsity");
+  }
+  if (!flags.recover.empty()) {
+    return absl::InvalidArgumentError(
+        "--recover goes with --budget or --sparsity; recover the plan of a goal with bitbudget "
+        "recover");
+  }
+  return absl::OkStatus();
 }
 
 void AddScopeOptions(CLI::App* command, PlanFlags* flags) {
@@ -188,15 +221,19 @@ void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
 
 }  // namespace
 
+absl::StatusOr<std::optional<QualityGoal>> GoalOf(const PlanFlags& flags) {
+  if (flags.goal.empty()) return std::optional<QualityGoal>();
+  BB_ASSIGN_OR_RETURN(QualityGoal goal, InOption("--goal", ParseQualityGoal(flags.goal)));
+  return std::optional<QualityGoal>(std::move(goal));
+}
+
 absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags) {
   PlanOptions options;
   if (flags.out.empty() && !flags.dry_run) {
     return absl::InvalidArgumentError("--out is empty or missing; it names the plan to write");
   }
   BB_RETURN_IF_ERROR(ReadLimit(flags, &options));
-  if (!flags.sparsity.empty() && !flags.budget_for.empty()) {
-    return absl::InvalidArgumentError("--budget-for goes with --budget, not with --sparsity");
-  }
+  BB_RETURN_IF_ERROR(CheckLimit(flags));
   options.budget_scope.context = flags.context;
   options.budget_scope.kv = flags.kv;
   BB_RETURN_IF_ERROR(ReadConstraints(flags, &options.constraints));

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "planner/jobs/plan_job.h"
+#include "planner/workspace/quality_goal.h"
 #include "tools/workspace_flags.h"
 
 namespace bitbudget {
@@ -18,6 +19,7 @@ struct PlanFlags {
   WorkspaceFlags workspace;
   std::string budget;
   std::string sparsity;
+  std::string goal;
   std::string out;
   std::string budget_for;
   std::optional<int64_t> context;
@@ -48,8 +50,10 @@ void AddPlanOptions(CLI::App* command, PlanFlags* flags);
 // Those that explore has as well: all but limit, output, retraining and recovery.
 void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags);
 
-// The options of the job; an error names the flag that is wrong.
+// The options of the job; an error names the flag that is wrong. With a goal, they have no limit.
 absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags);
+// The goal of quality; none where another limit is set.
+absl::StatusOr<std::optional<QualityGoal>> GoalOf(const PlanFlags& flags);
 
 }  // namespace bitbudget
 

@@ -36,6 +36,25 @@ std::optional<TextPerplexity> PerplexityOf(const plans::HeldOut& held_out,
   return text;
 }
 
+nlohmann::ordered_json GoalJson(const plans::Goal& goal) {
+  const auto ci = [](const plans::Interval& interval) {
+    return nlohmann::ordered_json{interval.low(), interval.high()};
+  };
+  nlohmann::ordered_json json = {{"requested", goal.requested()},
+                                 {"bound", goal.bound()},
+                                 {"value", goal.value()},
+                                 {"ci", ci(goal.interval())},
+                                 {"margin", goal.margin()},
+                                 {"trials", nlohmann::ordered_json::array()}};
+  for (const plans::GoalTrial& trial : goal.trials()) {
+    json["trials"].push_back({{"size_bytes", trial.size_bytes()},
+                              {"value", trial.value()},
+                              {"ci", ci(trial.interval())},
+                              {"met", trial.met()}});
+  }
+  return json;
+}
+
 }  // namespace
 
 nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memory, double seconds) {
@@ -51,6 +70,7 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memor
                       {"kv_cache", budget.kv_cache_bytes()},
                       {"compute", budget.compute_bytes()}};
   }
+  if (plan.has_goal()) json["goal"] = GoalJson(plan.goal());
   json["complete"] = plan.complete();
   json["search"] = {{"candidates", plan.search().candidates()},
                     {"rounds", plan.search().rounds()},

@@ -271,7 +271,8 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
   const TargetProfile& target =
       constraints.target != nullptr ? *constraints.target : **FindTarget("native");
   BB_RETURN_IF_ERROR(CheckFormats(target, constraints.formats));
-  const std::vector<Format> defaults = DefaultFormats(target, BitsPerWeightOf(limit, model));
+  const std::vector<Format> defaults =
+      DefaultFormats(target, constraints.default_bits.value_or(BitsPerWeightOf(limit, model)));
   const std::vector<TargetUnit> units = target.Units(ModelForTargets(model));
   if (units.size() != count) {
     for (const TargetUnit& unit : units) problem.units.push_back(unit.parts);

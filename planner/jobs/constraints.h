@@ -2,6 +2,7 @@
 #define BITBUDGET_PLANNER_JOBS_CONSTRAINTS_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,6 +25,8 @@ struct Constraints {
   // DefaultFormats(), where integers of 3 and 2 bits are for budgets below 4.5 and 3.5 bits per
   // weight.
   std::vector<Format> formats;
+  // The bits per weight that DefaultFormats() are for; unset: those of the limit.
+  std::optional<double> default_bits;
   struct Pin {
     Regex regex;
     Format format;

@@ -8,6 +8,7 @@
 #include "planner/jobs/planned_model.h"
 #include "planner/runs/calibration.h"
 #include "planner/runs/run.h"
+#include "planner/runs/shared_probes.h"
 #include "planner/workspace/setup.h"
 #include "runtime/base/status_macros.h"
 
@@ -67,7 +68,7 @@ absl::Status EvaluateAll(const Assignment& assignment,
   progress->Begin("evaluation", 2);
   BB_ASSIGN_OR_RETURN(report->evaluation, set.evaluator->EvaluateFromScratch(assignment));
   progress->Update(1);
-  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor());
+  BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor(kNoiseFloorProbes));
   progress->End();
   report->metrics = MetricsOf(report->evaluation);
   report->noise_floor = MetricsOf(noise_floor);

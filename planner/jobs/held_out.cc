@@ -106,7 +106,8 @@ absl::StatusOr<HeldOutComparison> CompareHeldOut(const HeldOutContext& context,
     if (result.text.has_value()) {
       result.text->uniform = MeasuredOf(Statistic::kTextPpl, other);
     }
-    if ((context.trained != nullptr || assignment != found) &&
+    const bool acceptable = !context.acceptable || context.acceptable(other);
+    if (acceptable && (context.trained != nullptr || assignment != found) &&
         !Wins(context.objective, evaluation, other)) {
       result.uniform_emitted = true;
       result.emitted = assignment;

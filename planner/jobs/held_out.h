@@ -2,6 +2,7 @@
 #define BITBUDGET_PLANNER_JOBS_HELD_OUT_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -62,6 +63,8 @@ struct HeldOutContext {
   const TrainedWeights* trained = nullptr;
   // Of the problem, if the search had any (SearchContext::estimates).
   const CostTable* estimates = nullptr;
+  // Whether a uniform assignment with this result may be emitted; empty: all may.
+  std::function<bool(const Evaluation&)> acceptable = {};
 };
 
 // The best uniform assignment that meets the limit, chosen by `evaluator` on the search probes;

@@ -1,307 +1,85 @@
 #include "planner/jobs/plan_job.h"
 
-#include <glog/logging.h>
-
 #include <algorithm>
-#include <memory>
-#include <optional>
-#include <span>
+#include <iterator>
 #include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "planner/jobs/held_out.h"
-#include "planner/jobs/plan_encodings.h"
-#include "planner/jobs/plan_preview.h"
-#include "planner/jobs/plan_problem.h"
-#include "planner/jobs/plan_record.h"
-#include "planner/jobs/plan_retraining.h"
-#include "planner/jobs/plan_search.h"
+#include "planner/jobs/plan_jobs.h"
 #include "planner/jobs/plan_work.h"
 #include "planner/jobs/search_methods.h"
-#include "planner/jobs/staged_progress.h"
-#include "planner/runs/calibration.h"
-#include "planner/runs/output_errors.h"
 #include "planner/runs/run.h"
-#include "planner/runs/shared_probes.h"
-#include "planner/workspace/setup.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/kernels/table.h"
 #include "scoring/registry.h"
 
 namespace bitbudget {
 namespace {
 
-// For the first estimate of the time left.
-constexpr double kMeasuredSpeed_s = 0.05;
-
-// A job on its way.
-struct Job {
-  const PlanOptions& options;
-  PlanProblem made;
-  std::optional<int64_t> id = {};  // in the run's store
-  PlanFindings findings = {};
-  std::optional<Format> uniform = {};  // the best that meets the limit
-  std::vector<Continuation> continuations = {};
-
-  bool met() const { return findings.search.outcome == SearchOutcome::kBudgetMet; }
-};
-
-// Opens the run and describes the jobs in its store.
-absl::Status BeginRun(const ProbedWorkspace& ready,
-                      std::span<Job> jobs,
-                      Run* run,
-                      Progress* progress) {
-  const Model& model = ready.workspace->model();
-  const PlanOptions& options = jobs[0].options;
-  BB_RETURN_IF_ERROR(
-      run->Begin(options.run_dir, RunIdentity(model, options.workspace, *ready.maker), progress));
-  if (run->store() == nullptr) return absl::OkStatus();
-  BB_RETURN_IF_ERROR(run->store()->DescribeModel(
-      model.components(), StoredAssignment(model), model.fixed_bytes()));
-  for (Job& job : jobs) {
-    BB_ASSIGN_OR_RETURN(job.id, run->store()->BeginJob(JobText(job.options)));
-  }
-  return absl::OkStatus();
+absl::Status IgnoreCancelled(const absl::Status& status) {
+  return absl::IsCancelled(status) ? absl::OkStatus() : status;
 }
 
-// The jobs from their problems to their plans, as members because their parts share nearly all.
-class PlanJobs {
- public:
-  PlanJobs(const Model& model,
-           std::span<const PlanOptions> options,
-           int64_t continuations,
-           Run* run,
-           Progress* progress)
-      : model_(model),
-        options_(options),
-        continuations_(continuations),
-        run_(*run),
-        progress_(progress) {}
-
-  absl::StatusOr<std::vector<PlanOutcome>> Make(MemoryPlan* memory) {
-    BB_RETURN_IF_ERROR(SetUp(memory));
-    for (Job& job : jobs_) {
-      const absl::Status searched = Search(&job);
-      if (absl::IsCancelled(searched) && begun_ > 0) break;
-      BB_RETURN_IF_ERROR(searched);
-      ++begun_;
-      if (!job.met()) break;
+// The jobs from their problems to their plans.
+absl::StatusOr<std::vector<PlanOutcome>> MakePlans(const Model& model,
+                                                   std::span<const PlanOptions> options,
+                                                   int64_t continuations,
+                                                   Run* run,
+                                                   MemoryPlan* memory,
+                                                   PlanJobs* jobs) {
+  std::vector<PlanProblem> problems;
+  WorkspaceNeeds needs;
+  for (const PlanOptions& job : options) {
+    BB_RETURN_IF_ERROR(job.Validate());
+    if (job.retraining.has_value() && run->ranks().size() > 1) {
+      return absl::InvalidArgumentError("retraining runs in one process, not in several");
     }
-    BB_RETURN_IF_ERROR(IgnoreCancelled(Compare()));
-    std::vector<PlanOutcome> outcomes;
-    for (Job& job : std::span(jobs_).first(begun_)) {
-      BB_ASSIGN_OR_RETURN(PlanOutcome outcome, Finish(&job));
-      outcomes.push_back(std::move(outcome));
-    }
-    if (staged_.has_value()) staged_->Finish();
-    return outcomes;
+    BB_ASSIGN_OR_RETURN(PlanProblem made, MakePlanProblem(model, job));
+    AddWorkspaceNeeds(job, made.problem, run->ranks().size(), &needs);
+    problems.push_back(std::move(made));
   }
-
-  // Says in the run's store how the jobs ended.
-  absl::Status End(const absl::StatusOr<std::vector<PlanOutcome>>& outcomes) {
-    RunStore* const store = run_.store();
-    if (store == nullptr) return absl::OkStatus();
-    for (size_t i = 0; i < jobs_.size(); ++i) {
-      if (!jobs_[i].id.has_value()) continue;
-      const bool begun = outcomes.ok() && i < outcomes->size();
-      const char* state = !outcomes.ok()                            ? "failed"
-                          : begun && (*outcomes)[i].plan.complete() ? "complete"
-                                                                    : "interrupted";
-      const absl::Status ended = store->EndJob(*jobs_[i].id, state);
-      if (outcomes.ok()) BB_RETURN_IF_ERROR(ended);
-    }
-    if (!outcomes.ok()) {
-      store->RemoveIf(absl::IsCancelled(outcomes.status()) ? RunStore::Empty::kNoResultsAndNoValues
-                                                           : RunStore::Empty::kNoResults);
+  BB_RETURN_IF_ERROR(jobs->SetUp(options[0], needs, memory));
+  std::vector<PlanJobs::Job*> begun;
+  for (size_t i = 0; i < options.size(); ++i) {
+    BB_ASSIGN_OR_RETURN(PlanJobs::Job * job, jobs->Add(options[i], std::move(problems[i])));
+    begun.push_back(job);
+  }
+  jobs->progress()->Message(jobs->ready().memory.Describe());
+  if (options.size() == 1) {
+    jobs->Stage(WorkOf(
+        model, options[0], begun[0]->made.problem, *jobs->ready().maker, run->ranks().size()));
+  }
+  BB_RETURN_IF_ERROR(jobs->Prepare());
+  for (size_t i = 0; i < begun.size(); ++i) {
+    const absl::Status searched = jobs->Search(begun[i]);
+    const bool stopped = absl::IsCancelled(searched) && i > 0;
+    if (!stopped) BB_RETURN_IF_ERROR(searched);
+    if (stopped || !begun[i]->met()) begun.resize(stopped ? i : i + 1);
+  }
+  const auto compare = [&]() -> absl::Status {
+    std::vector<PlanJobs::Job*> met;
+    std::copy_if(begun.begin(), begun.end(), std::back_inserter(met), [](const PlanJobs::Job* job) {
+      return job->met();
+    });
+    for (PlanJobs::Job* job : met) BB_RETURN_IF_ERROR(jobs->FindUniform(job));
+    jobs->DropSearchProbes();  // their streams make room for the held-out ones'
+    if (!met.empty()) BB_RETURN_IF_ERROR(jobs->MakeHeldOutProbes());
+    for (PlanJobs::Job* job : met) {
+      BB_RETURN_IF_ERROR(jobs->CompareHeldOut(job));
+      BB_RETURN_IF_ERROR(jobs->Continue(continuations, job));
     }
     return absl::OkStatus();
+  };
+  BB_RETURN_IF_ERROR(IgnoreCancelled(compare()));
+  std::vector<PlanOutcome> outcomes;
+  for (PlanJobs::Job* job : begun) {
+    BB_ASSIGN_OR_RETURN(PlanOutcome outcome, jobs->Finish(job));
+    outcomes.push_back(std::move(outcome));
   }
-
- private:
-  static absl::Status IgnoreCancelled(const absl::Status& status) {
-    return absl::IsCancelled(status) ? absl::OkStatus() : status;
-  }
-
-  absl::Status SetUp(MemoryPlan* memory) {
-    for (const PlanOptions& options : options_) {
-      BB_RETURN_IF_ERROR(options.Validate());
-      if (options.retraining.has_value() && run_.ranks().size() > 1) {
-        return absl::InvalidArgumentError("retraining runs in one process, not in several");
-      }
-      BB_ASSIGN_OR_RETURN(PlanProblem made, MakePlanProblem(model_, options));
-      jobs_.push_back({options, std::move(made)});
-    }
-    const PlanOptions& options = options_[0];
-    WorkspaceNeeds needs;
-    for (const Job& job : jobs_) {
-      AddWorkspaceNeeds(job.options, job.made.problem, run_.ranks().size(), &needs);
-    }
-    BB_ASSIGN_OR_RETURN(ready_, SetUpWorkspace(model_, options.workspace, needs));
-    if (memory != nullptr) *memory = ready_.memory;
-    VLOG(1) << "kernels " << Kernels().name << ", " << model_.components().size() << " components";
-    BB_RETURN_IF_ERROR(BeginRun(ready_, std::span(jobs_), &run_, progress_));
-    progress_->Message(ready_.memory.Describe());
-    if (jobs_.size() == 1) {
-      const PlanWork work =
-          WorkOf(model_, options, jobs_[0].made.problem, *ready_.maker, run_.ranks().size());
-      staged_.emplace(
-          work, MeasurePassSeconds(work.pass, workspace(), kMeasuredSpeed_s), progress_);
-      progress_ = &*staged_;
-    }
-    BB_ASSIGN_OR_RETURN(calibration_,
-                        CalibrateEncoder(*ready_.maker, workspace(), &run_, progress_));
-    BB_ASSIGN_OR_RETURN(probes_,
-                        SharedProbes::Create(*ready_.maker,
-                                             ProbeRole::kSearch,
-                                             options.search_probes,
-                                             workspace(),
-                                             &run_,
-                                             progress_));
-    if (options.retraining.has_value()) {
-      retraining_.emplace(PlanRetrainingContext{
-          options, *ready_.maker, workspace(), probes_.get(), &run_, progress_});
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Search(Job* job) {
-    PlanFindings& findings = job->findings;
-    findings.budget = job->made.budget;
-    findings.calibration = calibration_;
-    findings.search_probes = probes_->size();
-    BB_ASSIGN_OR_RETURN(SearchResult found,
-                        RunSearch({job->options,
-                                   job->made.problem,
-                                   ready_,
-                                   probes_.get(),
-                                   &run_,
-                                   retraining_.has_value() ? &*retraining_ : nullptr,
-                                   progress_}));
-    findings.search = std::move(found.summary);
-    findings.errors = std::move(found.errors);
-    CHECK(job->made.problem.Fits(findings.search.assignment));
-    if (run_.store() != nullptr) {
-      BB_RETURN_IF_ERROR(run_.store()->PutTrace(*job->id, findings.search.trace));
-    }
-    // Without a result that was evaluated, the plan is of the model's weights.
-    if (retraining_.has_value() && !findings.search.evaluation.empty()) {
-      trained_ = retraining_->weights();
-    }
-    return absl::OkStatus();
-  }
-
-  HeldOutContext ContextOf(const Job& job) {
-    return {&job.made.problem,
-            Objective(job.options.objective),
-            ready_.maker.get(),
-            job.options.held_out_probes,
-            workspace(),
-            &run_,
-            progress_,
-            trained_};
-  }
-
-  // kCancelled on an interruption; what was compared until then stays.
-  absl::Status Compare() {
-    const std::span<Job> begun = std::span(jobs_).first(begun_);
-    workspace()->UseWeights(nullptr);
-    if (trained_ != nullptr) probes_->WeightsChanged();
-    bool any = false;
-    for (Job& job : begun) {
-      if (!job.met()) continue;
-      HeldOutContext context = ContextOf(job);
-      CostTable estimates;
-      if (!job.findings.errors.empty() && job.options.CostScorer() != nullptr) {
-        estimates = SumOverUnits(job.made.problem, job.findings.errors);
-        context.estimates = &estimates;
-      }
-      BB_ASSIGN_OR_RETURN(job.uniform, BestUniform(context, probes_->evaluator()));
-      any = true;
-    }
-    probes_.reset();  // their streams make room for the held-out ones'
-    if (!any) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(const HeldOutProbes held_out, HeldOutProbes::Create(ContextOf(begun[0])));
-    for (Job& job : begun) {
-      if (!job.met()) continue;
-      BB_ASSIGN_OR_RETURN(
-          job.findings.held_out,
-          CompareHeldOut(ContextOf(job), held_out, job.findings.search.assignment, job.uniform));
-      BB_RETURN_IF_ERROR(Continue(*held_out.set(), &job));
-    }
-    return absl::OkStatus();
-  }
-
-  // What the plan writes after the prompts of the first held-out probes, beside the reference.
-  absl::Status Continue(const SharedProbes& held_out, Job* job) {
-    const std::vector<Probe>& probes = held_out.own_probes();
-    const size_t count = std::min(static_cast<size_t>(continuations_), probes.size());
-    if (count == 0) return absl::OkStatus();
-    std::vector<std::vector<int32_t>> prompts;
-    for (const Probe& probe : std::span(probes).first(count)) {
-      prompts.emplace_back(probe.tokens.begin(), probe.tokens.begin() + probe.prompt);
-      job->continuations.push_back(
-          {prompts.back(), {probe.tokens.begin() + probe.prompt, probe.tokens.end()}, {}});
-    }
-    GenerateOptions generate;
-    generate.max_tokens = ready_.maker->completion_tokens();
-    generate.threads = workspace()->options().threads;
-    generate.max_kv_bytes = workspace()->memory().states;
-    AssignmentWeights weights = workspace()->bank()->Weights(job->findings.held_out->emitted);
-    progress_->Begin("continuations", static_cast<int64_t>(count));
-    BB_ASSIGN_OR_RETURN(
-        const std::vector<Generation> written,
-        Generate(workspace()->transformer(), &weights, prompts, generate, progress_));
-    progress_->End();
-    for (size_t i = 0; i < count; ++i) job->continuations[i].plan = written[i].tokens;
-    return absl::OkStatus();
-  }
-
-  absl::StatusOr<PlanOutcome> Finish(Job* job) {
-    PlanFindings& findings = job->findings;
-    const bool uniform = findings.held_out.has_value() && findings.held_out->uniform_emitted;
-    findings.assignment =
-        findings.held_out.has_value() ? findings.held_out->emitted : findings.search.assignment;
-    if (trained_ != nullptr && !uniform) {
-      BB_RETURN_IF_ERROR(WriteTrained(model_, job->options, &*retraining_, &findings));
-    } else {
-      workspace()->UseWeights(nullptr);
-      BB_ASSIGN_OR_RETURN(findings.encoding_sha256,
-                          HashEncodings(findings.assignment, workspace()));
-    }
-    PlanOutcome outcome;
-    outcome.plan = ToPlan(model_, job->options, *ready_.maker, job->made.problem, findings);
-    outcome.assignment = std::move(findings.assignment);
-    outcome.problem = std::move(job->made.problem);
-    outcome.costs = std::move(findings.errors);
-    outcome.found = std::move(findings.search.assignment);
-    outcome.continuations = std::move(job->continuations);
-    if (!findings.held_out.has_value()) return outcome;
-    outcome.found_evaluation = findings.held_out->evaluation;
-    if (findings.held_out->uniform.has_value()) {
-      outcome.uniform_evaluation = findings.held_out->uniform->evaluation;
-    }
-    outcome.evaluation = uniform ? outcome.uniform_evaluation : findings.held_out->evaluation;
-    return outcome;
-  }
-
-  Workspace* workspace() { return ready_.workspace.get(); }
-
-  const Model& model_;
-  const std::span<const PlanOptions> options_;
-  const int64_t continuations_;
-  Run& run_;
-  Progress* progress_;
-  std::optional<StagedProgress> staged_;  // of a single job
-  std::vector<Job> jobs_;
-  size_t begun_ = 0;  // jobs whose search has a result
-  ProbedWorkspace ready_;
-  EncoderCalibration calibration_;
-  std::unique_ptr<SharedProbes> probes_;
-  std::optional<PlanRetraining> retraining_;
-  const TrainedWeights* trained_ = nullptr;
-};
+  jobs->FinishProgress();
+  return outcomes;
+}
 
 absl::StatusOr<std::vector<PlanOutcome>> RunJobs(const Model& model,
                                                  std::span<const PlanOptions> options,
@@ -309,9 +87,10 @@ absl::StatusOr<std::vector<PlanOutcome>> RunJobs(const Model& model,
                                                  Run* run,
                                                  Progress* progress,
                                                  MemoryPlan* memory) {
-  PlanJobs jobs(model, options, continuations, run, progress);
-  absl::StatusOr<std::vector<PlanOutcome>> outcomes = jobs.Make(memory);
-  BB_RETURN_IF_ERROR(jobs.End(outcomes));
+  PlanJobs jobs(model, run, progress);
+  absl::StatusOr<std::vector<PlanOutcome>> outcomes =
+      MakePlans(model, options, continuations, run, memory, &jobs);
+  BB_RETURN_IF_ERROR(jobs.End(outcomes.status()));
   return outcomes;
 }
 

@@ -10,6 +10,7 @@
 #include "planner/jobs/work_sizes.h"
 #include "planner/runs/calibration.h"
 #include "planner/runs/output_errors.h"
+#include "planner/runs/shared_probes.h"
 #include "runtime/quantize/encoders.h"
 #include "scoring/fisher.h"
 #include "scoring/registry.h"
@@ -28,16 +29,23 @@ class Stages {
     Add({"search probes", Probes(ProbeRole::kSearch)});
     if (!sizes_.problem().AllPinned()) Add({"layer order", LayerOrder()});
     if (needs_.text) {
-      Add({"text probes", {{.phases = {"reference distributions"}, .passes = kFloatPass}}});
+      const double head = sizes_.HeadPasses(sizes_.search());
+      Add({"text probes",
+           {{.phases = {"reference streams"}, .passes = kFloatPass},
+            {.phases = {"reference distributions"}, .passes = kFloatPass * head}}});
     }
     if (needs_.output_errors) Add({"costs", Costs()});
     Add({"search", SearchWork(options_, sizes_)});
     Add({"uniform rivals", {Candidates(sizes_.UniformCandidates())}});
     Add({"held-out probes", Probes(ProbeRole::kHeldOut)});
     const double held_out = sizes_.Passes(sizes_.held_out());
+    const double noise_floor =
+        held_out * std::min(1.0,
+                            static_cast<double>(kNoiseFloorProbes) /
+                                static_cast<double>(options_.held_out_probes));
     const double runs = options_.retraining.has_value() ? 4 : 3;
     Add({"held-out comparison",
-         {{.phases = {"noise floor"}, .passes = held_out * kFloatPass},
+         {{.phases = {"noise floor"}, .passes = noise_floor * kFloatPass},
           {.phases = {"held-out comparison"}, .passes = held_out * (runs - 1)}}});
     return std::move(stages_);
   }
@@ -102,7 +110,7 @@ class Stages {
                      .kind = WorkKind::kGeneration,
                      .passes = kGenerated * sizes_.Passes(rows)});
     parts.push_back(
-        {.phases = {"reference distributions"}, .passes = kFloatPass * sizes_.Passes(rows)});
+        {.phases = {"reference distributions"}, .passes = kFloatPass * sizes_.HeadPasses(rows)});
     return parts;
   }
 

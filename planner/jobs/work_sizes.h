@@ -46,6 +46,10 @@ class WorkSizes {
 
   double pass_macs() const { return Macs(search_); }
   double Passes(const ProbeRows& rows) const { return Macs(rows) / pass_macs(); }
+  // Of the head alone.
+  double HeadPasses(const ProbeRows& rows) const {
+    return rows.compared * head_weights_ / pass_macs();
+  }
   // Of whole sequences, all of whose logits are wanted.
   double PassesOf(int64_t sequences, int64_t tokens) const;
 

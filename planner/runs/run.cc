@@ -75,11 +75,13 @@ absl::Status Run::Keep(absl::string_view key, absl::string_view value) {
 
 absl::StatusOr<std::string> Run::Remember(
     absl::string_view key, const std::function<absl::StatusOr<std::string>()>& make) {
+  if (const auto known = remembered_.find(key); known != remembered_.end()) return known->second;
   BB_ASSIGN_OR_RETURN(const std::optional<std::string> stored, Recall(key));
   if (stored.has_value()) return *stored;
   absl::StatusOr<std::string> made = make();
   BB_RETURN_IF_ERROR(ranks_->Agree(key, made.status()));
   BB_RETURN_IF_ERROR(Keep(key, *made));
+  if (!stored_) remembered_.emplace(key, *made);
   return made;
 }
 

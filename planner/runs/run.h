@@ -2,6 +2,7 @@
 #define BITBUDGET_PLANNER_RUNS_RUN_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,7 +22,7 @@ namespace bitbudget {
 
 // What a job shares with its ranks and with earlier starts of itself: a communicator and, on rank
 // 0, a store. All ranks call the functions in the same order and get the same answers. Without a
-// store nothing is found and nothing is kept.
+// store nothing is found and nothing is kept but what Remember() made.
 class Run {
  public:
   // A run of one process that keeps nothing.
@@ -44,8 +45,8 @@ class Run {
   absl::StatusOr<std::optional<std::string>> Recall(absl::string_view key);
   // Stores a value that is the same on all ranks.
   absl::Status Keep(absl::string_view key, absl::string_view value);
-  // What is stored under `key`; else what make() returns, which is stored then. All ranks call
-  // make(), which must return the same on all of them.
+  // What is stored under `key`; else what make() returns, which is stored then; without a store
+  // while the run lasts. All ranks call make(), which must return the same on all of them.
   absl::StatusOr<std::string> Remember(absl::string_view key,
                                        const std::function<absl::StatusOr<std::string>()>& make);
 
@@ -63,6 +64,7 @@ class Run {
   Communicator* ranks_;
   bool stored_ = false;  // whether rank 0 has a store
   std::unique_ptr<RunStore> store_;
+  std::map<std::string, std::string, std::less<>> remembered_;  // without a store
 };
 
 }  // namespace bitbudget

@@ -171,24 +171,27 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
 }
 
 absl::StatusOr<Evaluation> SharedProbes::EvaluateFromScratch(const Assignment& assignment) {
-  return stored_->Measure(CandidateName(assignment, workspace_.weights_name()), [&] {
-    return GatherDealt(run_.ranks(),
-                       "a whole assignment",
-                       {0, size()},
-                       own_.evaluator->EvaluateFromScratch(assignment));
+  const ProbeRange all = {0, size()};
+  return stored_->Measure(CandidateName(assignment, workspace_.weights_name()), all, [&] {
+    return GatherDealt(
+        run_.ranks(), "a whole assignment", all, own_.evaluator->EvaluateFromScratch(assignment));
   });
 }
 
 absl::StatusOr<Evaluation> SharedProbes::NoiseFloor() {
-  return stored_->Measure(kNoiseFloor, [&] {
-    return GatherDealt(run_.ranks(), kNoiseFloor, {0, size()}, own_.evaluator->NoiseFloor());
+  const ProbeRange first = {0, std::min(size(), kNoiseFloorProbes)};
+  return stored_->Measure(kNoiseFloor, first, [&] {
+    Communicator& ranks = run_.ranks();
+    const int64_t own = DealtRange(ranks.rank(), ranks.size(), first).count;
+    return GatherDealt(
+        ranks, kNoiseFloor, first, own > 0 ? own_.evaluator->NoiseFloor(own) : Evaluation());
   });
 }
 
 absl::StatusOr<Evaluation> SharedProbes::Own() {
-  return stored_->Measure(kOwn, [&] {
-    return GatherDealt(
-        run_.ranks(), kOwn, {0, size()}, absl::StatusOr<Evaluation>(own_.reference->Own()));
+  const ProbeRange all = {0, size()};
+  return stored_->Measure(kOwn, all, [&] {
+    return GatherDealt(run_.ranks(), kOwn, all, absl::StatusOr<Evaluation>(own_.reference->Own()));
   });
 }
 

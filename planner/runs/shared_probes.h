@@ -17,6 +17,8 @@
 
 namespace bitbudget {
 
+inline constexpr int64_t kNoiseFloorProbes = 32;
+
 // Token sequences, and how much the prediction behind every token counts.
 struct WeightedSequences {
   std::vector<std::vector<int32_t>> tokens;
@@ -61,6 +63,7 @@ class SharedProbes {
 
   // Evaluator's functions of the same names, on the probes of all ranks.
   absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
+  // The latter on the first kNoiseFloorProbes alone, as it differs little from probe to probe.
   absl::StatusOr<Evaluation> NoiseFloor();
   // ReferenceRun::Own() of the probes of all ranks.
   absl::StatusOr<Evaluation> Own();

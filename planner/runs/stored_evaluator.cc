@@ -70,11 +70,13 @@ absl::Status StoredEvaluator::Commit(std::span<const ComponentFormat> delta) {
 }
 
 absl::StatusOr<Evaluation> StoredEvaluator::Measure(
-    absl::string_view candidate, const std::function<absl::StatusOr<Evaluation>()>& measure) {
-  return Resolve(candidate, {0, probe_count()}, [&](ProbeRange missing) {
+    absl::string_view candidate,
+    ProbeRange range,
+    const std::function<absl::StatusOr<Evaluation>()>& measure) {
+  return Resolve(candidate, range, [&](ProbeRange missing) {
     absl::StatusOr<Evaluation> all = measure();
     if (!all.ok()) return all;
-    return absl::StatusOr<Evaluation>(Part(*all, missing));
+    return absl::StatusOr<Evaluation>(Part(*all, {missing.first - range.first, missing.count}));
   });
 }
 

@@ -44,9 +44,10 @@ class StoredEvaluator : public CandidateEvaluator {
   // the model's). The incumbent must be set anew.
   void WeightsChanged(std::string name);
 
-  // What measure() returns for a candidate on all probes, by the same rule. For what is no delta of
-  // an incumbent; `candidate` is its name in the store.
+  // What measure() returns for a candidate on the probes of `range`, by the same rule. For what is
+  // no delta of an incumbent; `candidate` is its name in the store.
   absl::StatusOr<Evaluation> Measure(absl::string_view candidate,
+                                     ProbeRange range,
                                      const std::function<absl::StatusOr<Evaluation>()>& measure);
 
  private:

@@ -96,9 +96,9 @@ absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(const Assignment& assi
   return Run(&weights, 0, {.load = false, .save = false}, {0, probe_count()});
 }
 
-absl::StatusOr<Evaluation> Evaluator::NoiseFloor() {
+absl::StatusOr<Evaluation> Evaluator::NoiseFloor(int64_t probes) {
   AssignmentWeights weights(bank_, bank_->StoredAssignment(), F32Activations::kRounded);
-  return Run(&weights, 0, {.load = false, .save = false}, {0, probe_count()});
+  return Run(&weights, 0, {.load = false, .save = false}, {0, std::min(probes, probe_count())});
 }
 
 int64_t Evaluator::probe_count() const { return static_cast<int64_t>(reference_.probes().size()); }

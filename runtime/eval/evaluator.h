@@ -63,8 +63,9 @@ class Evaluator : public CandidateEvaluator {
   absl::StatusOr<std::vector<int>> EvaluateFdtFromScratch(const Assignment& assignment);
 
   // The reference with its activations rounded to int16, compared with itself: what the runtime's
-  // own numerics contribute. Smaller differences cannot be measured.
-  absl::StatusOr<Evaluation> NoiseFloor();
+  // own numerics contribute. Smaller differences cannot be measured. On the first `probes`, or all
+  // if there are fewer.
+  absl::StatusOr<Evaluation> NoiseFloor(int64_t probes);
 
  private:
   class FdtPass;  // evaluator_fdt.cc

@@ -171,4 +171,13 @@ Interval PairedInterval(Statistic statistic,
   });
 }
 
+Interval PairedRatioInterval(Statistic statistic,
+                             std::span<const ProbeResult> a,
+                             std::span<const ProbeResult> b) {
+  CHECK_EQ(a.size(), b.size());
+  return Bootstrap(a.size(), [&](std::span<const int> index) {
+    return ComputeAt(statistic, a, index) / ComputeAt(statistic, b, index);
+  });
+}
+
 }  // namespace bitbudget

@@ -113,6 +113,11 @@ Interval PairedInterval(Statistic statistic,
                         std::span<const ProbeResult> a,
                         std::span<const ProbeResult> b);
 
+// The same for the ratio a / b.
+Interval PairedRatioInterval(Statistic statistic,
+                             std::span<const ProbeResult> a,
+                             std::span<const ProbeResult> b);
+
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_EVAL_METRICS_H_

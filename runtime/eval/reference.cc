@@ -7,52 +7,77 @@
 
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/table.h"
+#include "runtime/model/decoder/forward.h"
 #include "runtime/model/decoder/generate.h"
 #include "runtime/model/decoder/token_pass.h"
 
 namespace bitbudget {
 
-// Keeps the distributions of what is compared: logits, or what they can be computed from again.
-class ReferenceRun::Distributions final : public PassObserver {
+// Keeps the final residual streams of what is compared.
+class ReferenceRun::FinalStreams final : public PassObserver {
  public:
-  explicit Distributions(ReferenceRun* run)
+  explicit FinalStreams(ReferenceRun* run)
       : run_(*run), head_(NumStages(run->transformer_.model().config()) - 1) {}
 
-  PassNeeds Needs() const override { return {.end_stage = head_ + 1, .logits = true}; }
-
-  int64_t FirstLogit(int64_t probe) const override {
-    return run_.probes_[probe].first_compared_row();
-  }
+  PassNeeds Needs() const override { return {.end_stage = head_}; }
 
   void Stream(int stage, const ObservedRows& x) override {
-    if (stage != head_ || run_.keeps_logits_) return;
-    const int64_t first = FirstLogit(x.sequence);
-    AlignedBuffer<float>& kept = run_.final_x_[x.sequence];
-    kept.Resize((x.rows - first) * x.width);
-    std::copy_n(x.values + first * x.width, kept.size(), kept.data());
-  }
-
-  void Logits(const ObservedRows& logits) override {
-    const int64_t first = logits.first - FirstLogit(logits.sequence);  // compared token
-    if (run_.keeps_logits_) {
-      AlignedBuffer<float>& kept = run_.logits_[logits.sequence];
-      if (first == 0) kept.Resize(run_.probes_[logits.sequence].compared() * logits.width);
-      std::copy_n(logits.values, logits.rows * logits.width, kept.data() + first * logits.width);
-    }
-    for (int64_t row = 0; row < logits.rows; ++row) {
-      const float* const own = logits.values + row * logits.width;
-      run_.log_sum_exp_[logits.sequence].push_back(Kernels().log_sum_exp(own, logits.width));
-      const Probe& probe = run_.probes_[logits.sequence];
-      run_.own_[logits.sequence].push_back(own[probe.tokens[logits.first + row + 1]]);
-      run_.top_[logits.sequence].push_back(
-          ArgMax(std::span(own, static_cast<size_t>(logits.width))));
-    }
+    if (stage == head_)
+      run_.KeepFinal(x.sequence, {x.values, static_cast<size_t>(x.rows * x.width)});
   }
 
  private:
   ReferenceRun& run_;
   const int head_;
 };
+
+void ReferenceRun::KeepFinal(int64_t probe, std::span<const float> stream) {
+  const int64_t width = transformer_.model().config().hidden_size;
+  const std::span<const float> compared =
+      stream.subspan(static_cast<size_t>(probes_[probe].first_compared_row() * width));
+  final_x_[probe].Resize(static_cast<int64_t>(compared.size()));
+  std::copy(compared.begin(), compared.end(), final_x_[probe].data());
+}
+
+absl::Status ReferenceRun::KeepDistributions(int threads, Progress* progress) {
+  const ModelConfig& config = transformer_.model().config();
+  const int head = NumStages(config) - 1;
+  const int64_t vocab = config.vocab_size;
+  const int64_t probes = static_cast<int64_t>(probes_.size());
+  StageRunner runner(threads);
+  progress->Begin("reference distributions", probes);
+  BB_RETURN_IF_ERROR(runner.Run(
+      weights_,
+      {head, head + 1, probes},
+      progress,
+      Steps::kReported,
+      [&](int, const WeightSet& set, int64_t p, ForwardScratch* scratch) {
+        const Probe& probe = probes_[p];
+        if (keeps_logits_) logits_[p].Resize(probe.compared() * vocab);
+        for (int64_t first = 0; first < probe.compared(); first += kLogitRows) {
+          const int64_t count = std::min(kLogitRows, probe.compared() - first);
+          scratch->logits.Resize(count * vocab);
+          transformer_.Logits(set,
+                              final_x_[p].data() + first * config.hidden_size,
+                              config.hidden_size,
+                              count,
+                              scratch->logits.data(),
+                              &scratch->workspace);
+          if (keeps_logits_) {
+            std::copy_n(scratch->logits.data(), count * vocab, logits_[p].data() + first * vocab);
+          }
+          for (int64_t row = 0; row < count; ++row) {
+            const float* const own = scratch->logits.data() + row * vocab;
+            log_sum_exp_[p].push_back(Kernels().log_sum_exp(own, vocab));
+            own_[p].push_back(own[probe.tokens[probe.first_compared_row() + first + row + 1]]);
+            top_[p].push_back(ArgMax(std::span(own, static_cast<size_t>(vocab))));
+          }
+        }
+        if (keeps_logits_) final_x_[p] = {};
+      }));
+  progress->End();
+  return absl::OkStatus();
+}
 
 absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
     const Transformer& transformer,
@@ -61,11 +86,13 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
     const ReferenceOptions& options,
     Progress* progress) {
   std::vector<Generation> completions = options.completions;
+  std::vector<std::vector<float>> streams;  // of what is generated
   if (completions.empty()) {
     GenerateOptions generate;
     generate.max_tokens = options.completion_tokens;
     generate.threads = options.threads;
     generate.max_kv_bytes = options.max_kv_bytes;
+    if (options.distributions) generate.final_streams = &streams;
     progress->Begin("reference completions", static_cast<int64_t>(prompts.size()));
     BB_ASSIGN_OR_RETURN(completions, Generate(transformer, weights, prompts, generate, progress));
     progress->End();
@@ -98,13 +125,21 @@ absl::StatusOr<std::unique_ptr<ReferenceRun>> ReferenceRun::Create(
   run->log_sum_exp_.resize(run->probes_.size());
   run->top_.resize(run->probes_.size());
   run->own_.resize(run->probes_.size());
-  std::vector<std::span<const int32_t>> tokens;
-  for (const Probe& probe : run->probes_) {
-    tokens.push_back(std::span(probe.tokens).first(static_cast<size_t>(probe.rows())));
+  if (!streams.empty()) {
+    for (size_t i = 0; i < streams.size(); ++i) {
+      run->KeepFinal(static_cast<int64_t>(i), streams[i]);
+      streams[i] = {};
+    }
+  } else {
+    std::vector<std::span<const int32_t>> tokens;
+    for (const Probe& probe : run->probes_) {
+      tokens.push_back(std::span(probe.tokens).first(static_cast<size_t>(probe.rows())));
+    }
+    TokenPass pass(transformer, std::move(tokens), options.threads);
+    FinalStreams final_streams(run.get());
+    BB_RETURN_IF_ERROR(pass.Observe(weights, &final_streams, "reference streams", progress));
   }
-  TokenPass pass(transformer, std::move(tokens), options.threads);
-  Distributions distributions(run.get());
-  BB_RETURN_IF_ERROR(pass.Observe(weights, &distributions, "reference distributions", progress));
+  BB_RETURN_IF_ERROR(run->KeepDistributions(options.threads, progress));
   return run;
 }
 

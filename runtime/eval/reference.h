@@ -94,10 +94,15 @@ class ReferenceRun {
   WeightSource* weights() const { return weights_; }
 
  private:
-  class Distributions;  // reference.cc
+  class FinalStreams;  // reference.cc
 
   ReferenceRun(const Transformer& transformer, WeightSource* weights)
       : transformer_(transformer), weights_(weights) {}
+
+  // Keeps what is compared of a probe's stream ahead of the head, [rows][hidden].
+  void KeepFinal(int64_t probe, std::span<const float> stream);
+  // The distributions behind what KeepFinal() kept.
+  absl::Status KeepDistributions(int threads, Progress* progress);
 
   const Transformer& transformer_;
   WeightSource* weights_;

@@ -199,7 +199,7 @@ TEST(Score, TheNoiseFloorIsSmallAndNotZero) {
   for (const bool trained : {false, true}) {
     EvalBench bench = trained ? NovelBench() : TinyBench(false);
     const auto evaluator = bench.MakeEvaluator();
-    const auto floor = evaluator->NoiseFloor();
+    const auto floor = evaluator->NoiseFloor(1000);
     const auto int8 = evaluator->EvaluateFromScratch(Uniform(bench, "int8-g32"));
     ASSERT_TRUE(floor.ok()) << floor.status();
     ASSERT_TRUE(int8.ok()) << int8.status();

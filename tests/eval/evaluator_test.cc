@@ -269,7 +269,7 @@ TEST(Evaluator, InterruptionLeavesTheIncumbentUsable) {
     bench.progress.calls_left = 0;
     EXPECT_EQ(evaluator->EvaluateFromScratch(evaluator->incumbent()).status().code(),
               absl::StatusCode::kCancelled);
-    EXPECT_EQ(evaluator->NoiseFloor().status().code(), absl::StatusCode::kCancelled);
+    EXPECT_EQ(evaluator->NoiseFloor(1000).status().code(), absl::StatusCode::kCancelled);
     bench.progress.calls_left = 1000000;
     EXPECT_EQ(*evaluator->Evaluate({}), incumbent);
   }

@@ -18,7 +18,7 @@ OPTIONS = {
         '--held-out-probes', '--text', '--prompts', '--prefix', '--completion', '--seed',
         '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json', '--target',
         '--budget-for', '--context', '--kv', '--beam-width', '--order', '--prune-embeddings',
-        '--pruning', '--sparsity', '--recover', '--retrain', '--costs', '--dry-run'
+        '--pruning', '--sparsity', '--goal', '--recover', '--retrain', '--costs', '--dry-run'
     },
     'explore': {
         '--from', '--to', '--points', '--sizes', '--rivals', '--out', '--json', '--threads',

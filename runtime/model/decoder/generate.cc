@@ -52,12 +52,14 @@ class Decoder {
            absl::OkStatus()});
     }
     BB_RETURN_IF_ERROR(Pass(NumStages(config_) - 1));  // all but the last token of the prompts
+    KeepStreams();
     // The last prompt token of every sequence is the first step's input.
     for (Sequence& sequence : active_) {
       sequence.input = std::span(prompts[sequence.index]).last(1);
     }
     for (step_ = 0; step_ < options_.max_tokens && !active_.empty(); ++step_) {
       BB_RETURN_IF_ERROR(Pass(NumStages(config_)));
+      KeepStreams();
       progress_->Within(static_cast<double>(active_.size()) * static_cast<double>(step_ + 1) /
                         static_cast<double>(options_.max_tokens));
       std::vector<Sequence> still_active;
@@ -116,6 +118,19 @@ class Decoder {
           RunBatch(
               stage, set, sequences, x_.data() + batch.first_row * config_.hidden_size, scratch);
         });
+  }
+
+  // After a pass.
+  void KeepStreams() {
+    if (options_.final_streams == nullptr) return;
+    const float* x = x_.data();
+    for (const Sequence& sequence : active_) {
+      const float* const end =
+          x + static_cast<int64_t>(sequence.input.size()) * config_.hidden_size;
+      std::vector<float>& kept = (*options_.final_streams)[sequence.index];
+      kept.insert(kept.end(), x, end);
+      x = end;
+    }
   }
 
   void RunBatch(int stage,
@@ -246,6 +261,7 @@ absl::StatusOr<std::vector<Generation>> Generate(const Transformer& transformer,
   CHECK(options.streams.empty() || options.streams.size() == prompts.size());
   const int64_t count = static_cast<int64_t>(prompts.size());
   std::vector<Generation> generations(prompts.size());
+  if (options.final_streams != nullptr) options.final_streams->assign(prompts.size(), {});
   Decoder decoder(transformer, weights, options, progress);
   int64_t finished = 0;
   for (int64_t first = 0; first < count;) {

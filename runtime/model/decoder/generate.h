@@ -26,6 +26,9 @@ struct GenerateOptions {
   int threads = 1;
   // Memory for keys and values; as many sequences as fit, at least one, are decoded at a time.
   int64_t max_kv_bytes = int64_t{4} << 30;
+  // Set to the residual streams ahead of the head, [prompt + tokens - 1][hidden] of every sequence,
+  // which a pass over prompt and new tokens would compute again. Null: they are dropped.
+  std::vector<std::vector<float>>* final_streams = nullptr;
 
   absl::Status Validate() const;
 };

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/model/architecture/families.h"
+#include "runtime/model/decoder/token_pass.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/random_tokens.h"
 #include "tests/support/reference_weights.h"
@@ -106,6 +107,26 @@ TEST_P(GenerateArchitectures, TakesTheArgmaxOfAFullPassAtEveryStep) {
       std::sort(logits.begin(), logits.end());
       ASSERT_EQ(generations[i].margins[step], logits[63] - logits[62]);
     }
+  }
+}
+
+TEST_P(GenerateArchitectures, FinalStreamsAreThoseOfAFullPassBitForBit) {
+  std::vector<std::vector<float>> streams;
+  options_.final_streams = &streams;
+  options_.threads = 3;
+  // Several groups, one after the other.
+  options_.max_kv_bytes = 7 * KvCacheBytes(model_->config(), 40);
+  const auto generations = MustGenerate(prompts_, options_);
+  ASSERT_EQ(streams.size(), prompts_.size());
+  for (size_t i = 0; i < prompts_.size(); ++i) {
+    std::vector<int32_t> tokens = prompts_[i];
+    tokens.insert(tokens.end(), generations[i].tokens.begin(), generations[i].tokens.end() - 1);
+    const std::vector<std::vector<int32_t>> sequences = {tokens};
+    TokenPass pass(*transformer_, sequences, 1);
+    std::vector<float> x(tokens.size() * model_->config().hidden_size);
+    const int head = NumStages(model_->config()) - 1;
+    ASSERT_TRUE(pass.Advance(weights_.get(), 0, head, x.data(), &progress_).ok());
+    EXPECT_EQ(streams[i], x) << i;
   }
 }
 

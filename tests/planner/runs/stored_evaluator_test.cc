@@ -229,13 +229,16 @@ TEST(StoredEvaluator, MeasuresWhatIsNoAssignmentOnce) {
   for (int time = 0; time < 2; ++time) {
     Bench bench(dir.File("run"));
     const Evaluation exact = bench.Exactly(bench.inner->Reference());
-    const auto evaluation = bench.stored->Measure("noise floor", [&] {
-      ++measured;
-      return absl::StatusOr<Evaluation>(exact);
-    });
-    ASSERT_TRUE(evaluation.ok());
-    EXPECT_EQ(*evaluation, exact);
-    EXPECT_EQ(measured, 1);
+    for (const ProbeRange range : {ProbeRange{1, 2}, {0, bench.stored->probe_count()}}) {
+      const Evaluation part(exact.begin() + range.first, exact.begin() + range.first + range.count);
+      const auto evaluation = bench.stored->Measure("noise floor", range, [&] {
+        ++measured;
+        return absl::StatusOr<Evaluation>(part);
+      });
+      ASSERT_TRUE(evaluation.ok());
+      EXPECT_EQ(*evaluation, part);
+    }
+    EXPECT_EQ(measured, 2);
   }
 }
 
