@@ -114,8 +114,9 @@ class Methods {
     // evolution.cc: 16 offspring run a twelfth of the probes, four of them a third, one all.
     constexpr double kRuns = 16 + 4 + 1;
     constexpr double kEach = kHalfRun * (16.0 / 12 + 4.0 / 3 + 1) / kRuns;
-    const double work = EvolutionOptions().max_evaluations;
-    return {WithEncoding(StepWork({"start", "generations"}, kEach, work / kEach))};
+    const double runs = EvolutionOptions().max_evaluations / kEach;
+    // Every format of every component is encoded once, by the run that first has it.
+    return {StepWork({"start", "generations"}, kEach + sizes_.EncodingPasses() / runs, runs)};
   }
 
   std::vector<PhaseWork> Sparsify() const {
