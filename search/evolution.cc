@@ -228,6 +228,7 @@ class EvolutionSearch : public SearchMethod {
 
   absl::StatusOr<SearchSummary> Run(const SearchContext& context) override {
     SearchSession session(context);
+    if (session.problem().AllPinned()) return session.Finish(session.AcceptPinned());
     if (!session.Feasible()) return session.Finish(absl::OkStatus());
     return session.Finish(Evolution(options_, objective_, &session).Search());
   }
