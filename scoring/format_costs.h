@@ -12,8 +12,9 @@
 
 namespace bitbudget {
 
-// The cost of every component in every format of its ladder, [components][formats]: the divergence
-// KL(reference || the model with this one change), in nats per token.
+// The cost of every component in every format of its ladder, [components][formats]: an estimate of
+// the divergence KL(reference || the model with this one change) in nats per token, or what stands
+// for it in Scorer::cost_unit.
 using FormatCosts = std::vector<std::vector<double>>;
 
 // Zero for every format of the context's ladders.

@@ -4,10 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/known_names.h"
+#include "scoring/first_order.h"
 #include "scoring/fisher.h"
 #include "scoring/kfac.h"
 #include "scoring/lim.h"
+#include "scoring/linearity.h"
 #include "scoring/signal.h"
+#include "scoring/weighted_error.h"
 #include "scoring/zd.h"
 
 namespace bitbudget {
@@ -31,6 +34,28 @@ constexpr Scorer kScorers[] = {
      false,
      64,
      ScoreFisher},
+    {"first-order",
+     "gradient times change, weight by weight",
+     ScorerNeeds::kLadders,
+     true,
+     false,
+     64,
+     ScoreFirstOrder},
+    {"weighted-error",
+     "squared error of weights by mean squared inputs",
+     ScorerNeeds::kLadders,
+     false,
+     false,
+     64,
+     ScoreWeightedError,
+     "squared change of outputs"},
+    {"linearity",
+     "relative error of weights times what noise showed it to cost",
+     ScorerNeeds::kLadders,
+     false,
+     false,
+     16,
+     ScoreLinearity},
 };
 
 }  // namespace
@@ -46,14 +71,19 @@ absl::StatusOr<const Scorer*> FindScorer(absl::string_view name) {
   return UnknownName("scorer", name, names);
 }
 
-absl::StatusOr<const Scorer*> FindCostScorer(absl::string_view name) {
+std::vector<absl::string_view> CostScorerNames() {
   std::vector<absl::string_view> names;
   for (const Scorer& scorer : kScorers) {
-    if (scorer.needs != ScorerNeeds::kLadders) continue;
-    if (name == scorer.name) return &scorer;
-    names.push_back(scorer.name);
+    if (scorer.needs == ScorerNeeds::kLadders) names.push_back(scorer.name);
   }
-  return UnknownName("scorer of costs", name, names);
+  return names;
+}
+
+absl::StatusOr<const Scorer*> FindCostScorer(absl::string_view name) {
+  for (const Scorer& scorer : kScorers) {
+    if (scorer.needs == ScorerNeeds::kLadders && name == scorer.name) return &scorer;
+  }
+  return UnknownName("scorer of costs", name, CostScorerNames());
 }
 
 std::string DescribeScorers() {

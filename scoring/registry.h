@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -17,6 +18,7 @@ std::span<const Scorer> Scorers();
 absl::StatusOr<const Scorer*> FindScorer(absl::string_view name);
 
 // The scorers that cost several formats (ScorerNeeds::kLadders), likewise.
+std::vector<absl::string_view> CostScorerNames();
 absl::StatusOr<const Scorer*> FindCostScorer(absl::string_view name);
 
 // "lim (what a layer changes), zd (...)": for the help of an option that takes a scorer's name.

@@ -67,6 +67,7 @@ struct Scorer {
   // Errors: kCancelled on interruption, kInternal where an activation is not finite, those of the
   // weights. REQUIRES: a context with what `needs` says.
   absl::StatusOr<LayerScores> (*score)(const ScoreContext& context);
+  const char* cost_unit = "nats per token";  // of LayerScores::costs
 };
 
 }  // namespace bitbudget

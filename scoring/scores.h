@@ -40,7 +40,7 @@ struct LayerScores {
   std::vector<std::optional<double>> components;
 
   // The cost of every component in every format of its ladder (ScorerNeeds::kLadders;
-  // format_costs.h): divergence in nats per token. Else empty.
+  // format_costs.h), in Scorer::cost_unit. Else empty.
   std::vector<std::vector<double>> costs;
   // Where ScoreContext::pairs asks: the same quadratic form between two formats, row by row, by
   // component. Entry (i, i) is the cost of format i; the cost of going from i to j is (i, i) + (j,

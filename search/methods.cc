@@ -3,6 +3,7 @@
 #include "runtime/base/known_names.h"
 #include "search/additive.h"
 #include "search/beam.h"
+#include "search/evolution.h"
 #include "search/greedy.h"
 #include "search/ordered.h"
 #include "search/sparsify.h"
@@ -78,6 +79,12 @@ constexpr MethodInfo kMethods[] = {
            return MethodNeeds{.text = o.beam_order == MeritKind::kPpl};
          },
      .make = [](const MethodOptions& o) { return MakeBeamSearch(BeamOptionsOf(o)); }},
+    {.name = "evolution",
+     .description = "levels switched at random, the fittest on more and more probes",
+     .takes_sparsity = false,
+     .needs = NothingElse,
+     .make =
+         [](const MethodOptions& o) { return MakeEvolutionSearch({.seed = o.seed}, o.objective); }},
     {.name = "sparsify",
      .description = "zeros added in rounds, steered by the first divergent token",
      .takes_sparsity = true,

@@ -1,6 +1,7 @@
 #ifndef BITBUDGET_SEARCH_METHODS_H_
 #define BITBUDGET_SEARCH_METHODS_H_
 
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -32,6 +33,7 @@ struct MethodOptions {
   int beam_width = 10;  // BeamOptions::width
   MeritKind beam_order = MeritKind::kFdt;
   std::vector<int> layer_order;  // layers, most important first
+  uint64_t seed = 0;             // EvolutionOptions::seed
 };
 
 // A row of the registry.

@@ -57,14 +57,16 @@ absl::StatusOr<Evaluation> SearchSession::EvaluateRange(std::span<const Componen
 }
 
 absl::StatusOr<Evaluation> SearchSession::Evaluate(std::span<const ComponentFormat> delta) {
-  BB_ASSIGN_OR_RETURN(Evaluation evaluation, EvaluateRange(delta, AllProbes()));
-  Considered(1);
-  Evaluated(evaluation);
-  return evaluation;
+  return EvaluateOn(delta, AllProbes());
 }
 
 absl::StatusOr<Evaluation> SearchSession::Screen(std::span<const ComponentFormat> delta) {
-  BB_ASSIGN_OR_RETURN(Evaluation evaluation, EvaluateRange(delta, {0, ScreenCount(evaluator_)}));
+  return EvaluateOn(delta, {0, ScreenCount(evaluator_)});
+}
+
+absl::StatusOr<Evaluation> SearchSession::EvaluateOn(std::span<const ComponentFormat> delta,
+                                                     ProbeRange range) {
+  BB_ASSIGN_OR_RETURN(Evaluation evaluation, EvaluateRange(delta, range));
   Considered(1);
   Evaluated(evaluation);
   return evaluation;

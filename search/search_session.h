@@ -41,6 +41,9 @@ class SearchSession {
   // The results of `evaluation` on the probes that Screen() runs.
   Evaluation ScreenPart(const Evaluation& evaluation) const;
 
+  // The same on some probes of the caller's choice.
+  absl::StatusOr<Evaluation> EvaluateOn(std::span<const ComponentFormat> delta, ProbeRange range);
+
   // Evaluates `delta` on a growing share of the probes and drops it, nullopt, as soon as `hopeless`
   // says so of the results so far: they come with those of the incumbent on the same probes. Probes
   // that Screen() does not run come first: what was chosen for its results there looks better there

@@ -3,22 +3,29 @@
 
 Plans a model with every method at every budget (probes from --plan-text, or from the model itself),
 measures every plan with `bitbudget eval` on --eval-text (or on the model's own held-out probes), and
-prints, per budget: size, FDT, KL and perplexity with 95 % intervals, the work of the search (rows x
-layers computed, in millions, and as a share of what a naive search would compute), and greedy's paired
-differences to each rival. The evaluation probes are used for nothing else. --work keeps what was
-measured for all plans, so an interrupted run resumes.
+prints, per budget: size, text KL, FDT and KL along completions with 95 % intervals, perplexity, the work
+of the search (rows x layers of the candidates that it ran, in millions, and as a share of what a naive
+search would run) and CPU seconds of the whole `plan` command, which shares nothing with another, and
+greedy's paired differences to each rival. The evaluation probes are used for nothing else. --work keeps
+plans and evaluations, so an interrupted run goes on at the plan where it was.
 """
 import argparse
 import json
+import os
 import pathlib
 import random
+import resource
 import subprocess
 import sys
 
 METHODS = {
     "greedy": ["--search", "greedy"],
     "greedy exhaustive": ["--search", "greedy", "--exhaustive"],
-    "additive": ["--search", "additive"],
+    "K-FAC sum": ["--search", "additive", "--costs", "kfac"],
+    "first-order": ["--search", "additive", "--costs", "first-order"],
+    "weighted-error": ["--search", "additive", "--costs", "weighted-error"],
+    "linearity": ["--search", "additive", "--costs", "linearity"],
+    "evolution": ["--search", "evolution"],
     "additive exhaustive": ["--search", "additive", "--exhaustive"],
     "uniform": ["--search", "uniform"],
     "LIM order": ["--search", "layerwise", "--scorer", "lim"],
@@ -31,13 +38,21 @@ METHODS = {
 # What --methods compares unless told otherwise: exhaustive runs and beams take hours on larger
 # models.
 DEFAULT_METHODS = [method for method in METHODS
-                   if not method.endswith("exhaustive") and not method.startswith("beam")]
+                   if not method.endswith("exhaustive") and not method.startswith(("beam", "signal"))]
 RESAMPLES = 2000
+
+
+def cpu_seconds():
+    """Of all commands that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def run(command, allowed=(0,)):
     """Runs a command; (exit code, stdout, last line of stderr). Exit codes not allowed end the script."""
-    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Threads that wait would count as work.
+    result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "OMP_WAIT_POLICY": "passive"})
     if result.returncode not in allowed:
         sys.exit(f"{' '.join(command)}\nexit code {result.returncode}: {result.stderr.strip()}")
     return result.returncode, result.stdout, result.stderr.strip().split("\n")[-1]
@@ -58,19 +73,21 @@ def measure(args, method, budget):
         command += METHODS[method] + common + ["--probes", str(args.probes), "--json"]
         command += ["--held-out-probes", str(args.guard_probes)]
         command += ["--encoder", args.encoder]
-        command += ["--run-dir", str(args.work / f"{model}-{args.encoder}.run")]
+        command += ["--no-run-dir"]
         if args.formats:
             command += ["--formats", args.formats]
         if args.plan_text:
             command += ["--text", args.plan_text]
+        before = cpu_seconds()
         code, out, message = run(command, allowed=(0, 4))
         if code == 4:
             print(f"{budget}: {message}", file=sys.stderr)
             return None
         summary = json.loads(out)
+        summary["search"]["cpu_seconds"] = cpu_seconds() - before
         print(f"{stem.name}: {summary['search']['candidates']} candidates, "
-              f"{summary['search']['seconds']:.0f} s", file=sys.stderr)
-        planned.write_text(out)
+              f"{summary['search']['cpu_seconds']:.0f} CPU seconds", file=sys.stderr)
+        planned.write_text(json.dumps(summary))
     if not evaluation.exists():
         text = ["--text", args.eval_text] if args.eval_text else []
         if args.plan_text:
@@ -106,9 +123,13 @@ def verdict(low, high, larger_is_better):
 
 
 def against(greedy, rival):
-    """Intervals of greedy minus a rival, paired over probes: FDT, KL."""
+    """Intervals of greedy minus a rival, paired over probes: text KL (None without any), FDT, KL."""
     a, b = greedy["per_probe"], rival["per_probe"]
-    return (paired(a, b, lambda p: p["fdt"], lambda p: 1),
+    text = None
+    if greedy["text_kl"] is not None:
+        text = paired(a, b, lambda p: p["text"]["kl"], lambda p: p["text"]["tokens"])
+    return (text,
+            paired(a, b, lambda p: p["fdt"], lambda p: 1),
             paired(a, b, lambda p: p["kl"], lambda p: p["tokens"]))
 
 
@@ -118,33 +139,37 @@ def as_json(args, budget, rows):
     for method, e in rows.items():
         row = {"model": pathlib.Path(args.model).name, "encoder": args.encoder, "budget": budget,
                "method": method}
-        row |= {key: e[key] for key in ("bits_per_weight", "fdt_mean", "fdt_ci", "kl_mean", "kl_ci",
-                                        "ppl_candidate", "uniform_emitted", "search")}
+        row |= {key: e[key] for key in ("bits_per_weight", "text_kl", "text_kl_ci", "fdt_mean", "fdt_ci",
+                                        "kl_mean", "kl_ci", "ppl_candidate", "uniform_emitted", "search")}
         if "greedy" in rows and method != "greedy":
-            fdt, kl = against(rows["greedy"], e)
-            row |= {"greedy_minus_this": {"fdt_ci": fdt, "kl_ci": kl}}
+            text, fdt, kl = against(rows["greedy"], e)
+            row |= {"greedy_minus_this": {"text_kl_ci": text, "fdt_ci": fdt, "kl_ci": kl}}
         result.append(row)
     return result
 
 
 def table(args, budget, rows):
     print(f"\n**{pathlib.Path(args.model).name}, {budget}, encoder {args.encoder}**\n")
-    print("| method | bits/weight | FDT mean | KL, nats/token | perplexity | work, M rows x layers | "
-          "greedy's FDT minus this | greedy's KL minus this |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("| method | bits/weight | text KL, nats/token | FDT mean | KL, nats/token | perplexity | "
+          "work, M rows x layers | CPU s | greedy's text KL minus this | greedy's FDT minus this |")
+    print("|---" * 10 + "|")
     greedy = rows.get("greedy")
     for method, e in rows.items():
         fell_back = " (emits uniform)" if e["uniform_emitted"] and method != "uniform" else ""
-        cells = [method + fell_back, f"{e['bits_per_weight']:.3f}",
+        text = "-"
+        if e["text_kl"] is not None:
+            text = f"{e['text_kl']:.3g} [{e['text_kl_ci'][0]:.3g}, {e['text_kl_ci'][1]:.3g}]"
+        cells = [method + fell_back, f"{e['bits_per_weight']:.3f}", text,
                  f"{e['fdt_mean']:.1f} [{e['fdt_ci'][0]:.1f}, {e['fdt_ci'][1]:.1f}]",
                  f"{e['kl_mean']:.3g} [{e['kl_ci'][0]:.3g}, {e['kl_ci'][1]:.3g}]",
                  f"{e['ppl_candidate']:.2f}" if e["ppl_candidate"] else "-",
                  f"{e['search']['computed'] / 1e6:.3g} "
-                 f"({e['search']['computed'] / e['search']['naive']:.1%} of naive)"]
+                 f"({e['search']['computed'] / e['search']['naive']:.1%} of naive)",
+                 f"{e['search']['cpu_seconds']:.3g}"]
         if greedy is not None and method != "greedy":
-            fdt, kl = against(greedy, e)
+            text, fdt, _ = against(greedy, e)
+            cells.append("-" if text is None else f"{verdict(*text, False)} [{text[0]:+.2g}, {text[1]:+.2g}]")
             cells.append(f"{verdict(*fdt, True)} [{fdt[0]:+.1f}, {fdt[1]:+.1f}]")
-            cells.append(f"{verdict(*kl, False)} [{kl[0]:+.2g}, {kl[1]:+.2g}]")
         else:
             cells += ["", ""]
         print("| " + " | ".join(cells) + " |")
@@ -156,7 +181,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--eval-text", help="held-out text, used for evaluation only (default: the model's own)")
     parser.add_argument("--plan-text", help="text that plans are made with (default: the model's own)")
-    parser.add_argument("--budgets", default="4.25bpw,4.5bpw,5bpw,6bpw,8bpw")
+    parser.add_argument("--budgets", default="2.25bpw,2.5bpw,3bpw,3.5bpw,4bpw,5bpw")
     parser.add_argument("--encoder", default="clip", help="how all of them choose codes")
     parser.add_argument("--formats", help="formats to choose from, as for bitbudget plan")
     parser.add_argument("--json", action="store_true", help="print one JSON array instead of tables")

@@ -185,9 +185,9 @@ void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
       ->add_option(
           "--costs",
           flags->costs,
-          "What candidates are predicted from before they are run: the divergences of kfac "
-          "(with which greedy goes by gradients) or fisher (see --scorer), or "
-          "output-error")
+          absl::StrCat("What candidates are predicted from before they are run: costs of ",
+                       absl::StrJoin(CostScorerNames(), ", "),
+                       " (see --scorer; with kfac greedy goes by gradients), or output-error"))
       ->capture_default_str();
   command->add_option("--beam-width", flags->beam_width, "States that beam keeps; 1 is greedy")
       ->check(CLI::Range(1, 1 << 20))

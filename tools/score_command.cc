@@ -228,9 +228,9 @@ absl::Status RunScore(const ScoreFlags& flags) {
     }
   }
   if (!scores.costs.empty()) {
-    std::printf(
-        "what a format of one component alone costs, in nats per token (layers: sums):\n\n%s\n",
-        CostTable(scores, *options, *model).c_str());
+    std::printf("what a format of one component alone costs, in %s (layers: sums):\n\n%s\n",
+                FindScorer(options->scorer).value()->cost_unit,
+                CostTable(scores, *options, *model).c_str());
   }
   std::printf("%s, layers from the most to the least important:\n\n%s",
               scores.scorer.c_str(),
@@ -248,7 +248,8 @@ void AddScoreCommand(CLI::App* app) {
   command
       ->add_option("--probes",
                    flags->probe_count,
-                   "Calibration sequences, for scorers that run any (default: 64; of kfac 16)")
+                   "Calibration sequences, for scorers that run any (default: 64; of kfac and "
+                   "linearity 16)")
       ->check(CLI::Range(1, 1 << 20));
   command
       ->add_option("--format",
@@ -258,7 +259,7 @@ void AddScoreCommand(CLI::App* app) {
   command
       ->add_option("--formats",
                    flags->formats,
-                   "Formats to cost, comma-separated, for scorers that give divergences")
+                   "Formats to cost, comma-separated, for scorers that cost formats")
       ->capture_default_str();
   flags->workspace.AddTo(command, {.probes = true, .memory = true, .encoder = true});
   command->add_flag("--json", flags->json, "Print the result as JSON");

@@ -1,6 +1,7 @@
 #include "planner/jobs/plan_work.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
 
@@ -13,6 +14,7 @@
 #include "planner/runs/shared_probes.h"
 #include "runtime/quantize/encoders.h"
 #include "scoring/fisher.h"
+#include "scoring/linearity.h"
 #include "scoring/registry.h"
 
 namespace bitbudget {
@@ -147,6 +149,17 @@ class Stages {
       return parts;
     }
     const int64_t count = std::min(scorer->sequences, sizes_.search_probes());
+    if (!scorer->gradients) {
+      // Each component is run with noise at some levels, from its stage on, or none is.
+      const bool runs = scorer->name == std::string("linearity");
+      const double components = static_cast<double>(sizes_.problem().components.size());
+      const double times = runs ? 2 + components * std::size(kLinearityNoise) / 2 : 1;
+      parts.push_back(
+          {.phases = {"input moments", "noise insertion"},
+           .kind = WorkKind::kCosts,
+           .passes = encoding + kFloatPass * times * sizes_.PassesOf(count, sizes_.window())});
+      return parts;
+    }
     const double rows = static_cast<double>(count * sizes_.window());
     // Of every format the change times the Gram matrices of inputs and outputs (kfac.cc).
     const double products = sizes_.ProductPasses([&](const Component& component) {

@@ -29,6 +29,7 @@ MethodOptions MethodOptionsOf(const PlanOptions& options) {
   method.exhaustive = options.exhaustive;
   method.beam_width = options.beam_width;
   method.beam_order = options.order;
+  method.seed = options.workspace.probes.seed;
   return method;
 }
 

@@ -6,6 +6,7 @@
 #include "planner/jobs/plan_retraining.h"
 #include "planner/jobs/search_methods.h"
 #include "runtime/training/recovery.h"
+#include "search/evolution.h"
 #include "search/gradient_descent.h"
 #include "search/greedy.h"
 #include "search/sparsify.h"
@@ -45,6 +46,7 @@ class Methods {
     if (name == "additive") return {Alone()};
     if (name == "beam") return Beam();
     if (name == "sparsify") return Sparsify();
+    if (name == "evolution") return Evolution();
     if (name == "uniform") return {WithEncoding(Candidates(sizes_.UniformCandidates()))};
     const auto chains = static_cast<int64_t>(WidthChains(sizes_.problem()).size());
     return {WithEncoding(Candidates(std::max<int64_t>(1, 2 * chains)))};
@@ -106,6 +108,15 @@ class Methods {
     return {WithEncoding(StepWork({"depth 1"}, kHalfRun, units_ + 1)),
             StepWork({"depth *"}, cost, depths * later),
             StepWork({"the order found"}, kHalfRun, units_ + 1)};
+  }
+
+  std::vector<PhaseWork> Evolution() const {
+    // evolution.cc: 16 offspring run a twelfth of the probes, four of them a third, one all.
+    constexpr double kRuns = 16 + 4 + 1;
+    constexpr double kEach = kHalfRun * (16.0 / 12 + 4.0 / 3 + 1) / kRuns;
+    const double runs = EvolutionOptions().max_evaluations / kEach;
+    // Every format of every component is encoded once, by the run that first has it.
+    return {StepWork({"start", "generations"}, kEach + sizes_.EncodingPasses() / runs, runs)};
   }
 
   std::vector<PhaseWork> Sparsify() const {

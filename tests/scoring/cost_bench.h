@@ -3,8 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <memory>
+#include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "runtime/quantize/rtn_encoder.h"
@@ -132,6 +135,58 @@ class SeenProducts final : public GradientVisitor<double>, public ProductObserve
   const Model& model_;
   int layer_ = 0;
 };
+
+// The layers of a model, one matrix of them changed.
+class ChangedLayers final : public LayerSource<double> {
+ public:
+  ChangedLayers(const Model& model, ComponentId id, Matrix<double> change)
+      : model_(model), id_(id), change_(std::move(change)) {}
+  const LayerWeights<double>& Layer(int layer) override {
+    parameters_ = ReadLayer<double>(model_, layer);
+    for (int i = 0; i < kLayerMatrices; ++i) {
+      if (LayerComponentId(layer, i) == id_) parameters_.matrices[i] += change_;
+    }
+    weights_.emplace(parameters_);
+    return *weights_;
+  }
+
+ private:
+  const Model& model_;
+  const ComponentId id_;
+  const Matrix<double> change_;
+  LayerParameters<double> parameters_;
+  std::optional<LayerWeights<double>> weights_;
+};
+
+// The logarithms of the probabilities [positions, vocab] with a component changed.
+inline Matrix<double> LogProbabilities(const CostBench& bench,
+                                       ComponentId id,
+                                       const Matrix<double>& by) {
+  const Model& model = bench.model();
+  ModelGradient<double> pass(model, {.max_positions = 64});
+  const auto stored = ReadEnds<double>(model);
+  Matrix<double> embedding = stored->embedding();
+  Matrix<double> head = stored->head().matrix();
+  if (id == 0) embedding += by;
+  if (id == model.head()) head += by;
+  const ModelEnds<double> ends(embedding, stored->final_norm(), head);
+  ChangedLayers layers(model, id, by);
+  pass.Forward(ends, &layers, bench.sequences());
+  Matrix<double> logits = pass.Logits(ends, pass.Normed(ends));
+  for (int64_t row = 0; row < logits.rows(); ++row) {
+    logits.row(row).array() -= logits.row(row).maxCoeff();
+    logits.row(row).array() -= std::log(logits.row(row).array().exp().sum());
+  }
+  return logits;
+}
+
+// The mean KL(p || q) of rows of logarithms of probabilities, by weights of the rows.
+inline double MeanKl(const Matrix<double>& p,
+                     const Matrix<double>& q,
+                     const Eigen::VectorXd& weights) {
+  const Eigen::VectorXd rows = (p.array().exp() * (p - q).array()).rowwise().sum();
+  return rows.dot(weights) / weights.sum();
+}
 
 // Untied, tied, and with an embedding scale and soft caps.
 inline std::vector<TinyModelOptions> CostModels() {

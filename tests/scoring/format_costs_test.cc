@@ -17,48 +17,6 @@ namespace {
 constexpr Format kInt4{FormatKind::kInteger, 4, 32, false};
 constexpr Format kInt8{FormatKind::kInteger, 8, 32, false};
 
-// The layers of a model, one matrix of them changed.
-class ChangedLayers final : public LayerSource<double> {
- public:
-  ChangedLayers(const Model& model, ComponentId id, Matrix<double> change)
-      : model_(model), id_(id), change_(std::move(change)) {}
-  const LayerWeights<double>& Layer(int layer) override {
-    parameters_ = ReadLayer<double>(model_, layer);
-    for (int i = 0; i < kLayerMatrices; ++i) {
-      if (LayerComponentId(layer, i) == id_) parameters_.matrices[i] += change_;
-    }
-    weights_.emplace(parameters_);
-    return *weights_;
-  }
-
- private:
-  const Model& model_;
-  const ComponentId id_;
-  const Matrix<double> change_;
-  LayerParameters<double> parameters_;
-  std::optional<LayerWeights<double>> weights_;
-};
-
-// The logarithms of the probabilities [positions, vocab] with a component changed.
-Matrix<double> LogProbabilities(const CostBench& bench, ComponentId id, const Matrix<double>& by) {
-  const Model& model = bench.model();
-  ModelGradient<double> pass(model, {.max_positions = 64});
-  const auto stored = ReadEnds<double>(model);
-  Matrix<double> embedding = stored->embedding();
-  Matrix<double> head = stored->head().matrix();
-  if (id == 0) embedding += by;
-  if (id == model.head()) head += by;
-  const ModelEnds<double> ends(embedding, stored->final_norm(), head);
-  ChangedLayers layers(model, id, by);
-  pass.Forward(ends, &layers, bench.sequences());
-  Matrix<double> logits = pass.Logits(ends, pass.Normed(ends));
-  for (int64_t row = 0; row < logits.rows(); ++row) {
-    logits.row(row).array() -= logits.row(row).maxCoeff();
-    logits.row(row).array() -= std::log(logits.row(row).array().exp().sum());
-  }
-  return logits;
-}
-
 std::vector<size_t> Ranks(const std::vector<double>& values) {
   std::vector<size_t> order(values.size());
   std::iota(order.begin(), order.end(), 0);

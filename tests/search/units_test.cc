@@ -10,6 +10,7 @@
 
 #include "search/additive.h"
 #include "search/beam.h"
+#include "search/evolution.h"
 #include "search/greedy.h"
 #include "search/ordered.h"
 #include "search/uniform.h"
@@ -56,6 +57,7 @@ std::vector<std::pair<std::string, std::unique_ptr<SearchMethod>>> Methods() {
   BeamOptions beam;
   beam.width = 2;
   methods.emplace_back("beam", MakeBeamSearch(beam));
+  methods.emplace_back("evolution", MakeEvolutionSearch({}, objective));
   methods.emplace_back("uniform", MakeUniformSearch(objective));
   return methods;
 }

@@ -239,7 +239,7 @@ class MeasureTest(CommandTest):
 
     def test_score_of_formats(self):
         formats = ('int3-g64', 'int8')
-        for scorer in ('kfac', 'fisher'):
+        for scorer in ('kfac', 'fisher', 'weighted-error'):
             report = self.json('score', self.model, '--scorer', scorer, '--probes', 2,
                                '--formats', ','.join(formats), *PROBES)
             self.assertEqual(set(report), {'scorer', 'layers', 'order', 'layer_costs', 'components'})

@@ -4,7 +4,9 @@ import re
 
 from lab import ROOT, best_bold, interval, table, tables_in
 
-LOW_BITS_METHODS = "greedy,additive,uniform,LIM order,ZD order,random order,signal order"
+LOW_BITS_METHODS = "greedy,K-FAC sum,uniform,LIM order,ZD order,random order,signal order"
+RIVALS = "greedy,K-FAC sum,first-order,weighted-error,linearity,evolution,uniform,LIM order,ZD order,random order"
+RIVAL_BUDGETS = "2.25bpw,2.5bpw,3bpw,3.5bpw,4bpw,5bpw"
 CLAIM_SCRIPTS = ("divergent_tokens", "layer_wise", "omniquant", "onebit", "freeze")
 
 
@@ -65,22 +67,20 @@ def low_bits_intervals(bench):
 
 
 def methods_1m(bench):
-    return tables_in(compare(bench, "novel-1m", bench.choose("4.25bpw,4.5bpw,5bpw,6bpw,8bpw", "4.5bpw"),
-                             "greedy,additive,uniform,LIM order,ZD order,random order",
+    return tables_in(compare(bench, "novel-1m", bench.choose(RIVAL_BUDGETS, "3bpw"), RIVALS,
                              bench.choose(96, 16), bench.choose(400, 64), as_json=False))
 
 
 def methods_8m(bench):
-    return tables_in(compare(bench, "novel-8m", bench.choose("4.25bpw,4.5bpw,5bpw,6bpw,8bpw", "4.5bpw"),
-                             "greedy,additive,uniform,LIM order,ZD order,random order",
+    return tables_in(compare(bench, "novel-8m", bench.choose(RIVAL_BUDGETS, "3bpw"), RIVALS,
                              bench.choose(32, 8), bench.choose(400, 32), as_json=False))
 
 
 def searches(bench):
     """What searches compute, beside running every candidate that they considered."""
-    methods = "greedy,additive,additive exhaustive"
+    methods = "greedy,K-FAC sum,additive exhaustive"
     rows = compare(bench, "novel-8m", bench.choose("4.5bpw,5bpw,6bpw", "4.5bpw"),
-                   bench.choose(methods, "greedy,additive"), bench.choose(32, 8), bench.choose(96, 32))
+                   bench.choose(methods, "greedy,K-FAC sum"), bench.choose(32, 8), bench.choose(96, 32))
     return table(["budget", "method", "M rows x layers computed", "of naive", "KL"],
                  [[row["budget"], row["method"], f"{row['search']['computed'] / 1e6:.3g}",
                    f"{row['search']['computed'] / row['search']['naive']:.1%}",

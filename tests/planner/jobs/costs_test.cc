@@ -32,7 +32,7 @@ TEST(CostsTest, PlansSayWhatTheyWerePredictedFromAndStoresKeepCostsApart) {
   const plans::Plan by_errors = MustPlan(*model, options);
   EXPECT_FALSE(by_errors.options().has_method());
   const TempDir directory;
-  for (const char* costs : {"kfac", "fisher"}) {
+  for (const char* costs : {"kfac", "fisher", "first-order", "weighted-error", "linearity"}) {
     options.costs = costs;
     options.run_dir.clear();
     options.workspace.threads = 1;

@@ -22,7 +22,8 @@ namespace bitbudget {
 namespace {
 
 constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-constexpr const char* kMethods[] = {"greedy", "additive", "layerwise", "uniform", "random", "beam"};
+constexpr const char* kMethods[] = {
+    "greedy", "additive", "layerwise", "uniform", "random", "beam", "evolution"};
 
 plans::Plan MustPlan(const Model& model, const PlanOptions& options) {
   Progress progress;
@@ -345,7 +346,7 @@ TEST(RunPlanJob, RefusesOptionsByName) {
   ExpectError(refusal([](PlanOptions& o) { o.search = "genetic"; }),
               kInvalid,
               {"unknown search method 'genetic'",
-               "greedy, additive, layerwise, uniform, random, beam, sparsify"});
+               "greedy, additive, layerwise, uniform, random, beam, evolution, sparsify"});
   ExpectError(
       refusal([](PlanOptions& o) { o.scorer = "mid"; }), kInvalid, {"unknown scorer 'mid'"});
   ExpectError(refusal([](PlanOptions& o) { o.workspace.encoder = "awq"; }), kInvalid, {"awq"});

@@ -68,7 +68,7 @@ void ExpectAllKnown(const Model& model, const PlanOptions& options) {
 TEST(PlanWorkTest, EveryPhaseOfEveryMethodBelongsToAStage) {
   LoadedModel model;
   for (const char* search :
-       {"greedy", "additive", "layerwise", "random", "uniform", "beam", "sparsify"}) {
+       {"greedy", "additive", "layerwise", "random", "uniform", "beam", "evolution", "sparsify"}) {
     PlanOptions options = SmallJob(search, search == std::string("sparsify") ? "12bpw" : "6bpw");
     if (options.search == "sparsify") {
       options.constraints.formats = *ParseFormatList("bf16+s*");
@@ -86,7 +86,8 @@ TEST(PlanWorkTest, EveryPhaseOfEveryScorerBelongsToAStage) {
     options.scorer = scorer;
     ExpectAllKnown(*model, options);
   }
-  for (const char* costs : {PlanOptions::kOutputError, "fisher"}) {
+  for (const char* costs :
+       {PlanOptions::kOutputError, "fisher", "first-order", "weighted-error", "linearity"}) {
     PlanOptions options = SmallJob("greedy");
     options.costs = costs;
     ExpectAllKnown(*model, options);
