@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -31,6 +33,7 @@ struct ExploreFlags {
   int points = 9;
   std::string sizes;
   std::string rivals = "additive";
+  std::vector<std::string> compared;
   std::string curve;
   bool json = false;
 };
@@ -131,6 +134,28 @@ absl::StatusOr<ExploreOptions> OptionsOf(const ExploreFlags& flags) {
   return options;
 }
 
+// Others' files of the model, and what the report calls them.
+struct ComparedFiles {
+  std::vector<std::unique_ptr<Model>> models;
+  std::vector<ExploreFile> files;
+};
+
+absl::StatusOr<ComparedFiles> LoadCompared(const ExploreFlags& flags) {
+  ComparedFiles loaded;
+  std::map<std::string, int> names;
+  const auto name = [](const std::string& path) {
+    return std::filesystem::path(path).filename().string();
+  };
+  for (const std::string& path : flags.compared) ++names[name(path)];
+  for (const std::string& path : flags.compared) {
+    BB_ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
+                        Model::Load(path, flags.plan.workspace.Threads()));
+    loaded.files.push_back({names[name(path)] == 1 ? name(path) : path, model.get()});
+    loaded.models.push_back(std::move(model));
+  }
+  return loaded;
+}
+
 absl::Status RunExplore(const ExploreFlags& flags) {
   absl::StatusOr<ExploreOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
@@ -139,8 +164,12 @@ absl::Status RunExplore(const ExploreFlags& flags) {
   if (!options->plan.run_dir.empty()) {
     writes.push_back({"--run-dir", options->plan.run_dir, OutputPath::Kind::kStore});
   }
-  BB_RETURN_IF_ERROR(CheckOut(writes, flags.plan.workspace.Reads()));
+  std::vector<std::string> reads = flags.plan.workspace.Reads();
+  reads.insert(reads.end(), flags.compared.begin(), flags.compared.end());
+  BB_RETURN_IF_ERROR(CheckOut(writes, reads));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.plan.workspace.LoadModel());
+  BB_ASSIGN_OR_RETURN(ComparedFiles compared, LoadCompared(flags));
+  options->files = std::move(compared.files);
   const std::string resumes =
       options->plan.run_dir.empty()
           ? ""
@@ -201,6 +230,12 @@ void AddExploreCommand(CLI::App* app) {
                                 absl::StrJoin(ExploreRivals(), ", "),
                                 ", or none"))
       ->capture_default_str();
+  command
+      ->add_option("--compare",
+                   flags->compared,
+                   "A GGUF file of the model that somebody else made, to be measured beside the "
+                   "plans as it is; may be given again")
+      ->allow_extra_args(false);
   command->add_option("--out", flags->plan.out, "HTML page to write")->required();
   command->add_option("--json", flags->curve, "File to write the curve to, as JSON");
   AddSharedPlanOptions(command, &flags->plan);

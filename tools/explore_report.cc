@@ -23,6 +23,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// Of every point alike, whatever a file has beside it.
+constexpr char kSizeCounts[] =
+    "weights in their formats, norms and biases as the model stores them; no metadata, no "
+    "tokenizer";
+
 Json IntervalOf(const Interval& interval) { return {interval.low, interval.high}; }
 
 void AddMeasured(const char* name, const Measured& measured, Json* json) {
@@ -45,7 +50,7 @@ Json MeasuredJson(const ExplorePoint& point) {
 Json SizedJson(const ExplorePoint& point, const Model& model) {
   Json json = {{"method", point.method},
                {"label", point.label},
-               {"budget", point.budget},
+               {"budget", point.budget.empty() ? Json(nullptr) : Json(point.budget)},
                {"size_bytes", point.size_bytes},
                {"bits_per_weight", BitsPerWeight(point.size_bytes, model)}};
   json.update(MeasuredJson(point));
@@ -253,6 +258,7 @@ class Document {
                  {"encoder", plan.workspace.encoder},
                  {"activations", ActivationsName(plan.workspace.activations)},
                  {"text_positions", 0},
+                 {"size_counts", kSizeCounts},
                  {"command", line_.command}};
     if (report_.outcomes.empty()) return json;
     const plans::Options& recorded = report_.outcomes[0].plan.options();
@@ -338,7 +344,7 @@ class Document {
 }  // namespace
 
 nlohmann::ordered_json ExploreCurveJson(const ExploreReport& report, const Model& model) {
-  Json json = {{"points", Json::array()}, {"knee", nullptr}};
+  Json json = {{"points", Json::array()}, {"knee", nullptr}, {"size_counts", kSizeCounts}};
   for (size_t i = 0; i < report.points.size(); ++i) {
     const ExplorePoint& point = report.points[i];
     Json entry = SizedJson(point, model);
@@ -358,8 +364,12 @@ absl::StatusOr<nlohmann::ordered_json> ExploreDocument(const ExploreReport& repo
 }
 
 std::string ExploreTable(const ExploreReport& report, const Model& model) {
-  std::string text = absl::StrFormat("%-10s %-10s %12s %6s  %-32s %-22s %s\n",
+  size_t widest = 10;
+  for (const ExplorePoint& point : report.points) widest = std::max(widest, point.label.size());
+  const int width = static_cast<int>(widest);
+  std::string text = absl::StrFormat("%-10s %-*s %12s %6s  %-32s %-22s %s\n",
                                      "method",
+                                     width,
                                      "budget",
                                      "bytes",
                                      "bits",
@@ -372,8 +382,9 @@ std::string ExploreTable(const ExploreReport& report, const Model& model) {
     const Measured fdt = MeasuredOf(Statistic::kFdtMean, point.evaluation);
     absl::StrAppendFormat(
         &text,
-        "%-10s %-10s %12d %6.3f  %-32s %-22s %s%s\n",
+        "%-10s %-*s %12d %6.3f  %-32s %-22s %s%s\n",
         point.method,
+        width,
         point.label,
         point.size_bytes,
         BitsPerWeight(point.size_bytes, model),

@@ -7,12 +7,15 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "planner/jobs/same_model.h"
 #include "planner/runs/measure.h"
 #include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
 namespace {
+
+constexpr char kFileMethod[] = "file";
 
 struct Rival {
   const char* name;
@@ -80,7 +83,25 @@ ExploreComparison Compared(const std::vector<ExplorePoint>& points, size_t a, si
           PairedInterval(Statistic::kFdtMean, points[a].evaluation, points[b].evaluation)};
 }
 
-// The curve's points among each other, and every other point with the curve's of its budget.
+// The curve's largest point that is not larger than `size_bytes` and its smallest that is not
+// smaller.
+std::vector<size_t> Neighbours(const std::vector<ExplorePoint>& points,
+                               size_t curve,
+                               int64_t size_bytes) {
+  std::optional<size_t> below, above;
+  for (size_t i = 0; i < curve; ++i) {
+    const int64_t size = points[i].size_bytes;
+    if (size <= size_bytes && (!below.has_value() || size > points[*below].size_bytes)) below = i;
+    if (size >= size_bytes && (!above.has_value() || size < points[*above].size_bytes)) above = i;
+  }
+  std::vector<size_t> found;
+  if (below.has_value()) found.push_back(*below);
+  if (above.has_value() && above != below) found.push_back(*above);
+  return found;
+}
+
+// The curve's points among each other, every rival with the curve's of its budget, and every file
+// with those next to it in size.
 std::vector<ExploreComparison> ComparisonsOf(const std::vector<ExplorePoint>& points,
                                              size_t curve) {
   std::vector<ExploreComparison> comparisons;
@@ -88,6 +109,12 @@ std::vector<ExploreComparison> ComparisonsOf(const std::vector<ExplorePoint>& po
     for (size_t a = b + 1; a < curve; ++a) comparisons.push_back(Compared(points, a, b));
   }
   for (size_t b = curve; b < points.size(); ++b) {
+    if (points[b].method == kFileMethod) {
+      for (const size_t a : Neighbours(points, curve, points[b].size_bytes)) {
+        comparisons.push_back(Compared(points, a, b));
+      }
+      continue;
+    }
     for (size_t a = 0; a < curve; ++a) {
       if (points[a].budget == points[b].budget) comparisons.push_back(Compared(points, a, b));
     }
@@ -115,13 +142,23 @@ absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
                                             Progress* progress) {
   BB_RETURN_IF_ERROR(options.Validate());
   const std::vector<PlanOptions> jobs = JobsOf(options);
+  HeldOutExtras extras{.continuations = options.continuations};
+  const ProbeOptions& probes = options.plan.workspace.probes;
+  for (const ExploreFile& file : options.files) {
+    BB_RETURN_IF_ERROR(
+        CheckSameModel(model, *file.model, probes.prefix_tokens + probes.completion_tokens));
+    extras.files.push_back(file.model);
+  }
   ExploreReport report;
+  std::vector<Evaluation> files;
   BB_ASSIGN_OR_RETURN(std::vector<PlanOutcome> outcomes,
-                      RunPlanJobs(model, jobs, options.continuations, progress, &report.memory));
-  report.complete = outcomes.size() == jobs.size() &&
-                    std::all_of(outcomes.begin(), outcomes.end(), [](const PlanOutcome& outcome) {
-                      return outcome.plan.complete();
-                    });
+                      RunPlanJobs(model, jobs, extras, progress, &files, &report.memory));
+  report.complete =
+      outcomes.size() == jobs.size() &&
+      std::all_of(outcomes.begin(),
+                  outcomes.end(),
+                  [](const PlanOutcome& outcome) { return outcome.plan.complete(); }) &&
+      files.size() == options.files.size();
   const size_t budgets = options.budgets.size();
   std::map<int64_t, ExplorePoint> uniform;  // by size
   std::vector<ExplorePoint> rivals;
@@ -164,6 +201,15 @@ absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
   report.knee = KneeOf(report.points);
   for (auto& [size, point] : uniform) report.points.push_back(std::move(point));
   for (ExplorePoint& point : rivals) report.points.push_back(std::move(point));
+  for (size_t i = 0; i < files.size() && curve > 0; ++i) {
+    ExplorePoint point;
+    point.method = kFileMethod;
+    point.label = options.files[i].label;
+    point.assignment = StoredAssignment(*options.files[i].model);
+    point.size_bytes = report.outcomes[0].problem.TotalBytes(point.assignment);
+    point.evaluation = std::move(files[i]);
+    report.points.push_back(std::move(point));
+  }
   report.comparisons = ComparisonsOf(report.points, curve);
   return report;
 }

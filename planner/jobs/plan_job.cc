@@ -71,14 +71,10 @@ class PlanJobs {
  public:
   PlanJobs(const Model& model,
            std::span<const PlanOptions> options,
-           int64_t continuations,
+           const HeldOutExtras& extras,
            Run* run,
            Progress* progress)
-      : model_(model),
-        options_(options),
-        continuations_(continuations),
-        run_(*run),
-        progress_(progress) {}
+      : model_(model), options_(options), extras_(extras), run_(*run), progress_(progress) {}
 
   absl::StatusOr<std::vector<PlanOutcome>> Make(MemoryPlan* memory) {
     BB_RETURN_IF_ERROR(SetUp(memory));
@@ -98,6 +94,9 @@ class PlanJobs {
     if (staged_.has_value()) staged_->Finish();
     return outcomes;
   }
+
+  // Of the extras' files, those that were measured.
+  std::vector<Evaluation> TakeFiles() { return std::move(files_); }
 
   // Says in the run's store how the jobs ended.
   absl::Status End(const absl::StatusOr<std::vector<PlanOutcome>>& outcomes) {
@@ -230,13 +229,21 @@ class PlanJobs {
           CompareHeldOut(ContextOf(job), held_out, job.findings.search.assignment, job.uniform));
       BB_RETURN_IF_ERROR(Continue(*held_out.set(), &job));
     }
+    if (extras_.files.empty()) return absl::OkStatus();
+    progress_->Begin("files", static_cast<int64_t>(extras_.files.size()));
+    for (const Model* file : extras_.files) {
+      BB_ASSIGN_OR_RETURN(Evaluation evaluation, held_out.set()->EvaluateModel(*file));
+      files_.push_back(std::move(evaluation));
+      progress_->Update(static_cast<int64_t>(files_.size()));
+    }
+    progress_->End();
     return absl::OkStatus();
   }
 
   // What the plan writes after the prompts of the first held-out probes, beside the reference.
   absl::Status Continue(const SharedProbes& held_out, Job* job) {
     const std::vector<Probe>& probes = held_out.own_probes();
-    const size_t count = std::min(static_cast<size_t>(continuations_), probes.size());
+    const size_t count = std::min(static_cast<size_t>(extras_.continuations), probes.size());
     if (count == 0) return absl::OkStatus();
     std::vector<std::vector<int32_t>> prompts;
     for (const Probe& probe : std::span(probes).first(count)) {
@@ -290,7 +297,8 @@ class PlanJobs {
 
   const Model& model_;
   const std::span<const PlanOptions> options_;
-  const int64_t continuations_;
+  const HeldOutExtras& extras_;
+  std::vector<Evaluation> files_;
   Run& run_;
   Progress* progress_;
   std::optional<StagedProgress> staged_;  // of a single job
@@ -305,13 +313,15 @@ class PlanJobs {
 
 absl::StatusOr<std::vector<PlanOutcome>> RunJobs(const Model& model,
                                                  std::span<const PlanOptions> options,
-                                                 int64_t continuations,
+                                                 const HeldOutExtras& extras,
                                                  Run* run,
                                                  Progress* progress,
+                                                 std::vector<Evaluation>* files,
                                                  MemoryPlan* memory) {
-  PlanJobs jobs(model, options, continuations, run, progress);
+  PlanJobs jobs(model, options, extras, run, progress);
   absl::StatusOr<std::vector<PlanOutcome>> outcomes = jobs.Make(memory);
   BB_RETURN_IF_ERROR(jobs.End(outcomes));
+  if (files != nullptr) *files = jobs.TakeFiles();
   return outcomes;
 }
 
@@ -353,17 +363,18 @@ absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        MemoryPlan* memory) {
   Run run = ranks != nullptr ? Run(ranks) : Run();
   BB_ASSIGN_OR_RETURN(std::vector<PlanOutcome> outcomes,
-                      RunJobs(model, {&options, 1}, /*continuations=*/0, &run, progress, memory));
+                      RunJobs(model, {&options, 1}, {}, &run, progress, nullptr, memory));
   return std::move(outcomes[0].plan);
 }
 
 absl::StatusOr<std::vector<PlanOutcome>> RunPlanJobs(const Model& model,
                                                      std::span<const PlanOptions> jobs,
-                                                     int64_t continuations,
+                                                     const HeldOutExtras& extras,
                                                      Progress* progress,
+                                                     std::vector<Evaluation>* files,
                                                      MemoryPlan* memory) {
   Run run;
-  return RunJobs(model, jobs, continuations, &run, progress, memory);
+  return RunJobs(model, jobs, extras, &run, progress, files, memory);
 }
 
 }  // namespace bitbudget

@@ -93,12 +93,16 @@ absl::StatusOr<Evaluation> Evaluator::Evaluate(std::span<const ComponentFormat> 
 absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(const Assignment& assignment) {
   BB_RETURN_IF_ERROR(bank_->Prepare(assignment, options_.threads, progress_));
   AssignmentWeights weights = bank_->Weights(assignment);
-  return Run(&weights, 0, {.load = false, .save = false}, {0, probe_count()});
+  return EvaluateFromScratch(&weights);
+}
+
+absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(WeightSource* weights) {
+  return Run(weights, 0, {.load = false, .save = false}, {0, probe_count()});
 }
 
 absl::StatusOr<Evaluation> Evaluator::NoiseFloor() {
   AssignmentWeights weights(bank_, bank_->StoredAssignment(), F32Activations::kRounded);
-  return Run(&weights, 0, {.load = false, .save = false}, {0, probe_count()});
+  return EvaluateFromScratch(&weights);
 }
 
 int64_t Evaluator::probe_count() const { return static_cast<int64_t>(reference_.probes().size()); }

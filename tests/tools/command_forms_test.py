@@ -21,8 +21,8 @@ OPTIONS = {
         '--pruning', '--sparsity', '--recover', '--retrain', '--costs', '--dry-run'
     },
     'explore': {
-        '--from', '--to', '--points', '--sizes', '--rivals', '--out', '--json', '--threads',
-        '--search', '--scorer', '--exhaustive', '--objective', '--formats', '--pin', '--min-bits',
+        '--from', '--to', '--points', '--sizes', '--rivals', '--compare', '--out', '--json',
+        '--threads', '--search', '--scorer', '--exhaustive', '--objective', '--formats', '--pin', '--min-bits',
         '--encoder', '--activations', '--probes', '--held-out-probes', '--text', '--prompts',
         '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--run-dir',
         '--no-run-dir', '--target', '--budget-for', '--context', '--kv', '--beam-width', '--order',
