@@ -21,6 +21,7 @@
 #include "tools/explore_report.h"
 #include "tools/interrupt.h"
 #include "tools/plan_flags.h"
+#include "tools/plan_preview_report.h"
 #include "tools/progress_bar.h"
 
 namespace bitbudget {
@@ -35,7 +36,6 @@ struct ExploreFlags {
   std::string rivals = "additive";
   std::vector<std::string> compared;
   std::string curve;
-  bool json = false;
 };
 
 // Bits per weight as a budget is written: at most three decimals.
@@ -166,7 +166,7 @@ absl::Status RunExplore(const ExploreFlags& flags) {
   }
   std::vector<std::string> reads = flags.plan.workspace.Reads();
   reads.insert(reads.end(), flags.compared.begin(), flags.compared.end());
-  BB_RETURN_IF_ERROR(CheckOut(writes, reads));
+  if (!flags.plan.dry_run) BB_RETURN_IF_ERROR(CheckOut(writes, reads));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.plan.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(ComparedFiles compared, LoadCompared(flags));
   options->files = std::move(compared.files);
@@ -174,6 +174,11 @@ absl::Status RunExplore(const ExploreFlags& flags) {
       options->plan.run_dir.empty()
           ? ""
           : absl::StrCat("; the same command resumes from ", options->plan.run_dir);
+  if (flags.plan.dry_run) {
+    BB_ASSIGN_OR_RETURN(const PlanPreview preview, PreviewExploration(*model, *options));
+    std::printf("%s", RenderPreview(preview).c_str());
+    return absl::OkStatus();
+  }
   InterruptGuard::SetMessage(
       absl::StrCat("stopping at the next safe point; interrupt again to end at once", resumes));
   absl::StatusOr<ExploreReport> report = RunExploreJob(*model, *options, ProcessProgress());
@@ -236,8 +241,12 @@ void AddExploreCommand(CLI::App* app) {
                    "A GGUF file of the model that somebody else made, to be measured beside the "
                    "plans as it is; may be given again")
       ->allow_extra_args(false);
-  command->add_option("--out", flags->plan.out, "HTML page to write")->required();
+  command->add_option("--out", flags->plan.out, "HTML page to write. Required without --dry-run");
   command->add_option("--json", flags->curve, "File to write the curve to, as JSON");
+  command->add_flag("--dry-run",
+                    flags->plan.dry_run,
+                    "Write nothing: print the stages of the work with an estimate of their time, "
+                    "the memory and the problem, as if nothing were stored");
   AddSharedPlanOptions(command, &flags->plan);
   SetBody(command, [flags] { return RunExplore(*flags); });
 }

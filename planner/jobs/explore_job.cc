@@ -122,6 +122,17 @@ std::vector<ExploreComparison> ComparisonsOf(const std::vector<ExplorePoint>& po
   return comparisons;
 }
 
+absl::StatusOr<HeldOutExtras> ExtrasOf(const Model& model, const ExploreOptions& options) {
+  HeldOutExtras extras{.continuations = options.continuations};
+  const ProbeOptions& probes = options.plan.workspace.probes;
+  for (const ExploreFile& file : options.files) {
+    BB_RETURN_IF_ERROR(
+        CheckSameModel(model, *file.model, probes.prefix_tokens + probes.completion_tokens));
+    extras.files.push_back(file.model);
+  }
+  return extras;
+}
+
 }  // namespace
 
 std::vector<std::string> ExploreRivals() {
@@ -137,18 +148,18 @@ absl::Status ExploreOptions::Validate() const {
   return absl::OkStatus();
 }
 
+absl::StatusOr<PlanPreview> PreviewExploration(const Model& model, const ExploreOptions& options) {
+  BB_RETURN_IF_ERROR(options.Validate());
+  BB_ASSIGN_OR_RETURN(const HeldOutExtras extras, ExtrasOf(model, options));
+  return PreviewPlans(model, JobsOf(options), extras, /*ranks=*/1);
+}
+
 absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
                                             const ExploreOptions& options,
                                             Progress* progress) {
   BB_RETURN_IF_ERROR(options.Validate());
   const std::vector<PlanOptions> jobs = JobsOf(options);
-  HeldOutExtras extras{.continuations = options.continuations};
-  const ProbeOptions& probes = options.plan.workspace.probes;
-  for (const ExploreFile& file : options.files) {
-    BB_RETURN_IF_ERROR(
-        CheckSameModel(model, *file.model, probes.prefix_tokens + probes.completion_tokens));
-    extras.files.push_back(file.model);
-  }
+  BB_ASSIGN_OR_RETURN(const HeldOutExtras extras, ExtrasOf(model, options));
   ExploreReport report;
   std::vector<Evaluation> files;
   BB_ASSIGN_OR_RETURN(std::vector<PlanOutcome> outcomes,

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "planner/jobs/plan_job.h"
+#include "planner/jobs/plan_preview.h"
 #include "planner/workspace/budget.h"
 #include "runtime/base/progress.h"
 #include "runtime/model/decoder/model.h"
@@ -68,6 +69,9 @@ struct ExploreReport {
   MemoryPlan memory;
   bool complete = true;  // false: interrupted, and budgets are missing
 };
+
+// What RunExploreJob would do. Errors as it has them before its work. Writes nothing.
+absl::StatusOr<PlanPreview> PreviewExploration(const Model& model, const ExploreOptions& options);
 
 // The plans of all budgets in one run, each that of RunPlanJob at its budget, with their rivals and
 // others' files. Errors as RunPlanJob and CheckSameModel.

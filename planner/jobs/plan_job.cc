@@ -142,13 +142,11 @@ class PlanJobs {
     VLOG(1) << "kernels " << Kernels().name << ", " << model_.components().size() << " components";
     BB_RETURN_IF_ERROR(BeginRun(ready_, std::span(jobs_), &run_, progress_));
     progress_->Message(ready_.memory.Describe());
-    if (jobs_.size() == 1) {
-      const PlanWork work =
-          WorkOf(model_, options, jobs_[0].made.problem, *ready_.maker, run_.ranks().size());
-      staged_.emplace(
-          work, MeasurePassSeconds(work.pass, workspace(), kMeasuredSpeed_s), progress_);
-      progress_ = &*staged_;
-    }
+    std::vector<JobToDo> to_do;
+    for (const Job& job : jobs_) to_do.push_back({&job.options, &job.made.problem});
+    const PlanWork work = WorkOf(model_, to_do, extras_, *ready_.maker, run_.ranks().size());
+    staged_.emplace(work, MeasurePassSeconds(work.pass, workspace(), kMeasuredSpeed_s), progress_);
+    progress_ = &*staged_;
     BB_ASSIGN_OR_RETURN(calibration_,
                         CalibrateEncoder(*ready_.maker, workspace(), &run_, progress_));
     BB_ASSIGN_OR_RETURN(probes_,
@@ -166,6 +164,7 @@ class PlanJobs {
   }
 
   absl::Status Search(Job* job) {
+    staged_->BeginJob(static_cast<int>(begun_));
     PlanFindings& findings = job->findings;
     findings.budget = job->made.budget;
     findings.calibration = calibration_;
@@ -301,7 +300,7 @@ class PlanJobs {
   std::vector<Evaluation> files_;
   Run& run_;
   Progress* progress_;
-  std::optional<StagedProgress> staged_;  // of a single job
+  std::optional<StagedProgress> staged_;
   std::vector<Job> jobs_;
   size_t begun_ = 0;  // jobs whose search has a result
   ProbedWorkspace ready_;

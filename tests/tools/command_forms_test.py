@@ -26,7 +26,7 @@ OPTIONS = {
         '--encoder', '--activations', '--probes', '--held-out-probes', '--text', '--prompts',
         '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--run-dir',
         '--no-run-dir', '--target', '--budget-for', '--context', '--kv', '--beam-width', '--order',
-        '--prune-embeddings', '--pruning', '--costs'
+        '--prune-embeddings', '--pruning', '--costs', '--dry-run'
     },
     'export': {'--to', '--out'},
     'lint': {'--to', '--plan', '--json'},
