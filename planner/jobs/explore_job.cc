@@ -6,9 +6,13 @@
 #include <span>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/same_model.h"
+#include "planner/jobs/target_model.h"
 #include "planner/runs/measure.h"
+#include "planner/workspace/workspace.h"
+#include "plans/targets/llama_cpp_mixes.h"
 #include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 
@@ -16,6 +20,12 @@ namespace bitbudget {
 namespace {
 
 constexpr char kFileMethod[] = "file";
+constexpr char kMixMethod[] = "mix";
+
+bool IsMix(const std::string& name) {
+  const std::vector<std::string> mixes = LlamaCppMixes();
+  return std::find(mixes.begin(), mixes.end(), name) != mixes.end();
+}
 
 struct Rival {
   const char* name;
@@ -35,6 +45,15 @@ absl::StatusOr<const Rival*> FindRival(const std::string& name) {
   return UnknownName("rival", name, std::span<const std::string>(known));
 }
 
+// Rivals that search at every budget.
+std::vector<std::string> Searched(const ExploreOptions& options) {
+  std::vector<std::string> names;
+  for (const std::string& name : options.rivals) {
+    if (!IsMix(name)) names.push_back(name);
+  }
+  return names;
+}
+
 // The job of every budget, by the curve's method and by every rival's.
 std::vector<PlanOptions> JobsOf(const ExploreOptions& options) {
   std::vector<PlanOptions> jobs;
@@ -42,7 +61,7 @@ std::vector<PlanOptions> JobsOf(const ExploreOptions& options) {
     jobs.push_back(options.plan);
     jobs.back().limit = budget;
   }
-  for (const std::string& name : options.rivals) {
+  for (const std::string& name : Searched(options)) {
     const Rival& rival = **FindRival(name);
     for (const Budget& budget : options.budgets) {
       jobs.push_back(options.plan);
@@ -100,8 +119,8 @@ std::vector<size_t> Neighbours(const std::vector<ExplorePoint>& points,
   return found;
 }
 
-// The curve's points among each other, every rival with the curve's of its budget, and every file
-// with those next to it in size.
+// The curve's points among each other, what has a budget with the curve's of it, and what has
+// none with those next to it in size.
 std::vector<ExploreComparison> ComparisonsOf(const std::vector<ExplorePoint>& points,
                                              size_t curve) {
   std::vector<ExploreComparison> comparisons;
@@ -109,7 +128,7 @@ std::vector<ExploreComparison> ComparisonsOf(const std::vector<ExplorePoint>& po
     for (size_t a = b + 1; a < curve; ++a) comparisons.push_back(Compared(points, a, b));
   }
   for (size_t b = curve; b < points.size(); ++b) {
-    if (points[b].method == kFileMethod) {
+    if (points[b].budget.empty()) {
       for (const size_t a : Neighbours(points, curve, points[b].size_bytes)) {
         comparisons.push_back(Compared(points, a, b));
       }
@@ -122,14 +141,39 @@ std::vector<ExploreComparison> ComparisonsOf(const std::vector<ExplorePoint>& po
   return comparisons;
 }
 
-absl::StatusOr<HeldOutExtras> ExtrasOf(const Model& model, const ExploreOptions& options) {
-  HeldOutExtras extras{.continuations = options.continuations};
+// Mixes, then files, not measured yet.
+absl::StatusOr<std::vector<ExplorePoint>> OthersOf(const Model& model,
+                                                   const ExploreOptions& options) {
+  std::vector<ExplorePoint> others;
+  const auto add = [&](const char* method, const std::string& label, Assignment assignment) {
+    ExplorePoint point;
+    point.method = method;
+    point.label = label;
+    point.assignment = std::move(assignment);
+    point.size_bytes = AssignmentBytes(point.assignment, model);
+    others.push_back(std::move(point));
+  };
+  for (const std::string& name : options.rivals) {
+    if (!IsMix(name)) continue;
+    BB_ASSIGN_OR_RETURN(Assignment mix, LlamaCppMix(name, ModelForTargets(model)));
+    add(kMixMethod, absl::AsciiStrToUpper(name), std::move(mix));
+  }
   const ProbeOptions& probes = options.plan.workspace.probes;
   for (const ExploreFile& file : options.files) {
     BB_RETURN_IF_ERROR(
         CheckSameModel(model, *file.model, probes.prefix_tokens + probes.completion_tokens));
-    extras.files.push_back(file.model);
+    add(kFileMethod, file.label, StoredAssignment(*file.model));
   }
+  return others;
+}
+
+// `others` are those of OthersOf.
+HeldOutExtras ExtrasOf(const ExploreOptions& options, const std::vector<ExplorePoint>& others) {
+  HeldOutExtras extras{.continuations = options.continuations};
+  for (const ExplorePoint& mix : others) {
+    if (mix.method == kMixMethod) extras.others.emplace_back(mix.assignment);
+  }
+  for (const ExploreFile& file : options.files) extras.others.emplace_back(file.model);
   return extras;
 }
 
@@ -138,20 +182,29 @@ absl::StatusOr<HeldOutExtras> ExtrasOf(const Model& model, const ExploreOptions&
 std::vector<std::string> ExploreRivals() {
   std::vector<std::string> names;
   for (const Rival& rival : kRivals) names.push_back(rival.name);
+  for (const std::string& mix : LlamaCppMixes()) names.push_back(mix);
   return names;
 }
 
 absl::Status ExploreOptions::Validate() const {
   if (budgets.empty()) return absl::InvalidArgumentError("no budget is given");
-  for (const std::string& name : rivals) BB_RETURN_IF_ERROR(FindRival(name).status());
+  const TargetProfile* const target = plan.constraints.target;
+  for (const std::string& name : rivals) {
+    if (!IsMix(name)) {
+      BB_RETURN_IF_ERROR(FindRival(name).status());
+    } else if (target == nullptr || target->name() != "llama.cpp") {
+      return absl::InvalidArgumentError(
+          absl::StrCat(name, " is a mix of llama.cpp's quantizer; plan for that target"));
+    }
+  }
   for (const PlanOptions& job : JobsOf(*this)) BB_RETURN_IF_ERROR(job.Validate());
   return absl::OkStatus();
 }
 
 absl::StatusOr<PlanPreview> PreviewExploration(const Model& model, const ExploreOptions& options) {
   BB_RETURN_IF_ERROR(options.Validate());
-  BB_ASSIGN_OR_RETURN(const HeldOutExtras extras, ExtrasOf(model, options));
-  return PreviewPlans(model, JobsOf(options), extras, /*ranks=*/1);
+  BB_ASSIGN_OR_RETURN(const std::vector<ExplorePoint> others, OthersOf(model, options));
+  return PreviewPlans(model, JobsOf(options), ExtrasOf(options, others), /*ranks=*/1);
 }
 
 absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
@@ -159,18 +212,20 @@ absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
                                             Progress* progress) {
   BB_RETURN_IF_ERROR(options.Validate());
   const std::vector<PlanOptions> jobs = JobsOf(options);
-  BB_ASSIGN_OR_RETURN(const HeldOutExtras extras, ExtrasOf(model, options));
+  BB_ASSIGN_OR_RETURN(const std::vector<ExplorePoint> others, OthersOf(model, options));
+  const HeldOutExtras extras = ExtrasOf(options, others);
   ExploreReport report;
-  std::vector<Evaluation> files;
+  std::vector<Evaluation> measured;
   BB_ASSIGN_OR_RETURN(std::vector<PlanOutcome> outcomes,
-                      RunPlanJobs(model, jobs, extras, progress, &files, &report.memory));
+                      RunPlanJobs(model, jobs, extras, progress, &measured, &report.memory));
   report.complete =
       outcomes.size() == jobs.size() &&
       std::all_of(outcomes.begin(),
                   outcomes.end(),
                   [](const PlanOutcome& outcome) { return outcome.plan.complete(); }) &&
-      files.size() == options.files.size();
+      measured.size() == others.size();
   const size_t budgets = options.budgets.size();
+  const std::vector<std::string> searched = Searched(options);
   std::map<int64_t, ExplorePoint> uniform;  // by size
   std::vector<ExplorePoint> rivals;
   for (size_t i = 0; i < outcomes.size(); ++i) {
@@ -180,7 +235,7 @@ absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
     ExplorePoint point;
     point.label = point.budget = budget;
     if (i >= budgets) {
-      point.method = options.rivals[i / budgets - 1];
+      point.method = searched[i / budgets - 1];
       point.assignment = outcome.found;
       point.evaluation = outcome.found_evaluation;
       point.size_bytes = outcome.problem.TotalBytes(point.assignment);
@@ -212,14 +267,9 @@ absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
   report.knee = KneeOf(report.points);
   for (auto& [size, point] : uniform) report.points.push_back(std::move(point));
   for (ExplorePoint& point : rivals) report.points.push_back(std::move(point));
-  for (size_t i = 0; i < files.size() && curve > 0; ++i) {
-    ExplorePoint point;
-    point.method = kFileMethod;
-    point.label = options.files[i].label;
-    point.assignment = StoredAssignment(*options.files[i].model);
-    point.size_bytes = report.outcomes[0].problem.TotalBytes(point.assignment);
-    point.evaluation = std::move(files[i]);
-    report.points.push_back(std::move(point));
+  for (size_t i = 0; i < measured.size(); ++i) {
+    report.points.push_back(others[i]);
+    report.points.back().evaluation = std::move(measured[i]);
   }
   report.comparisons = ComparisonsOf(report.points, curve);
   return report;

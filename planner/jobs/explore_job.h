@@ -26,7 +26,8 @@ struct ExploreOptions {
   // All of it but the limit.
   PlanOptions plan;
   std::vector<Budget> budgets;
-  // What every plan is compared with at its budget, beside uniform: additive, lim, zd, random.
+  // What plans are compared with beside uniform: a method of search, at every budget (additive,
+  // lim, zd, random), or a mix of llama.cpp's quantizer, where the plans are for it (q4_k_m, ...).
   std::vector<std::string> rivals;
   // Measured beside the plans.
   std::vector<ExploreFile> files;
@@ -41,10 +42,10 @@ std::vector<std::string> ExploreRivals();
 
 // One assignment, measured on the held-out probes.
 struct ExplorePoint {
-  std::string method;  // "greedy", "uniform", a rival's, or "file"
-  std::string label;   // the budget as written, the uniform format, or the file's
-  std::string
-      budget;  // as written; of uniform: the smallest that it was the best for; of a file: ""
+  std::string method;  // "greedy", "uniform", a rival's, "mix", or "file"
+  std::string label;   // the budget as written, the uniform format, the mix, or the file
+  // As written; of uniform: the smallest that it was the best for; of mixes and files: none.
+  std::string budget;
   int64_t size_bytes = 0;  // of the weights in these formats, SearchProblem::TotalBytes
   Assignment assignment;
   Evaluation evaluation;
@@ -74,7 +75,7 @@ struct ExploreReport {
 absl::StatusOr<PlanPreview> PreviewExploration(const Model& model, const ExploreOptions& options);
 
 // The plans of all budgets in one run, each that of RunPlanJob at its budget, with their rivals and
-// others' files. Errors as RunPlanJob and CheckSameModel.
+// others' files. Errors as RunPlanJob, CheckSameModel and LlamaCppMix.
 absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
                                             const ExploreOptions& options,
                                             Progress* progress);

@@ -95,8 +95,8 @@ class PlanJobs {
     return outcomes;
   }
 
-  // Of the extras' files, those that were measured.
-  std::vector<Evaluation> TakeFiles() { return std::move(files_); }
+  // Of the extras' others, those that were measured.
+  std::vector<Evaluation> TakeOthers() { return std::move(others_); }
 
   // Says in the run's store how the jobs ended.
   absl::Status End(const absl::StatusOr<std::vector<PlanOutcome>>& outcomes) {
@@ -228,12 +228,21 @@ class PlanJobs {
           CompareHeldOut(ContextOf(job), held_out, job.findings.search.assignment, job.uniform));
       BB_RETURN_IF_ERROR(Continue(*held_out.set(), &job));
     }
-    if (extras_.files.empty()) return absl::OkStatus();
-    progress_->Begin("files", static_cast<int64_t>(extras_.files.size()));
-    for (const Model* file : extras_.files) {
-      BB_ASSIGN_OR_RETURN(Evaluation evaluation, held_out.set()->EvaluateModel(*file));
-      files_.push_back(std::move(evaluation));
-      progress_->Update(static_cast<int64_t>(files_.size()));
+    return MeasureOthers(held_out.set());
+  }
+
+  absl::Status MeasureOthers(SharedProbes* probes) {
+    if (extras_.others.empty()) return absl::OkStatus();
+    workspace()->UseWeights(nullptr);
+    progress_->Begin("others", static_cast<int64_t>(extras_.others.size()));
+    for (const std::variant<const Model*, Assignment>& other : extras_.others) {
+      const Model* const* const file = std::get_if<const Model*>(&other);
+      BB_ASSIGN_OR_RETURN(Evaluation evaluation,
+                          file != nullptr
+                              ? probes->EvaluateModel(**file)
+                              : probes->EvaluateFromScratch(std::get<Assignment>(other)));
+      others_.push_back(std::move(evaluation));
+      progress_->Update(static_cast<int64_t>(others_.size()));
     }
     progress_->End();
     return absl::OkStatus();
@@ -297,7 +306,7 @@ class PlanJobs {
   const Model& model_;
   const std::span<const PlanOptions> options_;
   const HeldOutExtras& extras_;
-  std::vector<Evaluation> files_;
+  std::vector<Evaluation> others_;
   Run& run_;
   Progress* progress_;
   std::optional<StagedProgress> staged_;
@@ -315,12 +324,12 @@ absl::StatusOr<std::vector<PlanOutcome>> RunJobs(const Model& model,
                                                  const HeldOutExtras& extras,
                                                  Run* run,
                                                  Progress* progress,
-                                                 std::vector<Evaluation>* files,
+                                                 std::vector<Evaluation>* others,
                                                  MemoryPlan* memory) {
   PlanJobs jobs(model, options, extras, run, progress);
   absl::StatusOr<std::vector<PlanOutcome>> outcomes = jobs.Make(memory);
   BB_RETURN_IF_ERROR(jobs.End(outcomes));
-  if (files != nullptr) *files = jobs.TakeFiles();
+  if (others != nullptr) *others = jobs.TakeOthers();
   return outcomes;
 }
 
@@ -370,10 +379,10 @@ absl::StatusOr<std::vector<PlanOutcome>> RunPlanJobs(const Model& model,
                                                      std::span<const PlanOptions> jobs,
                                                      const HeldOutExtras& extras,
                                                      Progress* progress,
-                                                     std::vector<Evaluation>* files,
+                                                     std::vector<Evaluation>* others,
                                                      MemoryPlan* memory) {
   Run run;
-  return RunJobs(model, jobs, extras, &run, progress, files, memory);
+  return RunJobs(model, jobs, extras, &run, progress, others, memory);
 }
 
 }  // namespace bitbudget

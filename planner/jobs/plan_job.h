@@ -109,19 +109,20 @@ absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
 
 // What several jobs do with their held-out probes beside comparing plans.
 struct HeldOutExtras {
-  int64_t continuations = 0;             // prompts that every plan continues
-  std::vector<const Model*> files = {};  // others' of the model (CheckSameModel), to be measured
+  int64_t continuations = 0;  // prompts that every plan continues
+  // What else is measured: others' files of the model (CheckSameModel), and assignments.
+  std::vector<std::variant<const Model*, Assignment>> others = {};
 };
 
 // Several of them, which share all work but their searches: the plans are those of RunPlanJob, byte
-// for byte. After an interruption those that were begun. `files`, unless null, is set to the
-// evaluations of extras.files, of which an interruption leaves the first ones.
+// for byte. After an interruption those that were begun. `others`, unless null, is set to the
+// evaluations of extras.others, of which an interruption leaves the first ones.
 // REQUIRES: options that differ in limit, search, scorer and costs only, and no retraining.
 absl::StatusOr<std::vector<PlanOutcome>> RunPlanJobs(const Model& model,
                                                      std::span<const PlanOptions> jobs,
                                                      const HeldOutExtras& extras,
                                                      Progress* progress,
-                                                     std::vector<Evaluation>* files = nullptr,
+                                                     std::vector<Evaluation>* others = nullptr,
                                                      MemoryPlan* memory = nullptr);
 
 }  // namespace bitbudget

@@ -113,9 +113,9 @@ class Stages {
                        .passes = kGenerated * sizes_->PassesOf(extras_.continuations, tokens)});
       parts.back().times = jobs;
     }
-    if (!extras_.files.empty()) {
-      const auto files = static_cast<double>(extras_.files.size());
-      parts.push_back({.phases = {"files"}, .passes = pass * files});
+    if (!extras_.others.empty()) {
+      const auto others = static_cast<double>(extras_.others.size());
+      parts.push_back({.phases = {"others"}, .passes = pass * others});
     }
     return parts;
   }

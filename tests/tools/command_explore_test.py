@@ -119,6 +119,17 @@ class ExploreTest(CommandTest):
         self.succeed(*args)  # from the run
         self.assertEqual(read_bytes(self.file('page.html')), before)
 
+    def test_mixes_are_points_of_the_chart(self):
+        self.succeed('explore', self.model, '--out', self.file('page.html'), '--json',
+                     self.file('curve.json'), *PLAN_PROBES, '--target', 'llama.cpp', '--search',
+                     'uniform', '--formats', 'q8_0', '--sizes', '12bpw', '--rivals', 'q4_k_m,q6_k')
+        mixes = {point['label']: point for point in self.curve()['points'] if point['method'] == 'mix'}
+        self.assertEqual(set(mixes), {'Q4_K_M', 'Q6_K'})
+        # Most rows of 128 are no whole blocks of K-types: their substitutes.
+        self.assertEqual(set(mixes['Q6_K']['plan']), {'q8_0', 'q6_k'})
+        self.assertEqual(set(mixes['Q4_K_M']['plan']), {'q5_0', 'q8_0', 'q4_k', 'q6_k'})
+        self.assertGreater(mixes['Q4_K_M']['kl_mean'], mixes['Q6_K']['kl_mean'])
+
     def test_files_of_other_models_are_refused(self):
         file = self.gguf_of_a_plan('9bpw', '--formats', 'q8_0')
         args = ('explore', self.model, *PLAN_PROBES, '--sizes', '5bpw', '--no-run-dir')
@@ -140,6 +151,7 @@ class ExploreTest(CommandTest):
         self.refuse(2, ['--from 8bpw', '--to 3bpw'], *args, '--from', '8bpw', '--to', '3bpw')
         self.refuse(2, ['--from', '1GiB', '--sizes'], *args, '--from', '1GiB')
         self.refuse(2, ['--sizes', "'5bits'"], *args, '--sizes', '5bits')
+        self.refuse(2, ['--rivals', 'q4_k_m', 'llama.cpp'], *args, '--rivals', 'q4_k_m')
         self.refuse(2, ['--rivals', "'limit'", 'additive'], *args, '--rivals', 'limit')
         self.refuse(4, ['9025 bytes'], *args, '--sizes', '0.1bpw,5bpw', '--no-run-dir')
         self.assertNotEqual(run('explore', self.model).returncode, 0)

@@ -142,7 +142,7 @@ TEST(ExploreJobTest, ABankLendsWhatItCanFree) {
 // Counts what runs while files are measured.
 class FilePasses : public Progress {
  public:
-  void Begin(absl::string_view phase, int64_t) override { in_files_ = phase == "files"; }
+  void Begin(absl::string_view phase, int64_t) override { in_files_ = phase == "others"; }
   void End() override { in_files_ = false; }
   void Within(double) override { steps += in_files_; }
 
