@@ -76,13 +76,25 @@ class Stages {
     if (needs_.text) {
       Add({"text probes", {{.phases = {"reference distributions"}, .passes = kFloatPass}}, job});
     }
-    if (needs_.output_errors && costs_.insert(options_->costs).second) Add({"costs", Costs(), job});
+    if (needs_.output_errors && costs_.insert(CostsKey()).second) Add({"costs", Costs(), job});
     SharedSearches shared;
     shared.alike = std::count_if(jobs_.begin(), jobs_.end(), [&](const JobToDo& other) {
       return other.options->search == options_->search;
     });
     shared.encoded = job > 0;
     Add({SearchName(), SearchWork(*options_, *sizes_, shared), job});
+  }
+
+  // What costs are of (EstimateCosts): ladders depend on the budget.
+  std::string CostsKey() const {
+    const Scorer* const scorer = options_->CostScorer();
+    const bool pairs = needs_.moves && scorer != nullptr && scorer->pairs;
+    std::string key = absl::StrCat(options_->costs, pairs ? "/pairs" : "");
+    for (const std::vector<Choice>& ladder : sizes_->problem().ladders) {
+      absl::StrAppend(&key, "/");
+      for (const Choice& choice : ladder) absl::StrAppend(&key, choice.format.Name(), ",");
+    }
+    return key;
   }
 
   std::string SearchName() const {

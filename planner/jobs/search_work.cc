@@ -45,7 +45,7 @@ class Methods {
     const std::string& name = options_.search;
     if (sizes_.problem().AllPinned()) return {Candidates(1)};
     if (name == "greedy") return ByMoves() ? GreedyByMoves() : GreedyByTrials();
-    if (name == "additive") return {Alone()};
+    if (name == "additive") return {Estimates() ? StepWork({"start"}, 1, 1) : Alone()};
     if (name == "beam") return Beam();
     if (name == "sparsify") return Sparsify();
     if (name == "uniform") return {WithEncoding(Candidates(sizes_.UniformCandidates()))};
@@ -54,9 +54,10 @@ class Methods {
   }
 
  private:
+  // A scorer says what choices alone cost.
+  bool Estimates() const { return !options_.exhaustive && options_.CostScorer() != nullptr; }
   bool ByMoves() const {
-    const Scorer* const scorer = options_.exhaustive ? nullptr : options_.CostScorer();
-    return NeedsOf(options_).moves && scorer != nullptr && scorer->pairs;
+    return NeedsOf(options_).moves && Estimates() && options_.CostScorer()->pairs;
   }
 
   // Where costs have not encoded what is run.
