@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,6 +21,7 @@
 #include "tools/explore_report.h"
 #include "tools/interrupt.h"
 #include "tools/plan_flags.h"
+#include "tools/plan_preview_report.h"
 #include "tools/progress_bar.h"
 
 namespace bitbudget {
@@ -31,8 +34,8 @@ struct ExploreFlags {
   int points = 9;
   std::string sizes;
   std::string rivals = "additive";
+  std::vector<std::string> compared;
   std::string curve;
-  bool json = false;
 };
 
 // Bits per weight as a budget is written: at most three decimals.
@@ -131,6 +134,28 @@ absl::StatusOr<ExploreOptions> OptionsOf(const ExploreFlags& flags) {
   return options;
 }
 
+// Others' files of the model, and what the report calls them.
+struct ComparedFiles {
+  std::vector<std::unique_ptr<Model>> models;
+  std::vector<ExploreFile> files;
+};
+
+absl::StatusOr<ComparedFiles> LoadCompared(const ExploreFlags& flags) {
+  ComparedFiles loaded;
+  std::map<std::string, int> names;
+  const auto name = [](const std::string& path) {
+    return std::filesystem::path(path).filename().string();
+  };
+  for (const std::string& path : flags.compared) ++names[name(path)];
+  for (const std::string& path : flags.compared) {
+    BB_ASSIGN_OR_RETURN(std::unique_ptr<Model> model,
+                        Model::Load(path, flags.plan.workspace.Threads()));
+    loaded.files.push_back({names[name(path)] == 1 ? name(path) : path, model.get()});
+    loaded.models.push_back(std::move(model));
+  }
+  return loaded;
+}
+
 absl::Status RunExplore(const ExploreFlags& flags) {
   absl::StatusOr<ExploreOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
@@ -139,12 +164,21 @@ absl::Status RunExplore(const ExploreFlags& flags) {
   if (!options->plan.run_dir.empty()) {
     writes.push_back({"--run-dir", options->plan.run_dir, OutputPath::Kind::kStore});
   }
-  BB_RETURN_IF_ERROR(CheckOut(writes, flags.plan.workspace.Reads()));
+  std::vector<std::string> reads = flags.plan.workspace.Reads();
+  reads.insert(reads.end(), flags.compared.begin(), flags.compared.end());
+  if (!flags.plan.dry_run) BB_RETURN_IF_ERROR(CheckOut(writes, reads));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.plan.workspace.LoadModel());
+  BB_ASSIGN_OR_RETURN(ComparedFiles compared, LoadCompared(flags));
+  options->files = std::move(compared.files);
   const std::string resumes =
       options->plan.run_dir.empty()
           ? ""
           : absl::StrCat("; the same command resumes from ", options->plan.run_dir);
+  if (flags.plan.dry_run) {
+    BB_ASSIGN_OR_RETURN(const PlanPreview preview, PreviewExploration(*model, *options));
+    std::printf("%s", RenderPreview(preview).c_str());
+    return absl::OkStatus();
+  }
   InterruptGuard::SetMessage(
       absl::StrCat("stopping at the next safe point; interrupt again to end at once", resumes));
   absl::StatusOr<ExploreReport> report = RunExploreJob(*model, *options, ProcessProgress());
@@ -201,8 +235,18 @@ void AddExploreCommand(CLI::App* app) {
                                 absl::StrJoin(ExploreRivals(), ", "),
                                 ", or none"))
       ->capture_default_str();
-  command->add_option("--out", flags->plan.out, "HTML page to write")->required();
+  command
+      ->add_option("--compare",
+                   flags->compared,
+                   "A GGUF file of the model that somebody else made, to be measured beside the "
+                   "plans as it is; may be given again")
+      ->allow_extra_args(false);
+  command->add_option("--out", flags->plan.out, "HTML page to write. Required without --dry-run");
   command->add_option("--json", flags->curve, "File to write the curve to, as JSON");
+  command->add_flag("--dry-run",
+                    flags->plan.dry_run,
+                    "Write nothing: print the stages of the work with an estimate of their time, "
+                    "the memory and the problem, as if nothing were stored");
   AddSharedPlanOptions(command, &flags->plan);
   SetBody(command, [flags] { return RunExplore(*flags); });
 }

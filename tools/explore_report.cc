@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <map>
 #include <set>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,11 +16,17 @@
 #include "plans/targets/target.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/explore_texts.h"
 
 namespace bitbudget {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+// Of every point alike, whatever a file has beside it.
+constexpr char kSizeCounts[] =
+    "weights in their formats, norms and biases as the model stores them; no metadata, no "
+    "tokenizer";
 
 Json IntervalOf(const Interval& interval) { return {interval.low, interval.high}; }
 
@@ -45,7 +50,7 @@ Json MeasuredJson(const ExplorePoint& point) {
 Json SizedJson(const ExplorePoint& point, const Model& model) {
   Json json = {{"method", point.method},
                {"label", point.label},
-               {"budget", point.budget},
+               {"budget", point.budget.empty() ? Json(nullptr) : Json(point.budget)},
                {"size_bytes", point.size_bytes},
                {"bits_per_weight", BitsPerWeight(point.size_bytes, model)}};
   json.update(MeasuredJson(point));
@@ -55,53 +60,6 @@ Json SizedJson(const ExplorePoint& point, const Model& model) {
 const char* Verdict(const Interval& difference, bool larger_is_better) {
   if (difference.low <= 0 && difference.high >= 0) return "not different";
   return (difference.low > 0) == larger_is_better ? "better" : "worse";
-}
-
-// Tokens as the text that each adds to those before it.
-std::vector<std::string> Pieces(std::span<const int32_t> tokens, const Model& model) {
-  std::vector<std::string> pieces;
-  size_t shown = 0;
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    const std::string text = model.tokenizer() != nullptr
-                                 ? model.tokenizer()->Decode(tokens.first(i + 1))
-                                 : absl::StrCat(i == 0 ? "" : " ", tokens[i]);
-    if (model.tokenizer() == nullptr) {
-      pieces.push_back(text);
-      continue;
-    }
-    pieces.push_back(text.size() > shown ? text.substr(shown) : "");
-    shown = text.size();
-  }
-  return pieces;
-}
-
-std::string TextOf(std::span<const int32_t> tokens, const Model& model) {
-  std::string text;
-  for (const std::string& piece : Pieces(tokens, model)) text += piece;
-  return text;
-}
-
-Json ContinuationsJson(const ExploreReport& report, const Model& model) {
-  Json all = Json::array();
-  const size_t count = report.outcomes.empty() ? 0 : report.outcomes[0].continuations.size();
-  for (size_t i = 0; i < count; ++i) {
-    const Continuation& first = report.outcomes[0].continuations[i];
-    Json json = {{"prompt", TextOf(first.prompt, model)},
-                 {"reference", Pieces(first.reference, model)},
-                 {"points", Json::object()}};
-    for (size_t p = 0; p < report.points.size(); ++p) {
-      if (!report.points[p].outcome.has_value()) continue;
-      const PlanOutcome& outcome = report.outcomes[*report.points[p].outcome];
-      if (i >= outcome.continuations.size()) continue;
-      const Continuation& own = outcome.continuations[i];
-      const auto end = std::mismatch(
-          own.plan.begin(), own.plan.end(), own.reference.begin(), own.reference.end());
-      json["points"][absl::StrCat(p)] = {{"tokens", Pieces(own.plan, model)},
-                                         {"first_divergent", end.first - own.plan.begin()}};
-    }
-    all.push_back(std::move(json));
-  }
-  return all;
 }
 
 // All formats of the points and ladders, by bits.
@@ -225,7 +183,7 @@ class Document {
                                      {"text_kl_verdict", Verdict(compared.text_kl, false)},
                                      {"fdt_verdict", Verdict(compared.fdt, true)}});
     }
-    json["continuations"] = ContinuationsJson(report_, model_);
+    json["continuations"] = ExploreTexts(report_, model_);
     return json;
   }
 
@@ -253,6 +211,7 @@ class Document {
                  {"encoder", plan.workspace.encoder},
                  {"activations", ActivationsName(plan.workspace.activations)},
                  {"text_positions", 0},
+                 {"size_counts", kSizeCounts},
                  {"command", line_.command}};
     if (report_.outcomes.empty()) return json;
     const plans::Options& recorded = report_.outcomes[0].plan.options();
@@ -338,7 +297,7 @@ class Document {
 }  // namespace
 
 nlohmann::ordered_json ExploreCurveJson(const ExploreReport& report, const Model& model) {
-  Json json = {{"points", Json::array()}, {"knee", nullptr}};
+  Json json = {{"points", Json::array()}, {"knee", nullptr}, {"size_counts", kSizeCounts}};
   for (size_t i = 0; i < report.points.size(); ++i) {
     const ExplorePoint& point = report.points[i];
     Json entry = SizedJson(point, model);
@@ -358,8 +317,13 @@ absl::StatusOr<nlohmann::ordered_json> ExploreDocument(const ExploreReport& repo
 }
 
 std::string ExploreTable(const ExploreReport& report, const Model& model) {
-  std::string text = absl::StrFormat("%-10s %-10s %12s %6s  %-32s %-22s %s\n",
+  int width = 10;
+  for (const ExplorePoint& point : report.points) {
+    width = std::max(width, static_cast<int>(point.label.size()));
+  }
+  std::string text = absl::StrFormat("%-10s %-*s %12s %6s  %-32s %-22s %s\n",
                                      "method",
+                                     width,
                                      "budget",
                                      "bytes",
                                      "bits",
@@ -372,8 +336,9 @@ std::string ExploreTable(const ExploreReport& report, const Model& model) {
     const Measured fdt = MeasuredOf(Statistic::kFdtMean, point.evaluation);
     absl::StrAppendFormat(
         &text,
-        "%-10s %-10s %12d %6.3f  %-32s %-22s %s%s\n",
+        "%-10s %-*s %12d %6.3f  %-32s %-22s %s%s\n",
         point.method,
+        width,
         point.label,
         point.size_bytes,
         BitsPerWeight(point.size_bytes, model),

@@ -112,7 +112,8 @@ absl::Status CheckTraining(const PlanFlags& flags, const Communicator& ranks) {
 absl::Status DryRun(const PlanFlags& flags, const PlanOptions& options, const Communicator& ranks) {
   if (!ranks.is_root()) return absl::OkStatus();
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
-  BB_ASSIGN_OR_RETURN(const PlanPreview preview, PreviewPlan(*model, options, ranks.size()));
+  BB_ASSIGN_OR_RETURN(const PlanPreview preview,
+                      PreviewPlans(*model, {&options, 1}, {}, ranks.size()));
   if (flags.json) {
     std::printf("%s\n", PreviewJson(preview).dump(2).c_str());
   } else {

@@ -1,5 +1,6 @@
 #include "tools/plan_preview_report.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,17 @@ std::string FormatNames(const std::vector<Format>& formats) {
   return absl::StrJoin(formats, ", ", [](std::string* out, const Format& format) {
     absl::StrAppend(out, format.Name());
   });
+}
+
+// In the order in which they come first.
+std::vector<int64_t> Distinct(const std::vector<int64_t>& values) {
+  std::vector<int64_t> distinct;
+  for (const int64_t value : values) {
+    if (std::find(distinct.begin(), distinct.end(), value) == distinct.end()) {
+      distinct.push_back(value);
+    }
+  }
+  return distinct;
 }
 
 }  // namespace
@@ -47,10 +59,10 @@ std::string RenderPreview(const PlanPreview& preview) {
                   ", among ",
                   FormatNames(preview.formats),
                   "\n");
-  if (preview.budget_bytes.has_value()) {
+  if (!preview.budget_bytes.empty()) {
     absl::StrAppend(&text,
-                    "budget: ",
-                    *preview.budget_bytes,
+                    preview.budget_bytes.size() == 1 ? "budget: " : "budgets: ",
+                    absl::StrJoin(Distinct(preview.budget_bytes), ", "),
                     " bytes of weights; feasible, the smallest choices take ",
                     preview.smallest_bytes,
                     "\n");
@@ -80,7 +92,7 @@ nlohmann::ordered_json PreviewJson(const PlanPreview& preview) {
                      {"smallest_bytes", preview.smallest_bytes},
                      {"budget_bytes", nullptr},
                      {"feasible", true}};
-  if (preview.budget_bytes.has_value()) json["problem"]["budget_bytes"] = *preview.budget_bytes;
+  if (!preview.budget_bytes.empty()) json["problem"]["budget_bytes"] = preview.budget_bytes[0];
   return json;
 }
 

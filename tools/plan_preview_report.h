@@ -8,10 +8,11 @@
 
 namespace bitbudget {
 
-// What `plan --dry-run` prints: a table of the stages, the memory and the problem.
+// What `--dry-run` of `plan` and `explore` prints: a table of the stages, the memory and the
+// problem.
 std::string RenderPreview(const PlanPreview& preview);
 
-// The same for `--json`; docs/usage.md has the fields.
+// The same for `plan --json`, of one job; docs/usage.md has the fields.
 nlohmann::ordered_json PreviewJson(const PlanPreview& preview);
 
 }  // namespace bitbudget

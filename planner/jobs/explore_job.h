@@ -9,18 +9,28 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "planner/jobs/plan_job.h"
+#include "planner/jobs/plan_preview.h"
 #include "planner/workspace/budget.h"
 #include "runtime/base/progress.h"
 #include "runtime/model/decoder/model.h"
 
 namespace bitbudget {
 
+// What somebody else made of the model.
+struct ExploreFile {
+  std::string label;
+  const Model* model = nullptr;  // outlives the job
+};
+
 struct ExploreOptions {
   // All of it but the limit.
   PlanOptions plan;
   std::vector<Budget> budgets;
-  // What every plan is compared with at its budget, beside uniform: additive, lim, zd, random.
+  // What plans are compared with beside uniform: a method of search, at every budget (additive,
+  // lim, zd, random), or a mix of llama.cpp's quantizer, where the plans are for it (q4_k_m, ...).
   std::vector<std::string> rivals;
+  // Measured beside the plans.
+  std::vector<ExploreFile> files;
   // Prompts that every plan continues.
   int64_t continuations = 3;
 
@@ -32,10 +42,11 @@ std::vector<std::string> ExploreRivals();
 
 // One assignment, measured on the held-out probes.
 struct ExplorePoint {
-  std::string method;  // "greedy", "uniform", or a rival's
-  std::string label;   // the budget as written, or the uniform format
-  std::string budget;  // as written; of uniform: the smallest that it was the best for
-  int64_t size_bytes = 0;
+  std::string method;  // "greedy", "uniform", a rival's, "mix", or "file"
+  std::string label;   // the budget as written, the uniform format, the mix, or the file
+  // As written; of uniform: the smallest that it was the best for; of mixes and files: none.
+  std::string budget;
+  int64_t size_bytes = 0;  // of the weights in these formats, SearchProblem::TotalBytes
   Assignment assignment;
   Evaluation evaluation;
   // Of a plan of the curve: which of the report's outcomes has it.
@@ -60,8 +71,11 @@ struct ExploreReport {
   bool complete = true;  // false: interrupted, and budgets are missing
 };
 
-// The plans of all budgets in one run, each that of RunPlanJob at its budget, with their rivals.
-// Errors as RunPlanJob.
+// What RunExploreJob would do. Errors as it has them before its work. Writes nothing.
+absl::StatusOr<PlanPreview> PreviewExploration(const Model& model, const ExploreOptions& options);
+
+// The plans of all budgets in one run, each that of RunPlanJob at its budget, with their rivals and
+// others' files. Errors as RunPlanJob, CheckSameModel and LlamaCppMix.
 absl::StatusOr<ExploreReport> RunExploreJob(const Model& model,
                                             const ExploreOptions& options,
                                             Progress* progress);

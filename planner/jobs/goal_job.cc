@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/feasibility.h"
@@ -12,6 +14,7 @@
 #include "planner/jobs/plan_jobs.h"
 #include "planner/jobs/plan_problem.h"
 #include "planner/jobs/plan_record.h"
+#include "planner/jobs/plan_work.h"
 #include "planner/runs/run.h"
 #include "runtime/base/status_macros.h"
 
@@ -50,6 +53,48 @@ PlanOptions OnCurve(const GoalOptions& options, int64_t bytes) {
   return plan;
 }
 
+// The stages of a goal, from those of two jobs: a plan of the curve, and one that is searched for.
+// Sizes that turn out to be needed beyond the expected ones are not in it.
+PlanWork WorkOfGoal(PlanWork two) {
+  constexpr double kCurve = 6;
+  constexpr int kSizes = 3;
+  PlanWork work{two.pass, {}};
+  std::vector<WorkStage> search;
+  std::vector<WorkStage> end;
+  for (WorkStage& stage : two.stages) {
+    if (stage.job == 0) {
+      const bool runs = stage.name.starts_with("additive");
+      if (runs) stage.name = "sizes";
+      for (PhaseWork& part : stage.parts) {
+        if (!runs) continue;
+        part.times = kCurve;
+        part.limit = true;
+      }
+      work.stages.push_back(std::move(stage));
+    } else if (stage.job == 1) {
+      search.push_back(std::move(stage));
+    } else if (stage.name == "uniform rivals" || stage.name == "held-out comparison") {
+      end.push_back(std::move(stage));
+    } else {
+      work.stages.push_back(std::move(stage));  // ahead of the searches, or the held-out probes
+    }
+  }
+  const double rows = end.back().parts.back().passes;
+  for (int size = 1; size <= kSizes; ++size) {
+    for (WorkStage stage : search) {
+      if (stage.name == "costs" && size > 1) continue;
+      stage.job = size;
+      stage.name = absl::StrCat(stage.name == "costs" ? "costs of size " : "size ", size);
+      work.stages.push_back(std::move(stage));
+    }
+    PhaseWork run{.phases = {"held-out comparison"}, .passes = rows};
+    run.limit = true;
+    work.stages.push_back({absl::StrCat("size ", size, ", held out"), {run}, size});
+  }
+  std::move(end.begin(), end.end(), std::back_inserter(work.stages));
+  return work;
+}
+
 class GoalJobs {
  public:
   GoalJobs(const Model& model, const GoalOptions& options, Run* run, PlanJobs* jobs)
@@ -83,6 +128,10 @@ class GoalJobs {
           "goal '", goal_.text, "' is not below the ", tokens, " tokens of a completion"));
     }
     jobs_.progress()->Message(jobs_.ready().memory.Describe());
+    const PlanOptions some = AtSize(options_, problem_.MaxBytes());
+    const std::vector<JobToDo> two = {{&widest, &problem_}, {&some, &problem_}};
+    jobs_.Stage(WorkOfGoal(WorkOf(model_, two, {}, *jobs_.ready().maker, ranks)));
+    jobs_.StageJob(0);
     BB_RETURN_IF_ERROR(jobs_.Prepare());
     BB_ASSIGN_OR_RETURN(search_reference_, jobs_.search_probes()->Own());
     const bool along_text = goal_.measure != QualityGoal::Measure::kFdt &&
@@ -139,6 +188,7 @@ class GoalJobs {
     const PlanOptions options = AtSize(options_, bytes);
     BB_ASSIGN_OR_RETURN(PlanProblem made, MakePlanProblem(model_, options));
     BB_ASSIGN_OR_RETURN(PlanJobs::Job * job, jobs_.Add(options, std::move(made)));
+    jobs_.StageJob(record_.trials_size() + 1);
     BB_RETURN_IF_ERROR(jobs_.Search(job));
     if (!job->met()) return absl::CancelledError("interrupted");
     const SearchSummary& found = job->findings.search;

@@ -24,8 +24,9 @@ absl::Status IgnoreCancelled(const absl::Status& status) {
 // The jobs from their problems to their plans.
 absl::StatusOr<std::vector<PlanOutcome>> MakePlans(const Model& model,
                                                    std::span<const PlanOptions> options,
-                                                   int64_t continuations,
+                                                   const HeldOutExtras& extras,
                                                    Run* run,
+                                                   std::vector<Evaluation>* others,
                                                    MemoryPlan* memory,
                                                    PlanJobs* jobs) {
   std::vector<PlanProblem> problems;
@@ -46,12 +47,12 @@ absl::StatusOr<std::vector<PlanOutcome>> MakePlans(const Model& model,
     begun.push_back(job);
   }
   jobs->progress()->Message(jobs->ready().memory.Describe());
-  if (options.size() == 1) {
-    jobs->Stage(WorkOf(
-        model, options[0], begun[0]->made.problem, *jobs->ready().maker, run->ranks().size()));
-  }
+  std::vector<JobToDo> to_do;
+  for (const PlanJobs::Job* job : begun) to_do.push_back({&job->options, &job->made.problem});
+  jobs->Stage(WorkOf(model, to_do, extras, *jobs->ready().maker, run->ranks().size()));
   BB_RETURN_IF_ERROR(jobs->Prepare());
   for (size_t i = 0; i < begun.size(); ++i) {
+    jobs->StageJob(static_cast<int>(i));
     const absl::Status searched = jobs->Search(begun[i]);
     const bool stopped = absl::IsCancelled(searched) && i > 0;
     if (!stopped) BB_RETURN_IF_ERROR(searched);
@@ -67,9 +68,9 @@ absl::StatusOr<std::vector<PlanOutcome>> MakePlans(const Model& model,
     if (!met.empty()) BB_RETURN_IF_ERROR(jobs->MakeHeldOutProbes());
     for (PlanJobs::Job* job : met) {
       BB_RETURN_IF_ERROR(jobs->CompareHeldOut(job));
-      BB_RETURN_IF_ERROR(jobs->Continue(continuations, job));
+      BB_RETURN_IF_ERROR(jobs->Continue(extras.continuations, job));
     }
-    return absl::OkStatus();
+    return met.empty() ? absl::OkStatus() : jobs->MeasureOthers(extras.others, others);
   };
   BB_RETURN_IF_ERROR(IgnoreCancelled(compare()));
   std::vector<PlanOutcome> outcomes;
@@ -83,13 +84,14 @@ absl::StatusOr<std::vector<PlanOutcome>> MakePlans(const Model& model,
 
 absl::StatusOr<std::vector<PlanOutcome>> RunJobs(const Model& model,
                                                  std::span<const PlanOptions> options,
-                                                 int64_t continuations,
+                                                 const HeldOutExtras& extras,
                                                  Run* run,
                                                  Progress* progress,
+                                                 std::vector<Evaluation>* others,
                                                  MemoryPlan* memory) {
   PlanJobs jobs(model, run, progress);
   absl::StatusOr<std::vector<PlanOutcome>> outcomes =
-      MakePlans(model, options, continuations, run, memory, &jobs);
+      MakePlans(model, options, extras, run, others, memory, &jobs);
   BB_RETURN_IF_ERROR(jobs.End(outcomes.status()));
   return outcomes;
 }
@@ -132,17 +134,18 @@ absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        MemoryPlan* memory) {
   Run run = ranks != nullptr ? Run(ranks) : Run();
   BB_ASSIGN_OR_RETURN(std::vector<PlanOutcome> outcomes,
-                      RunJobs(model, {&options, 1}, /*continuations=*/0, &run, progress, memory));
+                      RunJobs(model, {&options, 1}, {}, &run, progress, nullptr, memory));
   return std::move(outcomes[0].plan);
 }
 
 absl::StatusOr<std::vector<PlanOutcome>> RunPlanJobs(const Model& model,
                                                      std::span<const PlanOptions> jobs,
-                                                     int64_t continuations,
+                                                     const HeldOutExtras& extras,
                                                      Progress* progress,
+                                                     std::vector<Evaluation>* others,
                                                      MemoryPlan* memory) {
   Run run;
-  return RunJobs(model, jobs, continuations, &run, progress, memory);
+  return RunJobs(model, jobs, extras, &run, progress, others, memory);
 }
 
 }  // namespace bitbudget

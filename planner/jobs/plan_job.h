@@ -107,13 +107,22 @@ absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        Communicator* ranks = nullptr,
                                        MemoryPlan* memory = nullptr);
 
+// What several jobs do with their held-out probes beside comparing plans.
+struct HeldOutExtras {
+  int64_t continuations = 0;  // prompts that every plan continues
+  // What else is measured: others' files of the model (CheckSameModel), and assignments.
+  std::vector<std::variant<const Model*, Assignment>> others = {};
+};
+
 // Several of them, which share all work but their searches: the plans are those of RunPlanJob, byte
-// for byte. After an interruption those that were begun.
+// for byte. After an interruption those that were begun. `others`, unless null, is set to the
+// evaluations of extras.others, of which an interruption leaves the first ones.
 // REQUIRES: options that differ in limit, search, scorer and costs only, and no retraining.
 absl::StatusOr<std::vector<PlanOutcome>> RunPlanJobs(const Model& model,
                                                      std::span<const PlanOptions> jobs,
-                                                     int64_t continuations,
+                                                     const HeldOutExtras& extras,
                                                      Progress* progress,
+                                                     std::vector<Evaluation>* others = nullptr,
                                                      MemoryPlan* memory = nullptr);
 
 }  // namespace bitbudget

@@ -160,6 +160,25 @@ absl::Status PlanJobs::Continue(int64_t count, Job* job) {
   return absl::OkStatus();
 }
 
+absl::Status PlanJobs::MeasureOthers(std::span<const std::variant<const Model*, Assignment>> others,
+                                     std::vector<Evaluation>* evaluations) {
+  if (others.empty()) return absl::OkStatus();
+  SharedProbes* const probes = held_out_->set();
+  workspace()->UseWeights(nullptr);
+  progress_->Begin("others", static_cast<int64_t>(others.size()));
+  for (size_t i = 0; i < others.size(); ++i) {
+    const Model* const* const file = std::get_if<const Model*>(&others[i]);
+    BB_ASSIGN_OR_RETURN(Evaluation evaluation,
+                        file != nullptr
+                            ? probes->EvaluateModel(**file)
+                            : probes->EvaluateFromScratch(std::get<Assignment>(others[i])));
+    if (evaluations != nullptr) evaluations->push_back(std::move(evaluation));
+    progress_->Update(static_cast<int64_t>(i) + 1);
+  }
+  progress_->End();
+  return absl::OkStatus();
+}
+
 absl::StatusOr<PlanOutcome> PlanJobs::Finish(Job* job) {
   PlanFindings& findings = job->findings;
   const bool uniform = findings.held_out.has_value() && findings.held_out->uniform_emitted;

@@ -6,6 +6,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -49,6 +51,8 @@ class PlanJobs {
   absl::Status SetUp(const PlanOptions& options, const WorkspaceNeeds& needs, MemoryPlan* memory);
   // Progress with an estimate for all of the work.
   void Stage(const PlanWork& work);
+  // The search of one of the staged jobs begins.
+  void StageJob(int job) { staged_->BeginJob(job); }
   // Calibrates the encoder and makes the search probes.
   absl::Status Prepare();
 
@@ -66,6 +70,10 @@ class PlanJobs {
                               const std::function<bool(const Evaluation&)>& acceptable = {});
   // What the plan writes after the prompts of the first held-out probes, beside the reference.
   absl::Status Continue(int64_t count, Job* job);
+  // Measures HeldOutExtras::others on the held-out probes; `evaluations`, which may be null, gets
+  // those that were measured.
+  absl::Status MeasureOthers(std::span<const std::variant<const Model*, Assignment>> others,
+                             std::vector<Evaluation>* evaluations);
   absl::StatusOr<PlanOutcome> Finish(Job* job);
   // Says in the run's store how the jobs ended, of which the last function that failed returned
   // `status`.

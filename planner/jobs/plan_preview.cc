@@ -53,16 +53,23 @@ double MeasurePassSeconds(const PassSize& pass, Workspace* workspace, double bud
   return best * pass.macs / (kFloatPass * weights * static_cast<double>(run.total_rows()));
 }
 
-absl::StatusOr<PlanPreview> PreviewPlan(const Model& model,
-                                        const PlanOptions& options,
-                                        int64_t ranks) {
-  BB_ASSIGN_OR_RETURN(const PlanSetup setup, SetUpPlan(model, options, ranks));
-  const SearchProblem& problem = setup.problem;
+absl::StatusOr<PlanPreview> PreviewPlans(const Model& model,
+                                         std::span<const PlanOptions> jobs,
+                                         const HeldOutExtras& extras,
+                                         int64_t ranks) {
+  BB_ASSIGN_OR_RETURN(const PlanSetup setup, SetUpPlans(model, jobs, ranks));
   PlanPreview preview;
-  preview.work = WorkOf(model, options, problem, *setup.ready.maker, ranks);
+  std::vector<JobToDo> to_do;
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    to_do.push_back({&jobs[i], &setup.made[i].problem});
+    const std::optional<BudgetSplit>& budget = setup.made[i].budget;
+    if (budget.has_value()) preview.budget_bytes.push_back(budget->weight_bytes);
+  }
+  preview.work = WorkOf(model, to_do, extras, *setup.ready.maker, ranks);
   preview.memory = setup.ready.memory;
   preview.pass_seconds =
       MeasurePassSeconds(preview.work.pass, setup.ready.workspace.get(), kPreview_s);
+  const SearchProblem& problem = setup.made[0].problem;
   preview.units = problem.size();
   std::set<Format> formats;
   for (UnitId u = 0; u < problem.size(); ++u) {
@@ -71,7 +78,6 @@ absl::StatusOr<PlanPreview> PreviewPlan(const Model& model,
   }
   preview.formats.assign(formats.begin(), formats.end());
   preview.smallest_bytes = problem.SmallestBytes();
-  if (setup.budget.has_value()) preview.budget_bytes = setup.budget->weight_bytes;
   return preview;
 }
 

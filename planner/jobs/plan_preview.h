@@ -2,7 +2,8 @@
 #define BITBUDGET_PLANNER_JOBS_PLAN_PREVIEW_H_
 
 #include <cstdint>
-#include <optional>
+#include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "planner/jobs/plan_job.h"
@@ -12,17 +13,17 @@
 
 namespace bitbudget {
 
-// What a plan job would do, before any of it is done.
+// What plan jobs would do, before any of it is done.
 struct PlanPreview {
   PlanWork work;
   double pass_seconds = 0;  // of a pass; an estimate
   MemoryPlan memory;
 
   int64_t units = 0;
-  int64_t free_units = 0;               // that are not pinned
-  std::vector<Format> formats;          // of any ladder, by increasing bits
-  int64_t smallest_bytes = 0;           // of the whole model
-  std::optional<int64_t> budget_bytes;  // for the weights; none for a sparsity goal
+  int64_t free_units = 0;             // that are not pinned
+  std::vector<Format> formats;        // of any ladder, by increasing bits
+  int64_t smallest_bytes = 0;         // of the whole model
+  std::vector<int64_t> budget_bytes;  // for the weights, by job; none for a sparsity goal
 };
 
 // Seconds that products of so many weights and activations take in a candidate's run on all
@@ -30,10 +31,11 @@ struct PlanPreview {
 // least.
 double MeasurePassSeconds(const PassSize& pass, Workspace* workspace, double budget_s);
 
-// Errors as RunPlanJob has them before its work. Writes nothing.
-absl::StatusOr<PlanPreview> PreviewPlan(const Model& model,
-                                        const PlanOptions& options,
-                                        int64_t ranks);
+// Of jobs that RunPlanJobs can run. Errors as it has them before its work. Writes nothing.
+absl::StatusOr<PlanPreview> PreviewPlans(const Model& model,
+                                         std::span<const PlanOptions> jobs,
+                                         const HeldOutExtras& extras,
+                                         int64_t ranks);
 
 }  // namespace bitbudget
 

@@ -81,13 +81,19 @@ void AddWorkspaceNeeds(const PlanOptions& options,
   if (NeedsOf(options).text) needs->evaluators = 2;
 }
 
-absl::StatusOr<PlanSetup> SetUpPlan(const Model& model, const PlanOptions& options, int64_t ranks) {
-  BB_RETURN_IF_ERROR(options.Validate());
-  BB_ASSIGN_OR_RETURN(PlanProblem made, MakePlanProblem(model, options));
+absl::StatusOr<PlanSetup> SetUpPlans(const Model& model,
+                                     std::span<const PlanOptions> jobs,
+                                     int64_t ranks) {
+  PlanSetup setup;
   WorkspaceNeeds needs;
-  AddWorkspaceNeeds(options, made.problem, ranks, &needs);
-  BB_ASSIGN_OR_RETURN(ProbedWorkspace ready, SetUpWorkspace(model, options.workspace, needs));
-  return PlanSetup{std::move(made.problem), std::move(made.budget), std::move(ready)};
+  for (const PlanOptions& options : jobs) {
+    BB_RETURN_IF_ERROR(options.Validate());
+    BB_ASSIGN_OR_RETURN(PlanProblem made, MakePlanProblem(model, options));
+    AddWorkspaceNeeds(options, made.problem, ranks, &needs);
+    setup.made.push_back(std::move(made));
+  }
+  BB_ASSIGN_OR_RETURN(setup.ready, SetUpWorkspace(model, jobs[0].workspace, needs));
+  return setup;
 }
 
 }  // namespace bitbudget

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "planner/jobs/footprint.h"
@@ -28,16 +30,18 @@ void AddWorkspaceNeeds(const PlanOptions& options,
                        int64_t ranks,
                        WorkspaceNeeds* needs);
 
-// What a job works on.
+// What jobs work on.
 struct PlanSetup {
-  SearchProblem problem;
-  std::optional<BudgetSplit> budget;  // none for a sparsity goal
+  std::vector<PlanProblem> made;  // by job
   ProbedWorkspace ready;
 };
 
-// Checks the options, builds the problem and divides the memory, without any of the job's work.
-// Errors: IsInfeasible() when nothing meets the limit, and those of the parts.
-absl::StatusOr<PlanSetup> SetUpPlan(const Model& model, const PlanOptions& options, int64_t ranks);
+// Checks the options, builds the problems and divides the memory, without any of the jobs' work.
+// Errors: IsInfeasible() when nothing meets a limit, and those of the parts. REQUIRES: as
+// RunPlanJobs, and a job.
+absl::StatusOr<PlanSetup> SetUpPlans(const Model& model,
+                                     std::span<const PlanOptions> jobs,
+                                     int64_t ranks);
 
 }  // namespace bitbudget
 

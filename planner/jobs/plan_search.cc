@@ -48,14 +48,10 @@ absl::StatusOr<SearchResult> RunSearch(const SearchInputs& in) {
           result.errors,
           MeasureOutputErrors(in.problem, *in.ready.maker, workspace, in.run, in.progress));
     } else {
-      BB_ASSIGN_OR_RETURN(EstimatedCosts estimated,
-                          EstimateCosts(*scorer,
-                                        predicts_moves,
-                                        in.problem,
-                                        in.probes->sequences(),
-                                        workspace,
-                                        in.run,
-                                        in.progress));
+      BB_ASSIGN_OR_RETURN(
+          EstimatedCosts estimated,
+          EstimateCosts(
+              *scorer, in.problem, in.probes->sequences(), workspace, in.run, in.progress));
       result.errors = std::move(estimated.costs);
       if (predicts_moves) {
         moves.emplace(

@@ -2,6 +2,7 @@
 #define BITBUDGET_PLANNER_JOBS_PLAN_WORK_H_
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,12 @@ struct PhaseWork {
 
 // Phases of a plan job that belong together. They come in any order.
 struct WorkStage {
+  // Of what all of several jobs share.
+  static constexpr int kShared = -1;
+
   std::string name;
   std::vector<PhaseWork> parts;
+  int job = kShared;  // in whose search it comes
 
   double passes() const;
   bool limit() const;  // of any part
@@ -57,11 +62,18 @@ struct PlanWork {
   double passes() const;
 };
 
-// What RunPlanJob is going to do, at most, when nothing is stored, on a rank of several.
-// `maker`, of the job's probes, has some for search and held-out measurements.
+// One of several jobs. Nothing is owned.
+struct JobToDo {
+  const PlanOptions* options = nullptr;
+  const SearchProblem* problem = nullptr;
+};
+
+// What RunPlanJobs is going to do, at most, when nothing is stored, on a rank of several: what jobs
+// share is counted once. `maker`, of the jobs' probes, has some for search and held-out
+// measurements. REQUIRES: a job.
 PlanWork WorkOf(const Model& model,
-                const PlanOptions& options,
-                const SearchProblem& problem,
+                std::span<const JobToDo> jobs,
+                const HeldOutExtras& extras,
                 const ProbeMaker& maker,
                 int64_t ranks);
 

@@ -32,8 +32,11 @@ PhaseWork StepWork(std::vector<std::string> phases, double passes, double times)
 
 class Methods {
  public:
-  Methods(const PlanOptions& options, const WorkSizes& sizes)
-      : options_(options), sizes_(sizes), units_(static_cast<double>(sizes.free_units())) {
+  Methods(const PlanOptions& options, const WorkSizes& sizes, const SharedSearches& shared)
+      : options_(options),
+        sizes_(sizes),
+        shared_(shared),
+        units_(static_cast<double>(sizes.free_units())) {
     for (const std::vector<Choice>& ladder : sizes.problem().ladders) {
       if (ladder.size() > 1) choices_ += static_cast<double>(ladder.size());
     }
@@ -43,7 +46,7 @@ class Methods {
     const std::string& name = options_.search;
     if (sizes_.problem().AllPinned()) return {Candidates(1)};
     if (name == "greedy") return ByMoves() ? GreedyByMoves() : GreedyByTrials();
-    if (name == "additive") return {Alone()};
+    if (name == "additive") return {Estimates() ? StepWork({"start"}, 1, 1) : Alone()};
     if (name == "beam") return Beam();
     if (name == "sparsify") return Sparsify();
     if (name == "evolution") return Evolution();
@@ -53,14 +56,16 @@ class Methods {
   }
 
  private:
+  // A scorer says what choices alone cost.
+  bool Estimates() const { return !options_.exhaustive && options_.CostScorer() != nullptr; }
   bool ByMoves() const {
-    const Scorer* const scorer = options_.exhaustive ? nullptr : options_.CostScorer();
-    return NeedsOf(options_).moves && scorer != nullptr && scorer->pairs;
+    return NeedsOf(options_).moves && Estimates() && options_.CostScorer()->pairs;
   }
 
   // Where costs have not encoded what is run.
   PhaseWork WithEncoding(PhaseWork work) const {
-    if (!NeedsOf(options_).output_errors) work.passes += sizes_.EncodingPassesOnce();
+    if (!shared_.encoded && !NeedsOf(options_).output_errors)
+      work.passes += sizes_.EncodingPassesOnce();
     return work;
   }
 
@@ -78,11 +83,13 @@ class Methods {
   }
 
   PhaseWork Alone() const {
+    const double all = choices_ / static_cast<double>(shared_.alike);
     if (options_.exhaustive) {
-      return WithEncoding(StepWork({"components alone"}, kHalfRun, choices_ + 2));
+      return WithEncoding(StepWork({"components alone"}, kHalfRun, all + 2));
     }
-    return StepWork(
-        {"components alone"}, kHalfRun * kScreened, kAlonePerUnit / kScreened * units_ + 2);
+    return StepWork({"components alone"},
+                    kHalfRun * kScreened,
+                    std::min(all, kAlonePerUnit / kScreened * units_) + 2);
   }
 
   std::vector<PhaseWork> GreedyByTrials() const {
@@ -145,14 +152,17 @@ class Methods {
 
   const PlanOptions& options_;
   const WorkSizes& sizes_;
+  const SharedSearches shared_;
   const double units_;  // that are not pinned
   double choices_ = 0;  // of them
 };
 
 }  // namespace
 
-std::vector<PhaseWork> SearchWork(const PlanOptions& options, const WorkSizes& sizes) {
-  return Methods(options, sizes).Make();
+std::vector<PhaseWork> SearchWork(const PlanOptions& options,
+                                  const WorkSizes& sizes,
+                                  const SharedSearches& shared) {
+  return Methods(options, sizes, shared).Make();
 }
 
 PhaseWork Candidates(int64_t count) {

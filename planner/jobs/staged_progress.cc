@@ -31,6 +31,7 @@ StagedProgress::StagedProgress(PlanWork work,
   for (WorkStage& stage : work.stages) {
     Stage& own = stages_.emplace_back();
     own.name = std::move(stage.name);
+    own.job = stage.job;
     for (PhaseWork& part : stage.parts) own.parts.push_back({std::move(part)});
   }
   Tell();
@@ -42,6 +43,7 @@ void StagedProgress::Find(absl::string_view phase) {
   part_ = nullptr;
   known_ = false;
   for (size_t s = stage_; s < stages_.size(); ++s) {
+    if (stages_[s].job > job_) continue;
     for (Part& part : stages_[s].parts) {
       if (!IsPhase(phase, part.work)) continue;
       known_ = true;
@@ -63,6 +65,16 @@ void StagedProgress::EnterStage(size_t stage) {
       }
     }
   }
+}
+
+void StagedProgress::BeginJob(int job) {
+  job_ = job;
+  for (size_t s = stage_; s < stages_.size(); ++s) {
+    if (stages_[s].job != job) continue;
+    EnterStage(s);
+    break;
+  }
+  Tell();
 }
 
 void StagedProgress::Begin(absl::string_view phase, int64_t total) {

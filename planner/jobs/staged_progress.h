@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -31,6 +32,8 @@ class StagedProgress final : public Progress {
   StagedProgress(const StagedProgress&) = delete;
   StagedProgress& operator=(const StagedProgress&) = delete;
 
+  // The search of one of several jobs begins: what comes belongs to no later one's.
+  void BeginJob(int job);
   void Begin(absl::string_view phase, int64_t total) override;
   void Update(int64_t done, absl::string_view note) override;
   void Within(double steps) override;
@@ -51,6 +54,7 @@ class StagedProgress final : public Progress {
   };
   struct Stage {
     std::string name;
+    int job;
     std::vector<Part> parts;
   };
   struct Speed {
@@ -73,6 +77,7 @@ class StagedProgress final : public Progress {
   const double first_total_;
   std::vector<Stage> stages_;
   size_t stage_ = 0;
+  int job_ = WorkStage::kShared;
   Part* part_ = nullptr;  // of the running phase
   bool known_ = false;
   double base_ = 0;    // part_->used when the phase began

@@ -73,6 +73,7 @@ WorkSizes::WorkSizes(const Model& model,
       ranks_(ranks),
       window_(std::max<int64_t>(1, maker.window_tokens())),
       prompt_(std::max<int64_t>(1, maker.prefix_tokens())),
+      completion_(maker.completion_tokens()),
       encoding_rows_(EncodingRows(options.workspace.encoder)) {
   int64_t held_out_probes = 0;
   search_ =

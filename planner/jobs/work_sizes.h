@@ -41,6 +41,7 @@ class WorkSizes {
   int64_t search_probes() const { return search_probes_; }
   int64_t window() const { return window_; }  // tokens of a calibration sequence
   int64_t prompt() const { return prompt_; }  // of a calibration prompt, at most
+  int64_t completion() const { return completion_; }
   int64_t widest() const { return widest_; }  // inputs of a component
   double ranks() const { return static_cast<double>(ranks_); }
 
@@ -75,6 +76,7 @@ class WorkSizes {
   int64_t search_probes_ = 0;
   int64_t window_ = 0;
   int64_t prompt_ = 0;
+  int64_t completion_ = 0;
   int64_t widest_ = 0;
   double layer_weights_ = 0;
   double head_weights_ = 0;

@@ -30,7 +30,6 @@ std::string LadderKey(const std::vector<std::vector<Format>>& ladders) {
 }
 
 absl::StatusOr<EstimatedCosts> EstimateCosts(const Scorer& scorer,
-                                             bool pairs,
                                              const SearchProblem& problem,
                                              const WeightedSequences& sequences,
                                              Workspace* workspace,
@@ -39,7 +38,7 @@ absl::StatusOr<EstimatedCosts> EstimateCosts(const Scorer& scorer,
   const std::vector<std::vector<Format>> ladders = LaddersByComponent(problem);
   const WeightedSequences taken = sequences.First(static_cast<size_t>(scorer.sequences));
   const std::string key = absl::StrCat(
-      "costs/", scorer.name, "/", taken.Sha256(), pairs ? "/pairs" : "", LadderKey(ladders));
+      "costs/", scorer.name, "/", taken.Sha256(), scorer.pairs ? "/pairs" : "", LadderKey(ladders));
   const auto measure = [&]() -> absl::StatusOr<std::string> {
     const std::vector<float> weights = taken.AllWeights();
     ScoreContext context;
@@ -52,7 +51,7 @@ absl::StatusOr<EstimatedCosts> EstimateCosts(const Scorer& scorer,
     context.row_weights = weights;
     context.seed = workspace->options().probes.seed;
     context.ladders = &ladders;
-    context.pairs = pairs;
+    context.pairs = scorer.pairs;
     BB_ASSIGN_OR_RETURN(const LayerScores scores, scorer.score(context));
     std::vector<double> all;
     for (const auto* table : {&scores.costs, &scores.pairs}) {
@@ -64,7 +63,7 @@ absl::StatusOr<EstimatedCosts> EstimateCosts(const Scorer& scorer,
   int64_t count = 0;
   for (const std::vector<Format>& ladder : ladders) {
     const int64_t formats = static_cast<int64_t>(ladder.size());
-    count += formats + (pairs ? formats * formats : 0);
+    count += formats + (scorer.pairs ? formats * formats : 0);
   }
   BB_ASSIGN_OR_RETURN(const std::vector<double> all,
                       ParseOutputErrors(stored, count, "the run store"));
@@ -75,7 +74,7 @@ absl::StatusOr<EstimatedCosts> EstimateCosts(const Scorer& scorer,
     return std::vector<double>(next - static_cast<int64_t>(size), next);
   };
   for (const std::vector<Format>& ladder : ladders) estimated.costs.push_back(take(ladder.size()));
-  if (!pairs) return estimated;
+  if (!scorer.pairs) return estimated;
   for (const std::vector<Format>& ladder : ladders) {
     estimated.pairs.push_back(take(ladder.size() * ladder.size()));
   }

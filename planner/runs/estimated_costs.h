@@ -23,7 +23,7 @@ std::string LadderKey(const std::vector<std::vector<Format>>& ladders);
 struct EstimatedCosts {
   // By component and choice of its unit's ladder, in nats per token.
   CostTable costs;
-  std::vector<std::vector<double>> pairs;  // LayerScores::pairs, if asked for and the scorer has it
+  std::vector<std::vector<double>> pairs;  // LayerScores::pairs, if the scorer has it
 };
 
 // What every component in every choice of its unit's ladder costs by a scorer of several formats
@@ -31,7 +31,6 @@ struct EstimatedCosts {
 // From the run's store where it has them; no candidate is run. Errors: the scorer's and the
 // store's.
 absl::StatusOr<EstimatedCosts> EstimateCosts(const Scorer& scorer,
-                                             bool pairs,
                                              const SearchProblem& problem,
                                              const WeightedSequences& sequences,
                                              Workspace* workspace,

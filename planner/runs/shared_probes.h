@@ -63,12 +63,18 @@ class SharedProbes {
 
   // Evaluator's functions of the same names, on the probes of all ranks.
   absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
-  // The latter on the first kNoiseFloorProbes alone, as it differs little from probe to probe.
+  // What a file of somebody else measures: a model with the settings and shapes of the workspace's
+  // (CheckSameModel), in the formats that it is stored in. Its panels take their memory from the
+  // workspace's bank.
+  absl::StatusOr<Evaluation> EvaluateModel(const Model& other);
+  // Evaluator's, on the first kNoiseFloorProbes alone, as it differs little from probe to probe.
   absl::StatusOr<Evaluation> NoiseFloor();
   // ReferenceRun::Own() of the probes of all ranks.
   absl::StatusOr<Evaluation> Own();
 
  private:
+  absl::StatusOr<Evaluation> EvaluateOwn(const Model& other);
+
   SharedProbes(Workspace* workspace, Run* run) : workspace_(*workspace), run_(*run) {}
 
   Workspace& workspace_;

@@ -59,7 +59,7 @@ EncodingBank::Counts EncodingBank::counts() const {
 int64_t EncodingBank::PanelBytes(const ComponentFormat& what) const {
   const auto& [id, format] = what;
   const Component& component = model_.component(id);
-  const bool stored = format == StoredFormat(id);
+  const bool stored = IsStored(what);
   const WeightUse use = UseOf(model_, id);
   int64_t bytes = 0;
   if (use != WeightUse::kProduct && !stored) {
@@ -94,7 +94,7 @@ absl::Status EncodingBank::Prepare(std::span<const ComponentFormat> wanted,
                                    Progress* progress) {
   std::vector<ComponentFormat> missing;
   for (const ComponentFormat& want : wanted) {
-    if (want.format != StoredFormat(want.component) && !entries_.contains(want)) {
+    if (!IsStored(want) && !entries_.contains(want)) {
       missing.push_back(want);
     }
   }
@@ -141,8 +141,13 @@ absl::StatusOr<Encoding> EncodingBank::ReadBack(const ComponentFormat& what,
   return encoding;
 }
 
+absl::StatusOr<int64_t> EncodingBank::Lend(int64_t bytes) {
+  BB_RETURN_IF_ERROR(MakeRoom(bytes));
+  return std::clamp<int64_t>(options_.max_bytes - held_bytes_, 0, bytes);
+}
+
 absl::StatusOr<Encoding> EncodingBank::Encoded(const ComponentFormat& what) {
-  if (what.format == StoredFormat(what.component)) {
+  if (IsStored(what)) {
     return encoder_.Encode(what.component, what.format, 1);  // a copy of its bytes
   }
   Progress silent;
@@ -156,7 +161,7 @@ void EncodingBank::Forget() {
   std::erase_if(entries_, [&](const Entries::value_type& item) {
     const auto& [what, entry] = item;
     CHECK_EQ(entry.pins, 0) << model_.component(what.component).name;
-    if (what.format == StoredFormat(what.component)) return false;
+    if (IsStored(what)) return false;
     held_bytes_ -= BytesOf(entry.encoding);
     if (entry.weights != nullptr) held_bytes_ -= entry.weights->bytes();
     return true;
@@ -165,7 +170,7 @@ void EncodingBank::Forget() {
 
 absl::StatusOr<std::unique_ptr<ComponentWeights>> EncodingBank::Make(const ComponentFormat& what,
                                                                      const Entry& entry) const {
-  if (what.format == StoredFormat(what.component)) {
+  if (IsStored(what)) {
     return std::make_unique<ComponentWeights>(model_, what.component);
   }
   const WeightUse use = UseOf(model_, what.component);
@@ -257,6 +262,7 @@ absl::StatusOr<WeightLease> EncodingBank::Pin(
   WeightSet set;
   set.components.resize(assignment.size());
   if (!vectors_.empty() && assignment != StoredAssignment()) set.vectors = &vectors_;
+  if (options_.is_candidate) set.vectors_of = &model_;
   set.round_activations = activations == F32Activations::kRounded;
   set.round_stored =
       activations == F32Activations::kByBank && options_.activations == Activations::kLlamaCpp;

@@ -54,6 +54,10 @@ struct BankOptions {
   int64_t max_bytes = int64_t{4} << 30;
   // For the encodings that do not fit into memory.
   std::string spill_directory = "/tmp";
+  // The model is what somebody else made of the one that a transformer runs, with the same settings
+  // and shapes: its stored weights run as a candidate's encodings do, with its own norms and
+  // biases.
+  bool is_candidate = false;
 };
 
 // Owns everything that can be run: for every (component, format) that was asked for, the encoding,
@@ -90,6 +94,10 @@ class EncodingBank {
   // pinned.
   void Forget();
 
+  // Frees memory until another bank can have `bytes` of this one's share, or nothing can go, and
+  // returns how many there are.
+  absl::StatusOr<int64_t> Lend(int64_t bytes);
+
   // A copy of an encoding, which is made unless it exists.
   absl::StatusOr<Encoding> Encoded(const ComponentFormat& what);
 
@@ -117,7 +125,7 @@ class EncodingBank {
 
  private:
   struct Entry {
-    // Of a format that is not the stored one, from Prepare on: in memory, on disk, or both.
+    // Of what IsStored() is false for, from Prepare on: in memory, on disk, or both.
     std::optional<Encoding> encoding;
     std::optional<int64_t> spilled_at;
     std::unique_ptr<ComponentWeights> weights;
@@ -127,6 +135,10 @@ class EncodingBank {
   };
   using Entries = std::map<ComponentFormat, Entry>;
 
+  // Whether it is run from the mapped checkpoint, without an encoding.
+  bool IsStored(const ComponentFormat& what) const {
+    return !options_.is_candidate && what.format == StoredFormat(what.component);
+  }
   std::vector<ComponentFormat> OfStage(const Assignment& assignment, int stage) const;
   // Frees memory until `bytes` more fit, or nothing can go.
   absl::Status MakeRoom(int64_t bytes);

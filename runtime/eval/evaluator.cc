@@ -93,7 +93,11 @@ absl::StatusOr<Evaluation> Evaluator::Evaluate(std::span<const ComponentFormat> 
 absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(const Assignment& assignment) {
   BB_RETURN_IF_ERROR(bank_->Prepare(assignment, options_.threads, progress_));
   AssignmentWeights weights = bank_->Weights(assignment);
-  return Run(&weights, 0, {.load = false, .save = false}, {0, probe_count()});
+  return EvaluateFromScratch(&weights);
+}
+
+absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(WeightSource* weights) {
+  return Run(weights, 0, {.load = false, .save = false}, {0, probe_count()});
 }
 
 absl::StatusOr<Evaluation> Evaluator::NoiseFloor(int64_t probes) {

@@ -52,6 +52,8 @@ class Evaluator : public CandidateEvaluator {
 
   // One full pass that neither uses nor changes the incumbent.
   absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
+  // The same with weights of another bank (BankOptions::is_candidate).
+  absl::StatusOr<Evaluation> EvaluateFromScratch(WeightSource* weights);
 
   // Only the first divergent token of every probe of the range, exactly as Evaluate() finds it, for
   // less work: rows pass in chunks of completion positions, a probe is dropped once it diverges,

@@ -248,7 +248,11 @@ int64_t Evaluator::FirstMiss(const WeightSet& weights,
   }
   const size_t each = probe.likely.size() / static_cast<size_t>(probe.completion());
   scratch->workspace.normed.Resize(rows * config.hidden_size);
-  transformer_.FinalNorm(x, config.hidden_size, rows, scratch->workspace.normed.data());
+  transformer_.FinalNorm(weights.FinalNormOf(transformer_.model()),
+                         x,
+                         config.hidden_size,
+                         rows,
+                         scratch->workspace.normed.data());
   BoundedArgmax::Workspace workspace;
   return screen_->FirstMiss(
       weights.components[transformer_.model().head()]->panels(),

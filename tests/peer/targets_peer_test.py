@@ -82,10 +82,10 @@ class TargetsPeer(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.folder.name, name)
 
-    def model(self, arch, hidden):
+    def model(self, arch, hidden, layers=12, kv_heads=2):
         folder = self.path('model')
-        run(MAKE, '--arch', arch, '--out', folder, '--hidden', hidden, '--heads', 4, '--kv-heads', 2, '--head-dim', 64,
-            '--ffn', 2 * hidden, '--layers', 12, '--context', 256, '--dtype', 'f32',
+        run(MAKE, '--arch', arch, '--out', folder, '--hidden', hidden, '--heads', 4, '--kv-heads', kv_heads, '--head-dim', 64,
+            '--ffn', 2 * hidden, '--layers', layers, '--context', 256, '--dtype', 'f32',
             '--tokenizer', f'{SOURCE}/tools/demo/models/novel-1m', *FIELDS.get(arch, []))
         return folder
 
@@ -137,6 +137,33 @@ class TargetsPeer(unittest.TestCase):
         os.makedirs(self.folder.name)
         self.check('llama', 256, '--search', 'uniform', '--budget', '90%', '--pin', 'layers.1.*=q5_1', '--pin',
                    'layers.1[01].*q_proj=q2_k', '--pin', 'embed=bf16', mixed=4)
+
+    def test_mixes_are_those_that_the_quantizer_makes(self):
+        mixes = [name for name in llama_cpp.FILE_TYPES if re.fullmatch(r'q\d_k.*', name)]
+        for arch, hidden, layers, kv_heads in (('llama', 256, 19, 1), ('llama', 192, 9, 2), ('gemma2', 256, 8, 2),
+                                               ('phi3', 256, 9, 2)):
+            with self.subTest(f'{arch} {hidden} {layers} {kv_heads}'):
+                self.folder.cleanup()
+                os.makedirs(self.folder.name)
+                model, source, curve = self.model(arch, hidden, layers, kv_heads), self.path('f16.gguf'), self.path('curve.json')
+                run(BITBUDGET, 'apply', model, '--out', source, '--plan',
+                    self.plan(model, 'f16.json', '--search', 'uniform', '--formats', 'f16', '--budget', '100%'))
+                compared = []
+                for mix in mixes:
+                    path = self.path(f'{mix.upper()}.gguf')
+                    self.peer.quantize(source, path, mix)
+                    compared += ['--compare', path]
+                run(BITBUDGET, 'explore', model, '--target', 'llama.cpp', '--search', 'uniform', '--formats', 'q8_0', '--sizes',
+                    '100%', '--encoder', 'rtn', '--probes', 2, '--held-out-probes', 2, '--prefix', 3, '--completion', 3,
+                    '--no-run-dir', '--out', self.path('page.html'), '--json', curve, '--rivals', ','.join(mixes), *compared)
+                with open(curve, encoding='utf-8') as file:
+                    points = json.load(file)['points']
+                by = {method: {p['label'].removesuffix('.gguf'): p for p in points if p['method'] == method}
+                      for method in ('mix', 'file')}
+                self.assertEqual(set(by['mix']), {mix.upper() for mix in mixes})
+                for label, point in by['mix'].items():
+                    self.assertEqual(point['plan'], by['file'][label]['plan'], label)
+                    self.assertEqual(point['size_bytes'], by['file'][label]['size_bytes'], label)
 
     def buffers(self, model, context, kv):
         """(keys and values, compute) in bytes, as llama.cpp prints them."""

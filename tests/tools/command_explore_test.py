@@ -28,7 +28,7 @@ class ExploreTest(CommandTest):
         shown = self.explore('--sizes', ','.join(SIZES), '--rivals', 'additive,random', '--text',
                              text).stdout
         curve, page = self.curve(), self.document()
-        self.assertEqual(set(curve), {'points', 'knee'})
+        self.assertEqual(set(curve), {'points', 'knee', 'size_counts'})
         plans = [point for point in curve['points'] if point['method'] == 'greedy']
         self.assertEqual([point['budget'] for point in plans], list(SIZES))
         self.assertEqual(curve['knee'] in (None, 1), True)
@@ -75,11 +75,83 @@ class ExploreTest(CommandTest):
         self.assertEqual([point['budget'] for point in plans][:3], ['5bpw', '7bpw', '10bpw'])
         self.assertEqual(self.files()[-1].split('/')[-1], 'page.html')
 
+    def gguf_of_a_plan(self, budget, *args):
+        plan = self.file('file.pb')
+        self.succeed('plan', self.model, '--target', 'llama.cpp', '--budget', budget, '--out', plan,
+                     '--search', 'additive', *PLAN_PROBES, *args)
+        out = self.file(f'{budget}.gguf')
+        self.succeed('apply', self.model, '--plan', plan, '--out', out)
+        return out
+
+    def test_files_of_others_are_points_of_the_chart(self):
+        gguf = ('--target', 'llama.cpp', '--search', 'additive', '--formats', 'q4_0,q5_0,q8_0')
+        formats = gguf[-2:]
+        text = ('--text', self.text_file())
+        file = self.gguf_of_a_plan('6bpw', *formats, *text)
+        small = self.gguf_of_a_plan('5bpw', *formats, *text)
+        args = ('explore', self.model, '--out', self.file('page.html'), '--json',
+                self.file('curve.json'), *PLAN_PROBES, *text, *gguf, '--sizes', '6bpw,8bpw',
+                '--rivals', 'none', '--compare', file, '--compare', small)
+        shown = self.succeed(*args).stdout
+        curve, page = self.curve(), self.document()
+        plan = curve['points'][0]
+        points = [point for point in curve['points'] if point['method'] == 'file']
+        self.assertEqual([point['label'] for point in points], ['6bpw.gguf', '5bpw.gguf'])
+        # What is measured of the file of a plan is what is measured of the plan.
+        for name, value in points[0].items():
+            if name not in ('method', 'label', 'budget'):
+                self.assertEqual(value, plan[name], name)
+        self.assertIsNone(points[0]['budget'])
+        self.assertIn('6bpw.gguf', shown)
+        self.assertIn('no metadata', curve['size_counts'])
+        self.assertEqual(page['measured']['size_counts'], curve['size_counts'])
+        drawn = {point['label']: point for point in page['points'] if point['method'] == 'file'}
+        self.assertEqual(set(drawn), {'6bpw.gguf', '5bpw.gguf'})
+        self.assertEqual(drawn['6bpw.gguf']['commands'], [])
+        self.assertIsNone(drawn['6bpw.gguf']['plan_json'])
+        pairs = {(pair['a'], pair['b']): pair for pair in page['comparisons']}
+        same = pairs[0, drawn['6bpw.gguf']['id']]
+        self.assertEqual(same['text_kl_difference_ci'], [0, 0])
+        self.assertEqual(same['text_kl_verdict'], 'not different')
+        self.assertIn((0, drawn['5bpw.gguf']['id']), pairs)
+        self.assertNotIn((1, drawn['5bpw.gguf']['id']), pairs)
+        before = read_bytes(self.file('page.html'))
+        self.succeed(*args)  # from the run
+        self.assertEqual(read_bytes(self.file('page.html')), before)
+
+    def test_mixes_are_points_of_the_chart(self):
+        self.succeed('explore', self.model, '--out', self.file('page.html'), '--json',
+                     self.file('curve.json'), *PLAN_PROBES, '--target', 'llama.cpp', '--search',
+                     'uniform', '--formats', 'q8_0', '--sizes', '12bpw', '--rivals', 'q4_k_m,q6_k')
+        mixes = {point['label']: point for point in self.curve()['points'] if point['method'] == 'mix'}
+        self.assertEqual(set(mixes), {'Q4_K_M', 'Q6_K'})
+        # Most rows of 128 are no whole blocks of K-types: their substitutes.
+        self.assertEqual(set(mixes['Q6_K']['plan']), {'q8_0', 'q6_k'})
+        self.assertEqual(set(mixes['Q4_K_M']['plan']), {'q5_0', 'q8_0', 'q4_k', 'q6_k'})
+        self.assertGreater(mixes['Q4_K_M']['kl_mean'], mixes['Q6_K']['kl_mean'])
+
+    def test_files_of_other_models_are_refused(self):
+        file = self.gguf_of_a_plan('9bpw', '--formats', 'q8_0')
+        args = ('explore', self.model, *PLAN_PROBES, '--sizes', '5bpw', '--no-run-dir')
+        out = ('--out', self.file('page.html'))
+        self.refuse(2, ['--out', file], *args, '--out', file, '--compare', file)
+        self.refuse(3, ['nowhere.gguf'], *args, *out, '--compare', self.file('nowhere.gguf'))
+        larger = self.copy('novel-8m', 'larger')
+        self.refuse(3, [larger, 'the number of layers is 8 here and 4 there'], *args, *out,
+                    '--compare', larger)
+        data = read_bytes(file)
+        spelled = '\u2581the'.encode()
+        self.assertIn(spelled, data)
+        other = self.file('other.gguf', data.replace(spelled, '\u2581teh'.encode(), 1))
+        self.refuse(3, [other, 'token ', '"\u2581teh" here and "\u2581the" there'], *args, *out,
+                    '--compare', other)
+
     def test_refusals(self):
         args = ('explore', self.model, *PLAN_PROBES, '--out', self.file('page.html'))
         self.refuse(2, ['--from 8bpw', '--to 3bpw'], *args, '--from', '8bpw', '--to', '3bpw')
         self.refuse(2, ['--from', '1GiB', '--sizes'], *args, '--from', '1GiB')
         self.refuse(2, ['--sizes', "'5bits'"], *args, '--sizes', '5bits')
+        self.refuse(2, ['--rivals', 'q4_k_m', 'llama.cpp'], *args, '--rivals', 'q4_k_m')
         self.refuse(2, ['--rivals', "'limit'", 'additive'], *args, '--rivals', 'limit')
         self.refuse(4, ['9025 bytes'], *args, '--sizes', '0.1bpw,5bpw', '--no-run-dir')
         self.assertNotEqual(run('explore', self.model).returncode, 0)

@@ -21,12 +21,12 @@ OPTIONS = {
         '--pruning', '--sparsity', '--goal', '--recover', '--retrain', '--costs', '--dry-run'
     },
     'explore': {
-        '--from', '--to', '--points', '--sizes', '--rivals', '--out', '--json', '--threads',
-        '--search', '--scorer', '--exhaustive', '--objective', '--formats', '--pin', '--min-bits',
+        '--from', '--to', '--points', '--sizes', '--rivals', '--compare', '--out', '--json',
+        '--threads', '--search', '--scorer', '--exhaustive', '--objective', '--formats', '--pin', '--min-bits',
         '--encoder', '--activations', '--probes', '--held-out-probes', '--text', '--prompts',
         '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--run-dir',
         '--no-run-dir', '--target', '--budget-for', '--context', '--kv', '--beam-width', '--order',
-        '--prune-embeddings', '--pruning', '--costs'
+        '--prune-embeddings', '--pruning', '--costs', '--dry-run'
     },
     'export': {'--to', '--out'},
     'lint': {'--to', '--plan', '--json'},

@@ -218,6 +218,7 @@ def document(
             'encoder': 'clip',
             'activations': 'int16',
             'text_positions': 10752,
+            'size_counts': 'weights in their formats; no metadata, no tokenizer',
             'command': f'bitbudget explore {name} --out report.html',
         },
         'noise_floor': {'text_kl': 1.1e-8, 'text_top1': 1.0, 'fdt_mean': 100.0, 'kl_mean': 1.3e-8},

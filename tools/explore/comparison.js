@@ -150,7 +150,7 @@ function drawFacts() {
           {},
           row(
             'Size',
-            'bytes of the file',
+            doc.measured?.size_counts ?? '',
             `${size(a.size_bytes)} (${integer(a.size_bytes)} bytes)`,
             b && `${size(b.size_bytes)} (${integer(b.size_bytes)} bytes)`,
             [b && change(a.size_bytes, b.size_bytes, value => `${integer(value)} bytes`), ''],

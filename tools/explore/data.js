@@ -116,7 +116,7 @@ function floorOf(metric) {
 // The goal in the chart's terms, where it is one of this measure, else null.
 const goalOf = metric => (doc.goal?.metric === metric.id && known(doc.goal.value) ? metric.y(doc.goal.value) : null);
 
-// The axes of size: all are increasing functions of the bytes of the file.
+// The axes of size: all are increasing functions of a point's bytes.
 const AXES = [
   {
     id: 'size',

@@ -45,6 +45,7 @@ function drawHead() {
     ],
     ['Fingerprint of the probes', h('code', {}, how.probe_fingerprint ?? DASH)],
     ['Positions of text', integer(how.text_positions)],
+    ['Sizes', how.size_counts],
     ['Encoder', how.encoder],
     ['Activations', how.activations],
     [

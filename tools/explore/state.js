@@ -1,6 +1,6 @@
 // What the user has chosen, who is told of a change, and the few helpers that build elements.
 
-// budget: bytes of the file, null for no limit. quality: metric -> value in the chart's terms, null for none.
+// budget: bytes, null for no limit. quality: metric -> value in the chart's terms, null for none.
 const state = {
   x: 'size',
   y: 'text_kl',

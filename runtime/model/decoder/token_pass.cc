@@ -227,7 +227,8 @@ absl::Status TokenPass::ObserveHeadInputs(std::span<const Part> parts,
       }
       AlignedBuffer<float>& own = normed[worker];
       own.Resize(batch.rows * width);
-      transformer_.FinalNorm(x + batch.first_row * width, width, batch.rows, own.data());
+      transformer_.FinalNorm(
+          model.final_norm(), x + batch.first_row * width, width, batch.rows, own.data());
       const Step step{NumStages(model.config()) - 1, parts[p].index, batch, needs, observer};
       step.ForSequences(*this, width, own.data(), [&](const ObservedRows& rows) {
         observer->Inputs(model.head(), rows);

@@ -56,8 +56,9 @@ void Transformer::AddToStream(std::span<const float> norm,
   for (int64_t i = 0; i < rows * width; ++i) x[i] += delta[i];
 }
 
-void Transformer::FinalNorm(const float* x, int64_t ldx, int64_t rows, float* out) const {
-  NormRows(x, ldx, model_.final_norm(), model_.config().rms_norm_eps, rows, out);
+void Transformer::FinalNorm(
+    std::span<const float> norm, const float* x, int64_t ldx, int64_t rows, float* out) const {
+  NormRows(x, ldx, norm, model_.config().rms_norm_eps, rows, out);
 }
 
 void Transformer::Logits(const WeightSet& weights,
@@ -68,7 +69,7 @@ void Transformer::Logits(const WeightSet& weights,
                          TransformerWorkspace* ws) const {
   const ModelConfig& config = model_.config();
   ws->normed.Resize(rows * config.hidden_size);
-  FinalNorm(x, ldx, rows, ws->normed.data());
+  FinalNorm(weights.FinalNormOf(model_), x, ldx, rows, ws->normed.data());
   SharedInput input(model_.head(), ws->normed.data(), rows, config.hidden_size, weights, ws);
   input.Multiply(*weights.components[model_.head()], {}, logits);
   if (config.final_soft_cap > 0) {

@@ -64,8 +64,9 @@ class Transformer {
                 float* x,
                 TransformerWorkspace* workspace) const;
 
-  // The final norm alone: out[rows][hidden].
-  void FinalNorm(const float* x, int64_t ldx, int64_t rows, float* out) const;
+  // The final norm alone, with these weights [hidden]: out[rows][hidden].
+  void FinalNorm(
+      std::span<const float> norm, const float* x, int64_t ldx, int64_t rows, float* out) const;
 
   // Final norm, head and soft cap: logits[rows][vocab] from x[rows][hidden], whose rows are `ldx`
   // floats apart.

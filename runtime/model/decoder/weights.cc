@@ -52,9 +52,14 @@ ComponentWeights::ComponentWeights(const Encoding& encoding,
 }
 
 const LayerVectors& WeightSet::VectorsOf(const Model& model, int layer) const {
-  if (vectors == nullptr) return model.layer(layer);
+  const Model& whose = vectors_of != nullptr ? *vectors_of : model;
+  if (vectors == nullptr) return whose.layer(layer);
   const auto own = vectors->find(layer);
-  return own == vectors->end() ? model.layer(layer) : own->second;
+  return own == vectors->end() ? whose.layer(layer) : own->second;
+}
+
+const std::vector<float>& WeightSet::FinalNormOf(const Model& model) const {
+  return vectors_of != nullptr ? vectors_of->final_norm() : model.final_norm();
 }
 
 void ComponentWeights::ReadRow(int64_t row, std::span<float> out) const {

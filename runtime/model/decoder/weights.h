@@ -62,6 +62,9 @@ struct WeightSet {
   std::vector<const ComponentWeights*> components;
   // Norms and biases of some layers, by layer, in place of the model's; null or none: the model's.
   const VectorsByLayer* vectors = nullptr;
+  // Whose norms and biases, the final norm included, run in place of the model's: a model of the
+  // same settings and shapes; null: the model's.
+  const Model* vectors_of = nullptr;
   // Round the activations of f32 products as the int16 path would: with the reference's weights
   // this measures the runtime's own noise floor.
   bool round_activations = false;
@@ -69,6 +72,7 @@ struct WeightSet {
   bool round_stored = false;
 
   const LayerVectors& VectorsOf(const Model& model, int layer) const;
+  const std::vector<float>& FinalNormOf(const Model& model) const;
 };
 
 // Weights of the stages [first, end), kept in memory while the lease lives. Move-only; must not

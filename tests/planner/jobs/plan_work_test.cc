@@ -37,14 +37,26 @@ class Seen : public Progress {
     share = job->share;
     total = job->total_passes;
     if (first_total == 0) first_total = total;
+    if (stages.empty() || stages.back() != job->name) stages.emplace_back(job->name);
   }
   void Begin(absl::string_view phase, int64_t) override { phases.insert(std::string(phase)); }
 
   std::set<std::string> phases;
+  std::vector<std::string> stages;  // as they came
   double share = 0;
   double total = 0;
   double first_total = 0;
 };
+
+void ExpectKnown(const Seen& seen, const PlanWork& work) {
+  for (const std::string& phase : seen.phases) {
+    bool known = false;
+    for (const WorkStage& stage : work.stages) {
+      for (const PhaseWork& part : stage.parts) known |= IsPhase(phase, part);
+    }
+    EXPECT_TRUE(known) << phase;
+  }
+}
 
 // Runs the job and expects that every phase it begins is one of the stages'.
 void ExpectAllKnown(const Model& model, const PlanOptions& options) {
@@ -53,16 +65,11 @@ void ExpectAllKnown(const Model& model, const PlanOptions& options) {
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(seen.share, 1);
   EXPECT_LE(seen.total, seen.first_total * (1 + 1e-9));
-  const absl::StatusOr<PlanPreview> preview = PreviewPlan(model, options, 1);
+  const absl::StatusOr<PlanPreview> preview = PreviewPlans(model, {&options, 1}, {}, 1);
   ASSERT_TRUE(preview.ok()) << preview.status();
   EXPECT_NEAR(preview->work.passes(), seen.first_total, 1e-9 * seen.first_total);
-  for (const std::string& phase : seen.phases) {
-    bool known = false;
-    for (const WorkStage& stage : preview->work.stages) {
-      for (const PhaseWork& part : stage.parts) known |= IsPhase(phase, part);
-    }
-    EXPECT_TRUE(known) << options.search << ": " << phase;
-  }
+  SCOPED_TRACE(options.search);
+  ExpectKnown(seen, preview->work);
 }
 
 TEST(PlanWorkTest, EveryPhaseOfEveryMethodBelongsToAStage) {
@@ -129,16 +136,65 @@ TEST(PlanWorkTest, EveryPhaseOfAnOrderByTextBelongsToAStage) {
   ExpectAllKnown(*model, options);
 }
 
+TEST(PlanWorkTest, SeveralJobsAreOneEstimateWhichCountsSharedWorkOnce) {
+  LoadedModel model;
+  std::vector<PlanOptions> jobs;
+  std::vector<std::string> wanted = {"search probes", "costs"};
+  for (const char* search : {"greedy", "additive", "layerwise", "random"}) {
+    for (const char* budget : {"5bpw", "8bpw"}) {
+      jobs.push_back(SmallJob(search, budget));
+      // Of single choices and not, as for greedy, of pairs; then nothing new is needed.
+      if (search == std::string("additive") && wanted.back() == "greedy 8bpw") {
+        wanted.push_back("costs");
+      }
+      if (search == std::string("layerwise") && wanted.back() == "additive 8bpw") {
+        wanted.push_back("layer order");
+      }
+      wanted.push_back(std::string(search) + " " + budget);
+    }
+  }
+  for (const char* shared : {"uniform rivals", "held-out probes", "held-out comparison"}) {
+    wanted.push_back(shared);
+  }
+  HeldOutExtras extras;
+  extras.continuations = 2;
+  const auto preview = PreviewPlans(*model, jobs, extras, 1);
+  ASSERT_TRUE(preview.ok()) << preview.status();
+  std::vector<std::string> names;
+  for (const WorkStage& stage : preview->work.stages) names.push_back(stage.name);
+  EXPECT_EQ(names, wanted);
+  EXPECT_EQ(preview->budget_bytes.size(), jobs.size());
+  const auto alone = PreviewPlans(*model, {jobs.data(), 1}, {}, 1);
+  ASSERT_TRUE(alone.ok()) << alone.status();
+  for (const size_t shared : {0, 1}) {
+    EXPECT_EQ(preview->work.stages[shared].passes(), alone->work.stages[shared].passes());
+  }
+
+  Seen seen;
+  const auto outcomes = RunPlanJobs(*model, jobs, extras, &seen);
+  ASSERT_TRUE(outcomes.ok()) << outcomes.status();
+  // All of them, each in its turn; additive runs its one candidate behind the costs without a
+  // phase.
+  std::erase(wanted, "additive 5bpw");
+  EXPECT_EQ(seen.stages, wanted);
+  EXPECT_EQ(seen.share, 1);
+  EXPECT_LE(seen.total, seen.first_total * (1 + 1e-9));
+  EXPECT_NEAR(preview->work.passes(), seen.first_total, 1e-9 * seen.first_total);
+  ExpectKnown(seen, preview->work);
+}
+
 TEST(PlanWorkTest, WhatCannotFitIsNoPreview) {
   LoadedModel model;
-  EXPECT_TRUE(IsInfeasible(PreviewPlan(*model, SmallJob("greedy", "1B"), 1).status()));
+  const PlanOptions options = SmallJob("greedy", "1B");
+  EXPECT_TRUE(IsInfeasible(PreviewPlans(*model, {&options, 1}, {}, 1).status()));
 }
 
 TEST(PlanWorkTest, RanksShareThePassesButNotTheCosts) {
   LoadedModel model;
   const auto stage = [&](int64_t ranks, const std::string& name) {
     double passes = 0;
-    const absl::StatusOr<PlanPreview> preview = PreviewPlan(*model, SmallJob("greedy"), ranks);
+    const PlanOptions options = SmallJob("greedy");
+    const absl::StatusOr<PlanPreview> preview = PreviewPlans(*model, {&options, 1}, {}, ranks);
     EXPECT_TRUE(preview.ok()) << preview.status();
     if (!preview.ok()) return passes;
     for (const WorkStage& stage : preview->work.stages) {

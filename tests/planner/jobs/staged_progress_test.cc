@@ -119,6 +119,31 @@ TEST_F(StagedProgressTest, RoundsThatAreNotNeededShrinkTheTotal) {
   EXPECT_NEAR(kept_.last.passes, 8, 1e-9);
 }
 
+TEST_F(StagedProgressTest, APhaseOfAJobIsNoneOfALaterOne) {
+  PlanWork work = SomeWork();
+  work.stages[2].job = 0;
+  work.stages.insert(work.stages.begin() + 3, work.stages[2]);
+  work.stages[3].name = "second search";
+  work.stages[3].job = 1;
+  StagedProgress progress(work, 1, &kept_, [this] { return now_s_; });
+  Run(&progress, "reference", 1);
+  progress.BeginJob(0);
+  EXPECT_EQ(kept_.name, "search");
+  EXPECT_NEAR(kept_.last.passes, 6, 1e-9);  // costs were recalled
+  Run(&progress, "round 1", 8);             // more than the limit
+  Run(&progress, "round 2", 1);
+  EXPECT_EQ(kept_.name, "search");
+  EXPECT_NEAR(kept_.last.passes, 12, 1e-9);
+  progress.BeginJob(1);
+  EXPECT_EQ(kept_.name, "second search");
+  Run(&progress, "start", 1);
+  EXPECT_NEAR(kept_.last.passes, 13, 1e-9);
+  EXPECT_NEAR(kept_.last.total_passes, 21, 1e-9);
+  progress.Begin("held-out comparison", 1);
+  EXPECT_NEAR(kept_.last.total_passes, 16, 1e-9);
+  EXPECT_FALSE(kept_.falls);
+}
+
 TEST_F(StagedProgressTest, WhatWasRecalledIsDoneAndTellsNothingOfTheSpeed) {
   StagedProgress progress = Make(1);
   progress.Begin("start", 1);  // neither probes nor costs
