@@ -77,12 +77,12 @@ class OverallTest(CommandTest):
         self.assertEqual(dry.stderr, '')
         stages = [line[:22].strip() for line in dry.stdout.split('\n\n')[0].splitlines()[1:-1]]
         self.assertEqual(stages, ['search probes', 'costs', 'greedy 5bpw', 'greedy 9bpw',
-                                  'costs', 'additive 5bpw', 'additive 9bpw', 'uniform rivals',
+                                  'additive 5bpw', 'additive 9bpw', 'uniform rivals',
                                   'held-out probes', 'held-out comparison'])
         self.assertRegex(dry.stdout, r'budgets: \d+, \d+ bytes of weights; feasible')
         result = self.succeed(*args, '--out', self.file('page.html'))
         lines = result.stderr.splitlines()
-        self.assertRegex(lines[1], r'^10 stages, at most \d+\.\d passes, about \d+:\d\d left$')
+        self.assertRegex(lines[1], r'^9 stages, at most \d+\.\d passes, about \d+:\d\d left$')
         shares = [int(line.split(', all ')[1].split(' %')[0]) for line in lines[2:]]
         self.assertEqual(shares, sorted(shares))
         self.assertEqual(shares[-1], 100)
