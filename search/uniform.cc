@@ -10,9 +10,6 @@ namespace bitbudget {
 
 namespace {
 
-// Candidates that are run where estimates tell them apart.
-constexpr size_t kLikeliest = 3;
-
 class UniformSearch : public SearchMethod {
  public:
   explicit UniformSearch(const Objective& objective) : objective_(objective) {}
@@ -42,9 +39,9 @@ class UniformSearch : public SearchMethod {
     };
     std::vector<double> sums;
     for (const Selection& selection : *candidates) sums.push_back(sum(selection));
-    if (sums.size() <= kLikeliest) return;
-    std::nth_element(sums.begin(), sums.begin() + kLikeliest - 1, sums.end());
-    const double worst = sums[kLikeliest - 1];
+    if (sums.size() <= kLikeliestUniform) return;
+    std::nth_element(sums.begin(), sums.begin() + kLikeliestUniform - 1, sums.end());
+    const double worst = sums[kLikeliestUniform - 1];
     std::erase_if(*candidates,
                   [&](const Selection& selection) { return !(sum(selection) <= worst); });
   }

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "planner/jobs/search_methods.h"
 #include "runtime/eval/reference.h"
+#include "search/uniform.h"
 
 namespace bitbudget {
 namespace {
@@ -74,6 +76,7 @@ WorkSizes::WorkSizes(const Model& model,
       window_(std::max<int64_t>(1, maker.window_tokens())),
       prompt_(std::max<int64_t>(1, maker.prefix_tokens())),
       completion_(maker.completion_tokens()),
+      estimates_(NeedsOf(options).output_errors && options.CostScorer() != nullptr),
       encoding_rows_(EncodingRows(options.workspace.encoder)) {
   int64_t held_out_probes = 0;
   search_ =
@@ -122,7 +125,7 @@ int64_t WorkSizes::UniformCandidates() const {
   for (const Format& format : problem_.SharedFormats()) {
     candidates += problem_.Fits(problem_.Uniform(format));
   }
-  return candidates;
+  return estimates_ ? std::min(candidates, static_cast<int64_t>(kLikeliestUniform)) : candidates;
 }
 
 }  // namespace bitbudget

@@ -77,6 +77,7 @@ class WorkSizes {
   int64_t window_ = 0;
   int64_t prompt_ = 0;
   int64_t completion_ = 0;
+  bool estimates_ = false;  // of candidates, by a scorer
   int64_t widest_ = 0;
   double layer_weights_ = 0;
   double head_weights_ = 0;
