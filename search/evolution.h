@@ -22,9 +22,8 @@ struct EvolutionOptions {
 //   Offspring: one to three random units (the less of two draws) a level up, random others a level
 //     down until the size is within the budget; what is left of it goes to random others. Where
 //     units are of one size, that is the paper's level switch.
-//   Selection: the four of least loss on a twelfth of the probes, of these the one on a third,
-//   which
-//     is run on all; it becomes the parent when its loss is lower than the parent's. The first two
+//   Selection: the four of least loss on a twelfth of the probes, of these the one on a third. That
+//     is run on all and becomes the parent when its loss is lower than the parent's. The first two
 //     stages draw probes anew.
 // A level is a choice of the ladder; choices that are larger than another one and typically make a
 // larger error (TypicalError) are none. It ends when the work of another generation is not left, or
