@@ -134,6 +134,26 @@ def omniquant(bench):
     return tables_in(out.replace("**On ", "On "))
 
 
+def plan_stages(bench):
+    """Wall time of the phases of a whole plan with defaults, from its progress lines."""
+    text = bench.texts()[0]
+    command = [bench.bitbudget, "plan", bench.model("novel-8m"), "--budget", "4bpw", "--no-run-dir", "--json",
+               "--out", str(bench.work / "stages.pb"), *(["--text", text] if text else []),
+               *bench.choose([], ["--probes", "8", "--held-out-probes", "16"])]
+    log = bench.run("sh", "-c", 'exec "$@" 2>&1 >/dev/null', "sh", *command)
+    stages = {}
+    for line in log.splitlines():
+        found = re.match(r"(.+?): \d+ steps in (\d+):(\d+); (.+?), stage ", line)
+        if found:
+            phases = stages.setdefault(found[4], {})
+            phases.setdefault(found[1], []).append(60 * int(found[2]) + int(found[3]))
+    total = sum(sum(times) for phases in stages.values() for times in phases.values())
+    return table(["stage", "phases, seconds", "seconds", "of all"],
+                 [[stage, ", ".join(f"{phase} {' + '.join(map(str, times))}" for phase, times in phases.items()),
+                   seconds := sum(map(sum, phases.values())), f"{seconds / max(total, 1):.0%}"]
+                  for stage, phases in stages.items()])
+
+
 def recovery(bench):
     """Text KL before and after training, by model, kind of plan and length of training."""
     probes = bench.choose(("--probes", "128"), ())

@@ -29,6 +29,7 @@ TABLES = {
     "methods-novel-1m": Table("docs/results.md", 30, 2, "16 + 64 probes, one size", search_tables.methods_1m),
     "methods-novel-8m": Table("docs/results.md", 90, 5, "8 + 32 probes, one size", search_tables.methods_8m),
     "searches": Table("docs/performance.md", 60, 3, "8 + 32 probes, one size", search_tables.searches),
+    "plan-stages": Table("docs/performance.md", 2, 0.3, "8 + 16 probes", search_tables.plan_stages),
     "recovery": Table("docs/recovery.md", 90, 8, "16 probes, one width, few steps", search_tables.recovery),
     "encoders-novel-8m": Table("docs/encoders.md", 15, 4, "16 probes, one width", encoder_tables.encoders_8m),
     "encoders-novel-1m": Table("docs/encoders.md", 5, 1, "16 probes, one width", encoder_tables.encoders_1m),
