@@ -232,18 +232,24 @@ class GoalJobs {
   }
 
   absl::Status Infeasible() const {
-    const plans::GoalTrial& last = record_.trials(record_.trials_size() - 1);
+    const auto distance = [&](const plans::GoalTrial& trial) {
+      return goal_.Distance(trial.value());
+    };
+    const plans::GoalTrial& best = *std::min_element(
+        record_.trials().begin(), record_.trials().end(), [&](const auto& a, const auto& b) {
+          return distance(a) < distance(b);
+        });
     return InfeasibleError(
         absl::StrCat("goal '",
                      goal_.text,
                      "' is not met: the best that was reached on held-out probes is ",
-                     GoalValueText(goal_, last.value()),
+                     GoalValueText(goal_, best.value()),
                      " [",
-                     GoalValueText(goal_, last.interval().low()),
+                     GoalValueText(goal_, best.interval().low()),
                      ", ",
-                     GoalValueText(goal_, last.interval().high()),
+                     GoalValueText(goal_, best.interval().high()),
                      "] with ",
-                     last.size_bytes(),
+                     best.size_bytes(),
                      " bytes; set a goal that leaves more room, allow wider formats, or take more "
                      "held-out probes"));
   }
