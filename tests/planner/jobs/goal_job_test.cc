@@ -64,6 +64,9 @@ TEST(GoalJobTest, ThePlanMeetsTheGoalAndTheNextSmallerDoesNot) {
   EXPECT_FALSE(goal.trials(goal.trials_size() - 1).met());
   const plans::GoalTrial& chosen = goal.trials(goal.trials_size() - 2);
   EXPECT_TRUE(chosen.met());
+  // Trials are of the held-out probes, not of those that the search has seen.
+  EXPECT_EQ(chosen.value(), plan.held_out().plan_text().kl_mean());
+  EXPECT_EQ(chosen.interval().high(), plan.held_out().plan_text().kl_interval().high());
   EXPECT_LT(goal.trials(goal.trials_size() - 1).size_bytes(), chosen.size_bytes());
   EXPECT_LE(PlanSizeBytes(plan), chosen.size_bytes());
   // Near the plan that the bound was taken from.
