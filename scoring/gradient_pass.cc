@@ -182,9 +182,10 @@ int64_t GradientPassBytes(const ModelConfig& config,
   const int64_t ends = 5 * config.vocab_size * hidden;
   // Gram matrices or gradients of the largest component, with its change and products of these.
   const int64_t largest = std::max(config.vocab_size * hidden, 2 * widest * widest + rows * widest);
-  // The outputs' side of every format's quadratic form.
-  const int64_t pairs = formats * std::min(rows, widest) * widest;
-  const int64_t head = 3 * (128 + longest) * config.vocab_size;
+  // A form of every format, of the rows that a scorer takes (kfac.cc).
+  constexpr int64_t kFormRows = 256, kHeadRows = 512;
+  const int64_t pairs = formats * kFormRows * std::max(rows, kFormRows);
+  const int64_t head = (3 * (128 + longest) + kHeadRows) * config.vocab_size;
   return static_cast<int64_t>(sizeof(float)) *
          (streams + layer_rows + layer + ends + 4 * largest + pairs + head);
 }

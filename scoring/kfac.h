@@ -14,13 +14,17 @@ namespace bitbudget {
 // log-likelihood by the outputs, with one label per position drawn from the model itself. x and g
 // of a position are taken as independent, and so are positions.
 //
-// Of a head, whose B would be [vocab, vocab], x and g need not be taken as independent: it is 1/2
-// mean (g^T dW x)^2. Of an embedding that is looked up, A is the frequency of tokens. Of a tied
-// embedding the two uses add up, their correlation is left out.
+// With X the inputs and G the gradients of all positions as rows, the trace is ||G dW X^T||^2. X
+// and G are not taken whole but as sketches of 256 rows, whose Gram matrices have the same
+// expectation and the same trace: of a dW whose elements are independent the cost stays exact in
+// expectation. The same sketches serve all formats of a component.
 //
-// Costs are by component and format of ScoreContext::ladders. One batch of all sequences; B is
-// formed only where there are more rows than outputs, so no matrix is larger than rows x outputs or
-// inputs x inputs.
+// Of a head, whose B would be [vocab, vocab], x and g need not be taken as independent: it is 1/2
+// mean (g^T dW x)^2, over at most 512 positions that lie evenly. Of an embedding that is looked up,
+// A is the frequency of tokens. Of a tied embedding the two uses add up, their correlation is left
+// out.
+//
+// Costs are by component and format of ScoreContext::ladders. One batch of all sequences.
 absl::StatusOr<LayerScores> ScoreKfac(const ScoreContext& context);
 
 }  // namespace bitbudget

@@ -26,9 +26,9 @@ bool NeedsCalibrationPrompts(const PlanOptions& options);
 // as NeedsOf.
 int64_t GradientProbes(const PlanOptions& options);
 
-// How many search probes the slopes of moves are taken on: half of them give nearly the same plans
-// for half the work (docs/search.md).
-inline int64_t MoveProbes(int64_t search_probes) { return (search_probes + 1) / 2; }
+// How many search probes the slopes of moves are taken on: a third of them gives plans that are as
+// good (docs/search.md).
+inline int64_t MoveProbes(int64_t search_probes) { return (search_probes + 2) / 3; }
 
 // Makes the plan's method. An order of layers is scored now, or recalled from the run. Errors as
 // CheckMethod and the scorers'.

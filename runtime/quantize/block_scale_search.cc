@@ -47,7 +47,7 @@ class Levels {
                std::span<const float> importance,
                float scale) const {
     return table_ != nullptr ? FitLevels(weights, importance, scale, *table_)
-                             : FitSteps(weights, importance, scale, low_, high_);
+                             : FitSteps(weights, importance, StepGrid{scale, low_, high_});
   }
 
  private:

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "runtime/quantize/block_search.h"
@@ -18,17 +19,27 @@ namespace {
 // How finely ranges are tried. Four bits gain by clipping a lot, fewer bits by clipping more; eight
 // bits gain little from clipping but something from a scale whose steps happen to fit, so their
 // grid is fine and near 1. docs/formats.md, "Encoders", has what each choice bought.
+constexpr int kMostSteps = 28;
 struct SearchGrid {
-  int steps;      // clip ratios from `largest` down to `smallest`
-  float largest;  // above 1 where few levels lie so far apart that their ends should lie outside
-  float smallest;
+  // Clip ratios from `largest` (above 1 where few levels lie so far apart that their ends should
+  // lie outside) down to `smallest`.
+  constexpr SearchGrid(int steps, float largest, float smallest, int ends, float width)
+      : steps(steps), end_steps(ends), end_width(width) {
+    for (int i = 0; i < steps; ++i) {
+      ratios[i] =
+          largest - (largest - smallest) * static_cast<float>(i) / static_cast<float>(steps - 1);
+    }
+  }
+
+  int steps;
+  std::array<float, kMostSteps> ratios{};
   int end_steps;    // zero point: steps in and out for each end of the best range
   float end_width;  // ratio per such step
 };
-constexpr SearchGrid kTwoBit{28, 1.50f, 0.10f, 5, 0.08f};
-constexpr SearchGrid kThreeBit{26, 1.20f, 0.25f, 4, 0.08f};
-constexpr SearchGrid kFourBit{20, 1.00f, 0.40f, 3, 0.08f};
-constexpr SearchGrid kEightBit{20, 1.00f, 0.90f, 3, 0.01f};
+constexpr SearchGrid kTwoBit(28, 1.50f, 0.10f, 5, 0.08f);
+constexpr SearchGrid kThreeBit(26, 1.20f, 0.25f, 4, 0.08f);
+constexpr SearchGrid kFourBit(20, 1.00f, 0.40f, 3, 0.08f);
+constexpr SearchGrid kEightBit(20, 1.00f, 0.90f, 3, 0.01f);
 
 const SearchGrid& GridOf(int bits) {
   switch (bits) {
@@ -60,53 +71,64 @@ class RangeSearch {
   void TrySymmetric(int zero) {
     const auto [low, high] = Range();
     const float widest = std::max(-low, high) / static_cast<float>(max_code_ - zero);
+    Trials trials;
     for (int step = 0; step < search_.steps; ++step) {
-      Try(widest * Ratio(step), zero);
-      Try(-widest * Ratio(step), zero);
+      const float scale = widest * search_.ratios[step];
+      trials.Add(scale, static_cast<float>(-zero));
+      trials.Add(-scale, static_cast<float>(-zero));
     }
+    Rank(&trials);
   }
 
   // Both ends shrunk together, then each end moved alone from the best of those.
   void TryZeroPoint() {
-    const auto [low, high] = Range();
+    Ends best = Range();
     float best_error = std::numeric_limits<float>::infinity();
-    float best_low = low;
-    float best_high = high;
-    const auto try_range = [&](float from, float to) {
-      const float scale = (to - from) / static_cast<float>(max_code_);
-      const float zero = std::clamp(-from / scale, 0.0f, static_cast<float>(max_code_));
-      const float error = Try(scale, static_cast<int>(std::lrint(zero)));
-      if (!(error < best_error)) return;
-      best_error = error;
-      best_low = from;
-      best_high = to;
+    const auto try_ranges = [&](std::span<const Ends> ranges) {
+      Trials trials;
+      for (const Ends& range : ranges) {
+        const float scale = (range.high - range.low) / static_cast<float>(max_code_);
+        const float zero = std::clamp(-range.low / scale, 0.0f, static_cast<float>(max_code_));
+        trials.Add(scale, -RoundEven(zero));
+      }
+      Rank(&trials);
+      for (size_t i = 0; i < ranges.size(); ++i) {
+        if (!(trials.errors[i] < best_error)) continue;
+        best_error = trials.errors[i];
+        best = ranges[i];
+      }
     };
+    std::array<Ends, kMostSteps> ranges;
     for (int step = 0; step < search_.steps; ++step) {
-      try_range(low * Ratio(step), high * Ratio(step));
+      const float ratio = search_.ratios[step];
+      ranges[step] = {best.low * ratio, best.high * ratio};
     }
-    const float centre_low = best_low;
-    for (int step = -search_.end_steps; step <= search_.end_steps; ++step) {
-      if (step != 0) try_range(centre_low * EndRatio(step), best_high);
-    }
-    const float centre_high = best_high;
-    for (int step = -search_.end_steps; step <= search_.end_steps; ++step) {
-      if (step != 0) try_range(best_low, centre_high * EndRatio(step));
+    try_ranges(std::span(ranges).first(search_.steps));
+    for (float Ends::*const end : {&Ends::low, &Ends::high}) {
+      int count = 0;
+      for (int step = -search_.end_steps; step <= search_.end_steps; ++step) {
+        if (step == 0) continue;
+        ranges[count] = best;
+        ranges[count++].*end *= 1.0f + search_.end_width * static_cast<float>(step);
+      }
+      try_ranges(std::span(ranges).first(count));
     }
   }
 
   // Returns `start`, or a grid with a smaller error (up to float rounding of the sums).
   IntegerGrid Refine(const IntegerGrid& start) const {
     IntegerGrid best = start;
-    float best_error = FitGrid(start.scale, start.zero).error;
+    float best_error = FitSteps(weights_, importance_, StepsOf(start)).error;
     for (const Candidate& candidate : finalists_) {
       float scale = candidate.scale;
       for (int round = 0; round < kRefineRounds; ++round) {
         scale = RoundToHalf(scale);
         if (scale == 0.0f || !std::isfinite(scale)) break;
-        const ScaleFit fit = FitGrid(scale, candidate.zero);
+        const IntegerGrid grid = {scale, candidate.zero};
+        const ScaleFit fit = FitSteps(weights_, importance_, StepsOf(grid));
         if (fit.error < best_error) {
           best_error = fit.error;
-          best = {scale, candidate.zero};
+          best = grid;
         }
         if (!fit.HasBetterScale()) break;
         scale += fit.ScaleStep();
@@ -118,16 +140,19 @@ class RangeSearch {
  private:
   static constexpr int kFinalists = 2;
   static constexpr int kRefineRounds = 2;
-
   struct Candidate {
     float error = std::numeric_limits<float>::infinity();
     float scale = 0.0f;
     int zero = 0;
   };
 
-  std::pair<float, float> Range() const {
+  struct Ends {
     float low = 0.0f;
     float high = 0.0f;
+  };
+
+  Ends Range() const {
+    auto [low, high] = Ends();
     for (const float weight : weights_) {
       low = std::min(low, weight);
       high = std::max(high, weight);
@@ -135,30 +160,37 @@ class RangeSearch {
     return {low, high};
   }
 
-  ScaleFit FitGrid(float scale, int zero) const {
-    return FitSteps(weights_,
-                    importance_,
-                    scale,
-                    static_cast<float>(-zero),
-                    static_cast<float>(max_code_ - zero));
+  StepGrid StepsOf(const IntegerGrid& grid) const {
+    return {grid.scale, static_cast<float>(-grid.zero), static_cast<float>(max_code_ - grid.zero)};
   }
 
-  float Ratio(int step) const {
-    return search_.largest - (search_.largest - search_.smallest) * static_cast<float>(step) /
-                                 static_cast<float>(search_.steps - 1);
-  }
-  float EndRatio(int step) const { return 1.0f + search_.end_width * static_cast<float>(step); }
-
-  // Ranks one grid; returns the error that it would have with its best scale.
-  float Try(float scale, int zero) {
-    const ScaleFit fit = FitGrid(scale, zero);
-    if (!fit.HasBetterScale()) return std::numeric_limits<float>::infinity();
-    Candidate candidate{fit.BestError(), scale + fit.ScaleStep(), zero};
-    const float error = candidate.error;
-    for (Candidate& kept : finalists_) {
-      if (candidate.error < kept.error) std::swap(candidate, kept);
+  // Grids, and what RankSteps makes of them.
+  struct Trials {
+    void Add(float scale, float low) {
+      scales[count] = scale;
+      lows[count++] = low;
     }
-    return error;
+    std::array<float, 2 * kMostSteps> scales, lows, best_scales, errors;
+    size_t count = 0;
+  };
+
+  void Rank(Trials* trials) {
+    const size_t count = trials->count;
+    RankSteps(weights_,
+              importance_,
+              {std::span(trials->scales).first(count),
+               std::span(trials->lows).first(count),
+               static_cast<float>(max_code_)},
+              std::span(trials->best_scales).first(count),
+              std::span(trials->errors).first(count));
+    for (size_t i = 0; i < count; ++i) {
+      if (!(trials->errors[i] < finalists_.back().error)) continue;
+      Candidate candidate{
+          trials->errors[i], trials->best_scales[i], -static_cast<int>(trials->lows[i])};
+      for (Candidate& kept : finalists_) {
+        if (candidate.error < kept.error) std::swap(candidate, kept);
+      }
+    }
   }
 
   std::span<const float> weights_;

@@ -26,11 +26,30 @@ struct ScaleFit {
 };
 
 // Levels are the integers from `low` to `high`. REQUIRES: a finite scale that is not 0.
+struct StepGrid {
+  float scale;
+  float low;
+  float high;
+};
 ScaleFit FitSteps(std::span<const float> weights,
                   std::span<const float> importance,
-                  float scale,
-                  float low,
-                  float high);
+                  const StepGrid& grid);
+
+// Grids of integer levels from `low` to `low` + `levels`.
+struct StepGrids {
+  std::span<const float> scales;
+  std::span<const float> lows;
+  float levels;
+};
+// For every grid, with the levels that it chooses fixed, the least-squares scale and the error with
+// it (infinity and no scale where all levels are 0). Many grids take much less time together than
+// by FitSteps; sums run in the order of the weights. REQUIRES: finite scales that are not 0, and
+// results as long as the grids.
+void RankSteps(std::span<const float> weights,
+               std::span<const float> importance,
+               const StepGrids& grids,
+               std::span<float> best_scales,
+               std::span<float> errors);
 
 // The same as FitSteps for the levels of a table.
 ScaleFit FitLevels(std::span<const float> weights,

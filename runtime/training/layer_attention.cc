@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <type_traits>
 #include <vector>
 
 #include "runtime/base/parallel.h"
+#include "runtime/kernels/table.h"
 #include "runtime/training/products.h"
 
 namespace bitbudget {
@@ -90,8 +92,12 @@ Matrix<T> Weights(const AttentionShape& shape,
       }
       seen *= cap;
     }
-    seen = (seen - seen.maxCoeff()).exp();
-    seen /= seen.sum();
+    if constexpr (std::is_same_v<T, float>) {
+      Kernels().softmax(scores.row(i).data() + begin, 1, count);
+    } else {
+      seen = (seen - seen.maxCoeff()).exp();
+      seen /= seen.sum();
+    }
     scores.row(i).head(begin).setZero();
     scores.row(i).tail(scores.cols() - begin - count).setZero();
   }

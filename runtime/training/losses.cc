@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "runtime/base/random.h"
+#include "runtime/kernels/table.h"
 
 namespace bitbudget {
 namespace {
@@ -18,7 +20,12 @@ int64_t Labelled(std::span<const int32_t> labels) {
 template <typename Row>
 double Softmax(Row row) {
   using T = typename Row::Scalar;
-  const T max = row.maxCoeff();
+  Eigen::Index top = 0;
+  const T max = row.maxCoeff(&top);
+  if constexpr (std::is_same_v<T, float>) {
+    Kernels().softmax(row.data(), 1, row.size());
+    return static_cast<double>(max) - std::log(static_cast<double>(row[top]));
+  }
   row.array() = (row.array() - max).exp();
   const double sum = row.template cast<double>().sum();
   row /= static_cast<T>(sum);

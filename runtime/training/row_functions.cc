@@ -4,9 +4,11 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <type_traits>
 #include <vector>
 
 #include "runtime/base/parallel.h"
+#include "runtime/kernels/table.h"
 
 namespace bitbudget {
 namespace {
@@ -172,6 +174,13 @@ template <typename T>
 Matrix<T> Gated(Activation activation, const Matrix<T>& gate, const Matrix<T>& up, int threads) {
   Matrix<T> hidden(gate.rows(), gate.cols());
   ForEachPart(threads, gate.rows(), gate.cols(), [&](int64_t, int64_t first, int64_t count) {
+    if constexpr (std::is_same_v<T, float>) {
+      const int64_t at = first * gate.cols();
+      const auto multiply =
+          activation == Activation::kSilu ? Kernels().silu_mul : Kernels().gelu_tanh_mul;
+      multiply(gate.data() + at, up.data() + at, count * gate.cols(), hidden.data() + at);
+      return;
+    }
     hidden.middleRows(first, count) = Activate<T>(activation, gate.middleRows(first, count))
                                           .value.cwiseProduct(up.middleRows(first, count));
   });

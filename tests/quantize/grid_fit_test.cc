@@ -63,7 +63,7 @@ TEST(GridFit, SumsAreThoseOfTheNearestLevels) {
     // 77 float additions of terms with two roundings, relative to sums of magnitudes: residuals
     // cancel, so the bound for them is against what they are made of.
     constexpr double kBound = 80 * 0x1p-24;
-    const ScaleFit got = FitSteps(weights, importance, scale, -8, 7);
+    const ScaleFit got = FitSteps(weights, importance, StepGrid{scale, -8, 7});
     EXPECT_NEAR(got.error, steps[0], kBound * steps[0]);
     EXPECT_NEAR(got.energy, steps[2], kBound * steps[2]);
     EXPECT_NEAR(got.cross, steps[1], kBound * std::sqrt(steps[0] * steps[2]));

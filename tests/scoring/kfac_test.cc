@@ -71,6 +71,33 @@ TEST(KfacTest, CostsAreTheDefinitionWithMoreAndWithFewerRowsThanOutputs) {
   }
 }
 
+// More rows than a sketch has, and more than the head is measured on.
+TEST(KfacTest, CostsOfManyRowsAreNearTheDefinition) {
+  for (const TinyModelOptions& options : CostModels()) {
+    const CostBench bench(options, std::vector<int64_t>(20, 60), {kInt4, kInt2});
+    Progress progress;
+    const auto scores = ScoreKfac(bench.Context(&progress));
+    ASSERT_TRUE(scores.ok()) << scores.status();
+    SampledLabels<double> labels(CostBench::kSeed, 0);
+    const SeenProducts seen(bench.model(), bench.sequences(), &labels);
+    double sum = 0;
+    double squares = 0;
+    double count = 0;
+    for (size_t c = 0; c < scores->costs.size(); ++c) {
+      for (size_t i = 0; i < 2; ++i) {
+        const Format format = i == 0 ? kInt4 : kInt2;
+        const double exact = Definition(bench, seen, static_cast<ComponentId>(c), format, format);
+        const double ratio = std::log(scores->costs[c][i] / exact);
+        sum += ratio;
+        squares += ratio * ratio;
+        ++count;
+      }
+    }
+    EXPECT_NEAR(sum / count, 0, 0.03);
+    EXPECT_LT(std::sqrt(squares / count), 0.1);
+  }
+}
+
 TEST(KfacTest, TheSameBitsForEveryThreadCount) {
   const std::vector<int64_t> lengths = {21, 1, 40};
   const CostBench bench(CostModels()[1], lengths, {kInt4, kInt2});

@@ -9,32 +9,44 @@ namespace bitbudget {
 
 int32_t ArgMax(std::span<const float> values) {
   if (values.empty()) return -1;
-  // Eight lanes side by side, as a pass over a vocabulary per token adds up. x * 0 is 0 for finite
-  // x only.
+  // Eight lanes side by side, as a pass over a vocabulary per token adds up, and block by block, so
+  // that the place of the largest is looked for in one block. x * 0 is 0 for finite x only.
   using Lanes = float __attribute__((vector_size(32)));
   constexpr size_t kLanes = sizeof(Lanes) / sizeof(float);
-  Lanes largest;
-  for (size_t lane = 0; lane < kLanes; ++lane) largest[lane] = values[0];
-  Lanes zeros = {};
-  size_t i = 0;
-  for (; i + kLanes <= values.size(); i += kLanes) {
-    Lanes next;
-    std::memcpy(&next, values.data() + i, sizeof(next));
-    largest = next > largest ? next : largest;
-    zeros += next * 0.0f;
-  }
-  float best = largest[0];
+  constexpr size_t kBlock = 32 * kLanes;
+  float best = -INFINITY;
+  size_t best_begin = 0;
   float zero = 0;
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    best = std::max(best, largest[lane]);
-    zero += zeros[lane];
-  }
-  for (; i < values.size(); ++i) {
-    best = std::max(best, values[i]);
-    zero += values[i] * 0.0f;
+  for (size_t begin = 0; begin < values.size(); begin += kBlock) {
+    const std::span<const float> block =
+        values.subspan(begin, std::min(kBlock, values.size() - begin));
+    Lanes largest = Lanes{} + block[0];
+    Lanes zeros = {};
+    size_t i = 0;
+    for (; i + kLanes <= block.size(); i += kLanes) {
+      Lanes next;
+      std::memcpy(&next, &block[i], sizeof(next));
+      largest = next > largest ? next : largest;
+      zeros += next * 0.0f;
+    }
+    float of_block = largest[0];
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      of_block = std::max(of_block, largest[lane]);
+      zero += zeros[lane];
+    }
+    for (; i < block.size(); ++i) {
+      of_block = std::max(of_block, block[i]);
+      zero += block[i] * 0.0f;
+    }
+    if (of_block > best) {
+      best = of_block;
+      best_begin = begin;
+    }
   }
   if (zero != 0) return -1;  // not a number, as one of the products was
-  return static_cast<int32_t>(std::find(values.begin(), values.end(), best) - values.begin());
+  return static_cast<int32_t>(
+      std::find(values.begin() + static_cast<int64_t>(best_begin), values.end(), best) -
+      values.begin());
 }
 
 float Margin(std::span<const float> logits, int32_t best) {
