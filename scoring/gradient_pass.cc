@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "runtime/base/status_macros.h"
+#include "scoring/kfac.h"
 
 namespace bitbudget {
 namespace {
@@ -182,10 +183,8 @@ int64_t GradientPassBytes(const ModelConfig& config,
   const int64_t ends = 5 * config.vocab_size * hidden;
   // Gram matrices or gradients of the largest component, with its change and products of these.
   const int64_t largest = std::max(config.vocab_size * hidden, 2 * widest * widest + rows * widest);
-  // A form of every format, of the rows that a scorer takes (kfac.cc).
-  constexpr int64_t kFormRows = 256, kHeadRows = 512;
-  const int64_t pairs = formats * kFormRows * std::max(rows, kFormRows);
-  const int64_t head = (3 * (128 + longest) + kHeadRows) * config.vocab_size;
+  const int64_t pairs = formats * kKfacRows * std::max(rows, kKfacRows);
+  const int64_t head = (3 * (128 + longest) + kKfacHeadRows) * config.vocab_size;
   return static_cast<int64_t>(sizeof(float)) *
          (streams + layer_rows + layer + ends + 4 * largest + pairs + head);
 }

@@ -17,24 +17,20 @@
 namespace bitbudget {
 namespace {
 
-// Rows of a sketch, and rows that the head is measured on.
-constexpr int64_t kSketchRows = 256;
-constexpr int64_t kHeadRows = 512;
-
 // Streams of the seed that signs are drawn from.
 constexpr uint64_t kInputSigns = 11;
 constexpr uint64_t kGradientSigns = 12;
 
-// A matrix of at most kSketchRows rows whose Gram matrix is that of `m` in expectation, with the
+// A matrix of at most kKfacRows rows whose Gram matrix is that of `m` in expectation, with the
 // same trace: rows are added up in buckets with random signs (CountSketch: Charikar, Chen,
 // Farach-Colton 2002; Clarkson and Woodruff 2013). `m` itself where it has few rows.
 Matrix<float> Sketch(const Matrix<float>& m, uint64_t seed, uint64_t stream) {
-  if (m.rows() <= kSketchRows) return m;
-  Matrix<float> sketch = Matrix<float>::Zero(kSketchRows, m.cols());
+  if (m.rows() <= kKfacRows) return m;
+  Matrix<float> sketch = Matrix<float>::Zero(kKfacRows, m.cols());
   Random random(seed, {stream});
   for (int64_t row = 0; row < m.rows(); ++row) {
     const float sign = random.Next() >> 63 != 0 ? 1.0f : -1.0f;
-    sketch.row(row % kSketchRows) += sign * m.row(row);
+    sketch.row(row % kKfacRows) += sign * m.row(row);
   }
   const double trace = Dot(m, m, 1);
   const double sketched = Dot(sketch, sketch, 1);
@@ -76,7 +72,7 @@ class KfacCosts final : public GradientSink {
   // Of the head inputs and gradients depend on each other too much for factors: g^T dW x of every
   // position that is taken.
   absl::Status Head(int64_t sequence, const Matrix<float>& x, const Matrix<float>& d_y) override {
-    const int64_t step = (rows_ + kHeadRows - 1) / kHeadRows;
+    const int64_t step = (rows_ + kKfacHeadRows - 1) / kKfacHeadRows;
     if (sequence == 0) {
       const int64_t taken = (rows_ + step - 1) / step;
       head_x_.resize(taken, x.cols());

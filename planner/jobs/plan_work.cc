@@ -16,6 +16,7 @@
 #include "planner/runs/shared_probes.h"
 #include "runtime/quantize/encoders.h"
 #include "scoring/fisher.h"
+#include "scoring/kfac.h"
 #include "scoring/linearity.h"
 #include "scoring/registry.h"
 
@@ -243,16 +244,14 @@ class Stages {
            .passes = encoding + kFloatPass * times * sizes_->PassesOf(count, sizes_->window())});
       return parts;
     }
-    const double rows = static_cast<double>(count * sizes_->window());
-    // Of every format the change times the Gram matrices of inputs and outputs (kfac.cc).
-    const double products = sizes_->ProductPasses([&](const Component& component) {
-      if (component.layer < 0) return rows / 2;
-      return static_cast<double>(component.cols) +
-             std::min(static_cast<double>(component.rows), rows);
+    // Of every format the change is decoded and multiplied with what stands for all rows.
+    constexpr double kDecodedRows = 500;
+    const double products = sizes_->ProductPasses([](const Component& component) {
+      return kDecodedRows + static_cast<double>(component.layer < 0 ? kKfacHeadRows : kKfacRows);
     });
     PhaseWork work = Gradients(count);
     work.kind = WorkKind::kCosts;
-    work.passes += encoding + kFloatProduct * products;
+    work.passes += encoding + products;
     parts.push_back(std::move(work));
     return parts;
   }

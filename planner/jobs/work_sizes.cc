@@ -21,8 +21,8 @@ struct EncoderRows {
 };
 constexpr EncoderRows kEncoderRows[] = {
     {"rtn", 300},
-    {"clip", 2500},
-    {"imatrix", 3000},
+    {"clip", 1500},
+    {"imatrix", 1800},
     {"gptq", 90000},
     {"gptq-guided", 90000},
     {"gptq+block", 450000},
