@@ -71,9 +71,12 @@ TEST(KfacTest, CostsAreTheDefinitionWithMoreAndWithFewerRowsThanOutputs) {
   }
 }
 
-// More rows than a sketch has, and more than the head is measured on.
+// More rows than a sketch has, and more than the head is measured on; with few tokens inputs are
+// alike, so that sums without signs would be those of their mean.
 TEST(KfacTest, CostsOfManyRowsAreNearTheDefinition) {
-  for (const TinyModelOptions& options : CostModels()) {
+  std::vector<TinyModelOptions> models = CostModels();
+  models.emplace_back().vocab = 4;
+  for (const TinyModelOptions& options : models) {
     const CostBench bench(options, std::vector<int64_t>(20, 60), {kInt4, kInt2});
     Progress progress;
     const auto scores = ScoreKfac(bench.Context(&progress));
@@ -93,8 +96,8 @@ TEST(KfacTest, CostsOfManyRowsAreNearTheDefinition) {
         ++count;
       }
     }
-    EXPECT_NEAR(sum / count, 0, 0.03);
-    EXPECT_LT(std::sqrt(squares / count), 0.1);
+    EXPECT_NEAR(sum / count, 0, 0.05);
+    EXPECT_LT(std::sqrt(squares / count), 0.08);
   }
 }
 
