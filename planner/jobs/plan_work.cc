@@ -245,7 +245,6 @@ class Stages {
       return parts;
     }
     // Of every format the change is decoded and multiplied with what stands for all rows.
-    constexpr double kDecodedRows = 500;
     const double products = sizes_->ProductPasses([](const Component& component) {
       return kDecodedRows + static_cast<double>(component.layer < 0 ? kKfacHeadRows : kKfacRows);
     });

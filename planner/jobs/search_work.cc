@@ -73,7 +73,6 @@ class Methods {
     const GradientDescentOptions limits = GreedyOptions().gradients;
     const int64_t probes = MoveProbes(sizes_.search_probes());
     // Beside the gradients, all formats are decoded and multiplied with them.
-    constexpr double kDecodedRows = 500;
     const double formats = sizes_.ProductPasses([](const Component&) { return kDecodedRows; });
     PhaseWork gradients{.phases = {"gradients"}, .kind = WorkKind::kGradients};
     gradients.passes = kGradient * sizes_.PassesOf(probes, sizes_.window()) + formats;

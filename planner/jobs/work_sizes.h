@@ -19,6 +19,8 @@ inline constexpr double kFloatPass = 1.2;     // a run of the reference
 inline constexpr double kGenerated = 1.7;     // completions, for prompt and completion
 inline constexpr double kGradient = 9;        // forwards, again, and twice back
 inline constexpr double kFloatProduct = 4.5;  // of plain matrices, in scores
+// Rows whose products take as long as decoding a format and comparing it with the stored weights.
+inline constexpr double kDecodedRows = 500;
 
 // Rows that a set of probes takes through the model, per rank, and those whose logits are compared.
 struct ProbeRows {

@@ -244,18 +244,22 @@ BITBUDGET_BODIES(Avx2, __attribute__((target("avx2"))));
 BITBUDGET_BODIES(Avx512, __attribute__((target("avx512f,avx512vl,avx512dq"))));
 #endif
 
-const Bodies& Chosen() {
+// Those that this machine can run, the fastest last.
+std::vector<const Bodies*> Available() {
+  std::vector<const Bodies*> bodies = {&Baseline::kBodies};
 #if defined(__x86_64__)
-  static const Bodies& fastest = []() -> const Bodies& {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0) {
-      return Avx512::kBodies;
-    }
-    return __builtin_cpu_supports("avx2") != 0 ? Avx2::kBodies : Baseline::kBodies;
-  }();
-  return fastest;
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") != 0) bodies.push_back(&Avx2::kBodies);
+  if (__builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0) {
+    bodies.push_back(&Avx512::kBodies);
+  }
 #endif
-  return Baseline::kBodies;
+  return bodies;
+}
+
+const Bodies& Chosen() {
+  static const Bodies& fastest = *Available().back();
+  return fastest;
 }
 
 }  // namespace
@@ -295,7 +299,6 @@ namespace internal {
 
 bool FitsAgree(std::span<const float> weights, std::span<const float> importance, float scale) {
   const Bodies& a = Baseline::kBodies;
-  const Bodies& b = Chosen();
   const auto same = [](const auto& x, const auto& y) {
     return std::memcmp(&x, &y, sizeof(x)) == 0;
   };
@@ -310,14 +313,20 @@ bool FitsAgree(std::span<const float> weights, std::span<const float> importance
     return results;
   };
   const std::vector<float> ranked_a = ranked(a);
-  const std::vector<float> ranked_b = ranked(b);
   const StepGrid grid = {scale, -8, 7};
-  return std::memcmp(ranked_a.data(), ranked_b.data(), ranked_a.size() * sizeof(float)) == 0 &&
-         same(a.steps(weights, importance, grid), b.steps(weights, importance, grid)) &&
-         same(a.levels(weights, importance, scale, table),
-              b.levels(weights, importance, scale, table)) &&
-         same(a.affine(weights, importance, scale, 3 * scale, 15),
-              b.affine(weights, importance, scale, 3 * scale, 15));
+  for (const Bodies* const other : Available()) {
+    const Bodies& b = *other;
+    const std::vector<float> ranked_b = ranked(b);
+    if (std::memcmp(ranked_a.data(), ranked_b.data(), ranked_a.size() * sizeof(float)) != 0 ||
+        !same(a.steps(weights, importance, grid), b.steps(weights, importance, grid)) ||
+        !same(a.levels(weights, importance, scale, table),
+              b.levels(weights, importance, scale, table)) ||
+        !same(a.affine(weights, importance, scale, 3 * scale, 15),
+              b.affine(weights, importance, scale, 3 * scale, 15))) {
+      return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace internal

@@ -83,8 +83,8 @@ AffineFit FitAffine(std::span<const float> weights,
 
 namespace internal {
 
-// Whether the bodies for this machine give the bits of the portable ones, their reference: for
-// tests.
+// Whether all bodies that this machine can run give the bits of the portable ones, their reference:
+// for tests.
 bool FitsAgree(std::span<const float> weights, std::span<const float> importance, float scale);
 
 }  // namespace internal

@@ -81,5 +81,27 @@ TEST(GridFit, SumsAreThoseOfTheNearestLevels) {
   }
 }
 
+// As many grids as fill lanes, and not.
+TEST(GridFit, RanksManyGridsAsTheirSumsSay) {
+  const std::vector<float> weights = GaussianValues(77, 1.0, 20);
+  const std::vector<float> importance = LogNormal(77, 1.0, 21);
+  for (const size_t count : {1, 7, 8, 9, 16, 20, 27}) {
+    std::vector<float> scales, lows, best(count), errors(count);
+    for (size_t i = 0; i < count; ++i) {
+      scales.push_back((i % 2 == 0 ? 0.02f : -0.03f) * static_cast<float>(i + 1));
+      lows.push_back(-static_cast<float>(i % 8));
+    }
+    scales.back() = 1e6f;  // all levels are 0
+    RankSteps(weights, importance, {scales, lows, 7}, best, errors);
+    for (size_t i = 0; i + 1 < count; ++i) {
+      const ScaleFit fit = FitSteps(weights, importance, StepGrid{scales[i], lows[i], lows[i] + 7});
+      ASSERT_TRUE(fit.HasBetterScale());
+      EXPECT_NEAR(errors[i], fit.BestError(), 1e-4 * fit.error) << count << " " << i;
+      EXPECT_NEAR(best[i], scales[i] + fit.ScaleStep(), 1e-4 * std::abs(best[i]));
+    }
+    EXPECT_EQ(errors.back(), INFINITY);
+  }
+}
+
 }  // namespace
 }  // namespace bitbudget

@@ -273,6 +273,11 @@ TEST(ArgMaxTest, IsTheLowestIndexAmongTheLargest) {
   EXPECT_EQ(ArgMax(std::vector<float>{1, 3, 3, 2}), 1);
   EXPECT_EQ(ArgMax(std::vector<float>{-0.0f, 0.0f}), 0);
   EXPECT_EQ(ArgMax(std::vector<float>{-5}), 0);
+  std::vector<float> long_row(1000, -1);
+  for (const size_t at : {999, 700, 256, 255, 8, 3}) {
+    long_row[at] = 2;  // the same value as further on
+    EXPECT_EQ(ArgMax(long_row), static_cast<int32_t>(at));
+  }
   EXPECT_EQ(ArgMax({}), -1);
 }
 
