@@ -4,7 +4,6 @@
 #include <cmath>
 #include <iterator>
 #include <memory>
-#include <numbers>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -142,7 +141,7 @@ class NoiseInsertion {
     });
   }
 
-  // Weights with normal noise of this squared norm (Box and Muller 1958).
+  // Weights with normal noise of this squared norm.
   Matrix<float> Noisy(const Matrix<float>& stored,
                       ComponentId id,
                       size_t level,
@@ -150,9 +149,7 @@ class NoiseInsertion {
     Random random(context_.seed, {kNoiseStream, static_cast<uint64_t>(id), level});
     Matrix<float> noise(stored.rows(), stored.cols());
     for (int64_t i = 0; i < noise.size(); ++i) {
-      const double radius = std::sqrt(-2 * std::log(1 - random.Uniform()));
-      noise.data()[i] =
-          static_cast<float>(radius * std::cos(2 * std::numbers::pi * random.Uniform()));
+      noise.data()[i] = static_cast<float>(random.Normal());
     }
     const double scale = std::sqrt(squares / Dot(noise, noise, context_.threads));
     return stored + noise * static_cast<float>(scale);

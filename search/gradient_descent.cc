@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 #include <optional>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/base/random.h"
 #include "runtime/base/status_macros.h"
 #include "search/exact_fill.h"
 #include "search/move_model.h"
@@ -15,8 +17,25 @@
 namespace bitbudget {
 namespace {
 
+constexpr uint64_t kOtherStartsStream = 0x73746172;  // of the seed
+
 // How much stiffer moves are taken to be, at least, after a joint move that did not lower the loss.
 constexpr double kStiffer = 1.25;
+// How far the start's loss may be above its estimate before other starts are drawn. Nearer to it,
+// sums of estimates are right and other starts gain nothing (docs/search.md).
+constexpr double kAddsUp = 1.1;
+// How far estimates may be off: standard deviation of the logarithm, half of the variance common to
+// all choices of a unit.
+constexpr double kSpread = 0.2;
+
+CostTable Perturbed(CostTable costs, Random random) {
+  const double spread = kSpread / std::numbers::sqrt2;
+  for (std::vector<double>& unit : costs) {
+    const double common = random.Normal();
+    for (double& cost : unit) cost *= std::exp(spread * (common + random.Normal()));
+  }
+  return costs;
+}
 
 class Descent {
  public:
@@ -38,13 +57,11 @@ class Descent {
     session_.BeginPhase("start", 1);
     BB_RETURN_IF_ERROR(session_.SetIncumbent(problem_.ToAssignment(current_)));
     session_.AcceptStart(current_, incumbent());
-    start_loss_ = objective_.Loss(incumbent());
-    const double estimate = Sum(*context_.estimates, current_);
-    if (estimate > 0 && std::isfinite(start_loss_)) {
-      stiffness_ = std::max(1.0, start_loss_ / estimate);
-    }
     run_.push_back({current_, incumbent()});
     known_.insert(current_);
+    if (!(LossOverEstimate() <= kAddsUp)) BB_RETURN_IF_ERROR(TryOtherStarts());
+    start_loss_ = objective_.Loss(incumbent());
+    if (std::isfinite(LossOverEstimate())) stiffness_ = std::max(1.0, LossOverEstimate());
     bool moved = true;
     while (moved && session_.summary().rounds < options_.max_rounds) {
       BB_ASSIGN_OR_RETURN(moved, Round());
@@ -60,6 +77,42 @@ class Descent {
   };
 
   const Evaluation& incumbent() const { return session_.evaluator().incumbent_evaluation(); }
+
+  double LossOverEstimate() const {
+    return objective_.Loss(incumbent()) / Sum(*context_.estimates, current_);
+  }
+
+  absl::Status TryOtherStarts() {
+    session_.BeginPhase("other starts", options_.other_starts + 1);
+    Selection best;
+    double least = objective_.Loss(session_.ScreenPart(incumbent()));
+    std::set<Selection> drawn = {current_};
+    for (int k = 0; k < options_.other_starts && WorkLeft(); ++k) {
+      const Selection next = MinimizeSum(
+          problem_,
+          Perturbed(*context_.estimates, Random(options_.seed, {kOtherStartsStream, uint64_t(k)})));
+      if (!drawn.insert(next).second) continue;
+      BB_ASSIGN_OR_RETURN(const Evaluation screened, session_.Screen(ChangesTo(next)));
+      const double loss = objective_.Loss(screened);
+      if (!(loss < least)) continue;
+      least = loss;
+      best = next;
+    }
+    if (best.empty() || !WorkLeft()) return absl::OkStatus();
+    const std::vector<ComponentFormat> delta = ChangesTo(best);
+    auto not_lower = [this](const Evaluation& candidate, const Evaluation& incumbent) {
+      return !(objective_.Loss(candidate) < objective_.Loss(incumbent));
+    };
+    BB_ASSIGN_OR_RETURN(std::optional<Evaluation> evaluation, session_.Race(delta, not_lower));
+    if (!evaluation.has_value()) return absl::OkStatus();
+    run_.push_back({best, *evaluation});
+    known_.insert(best);
+    if (not_lower(*evaluation, incumbent())) return absl::OkStatus();
+    BB_RETURN_IF_ERROR(session_.Commit(delta));
+    current_ = best;
+    session_.Accept("other start", delta, current_, *std::move(evaluation));
+    return absl::OkStatus();
+  }
 
   bool WorkLeft() const {
     const CandidateEvaluator& evaluator = session_.evaluator();

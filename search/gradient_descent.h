@@ -1,6 +1,8 @@
 #ifndef BITBUDGET_SEARCH_GRADIENT_DESCENT_H_
 #define BITBUDGET_SEARCH_GRADIENT_DESCENT_H_
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "search/objective.h"
 #include "search/search_session.h"
@@ -12,11 +14,18 @@ struct GradientDescentOptions {
   double max_evaluations = 12;
   // Gradient passes, one for every incumbent.
   int max_rounds = 6;
+  // Other starts that are drawn where the estimates do not add up to the start's loss.
+  int other_starts = 8;
+  uint64_t seed = 0;  // of the drawing
 };
 
 // Descent by joint moves that gradients predict (docs/search.md, "greedy"), each accepted by a run
 // of the whole candidate.
-//   1. Start: the least sum of the context's estimates under the budget.
+//   1. Start: the least sum of the context's estimates under the budget. Where its loss is more
+//   than
+//      a tenth above that sum, other starts are drawn: least sums of estimates that are off at
+//      random, by as much as estimates are. They are screened; the best is raced, and is the start
+//      when its loss is lower.
 //   2. Rounds: the context's move model gives slope and curvature of every move. The joint move of
 //      least slope + stiffness x curvature under the budget is run. What it did to the loss gives
 //      the stiffness that would have predicted it, with which the next one is chosen (as the

@@ -44,7 +44,10 @@ constexpr MethodInfo kMethods[] = {
      .description = "descent by joint moves from the additive optimum",
      .takes_sparsity = false,
      .needs = ErrorsAndMoves,
-     .make = [](const MethodOptions& o) { return MakeGreedySearch(GreedyOptions(), o.objective); }},
+     .make =
+         [](const MethodOptions& o) {
+           return MakeGreedySearch({.gradients = {.seed = o.seed}}, o.objective);
+         }},
     {.name = "additive",
      .description = "the least sum of the components' divergences alone",
      .takes_sparsity = false,

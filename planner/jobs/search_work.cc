@@ -78,7 +78,7 @@ class Methods {
     gradients.passes = kGradient * sizes_.PassesOf(probes, sizes_.window()) + formats;
     gradients.times = limits.max_rounds;
     gradients.limit = true;
-    return {gradients, StepWork({"start", "round *"}, 1, limits.max_evaluations)};
+    return {gradients, StepWork({"start", "other starts", "round *"}, 1, limits.max_evaluations)};
   }
 
   PhaseWork Alone() const {

@@ -1,9 +1,11 @@
 #ifndef BITBUDGET_RUNTIME_BASE_RANDOM_H_
 #define BITBUDGET_RUNTIME_BASE_RANDOM_H_
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <numbers>
 #include <utility>
 #include <vector>
 
@@ -28,6 +30,12 @@ class Random {
   // Uniform in [0, bound), bound > 0 (multiply-shift; the bias is below bound / 2^64).
   uint64_t Below(uint64_t bound) {
     return static_cast<uint64_t>((static_cast<unsigned __int128>(Next()) * bound) >> 64);
+  }
+
+  // Standard normal (Box and Muller 1958).
+  double Normal() {
+    const double radius = std::sqrt(-2 * std::log(1 - Uniform()));
+    return radius * std::cos(2 * std::numbers::pi * Uniform());
   }
 
   // Fisher-Yates.

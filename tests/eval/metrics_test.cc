@@ -191,7 +191,7 @@ TEST(BootstrapInterval, CoversTheTruthAsOftenAsItSays) {
   Random random(2024);
   for (int trial = 0; trial < kTrials; ++trial) {
     Evaluation probes(40);
-    for (ProbeResult& probe : probes) probe = Probe(1, 0, 0, 0, 2 + 0.5 * Gaussian(random));
+    for (ProbeResult& probe : probes) probe = Probe(1, 0, 0, 0, 2 + 0.5 * random.Normal());
     const Interval interval = BootstrapInterval(Statistic::kKlMean, probes);
     covered += interval.low <= 2 && 2 <= interval.high;
   }
@@ -206,9 +206,9 @@ TEST(PairedInterval, CoversTheTrueDifferenceAsOftenAsItSays) {
   for (int trial = 0; trial < kTrials; ++trial) {
     Evaluation a(40), b(40);
     for (size_t i = 0; i < a.size(); ++i) {
-      const double difficulty = Gaussian(random);  // of the probe, for both
-      a[i] = Probe(1, 0, 0, 0, 5 + difficulty + 0.1 * Gaussian(random));
-      b[i] = Probe(1, 0, 0, 0, 4.7 + difficulty + 0.1 * Gaussian(random));
+      const double difficulty = random.Normal();  // of the probe, for both
+      a[i] = Probe(1, 0, 0, 0, 5 + difficulty + 0.1 * random.Normal());
+      b[i] = Probe(1, 0, 0, 0, 4.7 + difficulty + 0.1 * random.Normal());
     }
     const Interval interval = PairedInterval(Statistic::kKlMean, a, b);
     covered += interval.low <= 0.3 && 0.3 <= interval.high;

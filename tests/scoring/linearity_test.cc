@@ -26,7 +26,7 @@ double Alpha(const CostBench& bench, ComponentId id, const Eigen::VectorXd& weig
   for (size_t level = 0; level < std::size(kLinearityNoise); ++level) {
     Random random(CostBench::kSeed, {0x6e6f6973, static_cast<uint64_t>(id), level});
     Matrix<double> noise = none;
-    for (int64_t i = 0; i < noise.size(); ++i) noise.data()[i] = Gaussian(random);
+    for (int64_t i = 0; i < noise.size(); ++i) noise.data()[i] = random.Normal();
     noise *= std::sqrt(kLinearityNoise[level]) * stored.norm() / noise.norm();
     up += kLinearityNoise[level] * MeanKl(reference, LogProbabilities(bench, id, noise), weights);
     down += kLinearityNoise[level] * kLinearityNoise[level];

@@ -134,9 +134,31 @@ TEST(GradientDescent, NeedsOneEvaluationWhereDivergencesAddUp) {
   }
 }
 
+// In few dimensions errors of different units point the same way and add up to more than the sum.
+TEST(GradientDescent, StartsElsewhereWhereEstimatesDoNotAddUpAndThatIsLower) {
+  int elsewhere = 0;
+  for (uint64_t seed = 0; seed < 60; ++seed) {
+    const Toy toy = MakeToy(seed, 9, 4, 2, 0.4);
+    const Course drawn = Descend(toy, {.probes = 24});
+    EXPECT_EQ(Replay(drawn.summary), drawn.summary.assignment);
+    const std::vector<TraceStep>& trace = drawn.summary.trace;
+    if (trace.size() < 2 || trace[1].what != "other start") continue;
+    ++elsewhere;
+    EXPECT_LT(
+        LossOf(toy,
+               WithDelta(WithDelta(Assignment(9, kFormatF32), trace[0].changes), trace[1].changes)),
+        toy.loss(MinimizeSum(toy.problem, AloneCosts(toy))));
+    for (const TraceStep& step :
+         Descend(toy, {.probes = 24}, Statistic::kKlMean, {.other_starts = 0}).summary.trace) {
+      EXPECT_NE(step.what, "other start");
+    }
+  }
+  EXPECT_GT(elsewhere, 10);
+}
+
 TEST(GradientDescent, KeepsToItsLimits) {
   const Toy toy = MakeToy(3, 7, 4, 4, 0.5);
-  const Course none = Descend(toy, {}, Statistic::kKlMean, {.max_rounds = 0});
+  const Course none = Descend(toy, {}, Statistic::kKlMean, {.max_rounds = 0, .other_starts = 0});
   EXPECT_EQ(none.calls, 0);
   EXPECT_EQ(none.summary.candidates, 1);
   const Course one = Descend(toy, {}, Statistic::kKlMean, {.max_evaluations = 1});

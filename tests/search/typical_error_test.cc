@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <vector>
 
 #include "runtime/base/random.h"
@@ -15,10 +14,7 @@ namespace {
 std::vector<double> NormalWeights(int count) {
   Random random(7, {1});
   std::vector<double> weights;
-  for (int i = 0; i < count; ++i) {  // Box and Muller
-    const double radius = std::sqrt(-2 * std::log(1 - random.Uniform()));
-    weights.push_back(radius * std::cos(2 * std::numbers::pi * random.Uniform()));
-  }
+  for (int i = 0; i < count; ++i) weights.push_back(random.Normal());
   return weights;
 }
 

@@ -9,17 +9,11 @@
 
 namespace bitbudget {
 
-// A standard normal value (Box and Muller 1958).
-inline double Gaussian(Random& random) {
-  const double radius = std::sqrt(-2.0 * std::log(1.0 - random.Uniform()));
-  return radius * std::cos(6.283185307179586 * random.Uniform());
-}
-
 // `size` normal values of standard deviation `deviation`, which is what weight rows look like.
 inline std::vector<float> GaussianValues(int64_t size, double deviation, uint64_t seed) {
   Random random(seed);
   std::vector<float> values(size);
-  for (float& value : values) value = static_cast<float>(deviation * Gaussian(random));
+  for (float& value : values) value = static_cast<float>(deviation * random.Normal());
   return values;
 }
 

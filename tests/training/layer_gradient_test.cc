@@ -76,7 +76,7 @@ class LayerGradientTest : public testing::TestWithParam<Variant> {
   Matrix<double> Mixture() const {
     Matrix<double> mixture(x_.rows(), x_.cols());
     Random random(5);
-    for (int64_t i = 0; i < mixture.size(); ++i) mixture.data()[i] = Gaussian(random);
+    for (int64_t i = 0; i < mixture.size(); ++i) mixture.data()[i] = random.Normal();
     return mixture;
   }
 

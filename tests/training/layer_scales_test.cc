@@ -47,7 +47,7 @@ std::vector<LayerScales> RandomLayerScales(const ModelConfig& config, bool tied)
     scales.value = RandomScales(config.kv_size(), &random);
     if (HasValueShift(config)) {
       for (int64_t c = 0; c < config.kv_size(); ++c) {
-        scales.value_shift.push_back(static_cast<float>(Gaussian(random)));
+        scales.value_shift.push_back(static_cast<float>(random.Normal()));
       }
     }
     if (!HasQueryKeyScales(config)) continue;
@@ -150,9 +150,9 @@ TEST_P(FoldTest, GradientAgreesWithDifferences) {
   Random random(8);
   for (int i = 0; i < kLayerMatrices; ++i) {
     for (float& value : slopes.matrices[i].reshaped()) {
-      value = static_cast<float>(Gaussian(random));
+      value = static_cast<float>(random.Normal());
     }
-    for (float& value : slopes.biases[i]) value = static_cast<float>(Gaussian(random));
+    for (float& value : slopes.biases[i]) value = static_cast<float>(random.Normal());
   }
   LayerScales scales = RandomLayerScales(config, true)[0];
   scales.value_shift.clear();

@@ -93,7 +93,7 @@ TEST_P(ModelGradientTest, TheLossRisesAlongTheGradientByItsSquaredNorm) {
   AllParameters<double> all = ReadAll<double>(*model_);
   Matrix<double> reference(24, model_->config().vocab_size);
   Random random(3);
-  for (int64_t i = 0; i < reference.size(); ++i) reference.data()[i] = Gaussian(random);
+  for (int64_t i = 0; i < reference.size(); ++i) reference.data()[i] = random.Normal();
   const auto logits = [&](int64_t first, int64_t count) -> Matrix<double> {
     return reference.middleRows(first, count);
   };

@@ -56,7 +56,7 @@ TEST_P(TrainedMatrixTest, TheEncodingIsTheImageWithRoundedScalesAfterAStep) {
   const auto trained = MakeTrainedMatrix(Original(), Encoded(Original(), GetParam(), "rtn"), {});
   Random random(5);
   for (ParameterArray* array : trained->parameters()) {
-    for (float& value : array->values) value += 0.03f * static_cast<float>(Gaussian(random));
+    for (float& value : array->values) value += 0.03f * static_cast<float>(random.Normal());
   }
   Matrix<float> image;
   trained->Decode(1, &image);
