@@ -23,8 +23,8 @@ constexpr EncoderRows kEncoderRows[] = {
     {"rtn", 300},
     {"clip", 1500},
     {"imatrix", 1800},
-    {"gptq", 90000},
-    {"gptq-guided", 90000},
+    {"gptq", 45000},
+    {"gptq-guided", 45000},
     {"gptq+block", 450000},
 };
 constexpr double kLearnedRows = 250000;  // lwc and what tries its grids

@@ -30,6 +30,7 @@ class CheckedWeightEncoder : public WeightEncoder {
 
   // Errors: the encoder's; kFailedPrecondition, naming component and hashes, for unexpected bytes.
   absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
+  void FreeWorkspace() const override { encoder_.FreeWorkspace(); }
 
  private:
   const Model& model_;

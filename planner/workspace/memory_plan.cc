@@ -11,6 +11,7 @@
 #include "runtime/kernels/layout.h"
 #include "runtime/model/decoder/forward.h"
 #include "runtime/model/decoder/generate.h"
+#include "runtime/quantize/gram_factors.h"
 #include "scoring/gradient_pass.h"
 
 namespace bitbudget {
@@ -84,20 +85,23 @@ Needs NeedsOf(const Model& model, const MemoryRequest& request) {
 
   int64_t largest_stage = 0;
   int64_t largest_component = 0;
+  int64_t most_inputs = 0;
   for (int stage = 0; stage < stages; ++stage) {
     int64_t bytes = 0;
     for (const ComponentId id : StageComponents(stage, config)) {
       const Component& component = model.component(id);
       bytes += PanelBytes(component);
       largest_component = std::max(largest_component, component.rows * component.cols);
+      most_inputs = std::max(most_inputs, component.cols);
     }
     // The head of the reference may be needed beside the candidate's.
     if (stage == stages - 1) bytes *= 2;
     largest_stage = std::max(largest_stage, bytes);
   }
   // Beside a stage's panels: encodings of at most a byte per weight that are being made or read
-  // back, one on every thread.
-  const int64_t making = request.threads * largest_component;
+  // back, one on every thread, and what encoders share meanwhile.
+  int64_t making = request.threads * largest_component;
+  if (request.grams) making += GramFactors::PeakBytes(most_inputs);
   least.weights = largest_stage + making;
   needs.weights = making;
   for (const Component& component : model.components()) {

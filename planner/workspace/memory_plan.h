@@ -21,6 +21,7 @@ struct MemoryRequest {
   int64_t compared = 1;            // of those: that distributions are compared on
   int64_t window = 0;              // positions of a sequence that gradients are taken on
   bool fdt_only = false;           // the head is screened (bounded_argmax.h)
+  bool grams = false;              // encoders work with factors of Gram matrices (gram_factors.h)
   int threads = 1;
 };
 

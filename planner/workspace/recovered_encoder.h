@@ -63,6 +63,7 @@ class RecoveredEncoder : public WeightEncoder {
 
   // Errors: those of the other encoder and of CheckFormats.
   absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
+  void FreeWorkspace() const override { encoder_.FreeWorkspace(); }
 
  private:
   absl::Status CheckFormat(ComponentId id, const Format& format) const;

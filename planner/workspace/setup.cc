@@ -26,6 +26,7 @@ absl::StatusOr<ProbedWorkspace> SetUpWorkspace(const Model& model,
     request.gradient_probes = std::max(request.gradient_probes, kFisherSequences);
   }
   const absl::StatusOr<const EncoderInfo*> encoder = FindEncoder(options.encoder);
+  request.grams = encoder.ok() && (*encoder)->needs == StatsNeed::kGram;
   if (encoder.ok() && (*encoder)->weighs_tokens) {
     const int64_t tokens = kTokenWeightBatch + ready.maker->context();
     const int64_t window = ready.maker->window_tokens();

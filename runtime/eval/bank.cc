@@ -128,6 +128,7 @@ absl::Status EncodingBank::Prepare(std::span<const ComponentFormat> wanted,
       ++counts_.encoded;
     }
   }
+  encoder_.FreeWorkspace();
   return absl::OkStatus();
 }
 

@@ -6,6 +6,7 @@
 #include <Eigen/Core>
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -28,9 +29,9 @@ using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic>;
 bool FactorReversed(const Gram& gram, std::span<const int64_t> order, Matrix* factor) {
   const int64_t k = gram.size;
   factor->resize(k, k);
-  for (int64_t i = 0; i < k; ++i) {
-    const std::span<const float> row = gram.Row(order[k - 1 - i]);
-    for (int64_t j = 0; j <= i; ++j) (*factor)(i, j) = row[order[k - 1 - j]];
+  for (int64_t j = 0; j < k; ++j) {
+    const std::span<const float> column = gram.Row(order[k - 1 - j]);
+    for (int64_t i = j; i < k; ++i) (*factor)(i, j) = column[order[k - 1 - i]];
   }
   const Eigen::LLT<Eigen::Ref<Matrix>> llt(*factor);
   if (llt.info() != Eigen::Success) return false;
@@ -38,6 +39,43 @@ bool FactorReversed(const Gram& gram, std::span<const int64_t> order, Matrix* fa
 }
 
 }  // namespace
+
+class FeedbackMaker {
+ public:
+  // `factor`: of FactorReversed, for this order.
+  static std::unique_ptr<Feedback> Make(const Matrix& factor, std::vector<int64_t> order) {
+    constexpr int64_t kBatch = Feedback::kColumnBatch;
+    const int64_t k = factor.rows();
+    // R_ij for i <= j.
+    const auto upper = [&](int64_t i, int64_t j) { return factor(k - 1 - i, k - 1 - j); };
+    auto feedback = std::make_unique<Feedback>();
+    feedback->order_ = std::move(order);
+    feedback->diagonal_.assign(k * kBatch, 0.0f);
+    for (int64_t j = 0; j < k; ++j) {
+      feedback->costs_.push_back(static_cast<float>(upper(j, j) * upper(j, j)));
+    }
+    std::vector<float> rows;
+    for (int64_t begin = 0; begin < k; begin += kBatch) {
+      const int64_t width = std::min(kBatch, k - begin);
+      std::vector<float> within(width * width);
+      rows.resize(width * begin);
+      for (int64_t j = begin; j < begin + width; ++j) {
+        const auto coefficient = [&](int64_t i) {
+          return static_cast<float>(upper(i, j) / upper(j, j));
+        };
+        for (int64_t i = 0; i < begin; ++i) rows[(j - begin) * begin + i] = coefficient(i);
+        for (int64_t i = begin; i < j; ++i) {
+          feedback->diagonal_[i * kBatch + j - begin] = coefficient(i);
+          within[(j - begin) * width + i - begin] = coefficient(i);
+        }
+      }
+      feedback->within_.push_back(PackWeightsF32(ViewOf(within, width, width)));
+      feedback->ahead_.push_back(begin == 0 ? WeightPanels()
+                                            : PackWeightsF32(ViewOf(rows, width, begin)));
+    }
+    return feedback;
+  }
+};
 
 std::vector<int64_t> NaturalOrder(int64_t size) {
   std::vector<int64_t> order(size);
@@ -53,7 +91,7 @@ std::vector<int64_t> ActivationOrder(const DampedGram& gram) {
   return order;
 }
 
-DampedGram Damp(const Gram& gram) {
+DampedGram Damp(const Gram& gram, std::unique_ptr<Feedback>* natural) {
   const int64_t k = gram.size;
   double mean = 0;
   for (int64_t i = 0; i < k; ++i) {
@@ -68,7 +106,9 @@ DampedGram Damp(const Gram& gram) {
       for (int64_t i = 0; i < k; ++i) {
         damped.gram.values[i * k + i] = static_cast<float>(gram.values[i * k + i] + damped.damping);
       }
-      if (FactorReversed(damped.gram, order, &factor)) return damped;
+      if (!FactorReversed(damped.gram, order, &factor)) continue;
+      if (natural != nullptr) *natural = FeedbackMaker::Make(factor, order);
+      return damped;
     }
   }
   // No energy, or no Gram matrix at all: all weights alike.
@@ -77,69 +117,46 @@ DampedGram Damp(const Gram& gram) {
   for (int64_t i = 0; i < k; ++i) {
     damped.gram.values[i * k + i] = static_cast<float>(damped.damping);
   }
+  if (natural != nullptr) *natural = MakeFeedback(damped, order);
   return damped;
 }
 
 std::unique_ptr<Feedback> MakeFeedback(const DampedGram& gram, std::vector<int64_t> order) {
-  const int64_t k = gram.gram.size;
-  CHECK_EQ(static_cast<int64_t>(order.size()), k);
+  CHECK_EQ(static_cast<int64_t>(order.size()), gram.gram.size);
   Matrix factor;
   if (!FactorReversed(gram.gram, order, &factor)) return nullptr;
-  // R_ij for i <= j.
-  const auto upper = [&](int64_t i, int64_t j) { return factor(k - 1 - i, k - 1 - j); };
-
-  auto feedback = std::make_unique<Feedback>();
-  feedback->order_ = std::move(order);
-  feedback->diagonal_.assign(k * Feedback::kColumnBatch, 0.0f);
-  for (int64_t j = 0; j < k; ++j) {
-    feedback->costs_.push_back(static_cast<float>(upper(j, j) * upper(j, j)));
-  }
-  for (int64_t begin = 0; begin < k; begin += Feedback::kColumnBatch) {
-    const int64_t end = std::min(k, begin + Feedback::kColumnBatch);
-    for (int64_t j = begin; j < end; ++j) {
-      for (int64_t i = begin; i < j; ++i) {
-        feedback->diagonal_[i * Feedback::kColumnBatch + j - begin] =
-            static_cast<float>(upper(i, j) / upper(j, j));
-      }
-    }
-    std::vector<float> rows((end - begin) * begin);
-    for (int64_t j = begin; j < end; ++j) {
-      for (int64_t i = 0; i < begin; ++i) {
-        rows[(j - begin) * begin + i] = static_cast<float>(upper(i, j) / upper(j, j));
-      }
-    }
-    feedback->ahead_.push_back(begin == 0 ? WeightPanels()
-                                          : PackWeightsF32(ViewOf(rows, end - begin, begin)));
-  }
-  return feedback;
+  return FeedbackMaker::Make(factor, std::move(order));
 }
 
-void Feedback::OutputErrors(std::span<const float> errors, std::span<double> out) const {
+void Feedback::OutputErrors(std::span<const float> errors,
+                            std::span<double> out,
+                            std::span<const double> limits) const {
   const int64_t k = size();
   const int64_t rows = static_cast<int64_t>(out.size());
   CHECK_EQ(static_cast<int64_t>(errors.size()), rows * k);
   PackedActivations packed;
-  AlignedBuffer<float> sums;
-  sums.Resize(rows * kColumnBatch);
+  AlignedBuffer<float> before(rows * kColumnBatch);
+  AlignedBuffer<float> within(rows * kColumnBatch);
+  before.Fill(0.0f);
   std::fill(out.begin(), out.end(), 0.0);
   for (int64_t begin = 0; begin < k; begin += kColumnBatch) {
+    const int64_t batch = begin / kColumnBatch;
     const int64_t width = std::min(kColumnBatch, k - begin);
-    std::fill(sums.data(), sums.data() + rows * kColumnBatch, 0.0f);
     if (begin > 0) {
       PackActivations(Path::kF32, errors.data(), k, rows, begin, &packed);
-      Linear(packed, AheadOf(begin / kColumnBatch), sums.data(), kColumnBatch);
+      Linear(packed, ahead_[batch], before.data(), kColumnBatch);
     }
+    PackActivations(Path::kF32, errors.data() + begin, k, rows, width, &packed);
+    Linear(packed, within_[batch], within.data(), kColumnBatch);
     for (int64_t row = 0; row < rows; ++row) {
-      const float* const d = errors.data() + row * k + begin;
-      Eigen::Map<Eigen::ArrayXf> t(sums.data() + row * kColumnBatch, kColumnBatch);
-      for (int64_t i = 0; i < width; ++i) {
-        t += d[i] * Eigen::Map<const Eigen::ArrayXf>(InBatch(begin + i).data(), kColumnBatch);
-      }
       for (int64_t j = 0; j < width; ++j) {
-        const double value = static_cast<double>(t[j]) + d[j];
+        const int64_t at = row * kColumnBatch + j;
+        const double value = static_cast<double>(before.data()[at] + within.data()[at]) +
+                             errors[row * k + begin + j];
         out[row] += costs_[begin + j] * value * value;
       }
     }
+    if (!limits.empty() && std::ranges::equal(out, limits, std::ranges::greater())) return;
   }
 }
 

@@ -49,23 +49,30 @@ class Feedback {
   // S_ij for the positions j of a batch, as the outputs of a product over all i ahead of it.
   const WeightPanels& AheadOf(int64_t batch) const { return ahead_[batch]; }
 
-  // d H d^T for rows of errors d[rows][size], by position, summed in double: one per row.
-  void OutputErrors(std::span<const float> errors, std::span<double> out) const;
+  // d H d^T for rows of errors d[rows][size], by position, summed in double: one per row. (A pass
+  // of feedback knows it of its own result: RunFeedback.)
+  // Terms are never negative: where every row is above its `limits` already, if given, the sums end
+  // there.
+  void OutputErrors(std::span<const float> errors,
+                    std::span<double> out,
+                    std::span<const double> limits = {}) const;
 
  private:
-  friend std::unique_ptr<Feedback> MakeFeedback(const DampedGram& gram, std::vector<int64_t> order);
+  friend class FeedbackMaker;
 
   std::vector<int64_t> order_;
   std::vector<float> costs_;
   std::vector<float> diagonal_;
+  std::vector<WeightPanels> within_;  // diagonal_ of a batch, as the outputs of a product
   std::vector<WeightPanels> ahead_;
 };
 
 // The Gram matrix with 1 % of its mean diagonal (GPTQ's choice) added, or ten times as much, and so
 // on, until it can be factorised; for a matrix without energy the unit matrix. With fewer tokens
 // than inputs the columns are dependent, and some inputs may never have been seen: damping keeps
-// their weights near where rounding puts them. REQUIRES: finite values.
-DampedGram Damp(const Gram& gram);
+// their weights near where rounding puts them. With `natural` also the feedback in natural order,
+// whose factor this takes anyway. REQUIRES: finite values.
+DampedGram Damp(const Gram& gram, std::unique_ptr<Feedback>* natural = nullptr);
 
 // The feedback for inputs that are encoded in this order, factorised in double. Null where the
 // factorisation fails, as only rounding can make it after Damp(). Deterministic.

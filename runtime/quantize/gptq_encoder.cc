@@ -1,9 +1,8 @@
 #include "runtime/quantize/gptq_encoder.h"
 
-#include <glog/logging.h>
-
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "runtime/quantize/coded_rows.h"
 #include "runtime/quantize/feedback.h"
 #include "runtime/quantize/gptq_rows.h"
+#include "runtime/quantize/gram_factors.h"
 #include "runtime/quantize/lwc_encoder.h"
 #include "runtime/quantize/row_refiner.h"
 
@@ -65,7 +65,11 @@ class BestRows {
     std::vector<float> errors;
     batch.Errors(group_, &errors);
     std::vector<double> found(batch.rows());
-    feedback_.OutputErrors(errors, found);
+    feedback_.OutputErrors(errors, found, errors_);
+    Offer(batch, found);
+  }
+  // `found`: the errors.
+  void Offer(const RowBatch& batch, std::span<const double> found) {
     for (int64_t row = 0; row < batch.rows(); ++row) {
       if (!(found[row] < (1 - kGain) * errors_[row])) continue;
       errors_[row] = found[row];
@@ -95,12 +99,12 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
   if (learned_ != nullptr && format.IsInteger() && !format.IsSparse()) {
     BB_ASSIGN_OR_RETURN(starts.emplace_back(), learned_->Encode(weights, format, stats, threads));
   }
-  const DampedGram gram = Damp(*stats.gram);
-  const std::unique_ptr<Feedback> natural = MakeFeedback(gram, NaturalOrder(k));
-  const std::unique_ptr<Feedback> by_energy = MakeFeedback(gram, ActivationOrder(gram));
-  CHECK(natural != nullptr) << "a damped Gram matrix has no factor";
+  std::optional<GramFactors> own;
+  const GramFactors& factors = stats.factors != nullptr ? *stats.factors : own.emplace(*stats.gram);
+  const Feedback* const natural = factors.natural.get();
+  const Feedback* const by_energy = factors.by_energy.get();
   const FormatLevels levels(format.Dense());
-  const RowRefiner refiner(gram, *natural, levels);
+  const RowRefiner refiner(factors, levels);
   const int64_t group = format.GroupSize(k);
   const int64_t unit = levels.traits() != nullptr ? levels.traits()->block : group;
   const Encoder* const chooser = Feedback::kColumnBatch % unit == 0 ? imatrix_.get() : nullptr;
@@ -120,18 +124,23 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
       }
     };
     BestRows best(*natural, group, rows);
-    read(clip);
-    best.Offer(batch);
+    std::vector<double> found(rows);
+    for (const Encoding& start : starts) {
+      read(start);
+      // Only the chooser can fail, on a grid beyond f16; the starts do without.
+      const Encoder* const choosing = &start == &starts.front() ? chooser : nullptr;
+      if (RunFeedback(*natural, levels, choosing, &batch, found).ok()) best.Offer(batch, found);
+      if (by_energy == nullptr) continue;
+      read(start);
+      if (RunFeedback(*by_energy, levels, nullptr, &batch, found).ok()) best.Offer(batch, found);
+    }
+    // Most often worse, which is seen before their errors are known in full.
     for (const Encoding& start : starts) {
       read(start);
       best.Offer(batch);
-      // Only the chooser can fail, on a grid beyond f16; the starts do without.
-      if (RunFeedback(*natural, levels, &start == &starts.front() ? chooser : nullptr, &batch).ok())
-        best.Offer(batch);
-      if (by_energy == nullptr) continue;
-      read(start);
-      if (RunFeedback(*by_energy, levels, nullptr, &batch).ok()) best.Offer(batch);
     }
+    read(clip);
+    best.Offer(batch);
     batch.coded = best.coded();
     refiner.Refine(&batch);
     best.Offer(batch);

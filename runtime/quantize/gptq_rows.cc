@@ -67,9 +67,12 @@ void RowBatch::Errors(int64_t group, std::vector<float>* errors) const {
 absl::Status RunFeedback(const Feedback& feedback,
                          const FormatLevels& levels,
                          const Encoder* chooser,
-                         RowBatch* batch) {
+                         RowBatch* batch,
+                         std::span<double> output_errors) {
   const int64_t k = batch->cols;
   const int64_t rows = batch->rows();
+  CHECK_EQ(static_cast<int64_t>(output_errors.size()), rows);
+  std::fill(output_errors.begin(), output_errors.end(), 0.0);
   const int64_t group = levels.format().GroupSize(k);
   const int64_t unit = levels.traits() != nullptr ? levels.traits()->block : group;
   CHECK(chooser == nullptr || Feedback::kColumnBatch % unit == 0) << unit;
@@ -112,10 +115,13 @@ absl::Status RunFeedback(const Feedback& feedback,
         for (int64_t position = first; position < end; ++position) {
           const int64_t input = feedback.order()[position];
           const LevelGrid& grid = coded.grids[input / group];
-          const int level = coded.Keeps(input) ? levels.Nearest(grid, target[position - begin]) : 0;
+          const float wanted = target[position - begin];
+          const int level = coded.Keeps(input) ? levels.Nearest(grid, wanted) : 0;
           coded.levels[input] = static_cast<int16_t>(level);
           const float error = weights[input] - grid.Value(level);
           errors[row * k + position] = error;
+          const double t = static_cast<double>(wanted) - grid.Value(level);
+          output_errors[row] += feedback.costs()[position] * t * t;
           // From the last multiple of 16 on: coefficients are 0 up to the position itself.
           const int64_t from = (position - begin) / 16 * 16;
           Eigen::Map<Eigen::ArrayXf>(target + from, Feedback::kColumnBatch - from) +=

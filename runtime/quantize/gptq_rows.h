@@ -28,6 +28,7 @@ struct RowBatch {
 };
 
 // One pass of error feedback over the rows: new levels for all inputs, in the feedback's order.
+// `errors` [rows]: the output errors d H d^T of the result, summed in double.
 // `chooser`, if not null, chooses the grids of every unit of inputs (a group or block) when the
 // feedback reaches it, on the weights as they are then and weighed by the costs of the inputs; the
 // order must be the natural one, and units must divide Feedback::kColumnBatch. Otherwise the grids
@@ -36,7 +37,8 @@ struct RowBatch {
 absl::Status RunFeedback(const Feedback& feedback,
                          const FormatLevels& levels,
                          const Encoder* chooser,
-                         RowBatch* batch);
+                         RowBatch* batch,
+                         std::span<double> errors);
 
 }  // namespace bitbudget
 

@@ -23,11 +23,15 @@ struct Gram {
 // with the norm of their input ("Wanda"), or whose loss costs the least divergence (pruning.h).
 enum class Pruning : uint8_t { kMagnitude, kWanda, kFisher };
 
+struct GramFactors;
+
 // What is known of the inputs of a matrix [n, k], and how to prune by it. Views, not owned; empty
 // or null: not known.
 struct InputStats {
   std::span<const float> moments;  // E[x_j^2], k of them, in any unit
   const Gram* gram = nullptr;      // of size k
+  // Those of `gram`, where the caller has them (gram_factors.h); encoders make them otherwise.
+  const GramFactors* factors = nullptr;
   Pruning pruning = Pruning::kMagnitude;
   // The diagonal of the Fisher information by the weights [n, k], in any unit.
   std::span<const float> fisher = {};

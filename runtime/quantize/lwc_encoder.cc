@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "runtime/quantize/coded_rows.h"
 #include "runtime/quantize/feedback.h"
 #include "runtime/quantize/gptq_rows.h"
+#include "runtime/quantize/gram_factors.h"
 #include "runtime/quantize/grid_descent.h"
 #include "runtime/quantize/minimize.h"
 #include "runtime/quantize/row_refiner.h"
@@ -33,22 +35,16 @@ constexpr int kIterations = 40;
 // Rounds over the groups of a row, after it (grid_descent.h).
 constexpr int kSweeps = 4;
 
-// What all rows share: the damped Gram matrix, and what feedback and refinement derive from it.
+// What all rows share.
 struct LearningTools {
-  LearningTools(const Gram& from, const Format& format)
-      : damped(Damp(from)),
-        panels(PackWeightsF32(ViewOf(damped.gram.values, from.size, from.size))),
-        descent(damped.gram.values, from.size, format),
-        natural(MakeFeedback(damped, NaturalOrder(from.size))),
-        by_energy(MakeFeedback(damped, ActivationOrder(damped))),
+  LearningTools(const GramFactors& of, const Format& format)
+      : factors(of),
+        descent(of.damped.gram.values, of.damped.gram.size, format),
         levels(format),
-        refiner(damped, *natural, levels) {}
+        refiner(of, levels) {}
 
-  DampedGram damped;
-  WeightPanels panels;
+  const GramFactors& factors;
   GridDescent descent;
-  std::unique_ptr<Feedback> natural;
-  std::unique_ptr<Feedback> by_energy;
   FormatLevels levels;
   RowRefiner refiner;
 };
@@ -76,7 +72,9 @@ class LwcEncoder final : public Encoder {
       *encoding = std::move(starts.back());
       return absl::OkStatus();
     }
-    const LearningTools tools(*stats.gram, format);
+    std::optional<GramFactors> own;
+    const LearningTools tools(stats.factors != nullptr ? *stats.factors : own.emplace(*stats.gram),
+                              format);
     const int64_t problems = (weights.rows + kRowsPerProblem - 1) / kRowsPerProblem;
     ParallelFor(threads, problems, [&](int64_t problem, int) {
       const int64_t first = problem * kRowsPerProblem;
@@ -100,7 +98,7 @@ class LwcEncoder final : public Encoder {
     for (int64_t row = 0; row < rows; ++row) {
       view.ReadRow(first + row, std::span(weights).subspan(row * cols, cols));
     }
-    ClippingProblem problem(weights, rows, format, tools.panels);
+    ClippingProblem problem(weights, rows, format, tools.factors.panels);
 
     // The best start of every row.
     std::vector<double> errors(rows, std::numeric_limits<double>::infinity());
@@ -143,8 +141,9 @@ class LwcEncoder final : public Encoder {
 
     // Codes that make up for each other's errors on these grids.
     other = best;
-    if (tools.by_energy != nullptr &&
-        RunFeedback(*tools.by_energy, tools.levels, nullptr, &other).ok()) {
+    std::vector<double> found(rows);
+    if (tools.factors.by_energy != nullptr &&
+        RunFeedback(*tools.factors.by_energy, tools.levels, nullptr, &other, found).ok()) {
       TakeBetter(other, tools, &best);
     }
     other = best;
@@ -162,7 +161,7 @@ class LwcEncoder final : public Encoder {
       std::vector<float> errors;
       batch.Errors(group, &errors);
       std::vector<double> out(batch.rows());
-      tools.natural->OutputErrors(errors, out);
+      tools.factors.natural->OutputErrors(errors, out);
       return out;
     };
     const std::vector<double> theirs = errors_of(other);

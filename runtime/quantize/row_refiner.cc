@@ -7,6 +7,7 @@
 
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/kernels/linear.h"
+#include "runtime/kernels/table.h"
 #include "runtime/quantize/integer_grid.h"
 #include "runtime/tensor/tensor_view.h"
 
@@ -32,49 +33,61 @@ struct Parameter {
   bool minimum;  // of a block, else the scale
 };
 
+// x[rows][width] times the rows [begin, begin + width) of a symmetric matrix, for the outputs from
+// `begin` on: y[rows][ldy], of which outputs from the last multiple of kPanelWidth on are written.
+void MultiplyFrom(const WeightPanels& panels,
+                  const float* x,
+                  int64_t rows,
+                  int64_t begin,
+                  int64_t width,
+                  PackedActivations* packed,
+                  float* y,
+                  int64_t ldy) {
+  PackActivations(Path::kF32, x, width, rows, width, packed);
+  const int64_t stride = panels.padded_k * kPanelWidth;
+  const int64_t first = begin / kPanelWidth;
+  for (int64_t row = 0; row < rows; row += kTileRows) {
+    Kernels().tile_f32(packed->f32.data() + row * packed->padded_k,
+                       panels.f32.data() + first * stride + begin * kPanelWidth,
+                       stride,
+                       width,
+                       static_cast<int>(std::min<int64_t>(kTileRows, rows - row)),
+                       panels.panels - first,
+                       /*accumulate=*/false,
+                       y + row * ldy + first * kPanelWidth,
+                       ldy);
+  }
+}
+
+double Dot(const float* a, const float* b, int64_t size) {
+  double sum = 0;
+  for (int64_t i = 0; i < size; ++i) sum += static_cast<double>(a[i]) * b[i];
+  return sum;
+}
+
 }  // namespace
 
-RowRefiner::RowRefiner(const DampedGram& gram, const Feedback& feedback, const FormatLevels& levels)
-    : gram_(gram),
-      feedback_(feedback),
+RowRefiner::RowRefiner(const GramFactors& factors, const FormatLevels& levels)
+    : gram_(factors.damped),
+      panels_(factors.panels),
       levels_(levels),
-      group_(levels.format().GroupSize(gram.gram.size)),
-      unit_(levels.traits() != nullptr ? levels.traits()->block : group_) {
-  const int64_t k = gram.gram.size;
-  std::vector<float> slice;
-  for (int64_t begin = 0; begin < k; begin += unit_) {
-    const int64_t width = std::min(unit_, k - begin);
-    slice.resize(k * width);
-    for (int64_t i = 0; i < k; ++i) {
-      std::copy_n(gram.Row(i).data() + begin, width, slice.data() + i * width);
-    }
-    slices_.push_back(PackWeightsF32(ViewOf(slice, k, width)));
-  }
-}
+      group_(levels.format().GroupSize(factors.damped.gram.size)),
+      unit_(levels.traits() != nullptr ? levels.traits()->block : group_) {}
 
-void RowRefiner::Gradients(const std::vector<float>& errors,
-                           int64_t rows,
-                           std::vector<float>* out) const {
+void RowRefiner::ComputeErrors(State* state) const { state->batch->Errors(group_, &state->errors); }
+
+void RowRefiner::ComputeGradients(State* state) const {
   const int64_t k = gram_.gram.size;
-  out->assign(rows * k, 0.0f);
-  AlignedBuffer<float> part(rows * k);
+  const int64_t rows = state->batch->rows();
+  state->gradients.resize(rows * k);
   PackedActivations packed;
-  for (size_t s = 0; s < slices_.size(); ++s) {
-    const WeightPanels& slice = slices_[s];
-    PackActivations(
-        Path::kF32, errors.data() + static_cast<int64_t>(s) * unit_, k, rows, slice.k, &packed);
-    Linear(packed, slice, part.data(), k);
-    Eigen::Map<Eigen::ArrayXf>(out->data(), rows * k) +=
-        Eigen::Map<const Eigen::ArrayXf>(part.data(), rows * k);
-  }
+  PackActivations(Path::kF32, state->errors.data(), k, rows, k, &packed);
+  Linear(packed, panels_, state->gradients.data(), k);
 }
 
-void RowRefiner::MoveLevels(RowBatch* batch) const {
+void RowRefiner::MoveLevels(State* state) const {
+  RowBatch* const batch = state->batch;
   const int64_t k = batch->cols;
-  std::vector<float> errors;
-  batch->Errors(group_, &errors);
-  std::vector<float> gradients;
-  Gradients(errors, batch->rows(), &gradients);
   std::vector<bool> moving(batch->rows(), true);
   for (int sweep = 0; sweep < kSweeps; ++sweep) {
     std::vector<bool> moved(batch->rows(), false);
@@ -82,12 +95,13 @@ void RowRefiner::MoveLevels(RowBatch* batch) const {
       const int64_t end = std::min(k, begin + kInputsAtOnce);
       for (int64_t row = 0; row < batch->rows(); ++row) {
         if (!moving[row]) continue;
-        float* const gradient = gradients.data() + row * k;
+        float* const gradient = state->gradients.data() + row * k;
         if (MoveLevels(begin, end, gradient, &batch->coded[row])) moved[row] = true;
       }
     }
     moving = std::move(moved);
   }
+  ComputeErrors(state);
 }
 
 bool RowRefiner::MoveLevels(int64_t begin, int64_t end, float* gradients, CodedRow* coded) const {
@@ -111,63 +125,62 @@ bool RowRefiner::MoveLevels(int64_t begin, int64_t end, float* gradients, CodedR
   return moved;
 }
 
-void RowRefiner::FitScales(RowBatch* batch) const {
+void RowRefiner::FitScales(State* state) const {
+  RowBatch* const batch = state->batch;
   const int64_t k = batch->cols;
   const int64_t rows = batch->rows();
   const BlockTraits* traits = levels_.traits();
   if (levels_.format().kind == FormatKind::kMXFP4) return;  // powers of two
   std::vector<Parameter> parameters;
-  for (size_t unit = 0; unit < slices_.size(); ++unit) {
-    parameters.push_back({static_cast<int64_t>(unit), false});
-    if (traits != nullptr && traits->minimum)
-      parameters.push_back({static_cast<int64_t>(unit), true});
+  for (int64_t unit = 0; unit * unit_ < k; ++unit) {
+    parameters.push_back({unit, false});
+    if (traits != nullptr && traits->minimum) parameters.push_back({unit, true});
   }
   const int64_t count = static_cast<int64_t>(parameters.size());
-  std::vector<float> errors;
-  batch->Errors(group_, &errors);
-  std::vector<double> before(rows);
-  feedback_.OutputErrors(errors, before);
-  std::vector<float> gradients;
-  Gradients(errors, rows, &gradients);
-
-  const auto unit_begin = [&](int64_t p) { return parameters[p].unit * unit_; };
-  const auto unit_end = [&](int64_t p) { return std::min(k, unit_begin(p) + unit_); };
-  const auto basis = [&](int64_t row, int64_t p, int64_t i) -> float {
+  // How a row's weights change with the scale of their unit, and with its minimum.
+  std::vector<float> by_scale(rows * k);
+  std::vector<float> by_minimum(traits != nullptr && traits->minimum ? rows * k : 0);
+  for (int64_t row = 0; row < rows; ++row) {
     const CodedRow& coded = batch->coded[row];
-    if (traits == nullptr) return coded.levels[i];
-    const BlockFields& fields = coded.blocks[parameters[p].unit];
-    const int64_t g = i % traits->block / traits->group;
-    return parameters[p].minimum ? static_cast<float>(-fields.minimums[g])
-                                 : static_cast<float>(coded.levels[i] * fields.scales[g]);
+    for (int64_t i = 0; i < k; ++i) {
+      const int level = coded.levels[i];
+      if (traits == nullptr) {
+        by_scale[row * k + i] = static_cast<float>(level);
+        continue;
+      }
+      const BlockFields& fields = coded.blocks[i / traits->block];
+      const int64_t g = i % traits->block / traits->group;
+      by_scale[row * k + i] = static_cast<float>(level * fields.scales[g]);
+      if (traits->minimum) by_minimum[row * k + i] = static_cast<float>(-fields.minimums[g]);
+    }
+  }
+  const auto basis = [&](int64_t row, int64_t p) {
+    return (parameters[p].minimum ? by_minimum : by_scale).data() + row * k +
+           parameters[p].unit * unit_;
   };
+  const auto width = [&](int64_t p) { return std::min(unit_, k - parameters[p].unit * unit_); };
+
   // The normal equations: a[row](p, q) = basis_p H basis_q.
   std::vector<Matrix> a(rows, Matrix::Zero(count, count));
   std::vector<Eigen::VectorXd> b(rows, Eigen::VectorXd::Zero(count));
   std::vector<float> columns(rows * unit_);
-  AlignedBuffer<float> products(rows * k);
+  const int64_t stride = panels_.panels * kPanelWidth;
+  AlignedBuffer<float> products(rows * stride);
   PackedActivations packed;
   for (int64_t p = 0; p < count; ++p) {
-    const int64_t begin = unit_begin(p);
-    const int64_t width = unit_end(p) - begin;
+    const int64_t begin = parameters[p].unit * unit_;
     for (int64_t row = 0; row < rows; ++row) {
-      for (int64_t i = 0; i < width; ++i) columns[row * width + i] = basis(row, p, begin + i);
+      std::copy_n(basis(row, p), width(p), columns.data() + row * width(p));
     }
-    PackActivations(Path::kF32, columns.data(), width, rows, width, &packed);
-    Linear(packed, slices_[parameters[p].unit], products.data(), k);
+    MultiplyFrom(panels_, columns.data(), rows, begin, width(p), &packed, products.data(), stride);
     for (int64_t row = 0; row < rows; ++row) {
-      const float* const product = products.data() + row * k;
+      const float* const product = products.data() + row * stride;
       for (int64_t q = p; q < count; ++q) {
-        double sum = 0;
-        for (int64_t i = unit_begin(q); i < unit_end(q); ++i) {
-          sum += static_cast<double>(basis(row, q, i)) * product[i];
-        }
-        a[row](q, p) = sum;
+        using Values = Eigen::Map<const Eigen::VectorXf>;
+        a[row](q, p) = Values(basis(row, q), width(q))
+                           .dot(Values(product + parameters[q].unit * unit_, width(q)));
       }
-      double sum = 0;
-      for (int64_t i = begin; i < begin + width; ++i) {
-        sum += static_cast<double>(columns[row * width + i - begin]) * gradients[row * k + i];
-      }
-      b[row](p) = sum;
+      b[row](p) = Dot(basis(row, p), state->gradients.data() + row * k + begin, width(p));
     }
   }
 
@@ -202,20 +215,30 @@ void RowRefiner::FitScales(RowBatch* batch) const {
       }
     }
   }
-  batch->Errors(group_, &errors);
-  std::vector<double> after(rows);
-  feedback_.OutputErrors(errors, after);
+  const std::vector<float> old_errors = state->errors;
+  const std::vector<float> old_gradients = state->gradients;
+  ComputeErrors(state);
+  ComputeGradients(state);
   for (int64_t row = 0; row < rows; ++row) {
-    if (!(after[row] < before[row])) batch->coded[row] = std::move(old[row]);
+    const int64_t at = row * k;
+    const double before = Dot(&old_errors[at], &old_gradients[at], k);
+    const double after = Dot(&state->errors[at], &state->gradients[at], k);
+    if (after < before) continue;
+    batch->coded[row] = std::move(old[row]);
+    std::copy_n(&old_errors[at], k, &state->errors[at]);
+    std::copy_n(&old_gradients[at], k, &state->gradients[at]);
   }
 }
 
 void RowRefiner::Refine(RowBatch* batch) const {
+  State state{batch, {}, {}};
+  ComputeErrors(&state);
+  ComputeGradients(&state);
   for (int round = 0; round < kRounds; ++round) {
-    MoveLevels(batch);
-    FitScales(batch);
+    MoveLevels(&state);
+    FitScales(&state);
   }
-  MoveLevels(batch);
+  MoveLevels(&state);
 }
 
 }  // namespace bitbudget

@@ -71,6 +71,24 @@ TensorView StatsWeightEncoder::WeightsOf(ComponentId id, const Format& format) c
   return view;
 }
 
+void StatsWeightEncoder::FreeWorkspace() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  factors_ = nullptr;
+  factors_of_ = -1;
+}
+
+std::shared_ptr<const GramFactors> StatsWeightEncoder::FactorsOf(ComponentId of,
+                                                                 const Gram& gram) const {
+  // Held while they are made: another thread most likely wants the same.
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (factors_of_ != of || factors_ == nullptr) {
+    factors_ = nullptr;
+    factors_ = std::make_shared<const GramFactors>(gram);
+    factors_of_ = of;
+  }
+  return factors_;
+}
+
 absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
                                                     const Format& format,
                                                     int threads) const {
@@ -79,15 +97,25 @@ absl::StatusOr<Encoding> StatsWeightEncoder::Encode(ComponentId id,
   const bool multiplied = sources_[id] >= 0;
   const bool gram = encoder_.needs() == StatsNeed::kGram;
   Gram storage;
+  std::shared_ptr<const GramFactors> factors;
   if (gram && multiplied && grams_ != nullptr) {
+    ComponentId of = id;
     BB_ASSIGN_OR_RETURN(stats.gram, grams_->Find(id, &storage));
     if (stats.gram == nullptr) {
-      BB_ASSIGN_OR_RETURN(stats.gram, grams_->Find(sources_[id], &storage));
+      of = sources_[id];
+      BB_ASSIGN_OR_RETURN(stats.gram, grams_->Find(of, &storage));
     }
     if (stats.gram != nullptr && UseOf(model_, id) == WeightUse::kBoth) {
+      of = id;
       if (stats.gram != &storage) storage = *stats.gram;
       AddLookups(model_.Weight(id), &storage);
       stats.gram = &storage;
+    }
+    // Of a matrix that is not valid, Encoder::Encode says what is wrong.
+    if (stats.gram != nullptr && format.HasLevels() && format != model_.Weight(id).format &&
+        CheckGram(*stats.gram, model_.component(id).cols).ok()) {
+      factors = FactorsOf(of, *stats.gram);
+      stats.factors = factors.get();
     }
   }
   if (needs() != StatsNeed::kNothing) {

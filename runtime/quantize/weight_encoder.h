@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "runtime/model/decoder/model.h"
 #include "runtime/quantize/clip_encoder.h"
 #include "runtime/quantize/encoder.h"
+#include "runtime/quantize/gram_factors.h"
 #include "runtime/quantize/input_stats.h"
 
 namespace bitbudget {
@@ -54,6 +56,9 @@ class WeightEncoder {
   virtual absl::StatusOr<Encoding> Encode(ComponentId id,
                                           const Format& format,
                                           int threads) const = 0;
+
+  // Drops what was kept for further components with the same inputs.
+  virtual void FreeWorkspace() const {}
 };
 
 // An encoder of matrices with the statistics of their inputs.
@@ -70,7 +75,10 @@ class StatsWeightEncoder : public WeightEncoder {
 
   // For encoders that need Gram matrices; outlives it. A component that is only looked up is
   // encoded by "clip".
-  void SetGrams(const GramSource* grams) { grams_ = grams; }
+  void SetGrams(const GramSource* grams) {
+    FreeWorkspace();
+    grams_ = grams;
+  }
 
   // For kFisher; outlives it. A component that is only looked up is pruned by magnitude: most of
   // its rows are not those of a token of the calibration text.
@@ -89,9 +97,12 @@ class StatsWeightEncoder : public WeightEncoder {
   StatsNeed needs() const;
 
   absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
+  void FreeWorkspace() const override;
 
  private:
   TensorView WeightsOf(ComponentId id, const Format& format) const;
+  // Of the Gram matrix of component `of`; those of the last one are kept.
+  std::shared_ptr<const GramFactors> FactorsOf(ComponentId of, const Gram& gram) const;
 
   const Model& model_;
   const Encoder& encoder_;
@@ -102,7 +113,10 @@ class StatsWeightEncoder : public WeightEncoder {
   InputMoments moments_;
   Pruning pruning_ = Pruning::kMagnitude;
   std::vector<ComponentId> sources_;
-  std::vector<float> ones_;  // as many as the widest component has inputs
+  std::vector<float> ones_;   // as many as the widest component has inputs
+  mutable std::mutex mutex_;  // of the next two
+  mutable ComponentId factors_of_ = -1;
+  mutable std::shared_ptr<const GramFactors> factors_;
 };
 
 }  // namespace bitbudget

@@ -62,6 +62,7 @@ class LayerTuningEncoder : public WeightEncoder {
                          Progress* progress);
 
   absl::StatusOr<Encoding> Encode(ComponentId id, const Format& format, int threads) const override;
+  void FreeWorkspace() const override { encoder_.FreeWorkspace(); }
 
  private:
   struct Tuned {

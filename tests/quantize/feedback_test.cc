@@ -93,7 +93,8 @@ TEST(FeedbackTest, GivesTheCodesOfTheTextbook) {
       const auto feedback =
           MakeFeedback(gram, by_energy ? ActivationOrder(gram) : NaturalOrder(kCols));
       ASSERT_NE(feedback, nullptr);
-      ASSERT_TRUE(RunFeedback(*feedback, levels, nullptr, &batch).ok());
+      std::vector<double> found(kRows);
+      ASSERT_TRUE(RunFeedback(*feedback, levels, nullptr, &batch, found).ok());
       const Matrix u = InverseFactor(h, feedback->order());
       for (int64_t row = 0; row < kRows; ++row) {
         const std::vector<int16_t> expected =
@@ -101,6 +102,10 @@ TEST(FeedbackTest, GivesTheCodesOfTheTextbook) {
         // A target within float rounding of the border of two levels would go either way; these
         // rows have none.
         EXPECT_EQ(batch.coded[row].levels, expected) << name << " " << by_energy << " " << row;
+        std::vector<float> errors(kCols);
+        batch.coded[row].Errors(batch.Weights(row), group, errors);
+        const double error = GramError(errors, gram.gram);
+        EXPECT_NEAR(found[row], error, 1e-4 * error) << name << " " << by_energy << " " << row;
       }
     }
   }
@@ -139,8 +144,8 @@ TEST(FeedbackTest, DampingIsOnePercentAndGrowsUntilThereIsAFactor) {
 
 TEST(RowRefinerTest, LowersErrorsUntilNoSingleCodeHelps) {
   constexpr int64_t kRows = 5, kCols = 192;
-  const DampedGram gram = Damp(CorrelatedGram(kCols, 500, 13));
-  const auto feedback = MakeFeedback(gram, NaturalOrder(kCols));
+  const GramFactors factors(CorrelatedGram(kCols, 500, 13));
+  const DampedGram& gram = factors.damped;
   for (const char* name : {"int4z-g64", "int2-g64", "int3z-g32", "q5_1", "iq4_nl", "mxfp4"}) {
     const Format format = *ParseFormat(name);
     const FormatLevels levels(format);
@@ -149,7 +154,7 @@ TEST(RowRefinerTest, LowersErrorsUntilNoSingleCodeHelps) {
     std::vector<float> errors;
     batch.Errors(group, &errors);
     const std::vector<float> before = errors;
-    RowRefiner(gram, *feedback, levels).Refine(&batch);
+    RowRefiner(factors, levels).Refine(&batch);
     batch.Errors(group, &errors);
     double sum_before = 0, sum_after = 0;
     for (int64_t row = 0; row < kRows; ++row) {

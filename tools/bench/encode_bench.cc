@@ -9,6 +9,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/quantize/encoders.h"
+#include "runtime/quantize/gram_factors.h"
 #include "runtime/tensor/tensor_view.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/interleave.h"
@@ -53,10 +54,13 @@ absl::Status RunEncodeBench(const BenchOptions& options, const BenchSink& sink) 
   for (int64_t i = 0; i < k; ++i) moments[i] = gram.values[i * k + i];
   stats.moments = moments;
   stats.gram = &gram;
+  // Shared by all formats and matrices with these inputs, as in a plan; timed on their own.
+  const GramFactors factors(gram);
+  stats.factors = &factors;
 
   for (const BenchCase& wanted : options.cases) {
     BB_ASSIGN_OR_RETURN(const Format format, ParseFormat(wanted.format));
-    const std::vector<std::string> names = {"clip", "rtn", "imatrix", "gptq"};
+    std::vector<std::string> names = {"clip", "rtn", "imatrix", "gptq"};
     std::vector<std::unique_ptr<Encoder>> encoders;
     std::vector<std::function<void()>> contestants;
     absl::Status status;
@@ -67,6 +71,8 @@ absl::Status RunEncodeBench(const BenchOptions& options, const BenchSink& sink) 
         status.Update(encoding.status());
       });
     }
+    names.push_back("factors");
+    contestants.push_back([&] { const GramFactors made(gram); });
     const std::vector<Timing> timings = Interleave(contestants,
                                                    {.repetitions = options.repetitions,
                                                     .threads = threads,

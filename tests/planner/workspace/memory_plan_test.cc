@@ -1,9 +1,11 @@
 #include "planner/workspace/memory_plan.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <set>
 #include <vector>
 
+#include "runtime/quantize/gram_factors.h"
 #include "scoring/gradient_pass.h"
 #include "tests/planner/planner_test_util.h"
 #include "tests/support/expect_error.h"
@@ -60,6 +62,21 @@ TEST(PlanMemory, CountsWhatGradientsTake) {
   ExpectError(PlanMemory(*model, request, with->streams).status(),
               absl::StatusCode::kResourceExhausted,
               {"fewer or shorter probes"});
+}
+
+TEST(PlanMemory, CountsFactorsOfGramMatrices) {
+  const LoadedModel model;
+  const int64_t enough = int64_t{1} << 34;
+  MemoryRequest request = SmallRequest();
+  const auto without = PlanMemory(*model, request, enough);
+  request.grams = true;
+  const auto with = PlanMemory(*model, request, enough);
+  ASSERT_TRUE(without.ok() && with.ok());
+  int64_t most_inputs = 0;
+  for (const Component& component : (*model).components()) {
+    most_inputs = std::max(most_inputs, component.cols);
+  }
+  EXPECT_EQ(with->weights - without->weights, GramFactors::PeakBytes(most_inputs));
 }
 
 TEST(PlanMemory, ARefusalSaysWhatWouldFit) {
