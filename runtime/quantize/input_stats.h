@@ -30,11 +30,11 @@ struct GramFactors;
 struct InputStats {
   std::span<const float> moments;  // E[x_j^2], k of them, in any unit
   const Gram* gram = nullptr;      // of size k
-  // Those of `gram`, where the caller has them (gram_factors.h); encoders make them otherwise.
-  const GramFactors* factors = nullptr;
   Pruning pruning = Pruning::kMagnitude;
   // The diagonal of the Fisher information by the weights [n, k], in any unit.
   std::span<const float> fisher = {};
+  // Those of `gram`, where the caller has them (gram_factors.h); encoders make them otherwise.
+  const GramFactors* factors = nullptr;
 };
 
 // kInvalidArgument unless there are `cols` moments, all finite and not negative.
