@@ -193,7 +193,7 @@ TEST(RowRefinerTest, LowersErrorsUntilNoSingleCodeHelps) {
 TEST(RowRefinerTest, FindsTheScalesThatFitAllWeights) {
   constexpr int64_t kRows = 7, kCols = 288;
   const GramFactors factors(CorrelatedGram(kCols, 700, 3));
-  for (const char* name : {"int4-g32", "int3z-g32", "q4_0", "q4_1", "q5_1"}) {
+  for (const char* name : {"int4-g32", "int3z-g32", "q4_0", "q4_1"}) {
     const Format format = *ParseFormat(name);
     const FormatLevels levels(format);
     const int64_t group = format.GroupSize(kCols);
