@@ -22,8 +22,7 @@ struct GradientDescentOptions {
 // Descent by joint moves that gradients predict (docs/search.md, "greedy"), each accepted by a run
 // of the whole candidate.
 //   1. Start: the least sum of the context's estimates under the budget. Where its loss is more
-//   than
-//      a tenth above that sum, other starts are drawn: least sums of estimates that are off at
+//      than a tenth above that sum, other starts are drawn: least sums of estimates that are off at
 //      random, by as much as estimates are. They are screened; the best is raced, and is the start
 //      when its loss is lower.
 //   2. Rounds: the context's move model gives slope and curvature of every move. The joint move of

@@ -65,16 +65,26 @@ class BestRows {
     std::vector<float> errors;
     batch.Errors(group_, &errors);
     std::vector<double> found(batch.rows());
-    feedback_.OutputErrors(errors, found, errors_);
+    feedback_.OutputErrors(errors, found);
     Offer(batch, found);
   }
-  // `found`: the errors.
-  void Offer(const RowBatch& batch, std::span<const double> found) {
+  // `found`: the errors. Taken where they are smaller by more than `gain`.
+  void Offer(const RowBatch& batch, std::span<const double> found, double gain = kGain) {
     for (int64_t row = 0; row < batch.rows(); ++row) {
-      if (!(found[row] < (1 - kGain) * errors_[row])) continue;
+      if (!(found[row] < (1 - gain) * errors_[row])) continue;
       errors_[row] = found[row];
       coded_[row] = batch.coded[row];
     }
+  }
+
+  // An encoding that no row is to be worse than. It is most often, which is seen before its errors
+  // are known in full.
+  void OfferBound(const RowBatch& batch) {
+    std::vector<float> errors;
+    batch.Errors(group_, &errors);
+    std::vector<double> found(batch.rows());
+    feedback_.OutputErrors(errors, found, errors_);
+    Offer(batch, found, /*gain=*/0);
   }
 
   const std::vector<CodedRow>& coded() const { return coded_; }
@@ -134,13 +144,12 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
       read(start);
       if (RunFeedback(*by_energy, levels, nullptr, &batch, found).ok()) best.Offer(batch, found);
     }
-    // Most often worse, which is seen before their errors are known in full.
     for (const Encoding& start : starts) {
       read(start);
-      best.Offer(batch);
+      best.OfferBound(batch);
     }
     read(clip);
-    best.Offer(batch);
+    best.OfferBound(batch);
     batch.coded = best.coded();
     refiner.Refine(&batch);
     best.Offer(batch);
