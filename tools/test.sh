@@ -3,18 +3,15 @@
 # without warnings, and the whole test suite. Needs root or sudo only where packages are missing.
 #   tools/test.sh              with the release preset
 #   tools/test.sh --sanitize   and again with AddressSanitizer and UndefinedBehaviorSanitizer
-#   tools/test.sh --odr        and the one definition rule over the whole program (tools/odr_check.sh)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 presets=(release)
-odr=false
 for option in "$@"; do
   case "$option" in
     --sanitize) presets+=(asan-ubsan) ;;
-    --odr) odr=true ;;
     *)
-      echo "usage: tools/test.sh [--sanitize] [--odr]" >&2
+      echo "usage: tools/test.sh [--sanitize]" >&2
       exit 2
       ;;
   esac
@@ -54,11 +51,6 @@ for preset in "${presets[@]}"; do
   step "$preset: tests"
   ctest --preset "$preset" --parallel "$jobs" --no-tests=error | tee "build/$preset/ctest.log"
 done
-
-if $odr; then
-  step "one definition rule"
-  tools/odr_check.sh
-fi
 
 step "summary"
 for preset in "${presets[@]}"; do
