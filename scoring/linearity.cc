@@ -122,7 +122,7 @@ class NoiseInsertion {
 
  private:
   absl::Status CostsOf(ComponentId id, int stage, const Stream& x) {
-    const Matrix<float> stored = ReadMatrix(context_.model->Weight(id));
+    const Matrix<float> stored = ReadMatrix(*context_.model, id);
     const double squares = Dot(stored, stored, context_.threads);
     if (squares == 0) return absl::OkStatus();
     double with_noise = 0;

@@ -23,6 +23,10 @@ class MappedFile {
   const std::string& path() const { return path_; }
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // Takes the whole pages of `part`, which lies in bytes(), out of this process's memory. They are
+  // read again when they are next looked at; safe while other threads read them.
+  void ReleasePages(std::span<const std::byte> part) const;
+
  private:
   MappedFile(std::string path, const std::byte* data, size_t size)
       : path_(std::move(path)), data_(data), size_(size) {}

@@ -73,15 +73,11 @@ int64_t EncodingBank::PanelBytes(const ComponentFormat& what) const {
       options_.activations == Activations::kF32) {
     return bytes + rows * cols * 4;
   }
-  // Codes of two bytes, and a float scale (and minimum) for every group or part of one that is
-  // summed at once.
-  // Flush groups of odd sizes can be smaller; group sizes are powers of two.
-  int64_t group = std::min<int64_t>(format.GroupSize(component.cols), kMaxFlush);
-  if (options_.activations == Activations::kLlamaCpp && format.IsBlock()) {
-    group = std::min<int64_t>(group, RunOf(LlamaCppRounding(format)));
-  }
-  const int64_t floats = format.HasMinimums() ? 8 : 4;
-  return bytes + rows * (cols * 2 + RoundUp(cols, group) / group * floats);
+  const bool as_llama_cpp = options_.activations == Activations::kLlamaCpp && format.IsBlock();
+  return bytes + CodePanelBytes(format,
+                                component.rows,
+                                component.cols,
+                                as_llama_cpp ? RunOf(LlamaCppRounding(format)) : kMaxFlush);
 }
 
 absl::Status EncodingBank::Prepare(const Assignment& assignment, int threads, Progress* progress) {
@@ -126,6 +122,7 @@ absl::Status EncodingBank::Prepare(std::span<const ComponentFormat> wanted,
       entry.last_use = ++clock_;
       held_bytes_ += BytesOf(entry.encoding);
       ++counts_.encoded;
+      model_.ReleasePages(missing[begin + i].component);
     }
   }
   encoder_.FreeWorkspace();
@@ -290,6 +287,10 @@ absl::Status EncodingBank::MakeWeights(const std::vector<ComponentFormat>& pinne
     auto& [what, entry] = *missing[i];
     auto made = Make(what, entry);
     if (made.ok()) entry.weights = *std::move(made);
+    // Rows of an embedding are read from the checkpoint as tokens come.
+    if (IsStored(what) && UseOf(model_, what.component) == WeightUse::kProduct) {
+      model_.ReleasePages(what.component);
+    }
     statuses[i] = made.status();
   });
   for (size_t i = 0; i < missing.size(); ++i) {

@@ -130,7 +130,7 @@ class Blockwise {
   StreamPair Start(std::span<const std::vector<int32_t>> sequences) const {
     const float scale = model_.config().embedding_scale;
     return {Embedded(DecodedMatrix(model_, result_.model.encodings, 0), scale, sequences),
-            Embedded(ReadMatrix(model_.Weight(0)), scale, sequences)};
+            Embedded(ReadMatrix(model_, 0), scale, sequences)};
   }
 
   const LayerTraining training_;

@@ -15,7 +15,7 @@ Matrix<float> DecodedMatrix(const Model& model,
                             const ComponentEncodings& encodings,
                             ComponentId component) {
   const auto found = encodings.find(component);
-  if (found == encodings.end()) return ReadMatrix(model.Weight(component));
+  if (found == encodings.end()) return ReadMatrix(model, component);
   Matrix<float> matrix(found->second.rows, found->second.cols);
   DecodeReference(found->second, {matrix.data(), static_cast<size_t>(matrix.size())});
   return matrix;

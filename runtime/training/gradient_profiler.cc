@@ -30,7 +30,7 @@ class Visitor final : public GradientVisitor<float>, public ProductObserver<floa
     MatrixSignal& signal = profile_.layers[layer_][which];
     signal.gradient_norm = SquaredNorm(TransposedTimes(d_y, x, threads_));
     const LayerWeights<float>& weights = trained_.Layer(layer_);
-    const Matrix<float> original = ReadMatrix(model_.Weight(LayerComponentId(layer_, which)));
+    const Matrix<float> original = ReadMatrix(model_, LayerComponentId(layer_, which));
     const Matrix<float> wanted = ProductWeights<float>(original).Forward(x, threads_);
     Matrix<float> y = weights.product(which).Forward(x, threads_);
     if (weights.parameters().normalised[which]) y = NormOutputs(y, threads_);

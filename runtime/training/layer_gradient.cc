@@ -52,11 +52,13 @@ void SetVectors(const LayerVectors& vectors, LayerParameters<float>* parameters)
                 [&](auto own, RowVector<float>& values) { values = Widen<float>(vectors.*own); });
 }
 
-Matrix<float> ReadMatrix(const TensorView& view) {
+Matrix<float> ReadMatrix(const Model& model, ComponentId id) {
+  const TensorView& view = model.Weight(id);
   Matrix<float> matrix(view.rows, view.cols);
   for (int64_t row = 0; row < view.rows; ++row) {
     view.ReadRow(row, {matrix.data() + row * view.cols, static_cast<size_t>(view.cols)});
   }
+  model.ReleasePages(id);
   return matrix;
 }
 
@@ -64,8 +66,7 @@ template <typename T>
 LayerParameters<T> ReadLayer(const Model& model, int layer) {
   LayerParameters<T> parameters;
   for (int i = 0; i < kLayerMatrices; ++i) {
-    parameters.matrices[i] =
-        ReadMatrix(model.Weight(LayerComponentId(layer, i))).template cast<T>();
+    parameters.matrices[i] = ReadMatrix(model, LayerComponentId(layer, i)).template cast<T>();
   }
   ForEachVector(parameters, [&](auto own, RowVector<T>& values) {
     values = Widen<T>(model.layer(layer).*own);

@@ -45,7 +45,7 @@ struct LayerParameters {
 };
 
 // A matrix of the checkpoint, widened.
-Matrix<float> ReadMatrix(const TensorView& view);
+Matrix<float> ReadMatrix(const Model& model, ComponentId id);
 
 // The parameters of the checkpoint.
 template <typename T>

@@ -18,7 +18,7 @@ constexpr int64_t kHeadRows = 128;
 template <typename T>
 std::unique_ptr<ModelEnds<T>> ReadEnds(const Model& model) {
   const auto read = [&](ComponentId id) -> Matrix<T> {
-    return ReadMatrix(model.Weight(id)).template cast<T>();
+    return ReadMatrix(model, id).template cast<T>();
   };
   const std::vector<float>& norm = model.final_norm();
   std::optional<Matrix<T>> head;

@@ -20,7 +20,7 @@ TrainedModel::TrainedModel(const Model& model,
     if (layer < 0 || !(dense || CheckTrainable(encoding.format).ok())) continue;
     if (std::find(frozen.begin(), frozen.end(), component) != frozen.end()) continue;
     std::unique_ptr<TrainedMatrix> matrix =
-        MakeTrainedMatrix(ReadMatrix(model.Weight(component)), encoding, parts);
+        MakeTrainedMatrix(ReadMatrix(model, component), encoding, parts);
     const std::vector<ParameterArray*> arrays = matrix->parameters();
     if (arrays.empty()) continue;
     arrays_.insert(arrays_.end(), arrays.begin(), arrays.end());

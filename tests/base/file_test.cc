@@ -9,9 +9,12 @@
 
 #include <csignal>
 #include <cstddef>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -60,7 +63,7 @@ std::string LimitFileSize(rlim_t bytes) {
   return setrlimit(RLIMIT_FSIZE, &limit) == 0 ? "" : "cannot limit the file size";
 }
 
-TEST(WriteFileAtomically, WritesReplacesAndLeavesNothingElse) {
+TEST(WriteFile, WritesReplacesAndLeavesNothingElse) {
   TempDir dir;
   const std::string path = dir.File("plan.pb");
   ASSERT_TRUE(WriteFileAtomically(path, "old").ok());
@@ -73,7 +76,7 @@ TEST(WriteFileAtomically, WritesReplacesAndLeavesNothingElse) {
   EXPECT_EQ(FilesIn(dir.path()), std::set<std::string>{"plan.pb"});
 }
 
-TEST(WriteFileAtomically, HonoursTheUmask) {
+TEST(WriteFile, HonoursTheUmask) {
   TempDir dir;
   const mode_t before = umask(027);
   const absl::Status status = WriteFileAtomically(dir.File("plan.pb"), "x");
@@ -84,7 +87,7 @@ TEST(WriteFileAtomically, HonoursTheUmask) {
   EXPECT_EQ(info.st_mode & 0777, 0640u);
 }
 
-TEST(WriteFileAtomically, KeepsTheOldFileWhenTheDiskIsFull) {
+TEST(WriteFile, KeepsTheOldFileWhenTheDiskIsFull) {
   TempDir dir;
   const std::string path = dir.File("plan.pb");
   WriteTestFile(path, "old");
@@ -98,7 +101,7 @@ TEST(WriteFileAtomically, KeepsTheOldFileWhenTheDiskIsFull) {
   EXPECT_EQ(FilesIn(dir.path()), std::set<std::string>{"plan.pb"});
 }
 
-TEST(WriteFileAtomically, NeedsPermissionForTheFolder) {
+TEST(WriteFile, NeedsPermissionForTheFolder) {
   TempDir dir;
   const std::string folder = dir.File("closed");
   ASSERT_EQ(mkdir(folder.c_str(), 0755), 0);
@@ -122,7 +125,7 @@ TEST(WriteFileAtomically, NeedsPermissionForTheFolder) {
   EXPECT_TRUE(absl::StartsWith(message.substr(second_line), refusal)) << message;
 }
 
-TEST(WriteFileAtomically, RefusesWhatIsNoRegularFileAndFoldersThatAreMissing) {
+TEST(WriteFile, RefusesWhatIsNoRegularFileAndFoldersThatAreMissing) {
   TempDir dir;
   const std::string folder = dir.File("folder");
   ASSERT_EQ(mkdir(folder.c_str(), 0755), 0);
@@ -198,6 +201,47 @@ TEST(MappedFile, RefusesMissingFilesAndFolders) {
   ExpectError(MappedFile::Open(dir.path()).status(),
               absl::StatusCode::kInvalidArgument,
               {dir.path() + ": not a regular file"});
+}
+
+// KiB of a file that are in this process's memory.
+int64_t ResidentKiB(const std::string& path) {
+  std::ifstream maps("/proc/self/smaps");
+  int64_t total = 0;
+  bool ours = false;
+  for (std::string line; std::getline(maps, line);) {
+    if (absl::StrContains(line, " r--p ") || absl::StrContains(line, " rw-p ") ||
+        absl::StrContains(line, " r-xp ") || absl::StrContains(line, " ---p ")) {
+      ours = absl::EndsWith(line, path);
+    } else if (ours && absl::StartsWith(line, "Rss:")) {
+      total += std::stoll(line.substr(4));
+    }
+  }
+  return total;
+}
+
+TEST(MappedFile, ReleasedPagesLeaveMemoryAndReadBackTheSame) {
+  const TempDir dir;
+  const std::string path = dir.path() + "/large";
+  std::string text(int64_t{8} << 20, 'x');
+  for (size_t i = 0; i < text.size(); i += 97) text[i] = static_cast<char>('a' + i % 26);
+  ASSERT_TRUE(WriteFileAtomically(path, text).ok());
+  const absl::StatusOr<MappedFile> file = MappedFile::Open(path);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto same = [&](const std::span<const std::byte> bytes, size_t at) {
+    return std::memcmp(bytes.data(), text.data() + at, bytes.size()) == 0;
+  };
+  ASSERT_TRUE(same(file->bytes(), 0));
+  EXPECT_GE(ResidentKiB(path), 8 << 10);
+  // A part whose ends lie within pages.
+  const size_t begin = 5000;
+  file->ReleasePages(file->bytes().subspan(begin, 4 << 20));
+  EXPECT_LE(ResidentKiB(path), (4 << 10) + 8);
+  EXPECT_GE(ResidentKiB(path), 1 << 10);  // large pages at the ends may go too
+  EXPECT_TRUE(same(file->bytes(), 0));
+  file->ReleasePages(file->bytes());
+  EXPECT_LE(ResidentKiB(path), 8);
+  file->ReleasePages(file->bytes().subspan(100, 10));  // no whole page
+  EXPECT_TRUE(same(file->bytes().subspan(begin, 100), begin));
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ class CostBench {
     EXPECT_TRUE(encoding.ok()) << encoding.status();
     Matrix<float> decoded(encoding->rows, encoding->cols);
     DecodeReference(*encoding, {decoded.data(), static_cast<size_t>(decoded.size())});
-    return decoded.cast<double>() - ReadMatrix(model_->Weight(id)).cast<double>();
+    return decoded.cast<double>() - ReadMatrix(*model_, id).cast<double>();
   }
 
   static constexpr uint64_t kSeed = 5;

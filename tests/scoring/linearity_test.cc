@@ -18,7 +18,7 @@ constexpr Format kInt2{FormatKind::kInteger, 2, 32, false};
 // The coefficient by the definition, in double: the divergences of the whole model with this noise,
 // and the line through the origin that is closest to them.
 double Alpha(const CostBench& bench, ComponentId id, const Eigen::VectorXd& weights) {
-  const Matrix<double> stored = ReadMatrix(bench.model().Weight(id)).cast<double>();
+  const Matrix<double> stored = ReadMatrix(bench.model(), id).cast<double>();
   const Matrix<double> none = Matrix<double>::Zero(stored.rows(), stored.cols());
   const Matrix<double> reference = LogProbabilities(bench, id, none);
   double up = 0;
@@ -35,7 +35,7 @@ double Alpha(const CostBench& bench, ComponentId id, const Eigen::VectorXd& weig
 }
 
 double RelativeError(const CostBench& bench, ComponentId id, const Format& format) {
-  const Matrix<double> stored = ReadMatrix(bench.model().Weight(id)).cast<double>();
+  const Matrix<double> stored = ReadMatrix(bench.model(), id).cast<double>();
   return bench.Change(id, format).squaredNorm() / stored.squaredNorm();
 }
 

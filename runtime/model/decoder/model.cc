@@ -97,6 +97,17 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& path, int 
   return model;
 }
 
+void Model::ReleasePages(ComponentId id) const { ReleasePages(Weight(id)); }
+
+void Model::ReleasePages(const TensorView& view) const {
+  const std::span part(view.data, static_cast<size_t>(view.bytes()));
+  for (const MappedFile& file : checkpoint_.files) {
+    const std::span<const std::byte> all = file.bytes();
+    if (part.data() < all.data() || part.data() >= all.data() + all.size()) continue;
+    return file.ReleasePages(part);
+  }
+}
+
 absl::StatusOr<const ArchiveTensor*> Model::Take(const std::string& name,
                                                  const std::vector<int64_t>& shape) {
   const auto it = checkpoint_.tensors.find(name);
@@ -203,7 +214,10 @@ absl::Status Model::CheckFinite(int threads) const {
   ParallelFor(threads, static_cast<int64_t>(pieces.size()), [&](int64_t i, int) {
     if (i > first_bad.load()) return;
     const Piece& piece = pieces[i];
-    if (Rows(piece.tensor->view, piece.first_row, piece.rows).FirstNonFinite() < 0) return;
+    const TensorView rows = Rows(piece.tensor->view, piece.first_row, piece.rows);
+    const bool finite = rows.FirstNonFinite() < 0;
+    ReleasePages(rows);
+    if (finite) return;
     int64_t seen = first_bad.load();
     while (i < seen && !first_bad.compare_exchange_weak(seen, i)) {
     }
@@ -239,6 +253,7 @@ const std::string& Model::Fingerprint() const {
       HashNumber(tensor.shape.size(), &hash);
       for (const int64_t size : tensor.shape) HashNumber(static_cast<uint64_t>(size), &hash);
       hash.Update(std::span(tensor.view.data, static_cast<size_t>(tensor.view.bytes())));
+      ReleasePages(tensor.view);
     }
     fingerprint_ = hash.Finish();
   });

@@ -31,6 +31,9 @@ class Model {
   const std::vector<Component>& components() const { return components_; }
   const Component& component(ComponentId id) const { return components_[id]; }
   const TensorView& Weight(ComponentId id) const { return weights_[id]; }
+  // Takes the pages of a component's weights out of memory (MappedFile::ReleasePages): for who has
+  // read them and will not soon again.
+  void ReleasePages(ComponentId id) const;
   // Every tensor that the model uses, as stored, by Hugging Face name.
   const std::map<std::string, const ArchiveTensor*>& tensors() const { return taken_; }
   const LayerVectors& layer(int layer) const { return layers_[layer]; }
@@ -65,6 +68,7 @@ class Model {
   absl::StatusOr<LayerVectors> TakeLayer(int layer);
   absl::Status CheckRest() const;
   absl::Status CheckFinite(int threads) const;
+  void ReleasePages(const TensorView& view) const;
 
   Checkpoint checkpoint_;
   std::map<std::string, const ArchiveTensor*> taken_;  // what the model uses, by name
