@@ -67,8 +67,8 @@ Needs NeedsOf(const Model& model, const MemoryRequest& request) {
   Needs needs;
   MemoryPlan& least = needs.least;
   least.fixed = kProgramBytes + config.vocab_size * 64 + request.context * config.head_dim * kFloat;
-  if (request.fdt_only) {  // int16 panels with a scale per 128 inputs, and norms
-    least.fixed += config.vocab_size * (RoundUp(config.hidden_size, 128) * 33 / 16 + 16);
+  if (request.fdt_only) {  // codes of a byte with a scale per 128 inputs, and norms
+    least.fixed += config.vocab_size * (RoundUp(config.hidden_size, 128) * 33 / 32 + 16);
   }
   least.scratch = kRunners * request.threads * ScratchBytes(config, rows);
   // The pass over each set keeps its stream; the final stream ahead of the head may be kept for the

@@ -147,14 +147,11 @@ int64_t BoundedArgmax::FirstMiss(const WeightPanels& head,
   PackActivations(Path::kInt16, x, k, rows, k, &ws->screened);
   ws->norms.assign(rows, {});
   for (int64_t row = 0; row < rows; ++row) {
-    const int16_t* codes = ws->screened.i16.data() +
-                           row / kTileRows * ws->screened.padded_k * kTileRows +
-                           2 * (row % kTileRows);
     const double scale = ws->screened.scales[row];
     Workspace::Norms& norms = ws->norms[row];
     for (int64_t i = 0; i < k; ++i) {
       const double h = x[row * k + i];
-      const double rounded = scale * codes[i / 2 * 2 * kTileRows + i % 2];
+      const double rounded = scale * ws->screened.WideCode(row, i);
       norms.exact += h * h;
       norms.error += (h - rounded) * (h - rounded);
       norms.rounded += rounded * rounded;

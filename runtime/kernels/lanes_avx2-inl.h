@@ -51,7 +51,9 @@ BITBUDGET_INLINE __m256i Narrow(I8 a, I8 b) {
   return _mm256_permute4x64_epi64(halves, 0xd8);
 }
 BITBUDGET_INLINE void StoreCodes(int16_t* p, I8 a, I8 b) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), Narrow(a, b));
+  constexpr int kPairOrder = _MM_SHUFFLE(3, 1, 2, 0);
+  const __m256i low = _mm256_shufflelo_epi16(Narrow(a, b), kPairOrder);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm256_shufflehi_epi16(low, kPairOrder));
 }
 BITBUDGET_INLINE void StoreCodes(int8_t* p, I8 a, I8 b) {
   const __m256i pairs = Narrow(a, b);

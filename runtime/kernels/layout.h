@@ -23,10 +23,18 @@ inline constexpr int kMaxFlush = 256;
 // The largest magnitudes of an int16 and of an int8 activation code.
 inline constexpr int kMaxInt16Code = 32767;
 inline constexpr int kMaxInt8Code = 127;
-// The largest code of a kUint4 panel. A product of such codes with int8 activations over a group of
-// kMaxFlush inputs, and the product of the group's zero point with the sum of its activations, are
-// below 2^24, so both are exact floats.
+// The largest codes of weights in 4 and 8 bits. The products of 8-bit codes with int8 activations
+// over kMaxFlush inputs, and the product of a zero point with the sum of those activations, are
+// below 255 * 127 * 256 < 2^24, so both are exact floats.
 inline constexpr int kMaxUint4Code = 15;
+inline constexpr int kMaxUint8Code = 255;
+
+// Where input i of a row stands in the order of int16 codes, in which pairs are multiplied: 0 2 1 3
+// in every four. The bytes of four inputs give such pairs with a mask and a shift.
+template <typename Index>
+constexpr Index PairOrder(Index i) {
+  return i % 4 == 1 || i % 4 == 2 ? i ^ 3 : i;
+}
 
 }  // namespace bitbudget
 

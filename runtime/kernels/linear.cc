@@ -25,11 +25,26 @@ constexpr int64_t kMinMacsPerThread = 1 << 20;
 // widest tile works on at once.
 constexpr int64_t kPanelChunk = kMaxTilePanels;
 
+// Inputs whose codes are widened at a time. For many rows the levels of the widest tile's panels,
+// 32 bytes an input each, pass from the second-level cache; for few they stay in the first.
+constexpr int64_t kWideStretch = 4096;
+constexpr int64_t kNarrowStretch = 128;
+constexpr int64_t kNarrowBlocks = 2;
+
 static_assert(kRowBlock % kTileRows == 0);
 
 int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The 6-row block `block` of x times the panels [panel, panel + count), minimums left out.
+// The inputs [begin, end) of a product, whole flush groups; `levels` are those of the panels at
+// hand where codes are widened.
+struct Stretch {
+  int64_t begin;
+  int64_t end;
+  const int16_t* levels;
+};
+
+// The 6-row block `block` of x times the panels [panel, panel + count), minimums left out. Adds to
+// y behind the first stretch.
 void TileLevels(const KernelTable& kernels,
                 const PackedActivations& x,
                 int64_t block,
@@ -37,67 +52,57 @@ void TileLevels(const KernelTable& kernels,
                 const WeightPanels& w,
                 int64_t panel,
                 int64_t count,
+                const Stretch& stretch,
                 float* y,
                 int64_t ldy) {
-  const int64_t stride = w.padded_k * kPanelWidth;
-  const int64_t scale_stride = w.flush_groups * kPanelWidth;
   const int64_t codes = block * x.padded_k * kTileRows;
   const int64_t groups = block * x.groups() * kTileRows;
-  switch (w.path) {
-    case Path::kF32:
-      return kernels.tile_f32(x.f32.data() + codes,
-                              w.f32.data() + panel * stride,
-                              stride,
-                              w.k,
-                              rows,
-                              count,
-                              /*accumulate=*/false,
-                              y,
-                              ldy);
-    case Path::kInt16:
-    case Path::kInt8: {
-      const Int16Panels panels = {.codes = w.i16.data() + panel * stride,
-                                  .code_stride = stride,
-                                  .scales = w.scales.data() + panel * scale_stride,
-                                  .scale_stride = scale_stride,
-                                  .padded_k = w.padded_k,
-                                  .flush = w.flush};
-      return kernels.tile_i16(x.i16.data() + codes,
-                              x.scales.data() + groups,
-                              w.path == Path::kInt8 ? kTileRows : 0,
-                              panels,
-                              rows,
-                              count,
-                              y,
-                              ldy);
-    }
-    case Path::kUint4: {
-      const bool one_zero = w.zeros.size() == kPanelWidth;
-      const int64_t zero_stride = one_zero ? 0 : scale_stride;
-      const Uint4Panels panels = {.codes = w.u4.data() + panel * (stride / 2),
-                                  .code_stride = stride / 2,
-                                  .scales = w.scales.data() + panel * scale_stride,
-                                  .scale_stride = scale_stride,
-                                  .zeros = w.zeros.data() + panel * zero_stride,
-                                  .zero_stride = zero_stride,
-                                  .zero_step = one_zero ? 0 : kPanelWidth,
-                                  .padded_k = w.padded_k,
-                                  .group = w.flush};
-      return kernels.tile_u4(x.i8.data() + codes,
+  if (w.path == Path::kF32) {
+    const int64_t stride = w.padded_k * kPanelWidth;
+    return kernels.tile_f32(x.f32.data() + codes,
+                            w.f32.data() + panel * stride,
+                            stride,
+                            w.k,
+                            rows,
+                            count,
+                            /*accumulate=*/false,
+                            y,
+                            ldy);
+  }
+  if (!x.wide) {
+    return kernels.tile_int8(x.i8.data() + codes,
                              x.scales.data() + groups,
                              x.sums.data() + groups,
-                             panels,
+                             CodesFrom(w, panel),
                              rows,
                              count,
                              y,
                              ldy);
-    }
-    case Path::kNone:
-      LOG(FATAL) << "removed matrices have no panels";
   }
+  const int64_t scale_stride = w.flush_groups * kPanelWidth;
+  const int64_t first_group = stretch.begin / w.flush;
+  const int64_t inputs = stretch.end - stretch.begin;
+  const int64_t scale_step = w.path == Path::kInt8 ? kTileRows : 0;
+  const Int16Panels panels = {
+      .codes = stretch.levels,
+      .code_stride = inputs * kPanelWidth,
+      .scales = w.scales.data() + panel * scale_stride + first_group * kPanelWidth,
+      .scale_stride = scale_stride,
+      .inputs = inputs,
+      .flush = w.flush};
+  kernels.tile_i16(x.i16.data() + codes + stretch.begin * kTileRows,
+                   x.scales.data() + groups + first_group * scale_step,
+                   scale_step,
+                   panels,
+                   rows,
+                   count,
+                   /*accumulate=*/stretch.begin > 0,
+                   y,
+                   ldy);
 }
 
-// The same with minimums: the sums of activations times the negated minimums, added group by group.
+// The same with minimums: the sums of activations times the negated minimums, added group by group
+// behind the last stretch.
 void Tile(const KernelTable& kernels,
           const PackedActivations& x,
           int64_t block,
@@ -105,10 +110,11 @@ void Tile(const KernelTable& kernels,
           const WeightPanels& w,
           int64_t panel,
           int64_t count,
+          const Stretch& stretch,
           float* y,
           int64_t ldy) {
-  TileLevels(kernels, x, block, rows, w, panel, count, y, ldy);
-  if (w.minimum_group == 0) return;
+  TileLevels(kernels, x, block, rows, w, panel, count, stretch, y, ldy);
+  if (w.minimum_group == 0 || stretch.end < w.padded_k) return;
   const int64_t stride = w.minimum_groups() * kPanelWidth;
   kernels.tile_f32(x.group_sums.data() + block * x.sum_groups() * kTileRows,
                    w.minimums.data() + panel * stride,
@@ -129,23 +135,59 @@ void TileInto(const KernelTable& kernels,
               const WeightPanels& w,
               int64_t panel,
               int64_t count,
+              Stretch stretch,
               float* y,
               int64_t ldy) {
   float* out = y + block * kTileRows * ldy + panel * kPanelWidth;
   const int64_t whole = std::min(count, w.n / kPanelWidth - panel);
-  if (whole > 0) Tile(kernels, x, block, rows, w, panel, whole, out, ldy);
+  if (whole > 0) Tile(kernels, x, block, rows, w, panel, whole, stretch, out, ldy);
   if (whole == count) return;
   alignas(64) float buffer[kTileRows * kPanelWidth];
-  Tile(kernels, x, block, rows, w, panel + whole, 1, buffer, kPanelWidth);
+  const size_t left = w.n % kPanelWidth * sizeof(float);
+  for (int r = 0; r < rows && stretch.begin > 0; ++r) {
+    std::memcpy(buffer + r * kPanelWidth, out + r * ldy + whole * kPanelWidth, left);
+  }
+  stretch.levels += whole * (stretch.end - stretch.begin) * kPanelWidth;
+  Tile(kernels, x, block, rows, w, panel + whole, 1, stretch, buffer, kPanelWidth);
   for (int r = 0; r < rows; ++r) {
-    std::memcpy(out + r * ldy + whole * kPanelWidth,
-                buffer + r * kPanelWidth,
-                w.n % kPanelWidth * sizeof(float));
+    std::memcpy(out + r * ldy + whole * kPanelWidth, buffer + r * kPanelWidth, left);
+  }
+}
+
+// The panels [begin, end) for the rows [first_block * 6, last_row), codes widened stretch by
+// stretch.
+void WidenAndMultiply(const KernelTable& kernels,
+                      const PackedActivations& x,
+                      int64_t first_block,
+                      int64_t last_row,
+                      const WeightPanels& w,
+                      int64_t begin,
+                      int64_t end,
+                      float* y,
+                      int64_t ldy) {
+  const int64_t blocks = CeilDiv(last_row - first_block * kTileRows, kTileRows);
+  const int64_t wanted = blocks <= kNarrowBlocks ? kNarrowStretch : kWideStretch;
+  const int64_t inputs = std::max<int64_t>(wanted / w.flush, 1) * w.flush;
+  const int64_t width = blocks <= 1 ? kMaxTilePanels : kernels.six_row_panels;
+  thread_local AlignedBuffer<int16_t> levels;
+  levels.Resize(width * std::min(inputs, w.padded_k) * kPanelWidth);
+  for (int64_t panel = begin; panel < end; panel += width) {
+    const int64_t count = std::min(width, end - panel);
+    const CodePanels codes = CodesFrom(w, panel);
+    for (int64_t from = 0; from < w.padded_k; from += inputs) {
+      const Stretch stretch = {from, std::min(from + inputs, w.padded_k), levels.data()};
+      kernels.unpack_codes(codes, stretch.begin, stretch.end, count, levels.data());
+      for (int64_t block = first_block; block < first_block + blocks; ++block) {
+        const int64_t rows = std::min<int64_t>(kTileRows, last_row - block * kTileRows);
+        TileInto(kernels, x, block, static_cast<int>(rows), w, panel, count, stretch, y, ldy);
+      }
+    }
   }
 }
 
 // The sums of a block's codes over groups of `group` inputs, times their scales, f32[group][6].
-// Codes are [k / kStep][6][kStep]; the scales of input i are scales[i / scale_group * 6 + row].
+// Codes are [k / kStep][6][kStep], where groups are whole quads; the scales of input i are
+// scales[i / scale_group * 6 + row].
 // Sums are exact: at most kMaxBlock codes of 15 bits.
 template <int kStep, typename Code>
 void SumGroups(const Code* codes,
@@ -191,7 +233,7 @@ void PackActivations(ActivationPacking packing,
                      PackedActivations* out) {
   CHECK_GE(ldx, k);
   const ActivationPacking asked = packing;
-  const bool grouped = packing.path == Path::kInt8 || packing.path == Path::kUint4;
+  const bool grouped = packing.path == Path::kInt8;
   CHECK(grouped ? packing.group > 0 && packing.group % kCodeStep == 0 : packing.group == 0)
       << "group " << packing.group;
   CHECK(packing.sum_group == 0 ||
@@ -220,16 +262,18 @@ void PackActivations(ActivationPacking packing,
   out->m = m;
   out->k = k;
   out->padded_k = CeilDiv(k, kInputPad) * kInputPad;
+  out->wide = packing.path == Path::kInt16 ||
+              (packing.path == Path::kInt8 && packing.code_bits > kernels.int8_code_bits);
   if (packing.path == Path::kNone) return;
   const int64_t block_size = out->padded_k * kTileRows;
   const int64_t block_groups = out->groups() * kTileRows;
   if (packing.path == Path::kF32) {
     out->f32.Resize(blocks * block_size);
-  } else if (packing.path == Path::kUint4) {
+  } else if (out->wide) {
+    out->i16.Resize(blocks * block_size);
+  } else {
     out->i8.Resize(blocks * block_size);
     out->sums.Resize(blocks * block_groups);
-  } else {
-    out->i16.Resize(blocks * block_size);
   }
   out->scales.Resize(blocks * block_groups);
   const int64_t block_sums = out->sum_groups() * kTileRows;
@@ -241,49 +285,32 @@ void PackActivations(ActivationPacking packing,
     const int rows = static_cast<int>(std::min<int64_t>(kTileRows, m - block * kTileRows));
     const int64_t codes = block * block_size;
     float* scales = out->scales.data() + block * block_groups;
-    switch (packing.path) {
-      case Path::kF32:
-        kernels.pack_f32(from, ldx, rows, k, out->padded_k, out->f32.data() + codes);
-        break;
-      case Path::kInt16:
-        kernels.pack_i16(from,
-                         ldx,
-                         rows,
-                         k,
-                         out->padded_k,
-                         /*group=*/out->padded_k,
-                         kMaxInt16Code,
-                         out->i16.data() + codes,
-                         scales);
-        break;
-      case Path::kInt8:
-        kernels.pack_i16(from,
-                         ldx,
-                         rows,
-                         k,
-                         out->padded_k,
-                         packing.group,
-                         kMaxInt8Code,
-                         out->i16.data() + codes,
-                         scales);
-        break;
-      case Path::kUint4:
-        kernels.pack_i8(from,
-                        ldx,
-                        rows,
-                        k,
-                        out->padded_k,
-                        packing.group,
-                        out->i8.data() + codes,
-                        scales,
-                        out->sums.data() + block * block_groups);
-        break;
-      case Path::kNone:
-        break;
+    if (packing.path == Path::kF32) {
+      kernels.pack_f32(from, ldx, rows, k, out->padded_k, out->f32.data() + codes);
+    } else if (out->wide) {
+      kernels.pack_i16(from,
+                       ldx,
+                       rows,
+                       k,
+                       out->padded_k,
+                       scale_group,
+                       grouped ? kMaxInt8Code : kMaxInt16Code,
+                       out->i16.data() + codes,
+                       scales);
+    } else {
+      kernels.pack_i8(from,
+                      ldx,
+                      rows,
+                      k,
+                      out->padded_k,
+                      scale_group,
+                      out->i8.data() + codes,
+                      scales,
+                      out->sums.data() + block * block_groups);
     }
     if (packing.sum_group == 0) continue;
     float* const group_sums = out->group_sums.data() + block * block_sums;
-    if (packing.path == Path::kUint4) {
+    if (!out->wide) {
       SumGroups<4>(out->i8.data() + codes,
                    out->padded_k,
                    packing.sum_group,
@@ -325,13 +352,18 @@ void Linear(const PackedActivations& x, const WeightPanels& w, float* y, int64_t
     const int tail = static_cast<int>(rows % kTileRows);
     const int64_t begin = item % chunks * kPanelChunk;
     const int64_t end = std::min(begin + kPanelChunk, w.panels);
+    if (x.wide) {
+      WidenAndMultiply(kernels, x, first, row + rows, w, begin, end, y, ldy);
+      return;
+    }
+    const Stretch whole = {0, w.padded_k, nullptr};
     for (int64_t panel = begin; panel < end; panel += kernels.six_row_panels) {
       const int64_t count = std::min<int64_t>(kernels.six_row_panels, end - panel);
       for (int64_t block = first; block < last; ++block) {
-        TileInto(kernels, x, block, kTileRows, w, panel, count, y, ldy);
+        TileInto(kernels, x, block, kTileRows, w, panel, count, whole, y, ldy);
       }
     }
-    if (tail > 0) TileInto(kernels, x, last, tail, w, begin, end - begin, y, ldy);
+    if (tail > 0) TileInto(kernels, x, last, tail, w, begin, end - begin, whole, y, ldy);
   });
   if (!w.layer_norm) return;
   ParallelFor(threads, x.m, [&](int64_t row, int) { NormalizeRow(y + row * ldy, w.n); });
@@ -345,8 +377,7 @@ void RoundActivationsInt16(float* x, int64_t ldx, int64_t m, int64_t k) {
     PackActivations(Path::kInt16, x + row * ldx, ldx, rows, k, &packed);
     for (int64_t r = 0; r < rows; ++r) {
       for (int64_t i = 0; i < k; ++i) {
-        const int16_t code = packed.i16[i / 2 * 2 * kTileRows + 2 * r + i % 2];
-        x[(row + r) * ldx + i] = packed.scales[r] * static_cast<float>(code);
+        x[(row + r) * ldx + i] = packed.scales[r] * static_cast<float>(packed.WideCode(r, i));
       }
     }
   }

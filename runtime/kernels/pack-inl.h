@@ -50,7 +50,8 @@ inline float CodesPerUnit(const float* x, int64_t k, float max_code, float* scal
   return max_code / absmax;
 }
 
-// Codes of 6 rows, four bytes of every row side by side: i16[k / 2][6][2] or i8[k / 4][6][4].
+// Codes of 6 rows, four bytes of every row side by side: i16[k / 2][6][2] in PairOrder, or
+// i8[k / 4][6][4].
 // `sums` may be null.
 template <typename Code>
 BITBUDGET_INLINE void PackCodes(const float* x,

@@ -17,29 +17,40 @@ struct Row {
   std::vector<float> sums;
 };
 
-// Into row `r` of a block, whose planes begin at `codes`, `scales` and `sums`.
-void PutRow(const ActivationPacking& packing,
-            const Row& row,
-            int r,
-            int16_t* codes,
-            float* scales,
-            float* sums) {
+// The sum of the codes [begin, begin + count) of a row.
+float SumOf(const Row& row, int64_t begin, int64_t count) {
+  const auto first = row.codes.begin() + begin;
+  return static_cast<float>(std::accumulate(first, first + count, 0));
+}
+
+// Into row `r` of block `block`.
+void PutRow(const Row& row, int64_t block, int r, PackedActivations* out) {
+  const ActivationPacking& packing = out->packing;
   const int64_t k = static_cast<int64_t>(row.codes.size());
   const int64_t run = RunOf(packing.rounding);
-  for (int64_t i = 0; i < k; ++i) codes[(i / 2 * kTileRows + r) * 2 + i % 2] = row.codes[i];
+  const int64_t codes = block * k * kTileRows;
+  for (int64_t i = 0; i < k; ++i) {
+    if (out->wide) {
+      const int64_t at = PairOrder(i);
+      out->i16[codes + (at / 2 * kTileRows + r) * 2 + at % 2] = row.codes[i];
+    } else {
+      out->i8[codes + (i / 4 * kTileRows + r) * 4 + i % 4] = row.codes[i];
+    }
+  }
+  const int64_t groups = block * out->groups() * kTileRows;
   for (int64_t i = 0, g = 0; i < k; i += packing.group, ++g) {
-    scales[g * kTileRows + r] = row.scales[i / run];
+    out->scales[groups + g * kTileRows + r] = row.scales[i / run];
+    if (!out->wide) out->sums[groups + g * kTileRows + r] = SumOf(row, i, packing.group);
   }
   if (packing.sum_group == 0) return;
+  float* const sums = out->group_sums.data() + block * out->sum_groups() * kTileRows;
   for (int64_t i = 0, g = 0; i < k; i += packing.sum_group, ++g) {
     float& sum = sums[g * kTileRows + r];
     if (packing.rounding == InputRounding::kQ8_1) {
       sum = row.sums[i / run];
       continue;
     }
-    const auto begin = row.codes.begin() + i;
-    sum = static_cast<float>(std::accumulate(begin, begin + packing.sum_group, 0)) *
-          row.scales[i / run];
+    sum = SumOf(row, i, packing.sum_group) * row.scales[i / run];
   }
 }
 
@@ -62,12 +73,7 @@ void PackCodes(const float* x, int64_t ldx, PackedActivations* out) {
       RoundToCodes(
           packing.rounding, x + i * ldx, k, row.codes.data(), row.scales.data(), row.sums.data());
     }
-    PutRow(packing,
-           i < out->m ? row : none,
-           static_cast<int>(i % kTileRows),
-           out->i16.data() + block * k * kTileRows,
-           out->scales.data() + block * out->groups() * kTileRows,
-           out->group_sums.data() + block * out->sum_groups() * kTileRows);
+    PutRow(i < out->m ? row : none, block, static_cast<int>(i % kTileRows), out);
   }
 }
 

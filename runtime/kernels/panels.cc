@@ -27,7 +27,7 @@ WeightPanels EmptyPanels(Path path, int64_t n, int64_t k) {
 }
 
 // Inputs per flush group: a whole group of the format when it may be summed at once, else the
-// largest even part of one, so that no flush group touches two scales.
+// largest part of one that has whole quads, so that no flush group touches two scales.
 int FlushInputs(const Format& format, int64_t k) {
   const int64_t group = format.GroupSize(k);
   if (format.IsBlock()) {
@@ -35,10 +35,10 @@ int FlushInputs(const Format& format, int64_t k) {
     return static_cast<int>(group);
   }
   if (group >= k) return kMaxFlush;
-  for (int flush = kMaxFlush; flush > 0; flush -= 2) {
+  for (int flush = kMaxFlush; flush > 0; flush -= 4) {
     if (group % flush == 0) return flush;
   }
-  LOG(FATAL) << "odd group size " << group << " has no int16 panels";
+  LOG(FATAL) << "groups of " << group << " have no panels";
 }
 
 // f32 panels of the rows that `read_row` writes.
@@ -112,72 +112,60 @@ class RowUnpacker {
   std::vector<float> minimums_;
 };
 
-WeightPanels PackInteger(const Encoding& encoding, Path path, int max_flush = kMaxFlush) {
-  WeightPanels out = EmptyPanels(path, encoding.rows, encoding.cols);
-  InitGroups(std::min(FlushInputs(encoding.format, out.k), max_flush), &out);
-  out.i16.Resize(out.panels * out.padded_k * kPanelWidth);
-  out.i16.Fill(0);
-
-  const int64_t group = encoding.format.GroupSize(out.k);
-  RowUnpacker row(encoding, &out);
-  for (int64_t i = 0; i < out.n; ++i) {
-    row.Read(i);
-    int16_t* code_to =
-        out.i16.data() + i / kPanelWidth * out.padded_k * kPanelWidth + i % kPanelWidth * 2;
-    for (int64_t j = 0; j < out.k; ++j) {
-      code_to[j / 2 * 2 * kPanelWidth + j % 2] = row.levels()[j];
-    }
-    float* scale_to = out.scales.data() + GroupOffset(out, i);
-    for (int64_t j = 0; j < out.k; j += out.flush) {
-      scale_to[j / out.flush * kPanelWidth] = row.scales()[j / group];
-    }
-  }
-  return out;
-}
-
-// The code of level 0 in kUint4 panels of a format whose levels are fixed.
-int Uint4Zero(const Format& format) {
-  return format.IsBlock() ? -BlockTraitsOf(format.kind).Level(0) : 1 << (format.bits - 1);
-}
-
-bool HasUint4Panels(const Format& format) {
-  const int64_t group = format.IsBlock() ? format.GroupSize(0) : format.group;
-  if (group == 0 || group % kInputPad != 0 || group > kMaxFlush) return false;
+bool FitsFourBits(const Format& format) {
   if (format.IsInteger()) return format.bits <= 4;
   const BlockTraits& traits = BlockTraitsOf(format.kind);
   return traits.levels == nullptr && (traits.codes - 1) * traits.step <= kMaxUint4Code;
 }
 
-WeightPanels PackUint4(const Encoding& encoding) {
-  WeightPanels out = EmptyPanels(Path::kUint4, encoding.rows, encoding.cols);
-  const Format& format = encoding.format;
-  InitGroups(static_cast<int>(format.IsBlock() ? format.GroupSize(0) : format.group), &out);
-  out.u4.Resize(out.panels * out.padded_k / 2 * kPanelWidth);
-  out.u4.Fill(0);
-  out.zeros.Resize(format.zero_point ? out.scales.size() : kPanelWidth);
-  out.zeros.Fill(static_cast<float>(format.zero_point ? 0 : Uint4Zero(format)));
+// The code of level 0 in formats without zero points of their own.
+int ZeroCode(const Format& format, int code_bits) {
+  if (code_bits == 8) return (kMaxUint8Code + 1) / 2;
+  return format.IsBlock() ? -BlockTraitsOf(format.kind).Level(0) : 1 << (format.bits - 1);
+}
 
+int CodeBits(const Format& format, int flush) {
+  return FitsFourBits(format) && flush % 8 == 0 ? 4 : 8;
+}
+
+WeightPanels PackLevels(const Encoding& encoding, Path path, int max_flush = kMaxFlush) {
+  WeightPanels out = EmptyPanels(path, encoding.rows, encoding.cols);
+  const Format& format = encoding.format;
+  InitGroups(std::min(FlushInputs(format, out.k), max_flush), &out);
+  out.code_bits = CodeBits(format, out.flush);
+  const int max_code = out.code_bits == 4 ? kMaxUint4Code : kMaxUint8Code;
+  const int panel_bytes_per_input = kPanelWidth * out.code_bits / 8;
+  out.codes.Resize(out.panels * out.padded_k * panel_bytes_per_input);
+  out.codes.Fill(0);
+  out.one_zero = !format.zero_point;
+  out.zeros.Resize(out.one_zero ? kPanelWidth : out.scales.size());
+  const int zero_code = ZeroCode(format, out.code_bits);
+  out.zeros.Fill(static_cast<float>(format.zero_point ? 0 : zero_code));
+
+  const int64_t group = format.GroupSize(out.k);
   RowUnpacker row(encoding, &out);
   for (int64_t i = 0; i < out.n; ++i) {
     row.Read(i);
     const std::span<const int16_t> levels = row.levels();
-    uint8_t* code_to =
-        out.u4.data() + i / kPanelWidth * (out.padded_k / 2 * kPanelWidth) + i % kPanelWidth * 4;
+    uint8_t* code_to = out.codes.data() + i / kPanelWidth * out.padded_k * panel_bytes_per_input +
+                       i % kPanelWidth * 4;
     for (int64_t begin = 0; begin < out.k; begin += out.flush) {
       const int64_t end = std::min(begin + out.flush, out.k);
       const int64_t at = GroupOffset(out, i) + begin / out.flush * kPanelWidth;
-      out.scales[at] = row.scales()[begin / out.flush];
-      int zero;
+      out.scales[at] = row.scales()[begin / group];
+      int zero = zero_code;
       if (format.zero_point) {
         zero = -*std::min_element(levels.begin() + begin, levels.begin() + end);
         out.zeros[at] = static_cast<float>(zero);
-      } else {
-        zero = Uint4Zero(format);
       }
       for (int64_t j = begin; j < end; ++j) {
         const int code = levels[j] + zero;
-        CHECK(code >= 0 && code <= kMaxUint4Code) << format.Name() << " code " << code;
-        code_to[j / 8 * 4 * kPanelWidth + j % 4] |= static_cast<uint8_t>(code << (j % 8 / 4 * 4));
+        CHECK(code >= 0 && code <= max_code) << format.Name() << " code " << code;
+        if (out.code_bits == 8) {
+          code_to[j / 4 * 4 * kPanelWidth + j % 4] = static_cast<uint8_t>(code);
+        } else {
+          code_to[j / 8 * 4 * kPanelWidth + j % 4] |= static_cast<uint8_t>(code << (j % 8 / 4 * 4));
+        }
       }
     }
   }
@@ -186,21 +174,47 @@ WeightPanels PackUint4(const Encoding& encoding) {
 
 }  // namespace
 
+CodePanels CodesFrom(const WeightPanels& w, int64_t panel) {
+  const int64_t stride = w.padded_k * kPanelWidth * w.code_bits / 8;
+  const int64_t scale_stride = w.flush_groups * kPanelWidth;
+  const int64_t zero_stride = w.one_zero ? 0 : scale_stride;
+  return {.codes = w.codes.data() + panel * stride,
+          .code_stride = stride,
+          .scales = w.scales.data() + panel * scale_stride,
+          .scale_stride = scale_stride,
+          .zeros = w.zeros.data() + panel * zero_stride,
+          .zero_stride = zero_stride,
+          .zero_step = w.one_zero ? 0 : kPanelWidth,
+          .padded_k = w.padded_k,
+          .code_bits = w.code_bits,
+          .group = w.flush};
+}
+
+int64_t CodePanelBytes(const Format& format, int64_t n, int64_t k, int max_flush) {
+  const int flush = std::min(FlushInputs(format, k), max_flush);
+  const int64_t rows = RoundUp(n, kPanelWidth);
+  const int64_t cols = RoundUp(k, kInputPad);
+  const int64_t groups = RoundUp(cols, flush) / flush;
+  const int64_t minimums = format.HasMinimums() ? cols / format.GroupSize(k) : 0;
+  const int64_t zeros = format.zero_point ? rows * groups : kPanelWidth;
+  return rows * (cols * CodeBits(format, flush) / 8 + (groups + minimums) * 4) + zeros * 4;
+}
+
 WeightPanels PackWeights(const Encoding& encoding) {
   if (!encoding.format.HasLevels()) return PackWeightsF32(encoding);
-  return PackInteger(encoding, Path::kInt16);
+  return PackLevels(encoding, Path::kInt16);
 }
 
 WeightPanels PackWeightsInt8(const Encoding& encoding) {
   if (!encoding.format.HasLevels()) return PackWeightsF32(encoding);
-  return HasUint4Panels(encoding.format) ? PackUint4(encoding) : PackInteger(encoding, Path::kInt8);
+  return PackLevels(encoding, Path::kInt8);
 }
 
 WeightPanels PackWeightsLlamaCpp(const Encoding& encoding) {
   const InputRounding rounding = LlamaCppRounding(encoding.format);
   if (rounding == InputRounding::kNone) return PackWeights(encoding);
   WeightPanels panels = encoding.format.IsBlock()
-                            ? PackInteger(encoding, Path::kInt8, RunOf(rounding))
+                            ? PackLevels(encoding, Path::kInt8, RunOf(rounding))
                             : PackWeightsF32(encoding);
   panels.rounding = rounding;
   return panels;

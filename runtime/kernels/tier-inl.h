@@ -11,6 +11,7 @@
 #include "runtime/kernels/math-inl.h"
 #include "runtime/kernels/pack-inl.h"
 #include "runtime/kernels/row_ops-inl.h"
+#include "runtime/kernels/unpack-inl.h"
 
 namespace bitbudget::BITBUDGET_TIER {
 namespace {
@@ -19,9 +20,11 @@ constexpr KernelTable MakeTable(const char* name) {
   return {
       .name = name,
       .six_row_panels = PanelsAtOnce(kTileRows),
+      .int8_code_bits = kInt8CodeBits,
       .tile_f32 = AnyTileF32,
       .tile_i16 = AnyTileI16,
-      .tile_u4 = AnyTileU4,
+      .unpack_codes = UnpackCodes,
+      .tile_int8 = AnyTileInt8,
       .pack_f32 = PackF32,
       .pack_i16 = PackI16,
       .pack_i8 = PackI8,

@@ -121,12 +121,17 @@ BITBUDGET_INLINE I8 ShiftLeft(const I8& a) {
 BITBUDGET_INLINE I8 Bits(const F8& a) { BITBUDGET_LANES(I8, FloatBits(a.v[i])); }
 BITBUDGET_INLINE F8 FromBits(const I8& a) { BITBUDGET_LANES(F8, BitsFloat(a.v[i])); }
 BITBUDGET_INLINE void StoreI(int32_t* p, const I8& a) { std::memcpy(p, a.v, sizeof(a.v)); }
-// Narrows 16 values that fit the code type.
-template <typename Code>
-BITBUDGET_INLINE void StoreCodes(Code* p, const I8& a, const I8& b) {
+// Narrows 16 values that fit: in order, or to int16 in PairOrder.
+BITBUDGET_INLINE void StoreCodes(int8_t* p, const I8& a, const I8& b) {
   for (int i = 0; i < 8; ++i) {
-    p[i] = static_cast<Code>(a.v[i]);
-    p[i + 8] = static_cast<Code>(b.v[i]);
+    p[i] = static_cast<int8_t>(a.v[i]);
+    p[i + 8] = static_cast<int8_t>(b.v[i]);
+  }
+}
+BITBUDGET_INLINE void StoreCodes(int16_t* p, const I8& a, const I8& b) {
+  for (int i = 0; i < 8; ++i) {
+    p[PairOrder(i)] = static_cast<int16_t>(a.v[i]);
+    p[PairOrder(i) + 8] = static_cast<int16_t>(b.v[i]);
   }
 }
 
@@ -167,10 +172,11 @@ BITBUDGET_INLINE PanelI LoadPairs(const int16_t* p) {
   std::memcpy(out.v, p, sizeof(out.v));
   return out;
 }
+BITBUDGET_INLINE PanelI BroadcastInt(int32_t a) { return SetI(a); }
 BITBUDGET_INLINE PanelI BroadcastPair(const int16_t* p) {
   int32_t pair;
   std::memcpy(&pair, p, sizeof(pair));
-  return SetI(pair);
+  return BroadcastInt(pair);
 }
 BITBUDGET_INLINE int32_t LowHalf(int32_t pair) { return static_cast<int16_t>(pair & 0xffff); }
 BITBUDGET_INLINE int32_t HighHalf(int32_t pair) { return pair >> 16; }
@@ -184,26 +190,31 @@ BITBUDGET_INLINE PanelI AddPanelI(const PanelI& a, const PanelI& b) { return Add
 // Sums of products of four unsigned with four signed bytes. How many inputs they may hold before
 // WidenQuads makes int32 of them depends on the tier.
 using PanelU = I8;
-constexpr int kUint4FlushInputs = kMaxFlush;
+constexpr int kInt8CodeBits = 8;  // the widest unsigned codes
+constexpr int kQuadFlushInputs = kMaxFlush;
 // Panels that a tile of one row works on at once.
-constexpr int kUint4RowPanels = 1;
+constexpr int kInt8RowPanels = 1;
 
 BITBUDGET_INLINE PanelU ZeroPanelU() { return SetI(0); }
+// A lane of p holds four bytes, one input each.
+BITBUDGET_INLINE PanelI LoadQuads(const uint8_t* p) {
+  PanelI out;
+  std::memcpy(out.v, p, sizeof(out.v));
+  return out;
+}
 // A lane of p holds four bytes with two inputs each; the first four inputs are the low nibbles.
 BITBUDGET_INLINE PanelI LowNibbles(const uint8_t* p) {
-  PanelI both;
-  std::memcpy(both.v, p, sizeof(both.v));
+  const PanelI both = LoadQuads(p);
   BITBUDGET_LANES(PanelI, both.v[i] & 0x0f0f0f0f);
 }
 BITBUDGET_INLINE PanelI HighNibbles(const uint8_t* p) {
-  PanelI both;
-  std::memcpy(both.v, p, sizeof(both.v));
+  const PanelI both = LoadQuads(p);
   BITBUDGET_LANES(PanelI, (both.v[i] >> 4) & 0x0f0f0f0f);
 }
 BITBUDGET_INLINE PanelI BroadcastQuad(const int8_t* p) {
   int32_t quad;
   std::memcpy(&quad, p, sizeof(quad));
-  return SetI(quad);
+  return BroadcastInt(quad);
 }
 template <int kByte>
 BITBUDGET_INLINE int32_t ByteProduct(int32_t codes, int32_t x) {
@@ -219,6 +230,25 @@ BITBUDGET_INLINE PanelU MulAddQuads(const PanelI& codes, const PanelI& x, const 
 BITBUDGET_INLINE PanelI WidenQuads(const PanelU& a) { return a; }
 BITBUDGET_INLINE PanelF ToFloatPanel(const PanelI& a) {
   BITBUDGET_LANES(PanelF, static_cast<float>(a.v[i]));
+}
+// Bytes 0 and 2, or 1 and 3, of every lane as pairs.
+BITBUDGET_INLINE PanelI EvenBytes(const PanelI& quads) {
+  BITBUDGET_LANES(PanelI, quads.v[i] & 0x00ff00ff);
+}
+BITBUDGET_INLINE PanelI OddBytes(const PanelI& quads) {
+  BITBUDGET_LANES(PanelI, (quads.v[i] >> 8) & 0x00ff00ff);
+}
+BITBUDGET_INLINE int32_t Pair(int32_t low, int32_t high) {
+  return Signed((Unsigned(low) & 0xffff) | Unsigned(high) << 16);
+}
+BITBUDGET_INLINE PanelI SubPairs(const PanelI& a, const PanelI& b) {
+  BITBUDGET_LANES(PanelI,
+                  Pair(LowHalf(a.v[i]) - LowHalf(b.v[i]), HighHalf(a.v[i]) - HighHalf(b.v[i])));
+}
+BITBUDGET_INLINE void StorePairs(int16_t* p, const PanelI& a) { std::memcpy(p, a.v, sizeof(a.v)); }
+// Integers of less than 16 bits, twice in every lane.
+BITBUDGET_INLINE PanelI IntegerPairs(const PanelF& a) {
+  BITBUDGET_LANES(PanelI, Pair(static_cast<int32_t>(a.v[i]), static_cast<int32_t>(a.v[i])));
 }
 // Hints without a result; vec_avx2-inl.h says what for.
 BITBUDGET_INLINE void Prefetch(uintptr_t) {}

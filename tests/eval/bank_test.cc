@@ -21,7 +21,8 @@ std::string Bits(const ComponentWeights& weights) {
     bits.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   };
   add(panels.f32);
-  add(panels.i16);
+  add(panels.codes);
+  add(panels.zeros);
   add(panels.scales);
   return bits;
 }

@@ -347,7 +347,7 @@ TEST(LinearDeathTest, MixedPathsAndShapesAreProgrammerErrors) {
   const std::vector<float> x = RandomFloats(128, 1);
   std::vector<float> y(4);
   PackedActivations packed;
-  PackActivations({Path::kUint4, 64}, x.data(), 64, 1, 64, &packed);
+  PackActivations({Path::kInt8, 64, 0, 0, InputRounding::kNone, 4}, x.data(), 64, 1, 64, &packed);
   EXPECT_DEATH(Linear(packed, panels[6], y.data(), 4), "different products");  // groups of 32
   PackActivations(Path::kF32, x.data(), 64, 1, 64, &packed);
   EXPECT_DEATH(Linear(packed, panels[1], y.data(), 4), "different products");

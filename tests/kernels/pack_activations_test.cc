@@ -36,10 +36,15 @@ TEST(PackF32, PutsSixRowsSideBySideAndPadsWithZeros) {
   }
 }
 
+int PairCode(const std::vector<int16_t>& codes, int64_t i, int r) {
+  const int64_t at = PairOrder(i);
+  return codes[at / 2 * 2 * kTileRows + 2 * r + at % 2];
+}
+
 struct Int16Block {
   std::vector<int16_t> codes;
   std::vector<float> scales;
-  int Code(int64_t i, int r) const { return codes[i / 2 * 2 * kTileRows + 2 * r + i % 2]; }
+  int Code(int64_t i, int r) const { return PairCode(codes, i, r); }
 };
 
 Int16Block Pack(const KernelTable& kernels, const std::vector<float>& x, int rows, int64_t k) {
@@ -65,7 +70,7 @@ struct Int8Block {
   std::vector<int8_t> codes;
   std::vector<float> wide_scales, scales, sums;
   int64_t group;
-  int WideCode(int64_t i, int r) const { return wide[i / 2 * 2 * kTileRows + 2 * r + i % 2]; }
+  int WideCode(int64_t i, int r) const { return PairCode(wide, i, r); }
   int Code(int64_t i, int r) const { return codes[i / 4 * 4 * kTileRows + 4 * r + i % 4]; }
   float Scale(int64_t i, int r) const { return scales[i / group * kTileRows + r]; }
   float Sum(int64_t i, int r) const { return sums[i / group * kTileRows + r]; }

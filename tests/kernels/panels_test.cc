@@ -26,8 +26,19 @@ float PanelValue(const WeightPanels& w, int64_t row, int64_t i) {
 }
 
 int PanelCode(const WeightPanels& w, int64_t row, int64_t i) {
-  return w.i16[row / kPanelWidth * w.padded_k * kPanelWidth + i / 2 * 2 * kPanelWidth +
-               row % kPanelWidth * 2 + i % 2];
+  const uint8_t* codes = w.codes.data() +
+                         row / kPanelWidth * w.padded_k * kPanelWidth * w.code_bits / 8 +
+                         row % kPanelWidth * 4 + i % 4;
+  if (w.code_bits == 8) return codes[i / 4 * 4 * kPanelWidth];
+  const int both = codes[i / 8 * 4 * kPanelWidth];
+  return i % 8 < 4 ? both & 0xf : both >> 4;
+}
+
+int PanelZero(const WeightPanels& w, int64_t row, int64_t i) {
+  const int64_t lane = row % kPanelWidth;
+  if (w.one_zero) return static_cast<int>(w.zeros[lane]);
+  const int64_t group = row / kPanelWidth * w.flush_groups + i / w.flush;
+  return static_cast<int>(w.zeros[group * kPanelWidth + lane]);
 }
 
 float PanelScale(const WeightPanels& w, int64_t row, int64_t i) {
@@ -71,26 +82,40 @@ void ExpectMinimumPanels(const WeightPanels& w, const Format& format) {
   }
 }
 
-void ExpectInt16Panels(const WeightPanels& w, const Encoding& encoding, Path path) {
+void ExpectCodePanels(const WeightPanels& w, const Encoding& encoding, Path path, int code_bits) {
+  const Format& format = encoding.format;
   EXPECT_EQ(w.path, path);
+  ASSERT_EQ(w.code_bits, code_bits);
   ASSERT_GT(w.flush, 0);
-  EXPECT_EQ(w.flush % 2, 0);
+  EXPECT_EQ(w.flush % (code_bits == 4 ? 8 : 4), 0);
   EXPECT_LE(w.flush, kMaxFlush);
   EXPECT_EQ(w.flush_groups, (w.padded_k + w.flush - 1) / w.flush);
-  ASSERT_EQ(w.i16.size(), w.panels * w.padded_k * kPanelWidth);
+  EXPECT_EQ(w.packing(),
+            ActivationPacking(path,
+                              path == Path::kInt8 ? w.flush : 0,
+                              w.minimum_group,
+                              0,
+                              InputRounding::kNone,
+                              code_bits));
+  ASSERT_EQ(w.codes.size(), w.panels * w.padded_k * kPanelWidth * code_bits / 8);
   ASSERT_EQ(w.scales.size(), w.panels * w.flush_groups * kPanelWidth);
-  std::vector<int16_t> centered(w.k);
-  std::vector<float> scales(encoding.format.GroupsPerRow(w.k));
-  std::vector<float> minimums(encoding.format.HasMinimums() ? scales.size() : 0);
+  ASSERT_EQ(w.one_zero, !format.zero_point);
+  ASSERT_EQ(w.zeros.size(), format.zero_point ? w.scales.size() : kPanelWidth);
+  EXPECT_EQ(w.bytes(), w.codes.size() + 4 * (w.scales.size() + w.zeros.size() + w.minimums.size()));
+  EXPECT_EQ(w.bytes(), CodePanelBytes(format, w.n, w.k));
+  ExpectMinimumPanels(w, format);
+  std::vector<int16_t> levels(w.k);
+  std::vector<float> scales(format.GroupsPerRow(w.k));
+  std::vector<float> minimums(format.HasMinimums() ? scales.size() : 0);
   std::vector<float> decoded(w.k);
-  ExpectMinimumPanels(w, encoding.format);
   for (int64_t row = 0; row < w.n; ++row) {
-    UnpackIntegerRow(encoding, row, centered, scales, minimums);
+    UnpackIntegerRow(encoding, row, levels, scales, minimums);
     DecodeReferenceRow(encoding, row, decoded);
     for (int64_t i = 0; i < w.k; ++i) {
-      ASSERT_EQ(PanelCode(w, row, i), centered[i]);
-      ASSERT_TRUE(SameBits(PanelScale(w, row, i), scales[i / encoding.format.GroupSize(w.k)]));
-      const float product = static_cast<float>(PanelCode(w, row, i)) * PanelScale(w, row, i);
+      const int level = PanelCode(w, row, i) - PanelZero(w, row, i);
+      ASSERT_EQ(level, levels[i]) << row << ", " << i;
+      ASSERT_TRUE(SameBits(PanelScale(w, row, i), scales[i / format.GroupSize(w.k)]));
+      const float product = static_cast<float>(level) * PanelScale(w, row, i);
       ASSERT_EQ(product + PanelMinimum(w, row, i), decoded[i]);
     }
   }
@@ -105,49 +130,12 @@ void ExpectInt16Panels(const WeightPanels& w, const Encoding& encoding, Path pat
   }
 }
 
-void ExpectUint4Panels(const WeightPanels& w, const Encoding& encoding) {
-  EXPECT_EQ(w.path, Path::kUint4);
-  EXPECT_EQ(w.flush, encoding.format.GroupSize(w.k));
-  EXPECT_EQ(w.packing(), ActivationPacking(Path::kUint4, w.flush, w.minimum_group));
-  EXPECT_EQ(w.flush_groups, (w.padded_k + w.flush - 1) / w.flush);
-  ASSERT_EQ(w.u4.size(), w.panels * w.padded_k * kPanelWidth / 2);
-  ASSERT_EQ(w.scales.size(), w.panels * w.flush_groups * kPanelWidth);
-  ASSERT_EQ(w.zeros.size(), encoding.format.zero_point ? w.scales.size() : kPanelWidth);
-  EXPECT_EQ(w.bytes(), w.u4.size() + 4 * (w.scales.size() + w.zeros.size() + w.minimums.size()));
-  ExpectMinimumPanels(w, encoding.format);
-  std::vector<float> minimums(encoding.format.HasMinimums() ? w.k / w.minimum_group : 0);
-  std::vector<int16_t> centered(w.k);
-  std::vector<float> scales(encoding.format.GroupsPerRow(w.k));
-  for (int64_t row = 0; row < w.panels * kPanelWidth; ++row) {
-    const int64_t lane = row % kPanelWidth;
-    if (row < w.n) UnpackIntegerRow(encoding, row, centered, scales, minimums);
-    for (int64_t i = 0; i < w.padded_k; ++i) {
-      const int both = w.u4[row / kPanelWidth * w.padded_k * kPanelWidth / 2 +
-                            i / 8 * 4 * kPanelWidth + 4 * lane + i % 4];
-      const int code = i % 8 < 4 ? both & 0xf : both >> 4;
-      if (row >= w.n || i >= w.k) {
-        ASSERT_EQ(code, 0) << row << ", " << i;
-        if (row >= w.n) {
-          ASSERT_EQ(PanelScale(w, row, i), 0);
-        }
-        continue;
-      }
-      const int64_t group = row / kPanelWidth * w.flush_groups + i / w.flush;
-      const int64_t at = group * kPanelWidth + lane;
-      const float zero = w.zeros[encoding.format.zero_point ? at : lane];
-      ASSERT_EQ(code - static_cast<int>(zero), centered[i]) << row << ", " << i;
-      ASSERT_TRUE(SameBits(PanelScale(w, row, i), scales[i / w.flush]));
-      ASSERT_EQ(PanelMinimum(w, row, i), minimums.empty() ? 0.0f : -minimums[i / w.flush]);
-    }
-  }
-}
-
-// Levels that fit four bits, in groups of whole 32 inputs.
-constexpr const char* kUint4Formats[] = {
+// Levels that fit four bits.
+constexpr const char* kFourBitFormats[] = {
     "int4-g32",  "int4-g64",  "int4-g128", "int4z-g32",  "int4z-g64",  "int4z-g128", "int3-g32",
     "int3-g64",  "int3-g128", "int3z-g32", "int3z-g64",  "int3z-g128", "int2-g32",   "int2-g64",
     "int2-g128", "int2z-g32", "int2z-g64", "int2z-g128", "q4_0",       "q4_1",       "q4_k",
-    "tq1_0",     "tq2_0",     "q1_0",      "q2_0"};
+    "q3_k",      "q2_k",      "tq1_0",     "tq2_0",      "q1_0",       "q2_0"};
 
 bool IsOneOf(const Format& format, std::span<const char* const> names) {
   return std::any_of(
@@ -181,19 +169,18 @@ TEST(PackWeights, EveryFormatDecodesBackExactly) {
       DecodeReference(encoding, decoded);
       const WeightPanels w = PackWeights(encoding);
       ExpectShape(w, n, k);
+      const int bits = IsOneOf(format.Dense(), kFourBitFormats) ? 4 : 8;
       if (!format.HasLevels()) {
         ExpectF32Panels(w, decoded);
       } else {
-        ExpectInt16Panels(w, encoding, Path::kInt16);
+        ExpectCodePanels(w, encoding, Path::kInt16, bits);
       }
       const WeightPanels int8 = PackWeightsInt8(encoding);
       ExpectShape(int8, n, k);
       if (!format.HasLevels()) {
         ExpectF32Panels(int8, decoded);
-      } else if (IsOneOf(format.Dense(), kUint4Formats)) {
-        ExpectUint4Panels(int8, encoding);
       } else {
-        ExpectInt16Panels(int8, encoding, Path::kInt8);
+        ExpectCodePanels(int8, encoding, Path::kInt8, bits);
       }
       const WeightPanels f32 = PackWeightsF32(encoding);
       ExpectShape(f32, n, k);
@@ -226,11 +213,11 @@ TEST(PackWeights, EmptyMatricesGiveEmptyPanels) {
     for (const auto pack : {+[](const Encoding& e) { return PackWeights(e); },
                             +[](const Encoding& e) { return PackWeightsInt8(e); },
                             +[](const Encoding& e) { return PackWeightsF32(e); }}) {
-      // No rows: no panels. What has one vector for all of them (symmetric kUint4) keeps it.
+      // No rows: no panels. What has one vector of zero points for all of them keeps it.
       const WeightPanels no_rows = pack({format, 0, 256, {}});
       ExpectShape(no_rows, 0, 256);
-      EXPECT_EQ(no_rows.f32.size() + no_rows.i16.size() + no_rows.u4.size() +
-                    no_rows.scales.size() + no_rows.minimums.size(),
+      EXPECT_EQ(no_rows.f32.size() + no_rows.codes.size() + no_rows.scales.size() +
+                    no_rows.minimums.size(),
                 0);
       EXPECT_LE(no_rows.zeros.size(), kPanelWidth);
       // No inputs: panels of rows without weights, and no group to scale.
@@ -241,9 +228,9 @@ TEST(PackWeights, EmptyMatricesGiveEmptyPanels) {
       EXPECT_EQ(panels.padded_k, 0);
       EXPECT_EQ(panels.flush_groups, 0);
       EXPECT_EQ(panels.minimum_groups(), 0);
-      EXPECT_EQ(panels.f32.size() + panels.i16.size() + panels.u4.size() + panels.scales.size() +
-                    panels.minimums.size(),
-                0);
+      EXPECT_EQ(
+          panels.f32.size() + panels.codes.size() + panels.scales.size() + panels.minimums.size(),
+          0);
     }
   }
 }

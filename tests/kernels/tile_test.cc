@@ -1,7 +1,8 @@
-// The three matrix tiles of every tier against their definition and against each other.
+// The matrix tiles of every tier against their definition and against each other.
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -120,22 +121,26 @@ Int16Case MakeInt16Case(
                 .code_stride = stride,
                 .scales = out.b_scales.data(),
                 .scale_stride = (groups + 1) * kPanelWidth,
-                .padded_k = padded_k,
+                .inputs = padded_k,
                 .flush = flush};
   return out;
 }
 
-std::vector<float> DefinedTileI16(
-    const Int16Case& in, int rows, int64_t panels, std::vector<float> c, int64_t ldc) {
+std::vector<float> DefinedTileI16(const Int16Case& in,
+                                  int rows,
+                                  int64_t panels,
+                                  bool accumulate,
+                                  std::vector<float> c,
+                                  int64_t ldc) {
   const Int16Panels& b = in.panels;
   for (int r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < panels * kPanelWidth; ++j) {
       const int64_t panel = j / kPanelWidth;
       const int64_t lane = j % kPanelWidth;
-      float acc = 0;
-      for (int64_t begin = 0; begin < b.padded_k; begin += b.flush) {
+      float acc = accumulate ? c[r * ldc + j] : 0.0f;
+      for (int64_t begin = 0; begin < b.inputs; begin += b.flush) {
         int64_t sum = 0;
-        for (int64_t i = begin; i < begin + b.flush && i < b.padded_k; ++i) {
+        for (int64_t i = begin; i < begin + b.flush && i < b.inputs; ++i) {
           const int64_t code =
               b.codes[panel * b.code_stride + i / 2 * 2 * kPanelWidth + 2 * lane + i % 2];
           sum += code * in.a[i / 2 * 2 * kTileRows + 2 * r + i % 2];
@@ -153,17 +158,24 @@ std::vector<float> DefinedTileI16(
   return c;
 }
 
-void CheckTileI16(const Int16Case& in, int rows, int64_t panels) {
+void CheckTileI16(const Int16Case& in, int rows, int64_t panels, bool accumulate = false) {
   const int64_t ldc = panels * kPanelWidth + 5;
   const std::vector<float> before(kTileRows * ldc, kUntouched);
-  const std::vector<float> expected = DefinedTileI16(in, rows, panels, before, ldc);
+  const std::vector<float> expected = DefinedTileI16(in, rows, panels, accumulate, before, ldc);
   for (const KernelTable* kernels : AvailableKernels()) {
     std::vector<float> c = before;
-    kernels->tile_i16(
-        in.a.data(), in.a_scales.data(), in.a_scale_step, in.panels, rows, panels, c.data(), ldc);
+    kernels->tile_i16(in.a.data(),
+                      in.a_scales.data(),
+                      in.a_scale_step,
+                      in.panels,
+                      rows,
+                      panels,
+                      accumulate,
+                      c.data(),
+                      ldc);
     EXPECT_TRUE(SameBits(c, expected))
-        << kernels->name << " padded_k=" << in.panels.padded_k << " flush=" << in.panels.flush
-        << " rows=" << rows << " panels=" << panels;
+        << kernels->name << " inputs=" << in.panels.inputs << " flush=" << in.panels.flush
+        << " rows=" << rows << " panels=" << panels << " accumulate=" << accumulate;
   }
 }
 
@@ -175,6 +187,7 @@ TEST(TileI16, IsExactPerFlushGroupInEveryTier) {
         in.a_scale_step = step;
         for (int rows = 1; rows <= kTileRows; ++rows) {
           for (const int64_t panels : {1, 2, 3, 4, 7, 9}) CheckTileI16(in, rows, panels);
+          CheckTileI16(in, rows, 9, /*accumulate=*/true);
         }
       }
     }
@@ -196,24 +209,33 @@ TEST(TileI16, AScaleOfNanMakesItsRowNanAndNoOther) {
   CheckTileI16(in, 6, 1);
 }
 
-struct Uint4Case {
+struct CodeCase {
   std::vector<int8_t> a;
   std::vector<uint8_t> b;
   std::vector<float> a_scales, a_sums, b_scales, zeros;
-  Uint4Panels panels;
+  CodePanels panels;
+
+  int largest_code() const { return panels.code_bits == 4 ? kMaxUint4Code : kMaxUint8Code; }
 };
 
-int ActivationAt(const Uint4Case& in, int64_t i, int r) {
+int ActivationAt(const CodeCase& in, int64_t i, int r) {
   return in.a[i / 4 * 4 * kTileRows + 4 * r + i % 4];
 }
 
-int CodeAt(const Uint4Case& in, int64_t i, int64_t panel, int64_t lane) {
-  const int both = in.b[panel * in.panels.code_stride + i / 8 * 4 * kPanelWidth + 4 * lane + i % 4];
+int CodeAt(const CodeCase& in, int64_t i, int64_t panel, int64_t lane) {
+  const uint8_t* codes = in.b.data() + panel * in.panels.code_stride + 4 * lane + i % 4;
+  if (in.panels.code_bits == 8) return codes[i / 4 * 4 * kPanelWidth];
+  const int both = codes[i / 8 * 4 * kPanelWidth];
   return i % 8 < 4 ? both & 0xf : both >> 4;
 }
 
-void SumActivations(Uint4Case* in) {
-  const Uint4Panels& b = in->panels;
+int ZeroAt(const CodeCase& in, int64_t i, int64_t panel, int64_t lane) {
+  const CodePanels& b = in.panels;
+  return static_cast<int>(b.zeros[panel * b.zero_stride + i / b.group * b.zero_step + lane]);
+}
+
+void SumActivations(CodeCase* in) {
+  const CodePanels& b = in->panels;
   in->a_sums.assign((b.padded_k + b.group - 1) / b.group * kTileRows, 0);
   for (int64_t i = 0; i < b.padded_k; ++i) {
     for (int r = 0; r < kTileRows; ++r) {
@@ -222,25 +244,28 @@ void SumActivations(Uint4Case* in) {
   }
 }
 
-Uint4Case MakeUint4Case(int64_t padded_k, int group, bool one_zero, int64_t panels, uint64_t seed) {
+CodeCase MakeCodeCase(
+    int64_t padded_k, int group, int code_bits, bool one_zero, int64_t panels, uint64_t seed) {
   Random random(seed);
-  Uint4Case out;
+  CodeCase out;
   const int64_t groups = (padded_k + group - 1) / group;
-  const int64_t code_stride = padded_k / 2 * kPanelWidth + 64;
+  const int64_t code_stride = padded_k * kPanelWidth * code_bits / 8 + 64;
   const int64_t scale_stride = (groups + 1) * kPanelWidth;
   out.a.resize(padded_k * kTileRows);
   for (int8_t& code : out.a) {
     code = static_cast<int8_t>(static_cast<int>(random.Below(2 * kMaxInt8Code + 1)) - kMaxInt8Code);
   }
   out.b.resize(panels * code_stride);
-  for (uint8_t& both : out.b) both = static_cast<uint8_t>(random.Below(256));
+  for (uint8_t& codes : out.b) codes = static_cast<uint8_t>(random.Below(256));
   out.a_scales = RandomFloats(groups * kTileRows, seed + 1);
   out.b_scales = RandomFloats(panels * scale_stride, seed + 2);
+  out.panels.code_bits = code_bits;
   out.zeros.resize(one_zero ? kPanelWidth : panels * scale_stride);
   for (float& zero : out.zeros) {
-    zero =
-        static_cast<float>(static_cast<int>(random.Below(2 * kMaxUint4Code + 1)) - kMaxUint4Code);
+    const int largest = out.largest_code();
+    zero = static_cast<float>(static_cast<int>(random.Below(2 * largest + 1)) - largest);
   }
+  if (one_zero) std::fill(out.zeros.begin(), out.zeros.end(), out.zeros[0]);
   out.panels = {.codes = out.b.data(),
                 .code_stride = code_stride,
                 .scales = out.b_scales.data(),
@@ -249,15 +274,16 @@ Uint4Case MakeUint4Case(int64_t padded_k, int group, bool one_zero, int64_t pane
                 .zero_stride = one_zero ? 0 : scale_stride,
                 .zero_step = one_zero ? 0 : kPanelWidth,
                 .padded_k = padded_k,
+                .code_bits = code_bits,
                 .group = group};
   SumActivations(&out);
   return out;
 }
 
 // With the zero point inside an exact integer sum, where the tile has it outside.
-std::vector<float> DefinedTileU4(
-    const Uint4Case& in, int rows, int64_t panels, std::vector<float> c, int64_t ldc) {
-  const Uint4Panels& b = in.panels;
+std::vector<float> DefinedTileInt8(
+    const CodeCase& in, int rows, int64_t panels, std::vector<float> c, int64_t ldc) {
+  const CodePanels& b = in.panels;
   for (int r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < panels * kPanelWidth; ++j) {
       const int64_t panel = j / kPanelWidth;
@@ -265,11 +291,9 @@ std::vector<float> DefinedTileU4(
       float acc = 0;
       for (int64_t begin = 0; begin < b.padded_k; begin += b.group) {
         const int64_t group = begin / b.group;
-        const int64_t zero =
-            static_cast<int64_t>(b.zeros[panel * b.zero_stride + group * b.zero_step + lane]);
         int64_t sum = 0;
         for (int64_t i = begin; i < begin + b.group && i < b.padded_k; ++i) {
-          sum += (CodeAt(in, i, panel, lane) - zero) * ActivationAt(in, i, r);
+          sum += (CodeAt(in, i, panel, lane) - ZeroAt(in, i, panel, lane)) * ActivationAt(in, i, r);
         }
         const float scale = b.scales[panel * b.scale_stride + group * kPanelWidth + lane] *
                             in.a_scales[group * kTileRows + r];
@@ -281,51 +305,88 @@ std::vector<float> DefinedTileU4(
   return c;
 }
 
-void CheckTileU4(const Uint4Case& in, int rows, int64_t panels) {
+void CheckTileInt8(const CodeCase& in, int rows, int64_t panels) {
   const int64_t ldc = panels * kPanelWidth + 5;
   const std::vector<float> before(kTileRows * ldc, kUntouched);
-  const std::vector<float> expected = DefinedTileU4(in, rows, panels, before, ldc);
+  const std::vector<float> expected = DefinedTileInt8(in, rows, panels, before, ldc);
   for (const KernelTable* kernels : AvailableKernels()) {
+    if (in.panels.code_bits > kernels->int8_code_bits) continue;
     std::vector<float> c = before;
-    kernels->tile_u4(
+    kernels->tile_int8(
         in.a.data(), in.a_scales.data(), in.a_sums.data(), in.panels, rows, panels, c.data(), ldc);
     EXPECT_TRUE(SameBits(c, expected))
-        << kernels->name << " padded_k=" << in.panels.padded_k << " group=" << in.panels.group
-        << " rows=" << rows << " panels=" << panels;
+        << kernels->name << " bits=" << in.panels.code_bits << " padded_k=" << in.panels.padded_k
+        << " group=" << in.panels.group << " rows=" << rows << " panels=" << panels;
   }
 }
 
-TEST(TileU4, IsExactPerGroupInEveryTier) {
+class CodeTile : public testing::TestWithParam<int> {};  // bits of a code
+
+TEST_P(CodeTile, IsExactPerGroupInEveryTier) {
   for (const int64_t padded_k : {32, 96, 320, 512}) {
-    for (const int group : {32, 64, 96, 128, 256}) {
+    for (const int group : {8, 16, 32, 64, 96, 128, 256}) {
       for (const bool one_zero : {false, true}) {
-        const Uint4Case in = MakeUint4Case(padded_k, group, one_zero, 9, padded_k + group);
+        const CodeCase in =
+            MakeCodeCase(padded_k, group, GetParam(), one_zero, 9, padded_k + group);
         for (int rows = 1; rows <= kTileRows; ++rows) {
-          for (const int64_t panels : {1, 2, 3, 4, 7, 9}) CheckTileU4(in, rows, panels);
+          for (const int64_t panels : {1, 2, 3, 4, 7, 9}) CheckTileInt8(in, rows, panels);
         }
       }
     }
   }
 }
 
-TEST(TileU4, LargestSumsDoNotSaturate) {
+TEST_P(CodeTile, LargestSumsDoNotSaturate) {
   for (const int group : {32, 128, kMaxFlush}) {
     for (const int sign : {1, -1}) {
-      Uint4Case in = MakeUint4Case(512, group, false, 4, 11);
-      for (uint8_t& both : in.b) both = 0xff;
+      CodeCase in = MakeCodeCase(512, group, GetParam(), false, 4, 11);
+      for (uint8_t& codes : in.b) codes = 0xff;
       for (int8_t& code : in.a) code = static_cast<int8_t>(sign * kMaxInt8Code);
-      for (float& zero : in.zeros) zero = static_cast<float>(-sign * kMaxUint4Code);
+      // Levels stay within 8 bits, as those of formats do.
+      for (float& zero : in.zeros) {
+        zero = static_cast<float>(GetParam() == 8 ? 0 : -sign * kMaxUint4Code);
+      }
       SumActivations(&in);
-      for (int rows = 1; rows <= kTileRows; ++rows) CheckTileU4(in, rows, 4);
+      for (int rows = 1; rows <= kTileRows; ++rows) CheckTileInt8(in, rows, 4);
     }
   }
 }
 
-TEST(TileU4, AScaleOfNanMakesItsRowNanAndNoOther) {
-  Uint4Case in = MakeUint4Case(64, 32, true, 1, 12);
+TEST_P(CodeTile, AScaleOfNanMakesItsRowNanAndNoOther) {
+  CodeCase in = MakeCodeCase(64, 32, GetParam(), true, 1, 12);
   in.a_scales[kTileRows + 2] = std::numeric_limits<float>::quiet_NaN();
-  CheckTileU4(in, 6, 1);
+  CheckTileInt8(in, 6, 1);
 }
+
+TEST_P(CodeTile, StretchesAreUnpackedToTheirLevelsInEveryTier) {
+  const int64_t panels = 3;
+  for (const int group : {8, 32, 96}) {
+    for (const bool one_zero : {false, true}) {
+      const CodeCase in = MakeCodeCase(320, group, GetParam(), one_zero, panels, group);
+      for (const auto& [begin, end] :
+           std::vector<std::pair<int64_t, int64_t>>{{0, 320}, {0, group}, {2 * group, 320}}) {
+        std::vector<int16_t> expected(panels * (end - begin) * kPanelWidth + 1, 77);
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t at = PairOrder(i) - begin;
+          for (int64_t panel = 0; panel < panels; ++panel) {
+            for (int64_t lane = 0; lane < kPanelWidth; ++lane) {
+              expected[panel * (end - begin) * kPanelWidth + at / 2 * 2 * kPanelWidth + 2 * lane +
+                       at % 2] =
+                  static_cast<int16_t>(CodeAt(in, i, panel, lane) - ZeroAt(in, i, panel, lane));
+            }
+          }
+        }
+        for (const KernelTable* kernels : AvailableKernels()) {
+          std::vector<int16_t> levels(expected.size(), 77);
+          kernels->unpack_codes(in.panels, begin, end, panels, levels.data());
+          EXPECT_EQ(levels, expected) << kernels->name << " " << group << " " << begin;
+        }
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Bits, CodeTile, testing::Values(4, 8), testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace bitbudget

@@ -14,6 +14,7 @@ std::vector<BenchCase> DefaultCases() {
                                   {"int8-g32", Activations::kInt16},
                                   {"int8-g128", Activations::kInt16},
                                   {"int4-g128", Activations::kInt16},
+                                  {"int8-g32", Activations::kInt8},
                                   {"int8-g128", Activations::kInt8}};
   for (const char* format :
        {"int4-g32", "int4-g64", "int4-g128", "int4z-g32", "int4z-g64", "int4z-g128"}) {
@@ -22,16 +23,14 @@ std::vector<BenchCase> DefaultCases() {
   return cases;
 }
 
-const char* PathName(Path path) {
-  switch (path) {
+const char* PathName(const WeightPanels& panels) {
+  switch (panels.path) {
     case Path::kF32:
       return "F";
     case Path::kInt16:
       return "I";
     case Path::kInt8:
-      return "I8";
-    case Path::kUint4:
-      return "U";
+      return panels.code_bits == 4 ? "U" : "V";
     case Path::kNone:
       break;
   }

@@ -21,8 +21,8 @@ struct BenchCase {
 // What every path is measured with unless formats are asked for.
 std::vector<BenchCase> DefaultCases();
 
-// "F", "I" (int16 activations), "I8" (the same panels with int8 activations), "U".
-const char* PathName(Path path);
+// "F", "I" (int16 activations); with int8 activations "U" (4-bit codes) or "V" (8-bit codes).
+const char* PathName(const WeightPanels& panels);
 
 // size values with mean 0 and a bell shape, the same for the same seed.
 std::vector<float> RandomValues(int64_t size, uint64_t seed);

@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t kRounds = 1 << 20;
 constexpr int kChains = 12;
+constexpr char kMaddwd[] = "vpmaddwd+vpaddd ymm";
 
 // Accumulators 0 to 11, operands 12 and 13 (zeros), temporaries 14 and 15 where a step needs one.
 // Of vector registers a zmm is named by its xmm part in the list of what is overwritten.
@@ -58,20 +59,19 @@ InstructionBound Make(const char* chain, int macs_per_step, void (*run)()) {
 
 }  // namespace
 
-std::optional<InstructionBound> BoundOf(Path path) {
+std::optional<InstructionBound> BoundOf(const WeightPanels& panels) {
   const absl::string_view tier = Kernels().name;
   if (tier != "avx2" && tier != "avx512vnni") return std::nullopt;
   const bool wide = tier == "avx512vnni";
-  switch (path) {
+  switch (panels.path) {
     case Path::kF32:
       return wide ? Make("vfmadd zmm", 16, FmaZmm) : Make("vfmadd ymm", 8, FmaYmm);
     case Path::kInt16:
-    case Path::kInt8:
-      return wide ? Make("vpdpwssd zmm", 32, DpwssdZmm)
-                  : Make("vpmaddwd+vpaddd ymm", 16, MaddwdYmm);
+      return wide ? Make("vpdpwssd zmm", 32, DpwssdZmm) : Make(kMaddwd, 16, MaddwdYmm);
     case Path::kNone:  // no instruction
       return std::nullopt;
-    case Path::kUint4:
+    case Path::kInt8:
+      if (panels.code_bits > Kernels().int8_code_bits) return Make(kMaddwd, 16, MaddwdYmm);
       break;
   }
   return wide ? Make("vpdpbusd zmm", 64, DpbusdZmm) : Make("vpmaddubsw+vpaddw ymm", 32, MaddubsYmm);
@@ -79,7 +79,7 @@ std::optional<InstructionBound> BoundOf(Path path) {
 
 #else
 
-std::optional<InstructionBound> BoundOf(Path) { return std::nullopt; }
+std::optional<InstructionBound> BoundOf(const WeightPanels&) { return std::nullopt; }
 
 #endif
 

@@ -19,7 +19,7 @@ struct InstructionBound {
 };
 
 // Of the path on the kernel tier in use; nullopt for the portable tier.
-std::optional<InstructionBound> BoundOf(Path path);
+std::optional<InstructionBound> BoundOf(const WeightPanels& panels);
 
 }  // namespace bitbudget
 

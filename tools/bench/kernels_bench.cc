@@ -18,15 +18,22 @@
 namespace bitbudget {
 namespace {
 
+// Weights packed for one path; where the tile takes int16 levels they are widened beforehand.
+struct Tiles {
+  WeightPanels panels;
+  AlignedBuffer<int16_t> levels;
+};
+
 // The tile of one block of rows and `count` panels from `panel` on, as Linear() calls it.
 void Tile(const PackedActivations& x,
           int64_t block,
           int rows,
-          const WeightPanels& w,
+          const Tiles& tiles,
           int64_t panel,
           int64_t count,
           float* y) {
   const KernelTable& kernels = Kernels();
+  const WeightPanels& w = tiles.panels;
   const int64_t stride = w.padded_k * kPanelWidth;
   const int64_t scale_stride = w.flush_groups * kPanelWidth;
   const int64_t codes = block * x.padded_k * kTileRows;
@@ -41,31 +48,21 @@ void Tile(const PackedActivations& x,
                      /*accumulate=*/false,
                      y,
                      w.n);
-  } else if (w.path == Path::kUint4) {
-    const bool one_zero = w.zeros.size() == kPanelWidth;
-    const Uint4Panels panels = {.codes = w.u4.data() + panel * (stride / 2),
-                                .code_stride = stride / 2,
-                                .scales = w.scales.data() + panel * scale_stride,
-                                .scale_stride = scale_stride,
-                                .zeros = w.zeros.data() + (one_zero ? 0 : panel * scale_stride),
-                                .zero_stride = one_zero ? 0 : scale_stride,
-                                .zero_step = one_zero ? 0 : kPanelWidth,
-                                .padded_k = w.padded_k,
-                                .group = w.flush};
-    kernels.tile_u4(x.i8.data() + codes,
-                    x.scales.data() + groups,
-                    x.sums.data() + groups,
-                    panels,
-                    rows,
-                    count,
-                    y,
-                    w.n);
+  } else if (!x.wide) {
+    kernels.tile_int8(x.i8.data() + codes,
+                      x.scales.data() + groups,
+                      x.sums.data() + groups,
+                      CodesFrom(w, panel),
+                      rows,
+                      count,
+                      y,
+                      w.n);
   } else {
-    const Int16Panels panels = {.codes = w.i16.data() + panel * stride,
+    const Int16Panels panels = {.codes = tiles.levels.data() + panel * stride,
                                 .code_stride = stride,
                                 .scales = w.scales.data() + panel * scale_stride,
                                 .scale_stride = scale_stride,
-                                .padded_k = w.padded_k,
+                                .inputs = w.padded_k,
                                 .flush = w.flush};
     kernels.tile_i16(x.i16.data() + codes,
                      x.scales.data() + groups,
@@ -73,19 +70,21 @@ void Tile(const PackedActivations& x,
                      panels,
                      rows,
                      count,
+                     /*accumulate=*/false,
                      y,
                      w.n);
   }
 }
 
 // All tiles, a few panels over all rows at a time.
-void AllTiles(const PackedActivations& x, const WeightPanels& w, float* y) {
+void AllTiles(const PackedActivations& x, const Tiles& tiles, float* y) {
+  const WeightPanels& w = tiles.panels;
   const int step = x.m >= kTileRows ? Kernels().six_row_panels : kMaxTilePanels;
   for (int64_t panel = 0; panel < w.panels; panel += step) {
     const int64_t count = std::min<int64_t>(step, w.panels - panel);
     for (int64_t row = 0; row < x.m; row += kTileRows) {
       const int rows = static_cast<int>(std::min<int64_t>(kTileRows, x.m - row));
-      Tile(x, row / kTileRows, rows, w, panel, count, y + row * w.n + panel * kPanelWidth);
+      Tile(x, row / kTileRows, rows, tiles, panel, count, y + row * w.n + panel * kPanelWidth);
     }
   }
 }
@@ -93,7 +92,7 @@ void AllTiles(const PackedActivations& x, const WeightPanels& w, float* y) {
 struct Entry {
   BenchCase what;
   Encoding encoding;
-  WeightPanels panels;
+  Tiles tiles;
   PackedActivations packed;
 };
 
@@ -107,13 +106,13 @@ absl::Status RunShape(const BenchOptions& options,
   std::vector<float> y(static_cast<size_t>(m * n));
   std::vector<std::function<void()>> contestants;
   for (Entry& entry : entries) {
-    PackActivations(entry.panels.packing(), x.data(), k, m, k, &entry.packed);
-    contestants.push_back([&] { AllTiles(entry.packed, entry.panels, y.data()); });
+    PackActivations(entry.tiles.panels.packing(), x.data(), k, m, k, &entry.packed);
+    contestants.push_back([&] { AllTiles(entry.packed, entry.tiles, y.data()); });
   }
   std::map<std::string, size_t> bound_at;  // chain -> contestant
   std::vector<std::optional<InstructionBound>> bounds;
   for (const Entry& entry : entries) {
-    const std::optional<InstructionBound>& bound = bounds.emplace_back(BoundOf(entry.panels.path));
+    const std::optional<InstructionBound>& bound = bounds.emplace_back(BoundOf(entry.tiles.panels));
     if (!bound.has_value()) continue;
     if (bound_at.emplace(bound->chain, contestants.size()).second) {
       contestants.push_back(bound->run);
@@ -128,7 +127,7 @@ absl::Status RunShape(const BenchOptions& options,
     y.assign(y.size(), NAN);
     contestants[i]();
     BB_RETURN_IF_ERROR(CheckProduct(absl::StrCat("kernels ",
-                                                 PathName(entry.panels.path),
+                                                 PathName(entry.tiles.panels),
                                                  " ",
                                                  entry.what.format,
                                                  " m=",
@@ -137,15 +136,15 @@ absl::Status RunShape(const BenchOptions& options,
                                                  n,
                                                  " k=",
                                                  k),
-                                    entry.panels.packing(),
-                                    entry.panels.flush,
+                                    entry.tiles.panels.packing(),
+                                    entry.tiles.panels.flush,
                                     entry.encoding,
                                     x,
                                     m,
                                     y));
     BenchResult result;
     result.bench = "kernels";
-    result.path = PathName(entry.panels.path);
+    result.path = PathName(entry.tiles.panels);
     result.format = entry.what.format;
     result.m = m;
     result.n = n;
@@ -199,8 +198,13 @@ absl::Status RunKernelsBench(const BenchOptions& options, const BenchSink& sink)
     std::list<Entry> entries;
     for (const BenchCase& what : options.cases.empty() ? DefaultCases() : options.cases) {
       BB_ASSIGN_OR_RETURN(Encoding encoding, RandomWeights(what.format, n, options.inputs));
-      WeightPanels panels = PackWeightsFor(encoding, what.activations);
-      entries.push_back({what, std::move(encoding), std::move(panels), {}});
+      Tiles tiles = {PackWeightsFor(encoding, what.activations), {}};
+      const WeightPanels& w = tiles.panels;
+      if (w.code_bits > 0) {
+        tiles.levels.Resize(w.panels * w.padded_k * kPanelWidth);
+        Kernels().unpack_codes(CodesFrom(w, 0), 0, w.padded_k, w.panels, tiles.levels.data());
+      }
+      entries.push_back({what, std::move(encoding), std::move(tiles), {}});
     }
     for (const int64_t m : rows) BB_RETURN_IF_ERROR(RunShape(options, entries, n, m, sink));
   }

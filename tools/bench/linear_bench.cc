@@ -24,16 +24,22 @@ struct Entry {
   PackedActivations packed;
 };
 
-// The targets of the avx2 tier, as ratios to sgemm with AVX2 kernels; one thread.
+// Targets as ratios to sgemm with the instructions of the tier; one thread.
 std::optional<double> Target(const Entry& entry, int64_t m, int threads) {
-  if (absl::string_view(Kernels().name) != "avx2" || threads != 1) return std::nullopt;
+  if (threads != 1) return std::nullopt;
   if ((m != 240 && m != 24) || entry.panels.k != 2048 || entry.panels.n < 1920) return std::nullopt;
-  const std::string key = absl::StrCat(PathName(entry.panels.path), " ", entry.what.format);
+  const std::string key = absl::StrCat(PathName(entry.panels), " ", entry.what.format);
   const bool many = m == 240;
+  if (absl::string_view(Kernels().name) == "avx512vnni" && many) {
+    if (key == "V int8-g128") return 5.0;
+    if (key == "U int4-g32") return 4.5;
+  }
+  if (absl::string_view(Kernels().name) != "avx2") return std::nullopt;
   if (key == "F f32") return many ? 1.1 : 1.5;
   if (key == "I int8-g128") return many ? 1.6 : 2.0;
-  if (key == "U int4-g32") return many ? 2.1 : 2.5;
-  if (key == "U int4-g128") return many ? 2.6 : 3.0;
+  if (key == "V int8-g128" && many) return 2.2;
+  if (key == "U int4-g32") return many ? 2.3 : 2.5;
+  if (key == "U int4-g128") return many ? 2.7 : 3.0;
   return std::nullopt;
 }
 
@@ -111,7 +117,7 @@ absl::Status RunShape(const BenchOptions& options,
   report(0);
   size_t i = 1;
   for (const Entry& entry : entries) {
-    result.path = PathName(entry.panels.path);
+    result.path = PathName(entry.panels);
     result.format = entry.what.format;
     result.target = Target(entry, m, threads);
     BB_RETURN_IF_ERROR(check(i,

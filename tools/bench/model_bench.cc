@@ -71,7 +71,7 @@ Timing Sum(std::span<const Timing> timings) {
 BenchResult MakeResult(const char* bench, const RunnableModel& model, const BenchCase& what) {
   BenchResult result;
   result.bench = bench;
-  result.path = PathName(model.path());
+  result.path = PathName(model.panels(model.matrices().front()));
   result.format = what.format;
   return result;
 }
@@ -155,8 +155,7 @@ absl::Status Decode(const BenchOptions& options,
   for (const ComponentId id : runnable->matrices()) {
     const WeightPanels& w = runnable->panels(id);
     AddBlock(w.f32, &layers);
-    AddBlock(w.i16, &layers);
-    AddBlock(w.u4, &layers);
+    AddBlock(w.codes, &layers);
     AddBlock(w.scales, &layers);
     AddBlock(w.zeros, &layers);
     bytes += static_cast<double>(w.bytes());

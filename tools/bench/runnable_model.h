@@ -29,7 +29,6 @@ class RunnableModel {
   // Matrices that every token is multiplied by; the head is the last one.
   const std::vector<ComponentId>& matrices() const { return matrices_; }
   const WeightPanels& panels(ComponentId id) const { return owned_[id]->panels(); }
-  Path path() const { return panels(matrices_.front()).path; }
 
   // Runs tokens that follow the first `position` ones, in parts as Generate() does, and writes the
   // logits of the last one, [vocab]. What was known of positions from `position` on is forgotten.

@@ -26,7 +26,7 @@ def significant(value):
 
 
 TIERS = ("avx2", "avx512vnni")
-PATHS = [("sgemm", "f32"), ("F", "f32"), ("I", "int8-g32"), ("I", "int8-g128"), ("I8", "int8-g128"),
+PATHS = [("sgemm", "f32"), ("F", "f32"), ("I", "int8-g32"), ("I", "int8-g128"), ("V", "int8-g32"), ("V", "int8-g128"),
          *[("U", f"int4{zero}-g{group}") for zero in ("", "z") for group in (32, 64, 128)]]
 
 
@@ -53,12 +53,14 @@ def products(bench):
 def ratios(bench):
     """Ratio to sgemm of the cases that have a target."""
     found = {}
-    for n in bench.choose((1920, 5632), (1920,)):
-        for r in linear(bench, n, "avx2")["results"]:
-            if r["target"] is not None:
-                found.setdefault((r["path"], r["format"], r["m"], r["target"]), {})[n] = r["ratio"], r["met"]
+    for tier in TIERS:
+        for n in bench.choose((1920, 5632), (1920,)):
+            for r in linear(bench, n, tier)["results"]:
+                if r["target"] is not None:
+                    key = f"`{tier}` {r['path']}", r["format"], r["m"], r["target"]
+                    found.setdefault(key, {})[n] = r["ratio"], r["met"]
     widths = sorted({n for by_n in found.values() for n in by_n})
-    return table(["`avx2`, times sgemm", "rows", "target", *[f"n = {n}" for n in widths]],
+    return table(["times sgemm", "rows", "target", *[f"n = {n}" for n in widths]],
                  [[f"{path} {name}", m, target]
                   + [f"{by_n[n][0]:.2f}, {'met' if by_n[n][1] else 'missed'}" if n in by_n else "" for n in widths]
                   for (path, name, m, target), by_n in found.items()])
@@ -67,7 +69,7 @@ def ratios(bench):
 def tiles(bench):
     """Tiles of packed operands, and the share of their instructions' bound."""
     rows = []
-    paths = [path for path in PATHS if path[0] not in ("sgemm", "I8") and "z" not in path[1]]
+    paths = [path for path in PATHS if path[0] != "sgemm" and "z" not in path[1]]
     for tier in TIERS:
         report = measure(bench, "kernels", "--m", 240, "--n", 1920, "--threads", 1, tier=tier)
         found = {(r["path"], r["format"]): r for r in report["results"]}
