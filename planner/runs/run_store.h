@@ -23,7 +23,7 @@ namespace bitbudget {
 
 // To be raised when the same candidate, probes or costs come to give other results, so that stored
 // ones are not mixed with them.
-inline constexpr int kEvaluationVersion = 5;
+inline constexpr int kEvaluationVersion = 6;
 inline constexpr int64_t kRunStoreApplicationId = 0x62627564;  // "bbud", in SQLite's file header
 
 // The blob with DescribeModel's `fixed_bytes`, in decimal.

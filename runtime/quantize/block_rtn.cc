@@ -5,12 +5,21 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <utility>
 
 #include "runtime/quantize/integer_grid.h"
+#include "runtime/quantize/lanes.h"
 #include "runtime/quantize/level_table.h"
 
 namespace bitbudget {
 namespace {
+
+using internal::kLanes;
+using internal::kRound;
+using internal::Lanes;
+typedef int32_t IntLanes __attribute__((vector_size(4 * kLanes)));
 
 // The level that the weight of the largest magnitude gets.
 int EndLevel(const BlockTraits& traits) {
@@ -34,12 +43,95 @@ int LargestCode(const BlockTraits& traits) {
   return traits.kind == FormatKind::kTQ2_0 ? 2 : traits.codes - 1;
 }
 
-float SignedMax(std::span<const float> weights) {
+// The smallest and the largest of the values, which are whole lanes.
+BITBUDGET_INLINE void RangeBody(std::span<const float> values, float* smallest, float* largest) {
+  Lanes low;
+  std::memcpy(&low, values.data(), sizeof(low));
+  Lanes high = low;
+  for (size_t i = kLanes; i < values.size(); i += kLanes) {
+    Lanes next;
+    std::memcpy(&next, &values[i], sizeof(next));
+    low = next < low ? next : low;
+    high = next > high ? next : high;
+  }
+  *smallest = low[0];
+  *largest = high[0];
+  for (size_t lane = 1; lane < kLanes; ++lane) {
+    *smallest = std::min(*smallest, low[lane]);
+    *largest = std::max(*largest, high[lane]);
+  }
+}
+
+// The codes of weights, whole lanes, on evenly spaced levels: (weight + minimum) / scale is level
+// step * code - offset.
+struct StepCodes {
+  float scale;
+  float minimum;
+  float offset;
+  float step;
+  float largest;
+};
+BITBUDGET_INLINE void CodesBody(std::span<const float> weights,
+                                const StepCodes& grid,
+                                uint8_t* codes) {
+  for (size_t i = 0; i < weights.size(); i += kLanes) {
+    Lanes level;
+    std::memcpy(&level, &weights[i], sizeof(level));
+    level = grid.scale == 0.0f ? Lanes{} : (level + grid.minimum) / grid.scale;
+    Lanes code = (level + grid.offset) / grid.step;
+    code = code > 0.0f ? code : Lanes{};
+    code = code < grid.largest ? code : Lanes{} + grid.largest;
+    code = (code + kRound) - kRound;
+    const IntLanes integers = __builtin_convertvector(code, IntLanes);
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      codes[i + lane] = static_cast<uint8_t>(integers[lane]);
+    }
+  }
+}
+
+struct Bodies {
+  void (*range)(std::span<const float>, float*, float*);
+  void (*codes)(std::span<const float>, const StepCodes&, uint8_t*);
+};
+#define BITBUDGET_BODIES(name, attributes)                                                 \
+  struct name {                                                                            \
+    attributes static void Range(std::span<const float> values, float* low, float* high) { \
+      RangeBody(values, low, high);                                                        \
+    }                                                                                      \
+    attributes static void Codes(std::span<const float> weights,                           \
+                                 const StepCodes& grid,                                    \
+                                 uint8_t* codes) {                                         \
+      CodesBody(weights, grid, codes);                                                     \
+    }                                                                                      \
+    static constexpr Bodies kBodies{Range, Codes};                                         \
+  }
+BITBUDGET_FOR_EVERY_SET(BITBUDGET_BODIES);
+
+const Bodies& Chosen() {
+  static const Bodies& fastest = *BITBUDGET_RUNNABLE(kBodies).back();
+  return fastest;
+}
+
+std::pair<float, float> Range(std::span<const float> values) {
+  float low;
+  float high;
+  Chosen().range(values, &low, &high);
+  return {low, high};
+}
+
+// The first value of the largest magnitude; 0 where all are 0.
+float SignedMax(std::span<const float> values) {
   float largest = 0.0f;
-  for (const float weight : weights) {
-    if (std::abs(weight) > std::abs(largest)) largest = weight;
+  for (const float value : values) {
+    if (std::abs(value) > std::abs(largest)) largest = value;
   }
   return largest;
+}
+
+float SignedMaxOfLanes(std::span<const float> values) {
+  const auto [low, high] = Range(values);
+  if (-low != high) return -low > high ? low : high;
+  return SignedMax(values);
 }
 
 // The smallest power of two for which rounding does not clip by more than half a step: the levels
@@ -59,9 +151,9 @@ void RoundBlock(std::span<const float> weights, const BlockTraits& traits, Block
   for (int g = 0; g < traits.groups(); ++g) {
     const std::span<const float> group = weights.subspan(g * traits.group, traits.group);
     if (traits.minimum) {
-      const auto [low, high] = std::minmax_element(group.begin(), group.end());
-      const float from = traits.largest_scale > 1 ? std::min(*low, 0.0f) : *low;
-      scales[g] = (*high - from) / static_cast<float>(traits.codes - 1);
+      const auto [low, high] = Range(group);
+      const float from = traits.largest_scale > 1 ? std::min(low, 0.0f) : low;
+      scales[g] = (high - from) / static_cast<float>(traits.codes - 1);
       minimums[g] = -from;
     } else if (traits.kind == FormatKind::kQ1_0) {
       // Levels are -1 and 1: the mean magnitude has the least squared error.
@@ -69,7 +161,7 @@ void RoundBlock(std::span<const float> weights, const BlockTraits& traits, Block
       for (const float weight : group) sum += std::abs(weight);
       scales[g] = static_cast<float>(sum / static_cast<double>(traits.group));
     } else {
-      const float largest = SignedMax(group);
+      const float largest = SignedMaxOfLanes(group);
       const bool magnitude = traits.kind == FormatKind::kQ8_0 || traits.offset == 1;
       scales[g] = (magnitude && traits.kind != FormatKind::kQ2_0 ? std::abs(largest) : largest) /
                   static_cast<float>(EndLevel(traits));
@@ -113,14 +205,15 @@ void RoundToFields(std::span<const float> weights, const BlockTraits& traits, Bl
   for (int g = 0; g < traits.groups(); ++g) {
     const float scale = fields->d * static_cast<float>(fields->scales[g]);
     const float minimum = fields->dmin * static_cast<float>(fields->minimums[g]);
-    for (int i = g * traits.group; i < (g + 1) * traits.group; ++i) {
-      const float level = scale == 0.0f ? 0.0f : (weights[i] + minimum) / scale;
-      if (table != nullptr) {
-        fields->codes[i] = table->Code(level);
-        continue;
-      }
-      const float code = std::clamp((level + offset) / step, 0.0f, largest);
-      fields->codes[i] = static_cast<uint8_t>(RoundEven(code));
+    const int first = g * traits.group;
+    const std::span<const float> group = weights.subspan(first, traits.group);
+    if (table == nullptr) {
+      Chosen().codes(group, {scale, minimum, offset, step, largest}, &fields->codes[first]);
+      continue;
+    }
+    for (int i = 0; i < traits.group; ++i) {
+      const float level = scale == 0.0f ? 0.0f : (group[i] + minimum) / scale;
+      fields->codes[first + i] = table->Code(level);
     }
   }
 }

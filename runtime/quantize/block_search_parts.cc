@@ -4,31 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <utility>
-
-#include "runtime/quantize/integer_grid.h"
+#include <tuple>
 
 namespace bitbudget {
-namespace {
-
-float UnitCost(std::span<const float> values,
-               std::span<const float> curvatures,
-               float unit,
-               int smallest,
-               int largest) {
-  const float inverse = 1.0f / unit;
-  float cost = 0.0f;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const float clipped =
-        std::clamp(values[i] * inverse, static_cast<float>(smallest), static_cast<float>(largest));
-    const float integer = RoundEven(clipped);
-    const float deviation = values[i] - unit * integer;
-    cost += curvatures[i] * deviation * deviation;
-  }
-  return cost;
-}
-
-}  // namespace
 
 Ratios::Ratios(int count, float largest, float smallest) : count_(count) {
   CHECK_LE(count, static_cast<int>(values_.size()));
@@ -38,42 +16,50 @@ Ratios::Ratios(int count, float largest, float smallest) : count_(count) {
   }
 }
 
-std::array<float, kFinalists> BestUnits(std::span<const float> values,
-                                        std::span<const float> curvatures,
-                                        int smallest,
-                                        int largest) {
-  std::array<float, kFinalists> units{};
-  std::array<float, kFinalists> costs;
-  costs.fill(kInfiniteError);
-  float end = 0.0f;
-  for (const float value : values) {
-    if (std::abs(value) > std::abs(end)) end = value;
-  }
-  const auto try_unit = [&](float unit) {
-    unit = RoundToHalf(unit);
-    if (unit == 0.0f || !std::isfinite(unit)) return;
-    float cost = UnitCost(values, curvatures, unit, smallest, largest);
-    for (int i = 0; i < kFinalists; ++i) {
-      if (unit == units[i]) return;
-      if (cost < costs[i]) {
-        std::swap(cost, costs[i]);
-        std::swap(unit, units[i]);
-      }
-    }
+BlockLevels::BlockLevels(const BlockTraits& traits)
+    : low(static_cast<float>(traits.Level(0))),
+      high(static_cast<float>(traits.Level(traits.codes - 1))),
+      table(LevelTableOf(traits)) {
+  if (traits.kind == FormatKind::kTQ2_0) high = 1.0f;  // the code for level 2 stays unused
+}
+
+std::span<const float> ScaleRatios(int codes) {
+  static const Ratios k256(12, 1.0f, 0.93f);
+  static const Ratios k64(12, 1.0f, 0.8f);
+  static const Ratios k32(14, 1.0f, 0.6f);
+  static const Ratios k16(16, 1.0f, 0.45f);
+  static const Ratios k8(16, 1.0f, 0.35f);
+  static const Ratios few(24, 1.0f, 0.08f);
+  const Ratios& ratios = codes > 64   ? k256
+                         : codes > 32 ? k64
+                         : codes > 16 ? k32
+                         : codes > 8  ? k16
+                         : codes > 4  ? k8
+                                      : few;
+  return ratios.list();
+}
+
+std::span<const float> RangeRatios(int codes) {
+  static const Ratios k32(12, 1.02f, 0.75f);
+  static const Ratios k16(14, 1.06f, 0.55f);
+  static const Ratios few(16, 1.2f, 0.35f);
+  return (codes > 16 ? k32 : codes > 4 ? k16 : few).list();
+}
+
+namespace internal {
+
+bool SearchesAgree(std::span<const SearchBody> bodies,
+                   const WeightedBlock& block,
+                   const BlockFields& start) {
+  const auto found = [&](SearchBody body) {
+    BlockFields fields = start;
+    body(block, &fields);
+    return std::tuple(fields.d, fields.dmin, fields.scales, fields.minimums);
   };
-  constexpr int kSteps = 20;
-  for (int step = 0; step < kSteps; ++step) {
-    const float ratio = 1.0f - 0.015f * static_cast<float>(step);
-    try_unit(end / ((static_cast<float>(largest) + 0.4f) * ratio));
-    if (smallest < 0) try_unit(end / ((static_cast<float>(smallest) - 0.4f) * ratio));
-  }
-  return units;
+  return std::all_of(bodies.begin(), bodies.end(), [&](SearchBody body) {
+    return found(body) == found(bodies[0]);
+  });
 }
 
-int16_t NearestMultiple(float value, float unit, int smallest, int largest) {
-  if (unit == 0.0f) return 0;
-  return static_cast<int16_t>(std::lrint(
-      std::clamp(value / unit, static_cast<float>(smallest), static_cast<float>(largest))));
-}
-
+}  // namespace internal
 }  // namespace bitbudget

@@ -1,11 +1,14 @@
 #ifndef BITBUDGET_RUNTIME_QUANTIZE_BLOCK_SEARCH_PARTS_H_
 #define BITBUDGET_RUNTIME_QUANTIZE_BLOCK_SEARCH_PARTS_H_
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
 #include <span>
 
+#include "runtime/quantize/level_table.h"
+#include "runtime/tensor/block_codec.h"
 #include "runtime/tensor/block_format.h"
 
 namespace bitbudget {
@@ -25,15 +28,6 @@ struct WeightedBlock {
   std::span<const float> weights;
   std::span<const float> importance;
   const BlockTraits& traits;
-
-  std::span<const float> Group(int g) const {
-    return weights.subspan(g * traits.group, traits.group);
-  }
-  std::span<const float> Importance(int g) const {
-    return importance.empty() ? importance : importance.subspan(g * traits.group, traits.group);
-  }
-  // Of a weight of a group.
-  float ImportanceOf(int g, int i) const { return importance.empty() ? 1.0f : Importance(g)[i]; }
 };
 
 // Ratios to the scale that spans a group. Geometric, so that small ones lie as densely.
@@ -48,18 +42,38 @@ class Ratios {
   int count_;
 };
 
-// The f16 units (d or dmin) that approximate values best by integers from `smallest` to `largest`,
-// best first, 0 where there is none. A deviation costs sum curvature (value - unit * integer)^2.
-// Only units are tried that give the largest value an integer near the largest; with integers of
-// both signs, near either end.
-std::array<float, kFinalists> BestUnits(std::span<const float> values,
-                                        std::span<const float> curvatures,
-                                        int smallest,
-                                        int largest);
+// The levels of a type without minimums: the integers from `low` to `high`, or those of a table.
+struct BlockLevels {
+  explicit BlockLevels(const BlockTraits& traits);
+  // The smaller of the ends: a scale that gives it to the largest weight clips nothing.
+  float end() const { return std::min(-low, high); }
+  bool symmetric() const { return -low == high; }
 
-// The integer from `smallest` to `largest` that is nearest to value / unit; 0 for a unit of 0.
-int16_t NearestMultiple(float value, float unit, int smallest, int largest);
+  float low;
+  float high;
+  const LevelTable* table;
+};
 
+// Ratios to the scale that spans the weights. Few levels gain by clipping a lot, many by steps that
+// happen to fit, so their ratios are near 1.
+std::span<const float> ScaleRatios(int codes);
+
+// Ratios of the range of codes to that of the weights, for grids with a minimum.
+std::span<const float> RangeRatios(int codes);
+// Then each end alone, by half steps.
+inline constexpr int kEndSteps[] = {-3, -2, -1, 1, 2, 3};
+
+// A search: sets what of `fields`, which hold RoundBlock's, it finds better; codes are left alone.
+using SearchBody = void (*)(const WeightedBlock& block, BlockFields* fields);
+
+namespace internal {
+
+// Whether all `bodies` find the same from `start`: for tests.
+bool SearchesAgree(std::span<const SearchBody> bodies,
+                   const WeightedBlock& block,
+                   const BlockFields& start);
+
+}  // namespace internal
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_QUANTIZE_BLOCK_SEARCH_PARTS_H_

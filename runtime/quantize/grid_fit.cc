@@ -7,25 +7,17 @@
 #include <limits>
 #include <vector>
 
+#include "runtime/quantize/lanes.h"
 #include "runtime/tensor/block_format.h"
 
 namespace bitbudget {
 namespace {
 
-// Eight lanes: two registers of the baseline instruction set or one of AVX2. Sums run per lane and
-// are added in one fixed order, and nothing is contracted, so both give the same bits.
-constexpr size_t kLanes = 8;
-typedef float Lanes __attribute__((vector_size(4 * kLanes)));
-
-#define BITBUDGET_INLINE inline __attribute__((always_inline))
-
-BITBUDGET_INLINE float SumLanes(const Lanes& lanes) {
-  return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-         ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-}
-
-// RoundEven (integer_grid.h) by lanes.
-constexpr float kRound = 0x1.8p23f;
+using internal::kLanes;
+using internal::kRound;
+using internal::Lanes;
+using internal::ManyLanes;
+using internal::SumLanes;
 
 // Calls add(weights, importance) for all chunks. A last chunk is padded with zero weights of
 // importance 0.
@@ -85,8 +77,6 @@ BITBUDGET_INLINE ScaleFit StepsBody(std::span<const float> weights,
     q = (q + kRound) - kRound;
   });
 }
-
-typedef float ManyLanes __attribute__((vector_size(8 * kLanes)));
 
 // The steps of FitScale and StepsBody with a grid in every lane: no sums over lanes, which take
 // most of the time where groups are small. `count` grids; further lanes repeat the first.
@@ -238,24 +228,8 @@ struct Bodies {
     static constexpr Bodies kBodies{Steps, Rank, Levels, Affine};                                  \
   }
 
-BITBUDGET_BODIES(Baseline, );
-#if defined(__x86_64__)
-BITBUDGET_BODIES(Avx2, __attribute__((target("avx2"))));
-BITBUDGET_BODIES(Avx512, __attribute__((target("avx512f,avx512vl,avx512dq"))));
-#endif
-
-// Those that this machine can run, the fastest last.
-std::vector<const Bodies*> Available() {
-  std::vector<const Bodies*> bodies = {&Baseline::kBodies};
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") != 0) bodies.push_back(&Avx2::kBodies);
-  if (__builtin_cpu_supports("avx512vl") != 0 && __builtin_cpu_supports("avx512dq") != 0) {
-    bodies.push_back(&Avx512::kBodies);
-  }
-#endif
-  return bodies;
-}
+BITBUDGET_FOR_EVERY_SET(BITBUDGET_BODIES);
+std::vector<const Bodies*> Available() { return BITBUDGET_RUNNABLE(kBodies); }
 
 const Bodies& Chosen() {
   static const Bodies& fastest = *Available().back();
