@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -40,6 +41,14 @@ void PrintError(const absl::Status& status) {
     if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = '?';
   }
   std::fprintf(stderr, "bitbudget: %s\n", line.c_str());
+}
+
+// Results that did not reach their reader are an error, whatever the command found.
+absl::Status FlushOutput() {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return absl::OkStatus();
+  const int error = errno != 0 ? errno : EIO;  // it failed earlier
+  return absl::ErrnoToStatus(error, "standard output: cannot write");
 }
 
 int ExitCodeOf(const absl::Status& status) {
@@ -97,9 +106,13 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
     if (app.get_subcommands().empty()) throw CLI::RequiredError("A subcommand");
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    if (app.exit(error) != 0) return kExitUsage;
+    const absl::Status written = FlushOutput();  // of --help or --version
+    if (!written.ok()) PrintError(written);
+    return ExitCodeOf(written);
   }
-  const absl::Status& status = CommandStatus();
+  absl::Status status = CommandStatus();
+  if (status.ok()) status = FlushOutput();
   if (!status.ok() && !IsSilentError(status)) {
     ProcessProgress()->End();  // an error leaves its phase open; the message goes below the bar
     PrintError(status);

@@ -147,7 +147,7 @@ void TileInto(const KernelTable& kernels,
   for (int r = 0; r < rows && stretch.begin > 0; ++r) {
     std::memcpy(buffer + r * kPanelWidth, out + r * ldy + whole * kPanelWidth, left);
   }
-  stretch.levels += whole * (stretch.end - stretch.begin) * kPanelWidth;
+  if (x.wide) stretch.levels += whole * (stretch.end - stretch.begin) * kPanelWidth;
   Tile(kernels, x, block, rows, w, panel + whole, 1, stretch, buffer, kPanelWidth);
   for (int r = 0; r < rows; ++r) {
     std::memcpy(out + r * ldy + whole * kPanelWidth, buffer + r * kPanelWidth, left);
@@ -187,8 +187,7 @@ void WidenAndMultiply(const KernelTable& kernels,
 
 // The sums of a block's codes over groups of `group` inputs, times their scales, f32[group][6].
 // Codes are [k / kStep][6][kStep], where groups are whole quads; the scales of input i are
-// scales[i / scale_group * 6 + row].
-// Sums are exact: at most kMaxBlock codes of 15 bits.
+// scales[i / scale_group * 6 + row]. Sums are exact: at most kMaxBlock codes of 15 bits.
 template <int kStep, typename Code>
 void SumGroups(const Code* codes,
                int64_t padded_k,

@@ -7,6 +7,7 @@
 #define BITBUDGET_RUNTIME_KERNELS_TIER_INL_H_
 
 #include "runtime/kernels/gemm-inl.h"
+#include "runtime/kernels/gemm_int8-inl.h"
 #include "runtime/kernels/kernel_table.h"
 #include "runtime/kernels/math-inl.h"
 #include "runtime/kernels/pack-inl.h"

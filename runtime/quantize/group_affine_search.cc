@@ -14,6 +14,7 @@ namespace {
 
 using internal::BestUnits;
 using internal::FromIntegers;
+using internal::LoadLanes;
 using internal::NearestMultiples;
 using internal::ToIntegers;
 
@@ -95,10 +96,10 @@ class AffineSearch {
     PerGroup low{};  // minimums are not below 0
     PerGroup high = PerGroup{} - kInfiniteError;
     for (int i = 0; i < block_.size(); ++i) {
-      for (int g = 0; g < traits_.groups(); ++g) {
-        low[g] = std::min(low[g], block_.weights(i)[g]);
-        high[g] = std::max(high[g], block_.weights(i)[g]);
-      }
+      PerGroup weights;
+      LoadLanes(block_.weights(i), &weights);
+      low = weights < low ? weights : low;
+      high = weights > high ? weights : high;
     }
     low_ = low;
     const PerGroup range = high - low;

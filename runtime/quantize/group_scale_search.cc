@@ -12,6 +12,7 @@ namespace {
 
 using internal::BestUnits;
 using internal::FromIntegers;
+using internal::LoadLanes;
 using internal::NearestMultiples;
 using internal::ToIntegers;
 
@@ -47,9 +48,10 @@ class ScaleSearch {
   BITBUDGET_INLINE void FindScales(PerGroup* scales, PerGroup* energies) const {
     PerGroup widest{};
     for (int i = 0; i < block_.size(); ++i) {
-      for (int g = 0; g < traits_.groups(); ++g) {
-        widest[g] = std::max(widest[g], std::abs(block_.weights(i)[g]));
-      }
+      PerGroup weights;
+      LoadLanes(block_.weights(i), &weights);
+      widest = weights > widest ? weights : widest;
+      widest = -weights > widest ? -weights : widest;
     }
     widest /= levels_.end();
     // Where the inverse overflows, scale 0 has no codes.

@@ -41,6 +41,27 @@ def run(*args, tier=None):
                           check=False)
 
 
+def run_into(path, *args):
+    """The command with its standard output into a file; None: into a pipe that nobody reads."""
+    if path is None:
+        reader, out = os.pipe()
+        os.close(reader)
+    else:
+        out = os.open(path, os.O_WRONLY)
+    try:
+        # Python ignores SIGPIPE and its children inherit that, so a write fails as any other.
+        return subprocess.run([BINARY, *map(str, args)],
+                              env=environment(),
+                              stdout=out,
+                              stderr=subprocess.PIPE,
+                              restore_signals=False,
+                              encoding='utf-8',
+                              timeout=300,
+                              check=False)
+    finally:
+        os.close(out)
+
+
 def start(*args):
     """The running command, its outputs as pipes."""
     return subprocess.Popen([BINARY, *map(str, args)],

@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 
-from command_case import PLAN_PROBES, CommandTest, main, read_bytes, run
+from command_case import PLAN_PROBES, PROBES, CommandTest, main, read_bytes, run, run_into
 
 # Every command that writes; test_every_writing_command_is_here finds those that are missing.
 WRITING = {'plan', 'explore', 'apply', 'equalize', 'export', 'logits', 'recover'}
@@ -52,6 +52,22 @@ class OutputsTest(CommandTest):
     def model_files(self):
         return [os.path.join(self.model, name)
                 for name in ('model.safetensors', 'config.json', 'tokenizer.model')]
+
+    def test_standard_output_that_takes_nothing_is_an_error(self):
+        """A full disk behind a redirection, or a reader that has gone."""
+        commands = [['--help'], ['--version'], ['plan', '--help'], ['formats'], ['formats', '--json'],
+                    ['show', self.plan], ['show', self.plan, '--json'], ['tokenize', self.model, '--file', self.prompts],
+                    ['generate', self.model, '--prompt', 'It was', '-n', '2'],
+                    ['eval', self.model, '--plan', self.plan, '--json', *PROBES, '--probes', '3'],
+                    ['score', self.model, '--scorer', 'lim', '--json'],
+                    ['plan', self.model, '--budget', '5bpw', *PLAN_PROBES, '--dry-run']]
+        for args in commands:
+            self.assertIn(run(*args).returncode, (0, 1), args)
+            for sink in ('/dev/full', None):
+                done = run_into(sink, *args)
+                self.assertEqual(done.returncode, 3, (sink, args, done.stderr))
+                last = done.stderr.strip().splitlines()[-1]
+                self.assertRegex(last, '^bitbudget: standard output: cannot write: ', args)
 
     def test_every_writing_command_is_here(self):
         names = re.findall(r'^  ([a-z]+) {2,}', self.succeed('--help').stdout, re.MULTILINE)

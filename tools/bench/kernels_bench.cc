@@ -18,22 +18,17 @@
 namespace bitbudget {
 namespace {
 
-// Weights packed for one path; where the tile takes int16 levels they are widened beforehand.
-struct Tiles {
-  WeightPanels panels;
-  AlignedBuffer<int16_t> levels;
-};
-
-// The tile of one block of rows and `count` panels from `panel` on, as Linear() calls it.
+// The tile of one block of rows and `count` panels from `panel` on, as Linear() calls it; `levels`
+// are theirs where codes are widened.
 void Tile(const PackedActivations& x,
           int64_t block,
           int rows,
-          const Tiles& tiles,
+          const WeightPanels& w,
           int64_t panel,
           int64_t count,
+          const int16_t* levels,
           float* y) {
   const KernelTable& kernels = Kernels();
-  const WeightPanels& w = tiles.panels;
   const int64_t stride = w.padded_k * kPanelWidth;
   const int64_t scale_stride = w.flush_groups * kPanelWidth;
   const int64_t codes = block * x.padded_k * kTileRows;
@@ -58,7 +53,7 @@ void Tile(const PackedActivations& x,
                       y,
                       w.n);
   } else {
-    const Int16Panels panels = {.codes = tiles.levels.data() + panel * stride,
+    const Int16Panels panels = {.codes = levels,
                                 .code_stride = stride,
                                 .scales = w.scales.data() + panel * scale_stride,
                                 .scale_stride = scale_stride,
@@ -77,14 +72,19 @@ void Tile(const PackedActivations& x,
 }
 
 // All tiles, a few panels over all rows at a time.
-void AllTiles(const PackedActivations& x, const Tiles& tiles, float* y) {
-  const WeightPanels& w = tiles.panels;
+void AllTiles(const PackedActivations& x, const WeightPanels& w, float* y) {
   const int step = x.m >= kTileRows ? Kernels().six_row_panels : kMaxTilePanels;
+  AlignedBuffer<int16_t> levels;
+  if (x.wide) levels.Resize(step * w.padded_k * kPanelWidth);
   for (int64_t panel = 0; panel < w.panels; panel += step) {
     const int64_t count = std::min<int64_t>(step, w.panels - panel);
+    if (x.wide) {
+      Kernels().unpack_codes(CodesFrom(w, panel), 0, w.padded_k, count, levels.data());
+    }
     for (int64_t row = 0; row < x.m; row += kTileRows) {
       const int rows = static_cast<int>(std::min<int64_t>(kTileRows, x.m - row));
-      Tile(x, row / kTileRows, rows, tiles, panel, count, y + row * w.n + panel * kPanelWidth);
+      float* const out = y + row * w.n + panel * kPanelWidth;
+      Tile(x, row / kTileRows, rows, w, panel, count, levels.data(), out);
     }
   }
 }
@@ -92,7 +92,7 @@ void AllTiles(const PackedActivations& x, const Tiles& tiles, float* y) {
 struct Entry {
   BenchCase what;
   Encoding encoding;
-  Tiles tiles;
+  WeightPanels panels;
   PackedActivations packed;
 };
 
@@ -106,13 +106,13 @@ absl::Status RunShape(const BenchOptions& options,
   std::vector<float> y(static_cast<size_t>(m * n));
   std::vector<std::function<void()>> contestants;
   for (Entry& entry : entries) {
-    PackActivations(entry.tiles.panels.packing(), x.data(), k, m, k, &entry.packed);
-    contestants.push_back([&] { AllTiles(entry.packed, entry.tiles, y.data()); });
+    PackActivations(entry.panels.packing(), x.data(), k, m, k, &entry.packed);
+    contestants.push_back([&] { AllTiles(entry.packed, entry.panels, y.data()); });
   }
   std::map<std::string, size_t> bound_at;  // chain -> contestant
   std::vector<std::optional<InstructionBound>> bounds;
   for (const Entry& entry : entries) {
-    const std::optional<InstructionBound>& bound = bounds.emplace_back(BoundOf(entry.tiles.panels));
+    const std::optional<InstructionBound>& bound = bounds.emplace_back(BoundOf(entry.panels));
     if (!bound.has_value()) continue;
     if (bound_at.emplace(bound->chain, contestants.size()).second) {
       contestants.push_back(bound->run);
@@ -127,7 +127,7 @@ absl::Status RunShape(const BenchOptions& options,
     y.assign(y.size(), NAN);
     contestants[i]();
     BB_RETURN_IF_ERROR(CheckProduct(absl::StrCat("kernels ",
-                                                 PathName(entry.tiles.panels),
+                                                 PathName(entry.panels),
                                                  " ",
                                                  entry.what.format,
                                                  " m=",
@@ -136,15 +136,15 @@ absl::Status RunShape(const BenchOptions& options,
                                                  n,
                                                  " k=",
                                                  k),
-                                    entry.tiles.panels.packing(),
-                                    entry.tiles.panels.flush,
+                                    entry.panels.packing(),
+                                    entry.panels.flush,
                                     entry.encoding,
                                     x,
                                     m,
                                     y));
     BenchResult result;
     result.bench = "kernels";
-    result.path = PathName(entry.tiles.panels);
+    result.path = PathName(entry.panels);
     result.format = entry.what.format;
     result.m = m;
     result.n = n;
@@ -198,13 +198,8 @@ absl::Status RunKernelsBench(const BenchOptions& options, const BenchSink& sink)
     std::list<Entry> entries;
     for (const BenchCase& what : options.cases.empty() ? DefaultCases() : options.cases) {
       BB_ASSIGN_OR_RETURN(Encoding encoding, RandomWeights(what.format, n, options.inputs));
-      Tiles tiles = {PackWeightsFor(encoding, what.activations), {}};
-      const WeightPanels& w = tiles.panels;
-      if (w.code_bits > 0) {
-        tiles.levels.Resize(w.panels * w.padded_k * kPanelWidth);
-        Kernels().unpack_codes(CodesFrom(w, 0), 0, w.padded_k, w.panels, tiles.levels.data());
-      }
-      entries.push_back({what, std::move(encoding), std::move(tiles), {}});
+      WeightPanels panels = PackWeightsFor(encoding, what.activations);
+      entries.push_back({what, std::move(encoding), std::move(panels), {}});
     }
     for (const int64_t m : rows) BB_RETURN_IF_ERROR(RunShape(options, entries, n, m, sink));
   }

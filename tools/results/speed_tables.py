@@ -45,7 +45,7 @@ def products(bench):
             for m in sorted({r["m"] for r in report["results"]}):
                 rows.append([f"`{tier}`, {n}, {m}"]
                             + [significant(speeds[m, *path]) if (m, *path) in speeds else "" for path in PATHS])
-    names = [path if path in ("sgemm", "F") else f"{path} {name.removeprefix('int').replace('-', ' ')}"
+    names = [path if path in ("sgemm", "F") else f"{path} {name}"
              for path, name in PATHS]
     return f"{machine(report)}.\n\n" + table(["tier, n, rows; GMAC/s", *names], rows)
 
