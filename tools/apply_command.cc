@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "planner/jobs/apply_job.h"
 #include "plans/targets/plan_file.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
@@ -53,13 +54,11 @@ absl::Status RunApply(const ApplyFlags& flags) {
   BB_ASSIGN_OR_RETURN(const ApplySummary summary,
                       ApplyPlan(*model, plan, options, ProcessProgress()));
   if (flags.json) {
-    std::printf("%s\n",
-                nlohmann::ordered_json{{"out", flags.out},
-                                       {"file_bytes", summary.file_bytes},
-                                       {"weight_bytes", summary.weight_bytes},
-                                       {"bits_per_weight", summary.bits_per_weight}}
-                    .dump()
-                    .c_str());
+    const nlohmann::ordered_json json = {{"out", flags.out},
+                                         {"file_bytes", summary.file_bytes},
+                                         {"weight_bytes", summary.weight_bytes},
+                                         {"bits_per_weight", summary.bits_per_weight}};
+    std::printf("%s\n", DumpJson(json).c_str());
   } else {
     std::printf("%s: %lld bytes, of which weights %lld (%.3f bits per weight)\n",
                 flags.out.c_str(),

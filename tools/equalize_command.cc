@@ -3,6 +3,7 @@
 #include <string>
 
 #include "planner/jobs/equalize_job.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
@@ -81,7 +82,7 @@ absl::Status RunEqualize(const EqualizeFlags& flags) {
   BB_ASSIGN_OR_RETURN(const EqualizeReport report,
                       RunEqualizeJob(*model, options, ProcessProgress()));
   if (flags.json) {
-    std::printf("%s\n", Json(flags, report).dump(2).c_str());
+    std::printf("%s\n", DumpJson(Json(flags, report), 2).c_str());
   } else {
     Print(flags, report);
   }

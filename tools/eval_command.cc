@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/evaluate_job.h"
 #include "plans/targets/plan_file.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 #include "tools/workspace_flags.h"
@@ -172,7 +173,7 @@ absl::Status RunEval(const EvalFlags& flags) {
   BB_ASSIGN_OR_RETURN(const EvaluateReport report,
                       RunEvaluateJob(*model, *options, ProcessProgress()));
   if (flags.json) {
-    std::printf("%s\n", (flags.fdt_only ? FdtJson(report) : ReportJson(report)).dump(2).c_str());
+    std::printf("%s\n", DumpJson(flags.fdt_only ? FdtJson(report) : ReportJson(report), 2).c_str());
   } else if (flags.fdt_only) {
     PrintFdt(report);
   } else {

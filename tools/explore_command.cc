@@ -15,6 +15,7 @@
 #include "planner/jobs/explore_job.h"
 #include "plans/targets/gguf.h"
 #include "runtime/base/atomic_file.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 #include "tools/explore_page.h"
@@ -197,14 +198,13 @@ absl::Status RunExplore(const ExploreFlags& flags) {
       options->plan.run_dir};
   BB_ASSIGN_OR_RETURN(const nlohmann::ordered_json document,
                       ExploreDocument(*report, *options, line, *model));
-  const auto replace = nlohmann::json::error_handler_t::replace;
   BB_RETURN_IF_ERROR(WriteFileAtomically(
       flags.plan.out,
       ExplorePage(absl::StrCat("bitbudget: ", document["model"]["name"].get<std::string>()),
-                  document.dump(-1, ' ', false, replace))));
+                  DumpJson(document))));
   if (!flags.curve.empty()) {
-    BB_RETURN_IF_ERROR(WriteFileAtomically(
-        flags.curve, ExploreCurveJson(*report, *model).dump(2, ' ', false, replace) + "\n"));
+    BB_RETURN_IF_ERROR(
+        WriteFileAtomically(flags.curve, DumpJson(ExploreCurveJson(*report, *model), 2) + "\n"));
   }
   std::printf("%s\nwritten to %s%s\n",
               ExploreTable(*report, *model).c_str(),

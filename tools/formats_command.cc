@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/constraints.h"
 #include "plans/text_table.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 
@@ -44,7 +45,7 @@ absl::Status RunFormats(const FormatsFlags& flags) {
     table.AddRow({format.Name(), absl::StrCat(per_weight), absl::StrCat(bits / 8)});
   }
   if (flags.json) {
-    std::printf("%s\n", json.dump(2).c_str());
+    std::printf("%s\n", DumpJson(json, 2).c_str());
   } else {
     std::printf("a matrix of %lld x %lld weights, scales and zero points included:\n%s",
                 static_cast<long long>(flags.rows),

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "planner/jobs/planned_model.h"
 #include "plans/targets/plan_file.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/generate.h"
 #include "tools/command.h"
@@ -73,8 +74,7 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   if (flags.json) {
     nlohmann::ordered_json json = {{"prompt_tokens", prompt}, {"tokens", tokens}};
     if (model->tokenizer() != nullptr) json["text"] = model->tokenizer()->Decode(tokens);
-    std::printf("%s\n",
-                json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n", DumpJson(json).c_str());
   } else if (model->tokenizer() != nullptr) {
     std::vector<int32_t> all = prompt;
     all.insert(all.end(), tokens.begin(), tokens.end());

@@ -9,6 +9,7 @@
 #include "planner/jobs/target_model.h"
 #include "plans/targets/lint.h"
 #include "plans/targets/plan_file.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/base/parallel.h"
 #include "runtime/base/status_macros.h"
@@ -88,7 +89,7 @@ absl::Status RunLint(const LintFlags& flags) {
       const LintReport report,
       Lint(**target, contents, flags.file, model, plan.has_value() ? &*plan : nullptr));
   if (flags.json) {
-    std::printf("%s\n", LintJson(report).dump(2, ' ', true).c_str());
+    std::printf("%s\n", DumpJson(LintJson(report), 2, /*ensure_ascii=*/true).c_str());
   } else {
     std::printf("%s", RenderLint(report).c_str());
   }

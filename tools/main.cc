@@ -1,5 +1,6 @@
 // The bitbudget command.
 
+#include <fcntl.h>
 #include <gflags/gflags.h>
 #include <glog/logging.h>
 #include <unistd.h>
@@ -120,6 +121,14 @@ int Main(int argc, char** argv) {
   return ExitCodeOf(status);
 }
 
+// A standard stream that the caller closed would be the next file that is opened, and what is
+// printed would go into it.
+void FillStandardStreams() {
+  int file = open("/dev/null", O_RDWR);
+  while (file >= 0 && file <= STDERR_FILENO) file = open("/dev/null", O_RDWR);
+  if (file >= 0) close(file);
+}
+
 // Threads that wait for others spin by default, which on a machine that is shared takes as much CPU
 // time again as the work, and gains nothing measurable on one that is not. OpenMP's run-time
 // library reads what to do when it is loaded, ahead of main, so the program starts itself again.
@@ -135,6 +144,7 @@ void WaitWithoutSpinning(char** argv) {
 }  // namespace bitbudget
 
 int main(int argc, char** argv) {
+  bitbudget::FillStandardStreams();
   bitbudget::WaitWithoutSpinning(argv);
   try {
     return bitbudget::Main(argc, argv);

@@ -20,6 +20,7 @@
 #include "planner/runs/run_directory.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
@@ -115,7 +116,7 @@ absl::Status DryRun(const PlanFlags& flags, const PlanOptions& options, const Co
   BB_ASSIGN_OR_RETURN(const PlanPreview preview,
                       PreviewPlans(*model, {&options, 1}, {}, ranks.size()));
   if (flags.json) {
-    std::printf("%s\n", PreviewJson(preview).dump(2).c_str());
+    std::printf("%s\n", DumpJson(PreviewJson(preview), 2).c_str());
   } else {
     std::printf("%s", RenderPreview(preview).c_str());
   }
@@ -164,7 +165,7 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
           RecoveryJson(*plan, report.steps, flags.out, absl::ToDoubleSeconds(absl::Now() - then));
     }
     if (flags.json) {
-      std::printf("%s\n", json.dump(2).c_str());
+      std::printf("%s\n", DumpJson(json, 2).c_str());
     } else {
       std::printf(
           "%s\nwritten to %s (%.0f s)\n", RenderPlan(*plan).c_str(), flags.out.c_str(), seconds);

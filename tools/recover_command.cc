@@ -11,6 +11,7 @@
 #include "planner/runs/recovery_file.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 #include "tools/recovery_report.h"
@@ -69,7 +70,7 @@ absl::Status RunRecover(const RecoverFlags& flags) {
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   if (flags.json) {
     std::printf("%s\n",
-                RecoveryJson(report.plan, report.steps, flags.out, seconds).dump(2).c_str());
+                DumpJson(RecoveryJson(report.plan, report.steps, flags.out, seconds), 2).c_str());
   } else {
     std::printf("%s\nwritten to %s and %s (%.0f s)\n",
                 RenderRecovery(report.plan).c_str(),

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "planner/runs/run_report.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 
@@ -118,7 +119,7 @@ absl::Status ShowRuns(const std::string& directory, bool json) {
     nlohmann::ordered_json all;
     all["runs"] = nlohmann::ordered_json::array();
     for (const RunReport& report : reports) all["runs"].push_back(ReportJson(report));
-    std::printf("%s\n", all.dump(2).c_str());
+    std::printf("%s\n", DumpJson(all, 2).c_str());
     return absl::OkStatus();
   }
   const std::string text =

@@ -12,6 +12,7 @@
 #include "planner/jobs/constraints.h"
 #include "planner/jobs/score_job.h"
 #include "plans/text_table.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "scoring/registry.h"
 #include "tools/command.h"
@@ -214,7 +215,7 @@ absl::Status RunScore(const ScoreFlags& flags) {
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(const LayerScores scores, RunScoreJob(*model, *options, ProcessProgress()));
   if (flags.json) {
-    std::printf("%s\n", ScoresJson(scores, *options, *model).dump(2).c_str());
+    std::printf("%s\n", DumpJson(ScoresJson(scores, *options, *model), 2).c_str());
     return absl::OkStatus();
   }
   if (!scores.measures.empty()) {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/tokenizer/tokenizer.h"
@@ -30,7 +31,7 @@ absl::Status RunTokenize(const TokenizeOptions& options) {
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens,
                       tokenizer->Encode(text, {.parse_special = options.special}));
   if (options.json) {
-    std::printf("%s\n", nlohmann::json{{"tokens", tokens}}.dump().c_str());
+    std::printf("%s\n", DumpJson(nlohmann::json{{"tokens", tokens}}).c_str());
   } else {
     std::printf("%s\n", absl::StrJoin(tokens, " ").c_str());
   }

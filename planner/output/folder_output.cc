@@ -63,14 +63,23 @@ absl::StatusOr<std::vector<OutputTensor>> ListTensors(const FolderWeights& sourc
   return tensors;
 }
 
+// A folder's own path, for a sibling and a rename: neither `folder/`, `folder/.` nor a link to it.
+std::string PlainPath(const std::string& folder) {
+  std::error_code error;
+  const fs::path path = fs::weakly_canonical(fs::absolute(folder, error), error);
+  if (error) return folder;
+  return (path.has_filename() ? path : path.parent_path()).string();
+}
+
 }  // namespace
 
 absl::Status WriteModelFolder(const FolderWeights& source,
                               const FolderOutputOptions& options,
-                              const std::string& folder,
+                              const std::string& out,
                               Progress* progress) {
   const Model& model = source.model;
   std::error_code error;
+  const std::string folder = PlainPath(out);
   if (!fs::is_directory(model.path(), error)) {
     return absl::UnimplementedError(absl::StrCat(
         model.path(), ": a model from a GGUF file cannot become a folder; write a .gguf file"));
@@ -78,7 +87,7 @@ absl::Status WriteModelFolder(const FolderWeights& source,
   if (fs::exists(folder, error) &&
       !(fs::is_directory(folder, error) && fs::is_empty(folder, error))) {
     return absl::InvalidArgumentError(
-        absl::StrCat(folder, ": exists and is not an empty folder; remove it or name another"));
+        absl::StrCat(out, ": exists and is not an empty folder; remove it or name another"));
   }
   MatrixEncoder encoder(source);
   BB_ASSIGN_OR_RETURN(const std::vector<OutputTensor> tensors,

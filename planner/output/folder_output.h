@@ -32,12 +32,12 @@ struct FolderOutputOptions {
 };
 
 // Writes a Hugging Face folder: config.json, the weights as safetensors, and every other file of
-// the model's folder (tokenizer, generation settings) as it is. `folder` must not exist or be
+// the model's folder (tokenizer, generation settings) as it is. `out` must not exist or be
 // empty; it appears whole or not at all. kUnimplemented for a model from a GGUF file, which has no
 // such folder; kCancelled on interruption; errors of encoding and of files, naming them.
 absl::Status WriteModelFolder(const FolderWeights& source,
                               const FolderOutputOptions& options,
-                              const std::string& folder,
+                              const std::string& out,
                               Progress* progress);
 
 }  // namespace bitbudget

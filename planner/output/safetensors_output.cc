@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "nlohmann/json.hpp"
 #include "runtime/base/atomic_file.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
@@ -32,7 +33,7 @@ absl::Status WriteShard(const std::vector<OutputTensor>& tensors,
                            {"data_offsets", {offset, offset + tensor.bytes}}};
     offset += tensor.bytes;
   }
-  std::string text = header.dump();
+  std::string text = DumpJson(header);
   text.resize((text.size() + 7) / 8 * 8, ' ');
   const auto length = static_cast<uint64_t>(text.size());
   BB_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
@@ -80,7 +81,7 @@ absl::Status WriteSafetensors(const std::vector<OutputTensor>& tensors,
   }
   progress->End();
   if (ends.size() == 1) return absl::OkStatus();
-  return WriteFileAtomically(folder + "/" + kIndexFile, index.dump(2) + "\n");
+  return WriteFileAtomically(folder + "/" + kIndexFile, DumpJson(index, 2) + "\n");
 }
 
 absl::Status WriteSafetensorsFile(const std::vector<OutputTensor>& tensors,

@@ -9,6 +9,7 @@
 #include "planner/output/safetensors_output.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/json.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/mapped_file.h"
 #include "runtime/base/status_macros.h"
 
@@ -57,7 +58,7 @@ absl::Status WriteConfig(const std::string& config_path,
                                                            : "bfloat16";
     config[config.contains("dtype") ? "dtype" : "torch_dtype"] = name;
   }
-  return WriteFileAtomically(absl::StrCat(folder, "/", kConfigFile), config.dump(2) + "\n");
+  return WriteFileAtomically(absl::StrCat(folder, "/", kConfigFile), DumpJson(config, 2) + "\n");
 }
 
 }  // namespace bitbudget

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "runtime/base/json.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget::internal {
@@ -38,7 +39,7 @@ const Json* ObjectField(const Json& object, const char* key) {
   return field != object.end() && field->is_object() ? &*field : nullptr;
 }
 
-std::string JsonText(const Json& json) { return json.dump(1) + "\n"; }
+std::string JsonText(const Json& json) { return DumpJson(json, 1) + "\n"; }
 
 std::string PathBeside(const std::string& path, const std::string& ending) {
   return absl::StrCat(absl::StripSuffix(path, ".json"), ending);

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "runtime/base/json_text.h"
 
 namespace bitbudget::internal {
 namespace {
@@ -9,7 +10,7 @@ namespace {
 // As a Python string literal.
 std::string PythonQuote(const std::string& text) {
   // JSON strings in ASCII are Python strings too.
-  return Json(text).dump(-1, ' ', /*ensure_ascii=*/true, Json::error_handler_t::replace);
+  return DumpJson(Json(text), -1, /*ensure_ascii=*/true);
 }
 
 // The last part of a path.

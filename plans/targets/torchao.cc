@@ -7,6 +7,7 @@
 #include "plans/targets/name_rule.h"
 #include "plans/targets/profiles.h"
 #include "plans/targets/python_driver.h"
+#include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 
 // torchao `FqnToConfig`, read in torchao/quantization/quant_api.py. The file is JSON that the
@@ -147,7 +148,7 @@ class TorchAo : public ModuleProfile {
                        ": '",
                        reading->name,
                        "': ",
-                       value.dump().substr(0, 200),
+                       DumpJson(value).substr(0, 200),
                        " is not null and has no weight_dtype (int1 to int8) and mapping_type"));
     }
     scheme.symmetric = mapping == "SYMMETRIC";

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/base/json_text.h"
 
 namespace bitbudget {
 namespace {
@@ -193,7 +194,7 @@ std::string Quoted(absl::string_view text) {
 
 std::string ValueText(const json& value) {
   if (value.is_string()) return Quoted(value.get_ref<const std::string&>());
-  return Shown(value.dump(-1, ' ', false, json::error_handler_t::replace));  // escapes by itself
+  return Shown(DumpJson(value));  // escapes by itself
 }
 
 }  // namespace bitbudget

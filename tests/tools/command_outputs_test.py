@@ -5,9 +5,12 @@
 """
 
 import hashlib
+import json
 import os
 import re
+import subprocess
 
+import command_case
 from command_case import PLAN_PROBES, PROBES, CommandTest, main, read_bytes, run, run_into
 
 # Every command that writes; test_every_writing_command_is_here finds those that are missing.
@@ -68,6 +71,40 @@ class OutputsTest(CommandTest):
                 self.assertEqual(done.returncode, 3, (sink, args, done.stderr))
                 last = done.stderr.strip().splitlines()[-1]
                 self.assertRegex(last, '^bitbudget: standard output: cannot write: ', args)
+
+    def test_closed_standard_streams_are_no_files(self):
+        """What is printed goes nowhere, and never into a file that took the place of a stream."""
+        again = self.file('again.pb')
+        args = ['plan', self.model, '--budget', '5bpw', '--search', 'uniform', *PLAN_PROBES, '--out', again]
+        closed = subprocess.run(['sh', '-c', '"$0" "$@" <&- >&- 2>&-', command_case.BINARY, *map(str, args)],
+                                timeout=300, check=False)
+        self.assertEqual(closed.returncode, 0)
+        self.assertEqual(self.succeed('show', again).stdout, self.succeed('show', self.plan).stdout)
+
+    def test_folders_may_be_named_in_any_way(self):
+        os.mkdir(self.file('empty'))
+        os.mkdir(self.file('linked'))
+        os.symlink(self.file('linked'), self.file('link'))
+        for name in ('new/', 'empty/.', 'link', 'x/../newer'):
+            out = self.file(name)
+            self.succeed('apply', self.model, '--plan', self.plan, '--out', out)
+            self.assertTrue(os.path.exists(os.path.join(out, 'config.json')), name)
+        self.assertTrue(os.path.islink(self.file('link')))
+        self.assertEqual([name for name in os.listdir(self.folder) if '.tmp.' in name], [])
+
+    def test_paths_that_are_not_utf8_give_json(self):
+        name = os.fsencode(self.folder) + b'/not utf8 \xff'
+        os.mkdir(name)
+        for args in (['apply', self.model, '--plan', self.plan, '--out', name + b'/applied'],
+                     ['equalize', self.model, '--out', name + b'/e', '--format', 'int4-g64', *PROBES,
+                      '--probes', '4', '--text', self.text],
+                     ['plan', self.model, '--budget', '5bpw', '--search', 'uniform', *PLAN_PROBES,
+                      '--run-dir', name + b'/run', '--out', name + b'/p.pb'],
+                     ['runs', 'show', name + b'/run']):
+            done = subprocess.run([command_case.BINARY, *args, '--json'], capture_output=True, timeout=300,
+                                  check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            json.loads(done.stdout.decode('utf-8'))
 
     def test_every_writing_command_is_here(self):
         names = re.findall(r'^  ([a-z]+) {2,}', self.succeed('--help').stdout, re.MULTILINE)

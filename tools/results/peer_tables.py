@@ -1,5 +1,5 @@
 """Tables beside llama.cpp: block formats, plans, whole models in one type."""
-from lab import Missing, tables_in
+from lab import Missing, table, tables_in
 
 
 def texts(bench):
@@ -60,5 +60,16 @@ def block_encoders(bench):
                        codes=(0, 1))
     if out.startswith("SKIPPED"):
         raise Missing("llama.cpp is not installed")
-    lines = [f"**{line}**" if ", " in line and line.endswith("weights") else line for line in out.splitlines()]
-    return tables_in("\n".join(lines))
+    # One row a format: the ratios of all matrices, and the speeds on the last, the largest.
+    rows = {}
+    for line in out.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if not line.startswith("| `"):
+            continue
+        row = rows.setdefault(cells[0], cells)
+        for ratio in (4, 7):
+            row[ratio] = cells[ratio] if row is cells else f"{row[ratio]}, {cells[ratio]}"
+        row[8] = cells[8]
+    return table(["format", "rtn", "clip", "ggml", "clip / ggml at 256, 768, t4", "imatrix, weighted", "ggml, weighted",
+                  "imatrix / ggml at 256, 768, t4", "M weights/s: clip, imatrix, ggml plain, ggml with imatrix"],
+                 list(rows.values()))
