@@ -30,7 +30,7 @@ class AffineSearch {
     // What a wrong scale costs once the minimum has followed it, and the other way round.
     const GroupAffineFits& fits = optima_.fits;
     PerGroup energies = fits.energy - fits.sum * fits.sum / fits.total;
-    energies = (fits.total > 0.0f) & (energies > 0.0f) ? energies : PerGroup{};
+    energies = ((fits.total > 0.0f) & (energies > 0.0f)) ? energies : PerGroup{};
     PerGroup totals = fits.total - fits.sum * fits.sum / fits.energy;
     totals = fits.energy > 0.0f ? totals : fits.total;
     totals = totals > 0.0f ? totals : PerGroup{};
