@@ -55,11 +55,13 @@ BITBUDGET_INLINE void FitScales(const TurnedBlock& block,
   Vector q[kPlaces];
   Vector v;
   for (int i = 0; i < block.size(); i += kPlaces) {
+    BITBUDGET_UNROLL
     for (int j = 0; j < kPlaces; ++j) {
       LoadLanes(block.weights(i + j), &w[j]);
       q[j] = w[j] * inverse;
     }
     nearest(q);
+    BITBUDGET_UNROLL
     for (int j = 0; j < kPlaces; ++j) {
       if constexpr (kWeighted) LoadLanes(block.importance(i + j), &v);
       const Vector d = w[j] - q[j] * scale;
@@ -83,6 +85,7 @@ BITBUDGET_INLINE void StepsBody(
       block,
       scales,
       [&](Vector * q) __attribute__((always_inline)) {
+        BITBUDGET_UNROLL
         for (int j = 0; j < kPlaces; ++j) {
           q[j] = q[j] > lowest ? q[j] : lowest;
           q[j] = q[j] < highest ? q[j] : highest;
@@ -102,11 +105,14 @@ BITBUDGET_INLINE void LevelsBody(const TurnedBlock& block,
       scales,
       [&](Vector * q) __attribute__((always_inline)) {
         Vector level[kPlaces];
+        BITBUDGET_UNROLL
         for (int j = 0; j < kPlaces; ++j) level[j] = Vector{} + table.lowest();
         for (const LevelTable::Border& border : table.borders()) {
           const Vector step = Vector{} + border.step;
+          BITBUDGET_UNROLL
           for (int j = 0; j < kPlaces; ++j) level[j] += q[j] >= border.value ? step : Vector{};
         }
+        BITBUDGET_UNROLL
         for (int j = 0; j < kPlaces; ++j) q[j] = level[j];
       },
       fits);

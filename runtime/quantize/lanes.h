@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "runtime/kernels/compiler-inl.h"
+
 // What the vector loops of grid_fit.cc and group_fit.cc share: bodies in vectors of the compiler,
 // compiled once for every instruction set. Nothing is contracted and all run in one order, so all
 // give the same bits.
@@ -14,8 +16,6 @@ namespace bitbudget::internal {
 inline constexpr size_t kLanes = 8;
 typedef float Lanes __attribute__((vector_size(4 * kLanes)));
 typedef float ManyLanes __attribute__((vector_size(8 * kLanes)));
-
-#define BITBUDGET_INLINE inline __attribute__((always_inline))
 
 BITBUDGET_INLINE float SumLanes(const Lanes& lanes) {
   return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
