@@ -65,7 +65,7 @@ static_assert(kInt8CodeBits == 4 || kInt8CodeBits == 8);
 // sums of a group in memory; in one function with both, g++ 12 spills the accumulators too and
 // takes a quarter of the speed.
 // kOneZero: all groups have the zero point zeros[0]. The int32 sums start from what it takes off,
-// which saves a fused multiply-add for every one of them (8 % of the tile at groups of 32).
+// which saves a fused multiply-add for every one of them (a tenth of the tile at groups of 32).
 template <int kRows, int kPanels, int kBits, bool kOnePart, bool kOneZero>
 BITBUDGET_INLINE void TileInt8(const int8_t* a,
                                const float* a_scales,

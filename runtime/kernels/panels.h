@@ -122,8 +122,8 @@ WeightPanels PackWeightsF32(const TensorView& weights);
 //   kF32:   f32[block][k][6]
 //   kInt16: i16[block][k/2][6][2] in PairOrder, and one scale per row: x ~ scale * q, |q| <= 32767.
 //   kInt8:  i8[block][k/4][6][4], |q| <= 127, scales and sums of q [block][group][6]; with a
-//   rounding
-//           the scales of the groups of a run are those of the run. For codes that the tier widens
+//           rounding the scales of the groups of a run are those of the run.
+//           For codes that the tier widens
 //           (KernelTable::int8_code_bits) as kInt16, with these scales and without sums.
 // With a sum_group also group_sums f32[block][sum group][6]: the exact sum of the codes of that
 // many inputs times their scale (kQ8_1: as defined there). Codes and scales are defined at

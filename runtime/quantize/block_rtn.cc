@@ -7,7 +7,9 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "runtime/quantize/integer_grid.h"
 #include "runtime/quantize/lanes.h"
@@ -107,8 +109,10 @@ struct Bodies {
   }
 BITBUDGET_FOR_EVERY_SET(BITBUDGET_BODIES);
 
+std::vector<const Bodies*> Available() { return BITBUDGET_RUNNABLE(kBodies); }
+
 const Bodies& Chosen() {
-  static const Bodies& fastest = *BITBUDGET_RUNNABLE(kBodies).back();
+  static const Bodies& fastest = *Available().back();
   return fastest;
 }
 
@@ -234,4 +238,22 @@ double SquaredError(std::span<const float> weights,
   return sum;
 }
 
+namespace internal {
+
+bool RoundingsAgree(std::span<const float> weights, float scale, float minimum) {
+  const auto round = [&](const Bodies& bodies) {
+    float low;
+    float high;
+    std::vector<uint8_t> codes(weights.size());
+    bodies.range(weights, &low, &high);
+    bodies.codes(weights, {scale, minimum, 0, 1, 15}, codes.data());
+    return std::tuple(low, high, codes);
+  };
+  const std::vector<const Bodies*> bodies = Available();
+  return std::all_of(bodies.begin(), bodies.end(), [&](const Bodies* other) {
+    return round(*other) == round(*bodies[0]);
+  });
+}
+
+}  // namespace internal
 }  // namespace bitbudget

@@ -26,6 +26,13 @@ double SquaredError(std::span<const float> weights,
                     const BlockTraits& traits,
                     const BlockFields& fields);
 
+namespace internal {
+
+// Whether all instruction sets of this machine find the same range and codes of weights, whole
+// vectors of 8, on a grid of 16 levels: for tests.
+bool RoundingsAgree(std::span<const float> weights, float scale, float minimum);
+
+}  // namespace internal
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_QUANTIZE_BLOCK_RTN_H_

@@ -6,9 +6,8 @@
 
 #include "runtime/kernels/compiler-inl.h"
 
-// What the vector loops of grid_fit.cc and group_fit.cc share: bodies in vectors of the compiler,
-// compiled once for every instruction set. Nothing is contracted and all run in one order, so all
-// give the same bits.
+// What the vector loops of this folder share: bodies in vectors of the compiler, compiled once for
+// every instruction set. Nothing is contracted and all run in one order, so all give the same bits.
 
 namespace bitbudget::internal {
 

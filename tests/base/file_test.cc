@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <set>
 #include <span>
@@ -22,6 +21,7 @@
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/mapped_file.h"
 #include "tests/support/expect_error.h"
+#include "tests/support/resident.h"
 #include "tests/support/temp_dir.h"
 
 namespace bitbudget {
@@ -201,22 +201,6 @@ TEST(MappedFile, RefusesMissingFilesAndFolders) {
   ExpectError(MappedFile::Open(dir.path()).status(),
               absl::StatusCode::kInvalidArgument,
               {dir.path() + ": not a regular file"});
-}
-
-// KiB of a file that are in this process's memory.
-int64_t ResidentKiB(const std::string& path) {
-  std::ifstream maps("/proc/self/smaps");
-  int64_t total = 0;
-  bool ours = false;
-  for (std::string line; std::getline(maps, line);) {
-    if (absl::StrContains(line, " r--p ") || absl::StrContains(line, " rw-p ") ||
-        absl::StrContains(line, " r-xp ") || absl::StrContains(line, " ---p ")) {
-      ours = absl::EndsWith(line, path);
-    } else if (ours && absl::StartsWith(line, "Rss:")) {
-      total += std::stoll(line.substr(4));
-    }
-  }
-  return total;
 }
 
 TEST(MappedFile, ReleasedPagesLeaveMemoryAndReadBackTheSame) {

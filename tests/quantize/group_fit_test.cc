@@ -85,6 +85,17 @@ TEST(GroupSearch, EveryInstructionSetFindsTheSame) {
   }
 }
 
+TEST(RoundBlock, EveryInstructionSetRoundsTheSame) {
+  for (const int64_t size : {8, 16, 32, 256}) {
+    for (uint64_t seed = 1; seed < 20; ++seed) {
+      const std::vector<float> weights = HeavyTailedValues(size, 0.02, seed);
+      EXPECT_TRUE(internal::RoundingsAgree(weights, 0.001f * static_cast<float>(seed), 0.03f));
+      EXPECT_TRUE(internal::RoundingsAgree(weights, -0.004f, 0.0f));
+      EXPECT_TRUE(internal::RoundingsAgree(weights, 0.0f, 0.01f));
+    }
+  }
+}
+
 TEST(GroupFit, GivesEveryGroupTheFitOfItsOwnGrid) {
   const LevelTable& table = *LevelTableOf(BlockTraitsOf(FormatKind::kIQ4_NL));
   for (const GroupCase& c : Cases()) {

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/sha256.h"
 #include "runtime/model/decoder/model.h"
+#include "tests/support/resident.h"
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_model.h"
@@ -348,6 +349,31 @@ TEST(Sha256, GivesTheStandardsDigestsInAnyPieces) {
   hash.Update("");
   hash.Update("bc");
   EXPECT_EQ(hash.Finish(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+TEST(ModelLoad, WeightsLeaveMemoryOnceTheyAreRead) {
+  TinyModelOptions options;
+  options.hidden = 512;
+  options.ffn = 2048;
+  const TinyModel tiny(options);
+  const std::string file = tiny.path() + "/model.safetensors";
+  const std::unique_ptr<Model> model = MustLoad(tiny.path());
+  ASSERT_NE(model, nullptr);
+  const int64_t stored = model->stored_bytes() >> 10;
+  ASSERT_GE(stored, 8 << 10);
+  EXPECT_LT(ResidentKiB(file), stored / 8) << "after loading, of " << stored;
+  model->Fingerprint();
+  EXPECT_LT(ResidentKiB(file), stored / 8) << "after the fingerprint, of " << stored;
+  std::vector<std::vector<float>> values;
+  for (ComponentId id = 0; id < static_cast<ComponentId>(model->components().size()); ++id) {
+    values.push_back(ReadAll(model->Weight(id)));
+  }
+  EXPECT_GT(ResidentKiB(file), stored / 2);
+  for (ComponentId id = 0; id < static_cast<ComponentId>(values.size()); ++id) {
+    model->ReleasePages(id);
+  }
+  EXPECT_LT(ResidentKiB(file), stored / 8);
+  EXPECT_EQ(ReadAll(model->Weight(1)), values[1]);
 }
 
 }  // namespace
