@@ -1,14 +1,19 @@
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "planner/jobs/apply_job.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/json_text.h"
 #include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/existing_output.h"
 #include "tools/workspace_flags.h"
 
 namespace bitbudget {
@@ -21,10 +26,27 @@ struct ApplyFlags {
   std::string out;
   std::string weights = "dequantized";
   std::string dtype;
+  bool force = false;
   bool json = false;
 };
 
+// A mistyped ".gguf" must not become a folder.
+absl::Status CheckName(const std::string& out) {
+  const std::string suffix = std::filesystem::path(out).extension().string();
+  const bool letters =
+      suffix.size() > 1 && std::all_of(suffix.begin() + 1, suffix.end(), absl::ascii_isalpha);
+  if (!letters || suffix == ".gguf") return absl::OkStatus();
+  return UsageError(absl::InvalidArgumentError(absl::StrCat("--out ",
+                                                            out,
+                                                            ": no format has the suffix ",
+                                                            suffix,
+                                                            "; write .gguf, or ",
+                                                            out,
+                                                            "/ for a folder of that name")));
+}
+
 absl::Status RunApply(const ApplyFlags& flags) {
+  BB_RETURN_IF_ERROR(CheckName(flags.out));
   const OutputPath::Kind kind =
       absl::EndsWith(flags.out, ".gguf") ? OutputPath::Kind::kFile : OutputPath::Kind::kNewFolder;
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
@@ -33,6 +55,9 @@ absl::Status RunApply(const ApplyFlags& flags) {
                                flags.plan,
                                RecoveredFileBeside(plan, flags.plan),
                                flags.calibration}));
+  if (kind == OutputPath::Kind::kFile) {
+    BB_RETURN_IF_ERROR(CheckExisting("--out", flags.out, Content::kGguf, flags.force));
+  }
   ApplyOptions options;
   options.out = flags.out;
   options.calibration = flags.calibration;
@@ -94,6 +119,7 @@ void AddApplyCommand(CLI::App* app) {
                       flags->dtype,
                       "Type of a folder's dequantized weights: f32 (exact), f16 or bf16 (default: "
                       "the checkpoint's)");
+  AddForceOption(command, &flags->force);
   command->add_flag("--json", flags->json, "Print a summary as JSON");
   SetBody(command, [flags] { return RunApply(*flags); });
 }

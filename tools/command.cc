@@ -79,8 +79,14 @@ void AddCalibrationOption(CLI::App* app, std::string* path) {
 absl::Status CheckOut(const std::vector<OutputPath>& writes,
                       const std::vector<std::string>& reads) {
   for (const OutputPath& output : writes) {
-    if (!output.path.empty()) continue;
-    return UsageError(absl::InvalidArgumentError(absl::StrCat(output.option, " is empty")));
+    if (output.path.empty()) {
+      return UsageError(absl::InvalidArgumentError(absl::StrCat(output.option, " is empty")));
+    }
+    if (output.path == "-") {
+      return UsageError(absl::InvalidArgumentError(absl::StrCat(
+          output.option,
+          " -: standard output cannot hold it; name a file (./- for one of that name)")));
+    }
   }
   if (absl::Status status = CheckOutputs(writes, reads); !status.ok()) return UsageError(status);
   for (const OutputPath& output : writes) {

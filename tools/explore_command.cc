@@ -18,6 +18,7 @@
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/existing_output.h"
 #include "tools/explore_page.h"
 #include "tools/explore_report.h"
 #include "tools/interrupt.h"
@@ -160,14 +161,22 @@ absl::StatusOr<ComparedFiles> LoadCompared(const ExploreFlags& flags) {
 absl::Status RunExplore(const ExploreFlags& flags) {
   absl::StatusOr<ExploreOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
+  const bool prints_curve = flags.curve == "-";
+  const bool writes_curve = !flags.curve.empty() && !prints_curve;
   std::vector<OutputPath> writes = {{"--out", flags.plan.out}};
-  if (!flags.curve.empty()) writes.push_back({"--json", flags.curve});
+  if (writes_curve) writes.push_back({"--json", flags.curve});
   if (!options->plan.run_dir.empty()) {
     writes.push_back({"--run-dir", options->plan.run_dir, OutputPath::Kind::kStore});
   }
   std::vector<std::string> reads = flags.plan.workspace.Reads();
   reads.insert(reads.end(), flags.compared.begin(), flags.compared.end());
-  if (!flags.plan.dry_run) BB_RETURN_IF_ERROR(CheckOut(writes, reads));
+  if (!flags.plan.dry_run) {
+    BB_RETURN_IF_ERROR(CheckOut(writes, reads));
+    BB_RETURN_IF_ERROR(CheckExisting("--out", flags.plan.out, Content::kPage, flags.plan.force));
+    if (writes_curve) {
+      BB_RETURN_IF_ERROR(CheckExisting("--json", flags.curve, Content::kCurve, flags.plan.force));
+    }
+  }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.plan.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(ComparedFiles compared, LoadCompared(flags));
   options->files = std::move(compared.files);
@@ -203,8 +212,12 @@ absl::Status RunExplore(const ExploreFlags& flags) {
       ExplorePage(absl::StrCat("bitbudget: ", document["model"]["name"].get<std::string>()),
                   DumpJson(document))));
   if (!flags.curve.empty()) {
-    BB_RETURN_IF_ERROR(
-        WriteFileAtomically(flags.curve, DumpJson(ExploreCurveJson(*report, *model), 2) + "\n"));
+    const std::string curve = DumpJson(ExploreCurveJson(*report, *model), 2) + "\n";
+    if (prints_curve) {
+      std::printf("%s", curve.c_str());
+      return absl::OkStatus();
+    }
+    BB_RETURN_IF_ERROR(WriteFileAtomically(flags.curve, curve));
   }
   std::printf("%s\nwritten to %s%s\n",
               ExploreTable(*report, *model).c_str(),
@@ -242,7 +255,10 @@ void AddExploreCommand(CLI::App* app) {
                    "plans as it is; may be given again")
       ->allow_extra_args(false);
   command->add_option("--out", flags->plan.out, "HTML page to write. Required without --dry-run");
-  command->add_option("--json", flags->curve, "File to write the curve to, as JSON");
+  command->add_option(
+      "--json",
+      flags->curve,
+      "File to write the curve to, as JSON; -: standard output, which gets nothing else");
   command->add_flag("--dry-run",
                     flags->plan.dry_run,
                     "Write nothing: print the stages of the work with an estimate of their time, "

@@ -7,8 +7,10 @@
 #include "plans/targets/plan_file.h"
 #include "plans/targets/target.h"
 #include "runtime/base/atomic_file.h"
+#include "runtime/base/mapped_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/existing_output.h"
 
 namespace bitbudget {
 namespace {
@@ -17,6 +19,7 @@ struct ExportFlags {
   std::string plan;
   std::string target;
   std::string out;
+  bool force = false;
 };
 
 // What becomes of the codes of a recovered plan, which no configuration can hold.
@@ -46,6 +49,11 @@ absl::Status RunExport(const ExportFlags& flags) {
   std::vector<OutputPath> writes;
   for (const ExportedFile& file : result->files) writes.push_back({"--out", file.path});
   BB_RETURN_IF_ERROR(CheckOut(writes, reads));
+  for (const ExportedFile& file : result->files) {
+    const absl::StatusOr<std::string> old = ReadFile(file.path);
+    if (old.ok() && *old == file.contents) continue;  // the same export again
+    BB_RETURN_IF_ERROR(CheckExisting("--out", file.path, Content::kConfig, flags.force));
+  }
   // What the others refer to comes first.
   for (const ExportedFile& file : result->files) {
     BB_RETURN_IF_ERROR(WriteFileAtomically(file.path, file.contents));
@@ -79,6 +87,7 @@ void AddExportCommand(CLI::App* app) {
   command->add_option("--to", flags->target, TargetNames())->required();
   command->add_option("--out", flags->out, "File to write; a driver script goes beside it")
       ->required();
+  AddForceOption(command, &flags->force);
   SetBody(command, [flags] { return RunExport(*flags); });
 }
 

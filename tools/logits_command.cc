@@ -10,7 +10,9 @@
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/decoder/token_pass.h"
+#include "runtime/tensor/tensor_view.h"
 #include "tools/command.h"
+#include "tools/existing_output.h"
 #include "tools/workspace_flags.h"
 
 namespace bitbudget {
@@ -22,6 +24,7 @@ struct LogitsFlags {
   std::string calibration;
   std::string tokens;
   std::string out;
+  bool force = false;
 };
 
 // Keeps the logits [rows][vocab] of the one sequence of a pass.
@@ -70,6 +73,7 @@ absl::Status RunLogits(const LogitsFlags& flags) {
                                flags.plan,
                                plan.has_value() ? RecoveredFileBeside(*plan, flags.plan) : "",
                                flags.calibration}));
+  BB_RETURN_IF_ERROR(CheckExisting("--out", flags.out, Content::kArray, flags.force));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   const ModelConfig& config = model->config();
   for (const int32_t token : tokens) {
@@ -91,6 +95,13 @@ absl::Status RunLogits(const LogitsFlags& flags) {
   AllLogits logits(rows, config);
   TokenPass pass(planned.workspace->transformer(), {&tokens, 1}, options.threads);
   BB_RETURN_IF_ERROR(pass.Observe(&weights, &logits, "logits", ProcessProgress()));
+  const int64_t bad = ViewOf(logits.values(), rows, config.vocab_size).FirstNonFinite();
+  if (bad >= 0) {
+    return absl::InvalidArgumentError(absl::StrCat(flags.workspace.model,
+                                                   ": the logits of token ",
+                                                   bad / config.vocab_size + 1,
+                                                   " of --tokens are not finite"));
+  }
   return WriteFileAtomically(flags.out, NpyBytes(logits.values(), rows, config.vocab_size));
 }
 
@@ -104,6 +115,7 @@ void AddLogitsCommand(CLI::App* app) {
   AddCalibrationOption(command, &flags->calibration);
   command->add_option("--tokens", flags->tokens, "Token ids, e.g. 1,2,3")->required();
   command->add_option("--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
+  AddForceOption(command, &flags->force);
   flags->workspace.AddTo(command, {.activations = true});
   SetBody(command, [flags] { return RunLogits(*flags); });
 }

@@ -20,6 +20,7 @@
 #include "absl/strings/str_replace.h"
 #include "planner/jobs/feasibility.h"
 #include "runtime/kernels/table.h"
+#include "tools/bus_error.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
 
@@ -102,6 +103,7 @@ int Main(int argc, char** argv) {
     PrintError(status);
     return kExitUsage;
   }
+  InstallBusErrorHandler();
   const InterruptGuard interrupt_guard;
   try {
     app.parse(argc, argv);

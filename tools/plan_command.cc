@@ -23,6 +23,7 @@
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/existing_output.h"
 #include "tools/interrupt.h"
 #include "tools/plan_flags.h"
 #include "tools/plan_json.h"
@@ -79,7 +80,8 @@ absl::Status CheckPaths(const PlanFlags& flags, const PlanOptions& options) {
       writes.push_back({"--run-dir", file, OutputPath::Kind::kStore});
     }
   }
-  return CheckOut(writes, flags.workspace.Reads());
+  BB_RETURN_IF_ERROR(CheckOut(writes, flags.workspace.Reads()));
+  return CheckPlanOut(flags.out, flags.force);
 }
 
 // Recovers the plan that was found, with the data and the probes of its search.

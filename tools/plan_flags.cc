@@ -14,6 +14,7 @@
 #include "scoring/registry.h"
 #include "search/methods.h"
 #include "tools/command.h"
+#include "tools/existing_output.h"
 #include "tools/recovery_report.h"
 
 namespace bitbudget {
@@ -285,6 +286,7 @@ void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags) {
       "Folder for stored runs: the same command resumes its run, and one with another budget or "
       "search reuses what was measured (default: OUT.run, beside the output)");
   command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
+  AddForceOption(command, &flags->force);
 }
 
 void AddPlanOptions(CLI::App* command, PlanFlags* flags) {

@@ -21,6 +21,7 @@ struct PlanFlags {
   std::string sparsity;
   std::string goal;
   std::string out;
+  bool force = false;
   std::string budget_for;
   std::optional<int64_t> context;
   std::string kv = "f16";

@@ -59,6 +59,7 @@ std::string RenderPreview(const PlanPreview& preview) {
                   ", among ",
                   FormatNames(preview.formats),
                   "\n");
+  for (const std::string& note : preview.notes) absl::StrAppend(&text, note, "\n");
   if (!preview.budget_bytes.empty()) {
     absl::StrAppend(&text,
                     preview.budget_bytes.size() == 1 ? "budget: " : "budgets: ",
@@ -91,6 +92,7 @@ nlohmann::ordered_json PreviewJson(const PlanPreview& preview) {
                      {"formats", formats},
                      {"smallest_bytes", preview.smallest_bytes},
                      {"budget_bytes", nullptr},
+                     {"notes", preview.notes},
                      {"feasible", true}};
   if (!preview.budget_bytes.empty()) json["problem"]["budget_bytes"] = preview.budget_bytes[0];
   return json;

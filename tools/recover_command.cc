@@ -14,6 +14,7 @@
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/existing_output.h"
 #include "tools/recovery_report.h"
 #include "tools/workspace_flags.h"
 
@@ -24,6 +25,7 @@ struct RecoverFlags {
   WorkspaceFlags workspace;
   std::string plan;
   std::string out;
+  bool force = false;
   std::string calibration;
   std::string methods = RecoverJobOptions().methods.front();
   // The plan's where they are not given.
@@ -63,6 +65,7 @@ absl::Status RunRecover(const RecoverFlags& flags) {
                                RecoveredFileBeside(plan, flags.plan),
                                flags.workspace.text,
                                flags.calibration}));
+  BB_RETURN_IF_ERROR(CheckPlanOut(flags.out, flags.force));
   BB_ASSIGN_OR_RETURN(const RecoverJobOptions options, OptionsOf(flags, plan));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   const absl::Time start = absl::Now();
@@ -201,6 +204,7 @@ void AddRecoverCommand(CLI::App* app) {
                    "Plan to write (.json: as JSON, else binary); its codes go beside it, to "
                    "OUT.weights.safetensors")
       ->required();
+  AddForceOption(command, &flags->force);
   command
       ->add_option("--method",
                    flags->methods,

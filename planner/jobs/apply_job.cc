@@ -38,7 +38,7 @@ GgufOutput::Provenance ProvenanceOf(const plans::Plan& plan, double bits_per_wei
   hash.Update(SerializePlan(plan));
   const plans::Options& options = plan.options();
   GgufOutput::Provenance provenance = {
-      {"quantize.plan.tool", absl::StrCat("bitbudget ", plan.tool_version())},
+      {kGgufToolKey, absl::StrCat("bitbudget ", plan.tool_version())},
       {"quantize.plan.sha256", hash.Finish()},
       {"quantize.plan.model", plan.model().fingerprint()},
       {"quantize.plan.budget", plan.budget().requested()},

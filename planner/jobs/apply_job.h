@@ -15,6 +15,9 @@
 
 namespace bitbudget {
 
+// In the metadata of every GGUF file that ApplyPlan() writes: "bitbudget" and its version.
+inline constexpr char kGgufToolKey[] = "quantize.plan.tool";
+
 struct ApplyOptions {
   std::string out;  // "*.gguf": a file; else a folder
   // What a folder holds: weights of a float type, or the plan's codes.

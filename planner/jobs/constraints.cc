@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "planner/jobs/held_formats.h"
 #include "planner/jobs/target_model.h"
 #include "runtime/base/status_macros.h"
 
@@ -62,21 +63,24 @@ bool SameLayout(const Format& a, const Format& b, int64_t k) {
          a.sparsity == b.sparsity && a.GroupsPerRow(k) == 1 && b.GroupsPerRow(k) == 1;
 }
 
+std::string FormatNames(const std::vector<Format>& formats) {
+  return absl::StrJoin(formats, ",", [](std::string* out, const Format& format) {
+    absl::StrAppend(out, format.Name());
+  });
+}
+
 // Refuses a user's formats that the target cannot hold.
 absl::Status CheckFormats(const TargetProfile& target, const std::vector<Format>& formats) {
   const std::vector<Format> held = target.Formats();
   for (const Format& format : formats) {
     const Format listed = target.HoldsSparse() ? format.Dense() : format;
     if (std::find(held.begin(), held.end(), listed) != held.end()) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat("format ",
-                     format.Name(),
-                     ": ",
-                     target.name(),
-                     " cannot hold it; it has ",
-                     absl::StrJoin(held, ",", [](std::string* out, const Format& other) {
-                       absl::StrAppend(out, other.Name());
-                     })));
+    return absl::InvalidArgumentError(absl::StrCat("format ",
+                                                   format.Name(),
+                                                   ": ",
+                                                   target.name(),
+                                                   " cannot hold it; it has ",
+                                                   FormatNames(held)));
   }
   return absl::OkStatus();
 }
@@ -150,11 +154,29 @@ absl::StatusOr<std::optional<Format>> UnitPin(const TargetProfile& target,
   return std::optional<Format>(pin);
 }
 
+// Lets the choices of a ladder, by increasing size, stand for formats that the unit's weights do
+// not fit into: each the smallest that takes no less.
+void StandIn(const std::vector<Format>& for_formats,
+             const TargetUnit& unit,
+             std::vector<Choice>* ladder) {
+  for (const Format& format : for_formats) {
+    const int64_t bytes = SizeBytes(format, unit.rows, unit.cols);
+    const auto wider = std::find_if(ladder->begin(), ladder->end(), [&](const Choice& choice) {
+      return choice.bytes >= bytes;
+    });
+    Choice& choice = wider != ladder->end() ? *wider : ladder->back();
+    if (choice.format != format) choice.instead_of.push_back(format);
+  }
+}
+
 absl::StatusOr<std::vector<Choice>> UnitLadder(const TargetProfile& target,
                                                const TargetUnit& unit,
                                                const UnitRules& rules,
                                                std::vector<Format> allowed,
-                                               const Component& component) {
+                                               const Model& model,
+                                               std::vector<std::string>* notes) {
+  const std::string& name = model.component(unit.parts[0]).name;
+  const HeldFormats held(model, unit.parts);
   if (rules.pinned.has_value()) allowed = {*rules.pinned};
   // What the target leaves alone, or has no kernel for, keeps its stored format.
   const bool left_alone = std::none_of(allowed.begin(), allowed.end(), [&](const Format& format) {
@@ -162,6 +184,7 @@ absl::StatusOr<std::vector<Choice>> UnitLadder(const TargetProfile& target,
   });
   if (left_alone) allowed = {rules.stored};
   std::vector<Choice> ladder;
+  std::vector<Format> not_held;
   for (const Format& asked : allowed) {
     if (asked.IsFloat() && asked != rules.stored && !target.ConvertsFloats()) continue;
     const absl::StatusOr<Format> format = target.Resolve(unit, asked);
@@ -169,22 +192,37 @@ absl::StatusOr<std::vector<Choice>> UnitLadder(const TargetProfile& target,
     const int64_t bytes = SizeBytes(*format, unit.rows, unit.cols);
     const bool wasteful = bytes > rules.stored_bytes && !rules.pinned.has_value();
     if (format->bits < rules.min_bits || wasteful) continue;
+    if (const absl::Status status = held.Check(*format); !status.ok()) {
+      if (rules.pinned.has_value()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("pin: ", status.message(), "; pin it to a wider format"));
+      }
+      not_held.push_back(*format);
+      if (*format != asked) not_held.push_back(asked);
+      continue;
+    }
     const auto same = std::find_if(ladder.begin(), ladder.end(), [&](const Choice& other) {
       return other.format == *format || SameLayout(other.format, *format, unit.cols);
     });
     Choice& choice = same != ladder.end() ? *same : ladder.emplace_back(Choice{*format, bytes, {}});
     if (*format != asked) choice.instead_of.push_back(asked);
   }
+  const std::string needs = not_held.empty() ? "" : held.Describe();
   if (ladder.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "no allowed format is left for ",
-        component.name,
+        name,
         rules.min_bits > 0 ? absl::StrCat(" with at least ", rules.min_bits, " bits") : "",
+        needs.empty() ? "" : absl::StrCat(" (", needs, ")"),
         "; allow more formats"));
   }
   std::sort(ladder.begin(), ladder.end(), [](const Choice& a, const Choice& b) {
     return std::pair(a.bytes, a.format) < std::pair(b.bytes, b.format);
   });
+  StandIn(not_held, unit, &ladder);
+  if (!not_held.empty()) {
+    notes->push_back(absl::StrCat(needs, ", too large for ", FormatNames(not_held)));
+  }
   return ladder;
 }
 
@@ -250,7 +288,8 @@ absl::Status ApplyPins(const Model& model,
 
 absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
                                            const Constraints& constraints,
-                                           const SearchLimit& limit) {
+                                           const SearchLimit& limit,
+                                           std::vector<std::string>* notes) {
   SearchProblem problem;
   problem.components = model.components();
   problem.fixed_bytes = model.fixed_bytes();
@@ -290,9 +329,8 @@ absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
       allowed = defaults;
       allowed.push_back(rules.stored);
     }
-    BB_ASSIGN_OR_RETURN(
-        std::vector<Choice> ladder,
-        UnitLadder(target, unit, rules, std::move(allowed), model.components()[unit.parts[0]]));
+    BB_ASSIGN_OR_RETURN(std::vector<Choice> ladder,
+                        UnitLadder(target, unit, rules, std::move(allowed), model, notes));
     problem.ladders.push_back(std::move(ladder));
   }
   return problem;

@@ -58,13 +58,15 @@ absl::Status ApplyPins(const Model& model,
 
 // Builds a ladder for every component, or for every group that the target joins. A ladder leaves
 // out formats that take more bytes than the stored weights, whose blocks do not divide the rows
-// (unless the target has a substitute), or that lay out the component exactly as another format
-// does. A pin or minimum of one joined component holds for all. Errors: a rule that matches no
-// component, a format or pin that the target cannot hold, a pinned format whose blocks do not fit,
-// a component left without any format.
+// (unless the target has a substitute), that cannot hold its largest weight (for a uniform
+// assignment a wider one stands in, and `notes` gets a line), or that lay out the component exactly
+// as another format does. A pin or minimum of one joined component holds for all. Errors: a rule
+// that matches no component, a format or pin that the target cannot hold, a pinned format whose
+// blocks do not fit or whose range does not, a component left without any format.
 absl::StatusOr<SearchProblem> BuildProblem(const Model& model,
                                            const Constraints& constraints,
-                                           const SearchLimit& limit);
+                                           const SearchLimit& limit,
+                                           std::vector<std::string>* notes);
 
 }  // namespace bitbudget
 

@@ -47,6 +47,9 @@ absl::StatusOr<std::vector<PlanOutcome>> MakePlans(const Model& model,
     begun.push_back(job);
   }
   jobs->progress()->Message(jobs->ready().memory.Describe());
+  if (!begun.empty()) {  // of one model and the same formats: the first job's stand for all
+    for (const std::string& note : begun[0]->made.notes) jobs->progress()->Message(note);
+  }
   std::vector<JobToDo> to_do;
   for (const PlanJobs::Job* job : begun) to_do.push_back({&job->options, &job->made.problem});
   jobs->Stage(WorkOf(model, to_do, extras, *jobs->ready().maker, run->ranks().size()));

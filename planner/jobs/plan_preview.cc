@@ -70,6 +70,7 @@ absl::StatusOr<PlanPreview> PreviewPlans(const Model& model,
   preview.pass_seconds =
       MeasurePassSeconds(preview.work.pass, setup.ready.workspace.get(), kPreview_s);
   const SearchProblem& problem = setup.made[0].problem;
+  preview.notes = setup.made[0].notes;
   preview.units = problem.size();
   std::set<Format> formats;
   for (UnitId u = 0; u < problem.size(); ++u) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -24,6 +25,7 @@ struct PlanPreview {
   std::vector<Format> formats;        // of any ladder, by increasing bits
   int64_t smallest_bytes = 0;         // of the whole model
   std::vector<int64_t> budget_bytes;  // for the weights, by job; none for a sparsity goal
+  std::vector<std::string> notes;     // formats that a component cannot have
 };
 
 // Seconds that products of so many weights and activations take in a candidate's run on all

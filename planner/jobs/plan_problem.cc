@@ -52,7 +52,7 @@ absl::StatusOr<PlanProblem> MakePlanProblem(const Model& model, const PlanOption
     limit = std::get<SparsityGoal>(options.limit).target;
   }
   BB_ASSIGN_OR_RETURN(const Constraints constraints, ConstraintsOf(model, options));
-  BB_ASSIGN_OR_RETURN(made.problem, BuildProblem(model, constraints, limit));
+  BB_ASSIGN_OR_RETURN(made.problem, BuildProblem(model, constraints, limit, &made.notes));
   BB_RETURN_IF_ERROR(CheckFeasible(made.problem, model.parameter_count()));
   if (options.retraining.has_value()) {
     BB_RETURN_IF_ERROR(CheckRetrainable(made.problem, model));

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -19,6 +20,7 @@ namespace bitbudget {
 struct PlanProblem {
   SearchProblem problem;
   std::optional<BudgetSplit> budget;  // none for a sparsity goal
+  std::vector<std::string> notes;     // to be shown: formats that a component cannot have
 };
 
 // Errors: IsInfeasible() when nothing meets the limit; those of the constraints.

@@ -94,12 +94,4 @@ absl::Status WriteSafetensorsFile(const std::vector<OutputTensor>& tensors,
   return absl::OkStatus();
 }
 
-bool IsWeightFile(absl::string_view name) {
-  if (name == kIndexFile) return true;
-  for (const char* ending : {".safetensors", ".bin", ".gguf", ".pth", ".pt"}) {
-    if (absl::EndsWith(name, ending)) return true;
-  }
-  return false;
-}
-
 }  // namespace bitbudget

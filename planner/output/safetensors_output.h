@@ -38,9 +38,6 @@ absl::Status WriteSafetensorsFile(const std::vector<OutputTensor>& tensors,
                                   const std::string& path,
                                   Progress* progress);
 
-// Whether a file of that name in a model's folder holds or lists weights.
-bool IsWeightFile(absl::string_view name);
-
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_PLANNER_OUTPUT_SAFETENSORS_OUTPUT_H_

@@ -21,19 +21,41 @@ using nlohmann::ordered_json;
 
 constexpr char kConfigFile[] = "config.json";
 
+constexpr const char* kSideFiles[] = {"added_tokens.json",
+                                      "chat_template.jinja",
+                                      "chat_template.json",
+                                      "generation_config.json",
+                                      "merges.txt",
+                                      "preprocessor_config.json",
+                                      "processor_config.json",
+                                      "special_tokens_map.json",
+                                      "tekken.json",
+                                      "tokenizer.json",
+                                      "tokenizer.model",
+                                      "tokenizer_config.json",
+                                      "vocab.json",
+                                      "vocab.txt",
+                                      "LICENSE",
+                                      "LICENSE.md",
+                                      "LICENSE.txt",
+                                      "NOTICE",
+                                      "NOTICE.txt",
+                                      "README.md",
+                                      "USE_POLICY.md"};
+
 }  // namespace
 
 absl::Status CopySideFiles(const std::string& from, const std::string& to) {
-  std::error_code error;
-  for (fs::directory_iterator entry(from, error), end; !error && entry != end;
-       entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (IsWeightFile(name) || name == kConfigFile || !entry->is_regular_file(error)) continue;
-    fs::copy_file(entry->path(), to + "/" + name, error);
-    if (error) break;
+  for (const char* name : kSideFiles) {
+    const fs::path source = fs::path(from) / name;
+    std::error_code error;
+    if (!fs::is_regular_file(source, error)) continue;
+    BB_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(source.string()));
+    const absl::string_view contents(reinterpret_cast<const char*>(file.bytes().data()),
+                                     file.bytes().size());
+    BB_RETURN_IF_ERROR(WriteFileAtomically(to + "/" + name, contents));
   }
-  if (!error) return absl::OkStatus();
-  return absl::InternalError(absl::StrCat(from, ": cannot copy to ", to, ": ", error.message()));
+  return absl::OkStatus();
 }
 
 absl::Status WriteConfig(const std::string& config_path,

@@ -8,7 +8,9 @@
 
 namespace bitbudget {
 
-// Copies every regular file of a model's folder but weights and config.json.
+// Copies what a model's folder holds for programs that load the model beside its weights and
+// config.json (tokenizers, settings, license, model card), by a list of names; what links lead to,
+// where it is a regular file, with ordinary permissions. Anything else stays behind.
 absl::Status CopySideFiles(const std::string& from, const std::string& to);
 
 // Writes config.json into `folder`: the text of `config_path`, with the quantization and the float

@@ -15,6 +15,23 @@
 namespace bitbudget {
 namespace {
 
+// Where a path leads through symbolic links, also to nothing yet: a link stays, and what it leads
+// to is replaced.
+absl::StatusOr<std::string> FollowLinks(const std::string& path) {
+  constexpr int kMostLinks = 40;  // as Linux follows
+  std::filesystem::path at = path;
+  std::error_code error;
+  for (int links = 0; std::filesystem::is_symlink(at, error); ++links) {
+    const std::filesystem::path target = std::filesystem::read_symlink(at, error);
+    if (error) return absl::InvalidArgumentError(absl::StrCat(path, ": ", error.message()));
+    if (links == kMostLinks) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": too many symbolic links"));
+    }
+    at = at.parent_path() / target;  // an absolute target replaces the folder
+  }
+  return at.string();
+}
+
 absl::Status RefuseNonFile(const std::string& path) {
   std::error_code ignored;
   const auto status = std::filesystem::status(path, ignored);
@@ -26,8 +43,9 @@ absl::Status RefuseNonFile(const std::string& path) {
 
 }  // namespace
 
-absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& path) {
-  BB_RETURN_IF_ERROR(RefuseNonFile(path));
+absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& name) {
+  BB_RETURN_IF_ERROR(RefuseNonFile(name));
+  BB_ASSIGN_OR_RETURN(const std::string path, FollowLinks(name));
   // A name may be taken by what a killed process left behind.
   for (int attempt = 0; attempt < 100; ++attempt) {
     std::string temporary = absl::StrCat(path, ".tmp.", getpid(), ".", attempt);

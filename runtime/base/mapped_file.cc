@@ -6,8 +6,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
+#include <mutex>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -15,6 +20,46 @@
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
+namespace {
+
+// Which file is mapped where, readable from a signal handler.
+struct Mapping {
+  std::atomic<const std::byte*> data = nullptr;  // null: free
+  size_t size = 0;
+  char path[256] = "";  // longer ones are cut
+};
+std::array<Mapping, 1024> mappings;  // files beyond that are not found
+std::mutex mappings_mutex;
+
+void Register(const std::string& path, const std::byte* data, size_t size) {
+  const std::lock_guard lock(mappings_mutex);
+  for (Mapping& mapping : mappings) {
+    if (mapping.data != nullptr) continue;
+    mapping.size = size;
+    const size_t length = std::min(path.size(), sizeof(mapping.path) - 1);
+    std::memcpy(mapping.path, path.data(), length);
+    mapping.path[length] = '\0';
+    mapping.data = data;
+    return;
+  }
+}
+
+void Unregister(const std::byte* data) {
+  const std::lock_guard lock(mappings_mutex);
+  for (Mapping& mapping : mappings) {
+    if (mapping.data == data) mapping.data = nullptr;
+  }
+}
+
+}  // namespace
+
+const char* MappedFile::PathAt(const void* address) {
+  for (const Mapping& mapping : mappings) {
+    const std::byte* data = mapping.data;
+    if (data != nullptr && address >= data && address < data + mapping.size) return mapping.path;
+  }
+  return nullptr;
+}
 
 absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
   // O_NONBLOCK: opening a FIFO must not wait for a writer; it is refused below.
@@ -40,6 +85,7 @@ absl::StatusOr<MappedFile> MappedFile::Open(const std::string& path) {
       return absl::ErrnoToStatus(error, absl::StrCat(path, ": cannot map ", size, " bytes"));
     }
     data = static_cast<const std::byte*>(mapped);
+    Register(path, data, size);
   }
   close(fd);
   return MappedFile(path, data, size);
@@ -58,7 +104,9 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ == nullptr) return;
+  Unregister(data_);
+  munmap(const_cast<std::byte*>(data_), size_);
 }
 
 void MappedFile::ReleasePages(std::span<const std::byte> part) const {

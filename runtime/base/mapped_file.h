@@ -14,6 +14,9 @@ class MappedFile {
  public:
   // Errors (with the path in the message): kNotFound, kPermissionDenied, kInvalidArgument (not a
   // regular file), kInternal. An empty file maps to an empty span.
+  // The path of the file that is mapped where `address` is; null: none. Async-signal-safe.
+  static const char* PathAt(const void* address);
+
   static absl::StatusOr<MappedFile> Open(const std::string& path);
 
   MappedFile(MappedFile&& other) noexcept;

@@ -3,8 +3,10 @@
 #include <glog/logging.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 #include "runtime/base/float16.h"
@@ -12,6 +14,8 @@
 
 namespace bitbudget {
 namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // An element at any address: checkpoints do not align their tensors.
 template <typename T>
@@ -21,21 +25,28 @@ T LoadUnaligned(const std::byte* data, int64_t index) {
   return value;
 }
 
-// A float is NaN or infinite when all its exponent bits are set. Whole blocks are counted without a
-// branch, so that the scan runs at memory speed; the index is looked for in the first bad block.
+// Floats of one sign are ordered as their bits are. Infinity and NaN come after all other values.
+template <typename Bits>
+Bits LargestBits(const std::byte* data, int64_t size) {
+  constexpr Bits kSign = static_cast<Bits>(Bits{1} << (8 * sizeof(Bits) - 1));
+  constexpr int64_t kBlock = 1024;  // a constant, which compilers make vectors of
+  Bits largest = 0;
+  Bits block[kBlock];
+  for (int64_t begin = 0; begin < size; begin += kBlock) {
+    const int64_t count = std::min(kBlock, size - begin);
+    if (count < kBlock) std::memset(block, 0, sizeof(block));
+    std::memcpy(block, data + begin * static_cast<int64_t>(sizeof(Bits)), count * sizeof(Bits));
+    for (int64_t i = 0; i < kBlock; ++i) {
+      largest = std::max(largest, static_cast<Bits>(block[i] & ~kSign));
+    }
+  }
+  return largest;
+}
+
 template <typename T>
 int64_t FirstWithAllBits(const std::byte* data, int64_t size, T exponent) {
-  constexpr int64_t kBlock = 1024;
-  for (int64_t begin = 0; begin < size; begin += kBlock) {
-    const int64_t end = std::min(begin + kBlock, size);
-    int bad = 0;
-    for (int64_t i = begin; i < end; ++i) {
-      bad += (LoadUnaligned<T>(data, i) & exponent) == exponent;
-    }
-    if (bad == 0) continue;
-    for (int64_t i = begin; i < end; ++i) {
-      if ((LoadUnaligned<T>(data, i) & exponent) == exponent) return i;
-    }
+  for (int64_t i = 0; i < size; ++i) {
+    if ((LoadUnaligned<T>(data, i) & exponent) == exponent) return i;
   }
   return -1;
 }
@@ -69,6 +80,34 @@ void TensorView::ReadRow(int64_t row, std::span<float> out) const {
     default:
       DecodeBlocks(BlockTraitsOf(format.kind), reinterpret_cast<const uint8_t*>(source), out);
   }
+}
+
+float TensorView::LargestMagnitude() const {
+  float largest = 0;
+  switch (format.kind) {
+    case FormatKind::kF32:
+      largest = std::bit_cast<float>(LargestBits<uint32_t>(data, size()));
+      break;
+    case FormatKind::kF16:
+      largest = HalfToFloat(LargestBits<uint16_t>(data, size()));
+      break;
+    case FormatKind::kBF16:
+      largest = BFloat16ToFloat(LargestBits<uint16_t>(data, size()));
+      break;
+    default: {
+      const BlockTraits& traits = BlockTraitsOf(format.kind);
+      const uint8_t* bytes = reinterpret_cast<const uint8_t*>(data);
+      std::vector<float> values(traits.block);
+      for (int64_t begin = 0; begin < size(); begin += traits.block, bytes += traits.bytes) {
+        DecodeBlock(traits, bytes, values.data());
+        for (const float value : values) {
+          if (!(std::abs(value) <= largest)) largest = std::abs(value);
+          if (!std::isfinite(value)) return kInfinity;
+        }
+      }
+    }
+  }
+  return std::isfinite(largest) ? largest : kInfinity;
 }
 
 int64_t TensorView::FirstNonFinite() const {

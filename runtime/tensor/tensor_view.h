@@ -36,6 +36,9 @@ struct TensorView {
   // does. REQUIRES: out.size() == cols.
   void ReadRow(int64_t row, std::span<float> out) const;
 
+  // The largest magnitude of all values; infinity when one of them is NaN or infinite.
+  float LargestMagnitude() const;
+
   // Linear index (row * cols + column) of the first NaN or infinity in the order of the file, or
   // -1.
   int64_t FirstNonFinite() const;

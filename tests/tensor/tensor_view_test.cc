@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -59,6 +60,7 @@ TEST(TensorViewTest, FindsTheFirstNanOrInfinityAnywhere) {
     values[5] = 65504.0f;  // the largest f16 is finite
     const std::vector<std::byte> good = Bytes(values, dtype, 1);
     EXPECT_EQ((TensorView{dtype, good.data() + 1, 3, 1000}.FirstNonFinite()), -1);
+    EXPECT_TRUE(std::isfinite(TensorView{dtype, good.data() + 1, 3, 1000}.LargestMagnitude()));
     // The ends of the blocks in which the scan proceeds, and the ends of the tensor.
     for (const int64_t index : {0, 1, 1023, 1024, 2047, 2048, 2999}) {
       for (const float value : bad) {
@@ -68,6 +70,8 @@ TEST(TensorViewTest, FindsTheFirstNanOrInfinityAnywhere) {
         const std::vector<std::byte> bytes = Bytes(broken, dtype, 1);
         EXPECT_EQ((TensorView{dtype, bytes.data() + 1, 3, 1000}.FirstNonFinite()), index)
             << dtype.Name() << " " << value;
+        EXPECT_EQ((TensorView{dtype, bytes.data() + 1, 3, 1000}.LargestMagnitude()),
+                  std::numeric_limits<float>::infinity());
       }
     }
   }
@@ -84,12 +88,28 @@ TEST(TensorViewTest, BlocksAreReadAsTheReferenceDecoderReadsThem) {
     EXPECT_EQ(view.bytes(), static_cast<int64_t>(encoding.bytes.size()));
     std::vector<float> expected(512);
     std::vector<float> got(512);
+    float largest = 0;
     for (int64_t row = 0; row < 3; ++row) {
       DecodeReferenceRow(encoding, row, expected);
       view.ReadRow(row, got);
+      for (const float value : got) largest = std::max(largest, std::abs(value));
       EXPECT_EQ(std::memcmp(got.data(), expected.data(), 2048), 0) << format.Name();
     }
     EXPECT_EQ(view.FirstNonFinite(), -1);
+    EXPECT_EQ(view.LargestMagnitude(), largest) << format.Name();
+  }
+}
+
+TEST(TensorViewTest, TheLargestMagnitudeIsFoundAnywhereWhateverItsSign) {
+  for (const Format dtype : kFloats) {
+    for (const int64_t index : {0, 1, 1023, 1024, 2047, 2048, 2999}) {
+      std::vector<float> values(3000, 1.5f);
+      values[(index + 1000) % 3000] = 96.0f;
+      values[index] = -100.0f;
+      const std::vector<std::byte> bytes = Bytes(values, dtype, 1);
+      EXPECT_EQ((TensorView{dtype, bytes.data() + 1, 3, 1000}.LargestMagnitude()), 100.0f)
+          << dtype.Name() << " " << index;
+    }
   }
 }
 
@@ -101,6 +121,7 @@ TEST(TensorViewTest, ABlockWithAScaleThatIsNotFiniteIsFound) {
   const TensorView view{
       *ParseFormat("q4_0"), reinterpret_cast<const std::byte*>(bytes.data()), 2, 128};
   EXPECT_EQ(view.FirstNonFinite(), 128 + 64);
+  EXPECT_EQ(view.LargestMagnitude(), std::numeric_limits<float>::infinity());
 }
 
 TEST(TensorViewTest, InterleavedRowsAreReadInTheOrderOfTheMatrix) {
@@ -131,6 +152,7 @@ TEST(TensorViewTest, EmptyViewsAreHarmless) {
   for (const Format dtype : kFloats) {
     const TensorView no_columns{dtype, nullptr, 4, 0};
     EXPECT_EQ(no_columns.FirstNonFinite(), -1);
+    EXPECT_EQ(no_columns.LargestMagnitude(), 0.0f);
     no_columns.ReadRow(3, {});
     EXPECT_EQ((TensorView{dtype, nullptr, 0, 4}.FirstNonFinite()), -1);
   }

@@ -1,7 +1,6 @@
 #include "runtime/model/decoder/model.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -83,7 +82,7 @@ absl::StatusOr<std::unique_ptr<Model>> Model::Load(const std::string& path, int 
   BB_ASSIGN_OR_RETURN(model->checkpoint_, OpenCheckpoint(path));
   BB_RETURN_IF_ERROR(model->ReadTensors());
   BB_RETURN_IF_ERROR(model->CheckRest());
-  BB_RETURN_IF_ERROR(model->CheckFinite(threads));
+  BB_RETURN_IF_ERROR(model->ReadMagnitudes(threads));
   const Tokenizer* tokenizer = model->tokenizer();
   if (tokenizer != nullptr && tokenizer->vocab_size() > model->config().vocab_size) {
     return absl::InvalidArgumentError(absl::StrCat(path,
@@ -192,7 +191,7 @@ absl::Status Model::CheckRest() const {
   return absl::OkStatus();
 }
 
-absl::Status Model::CheckFinite(int threads) const {
+absl::Status Model::ReadMagnitudes(int threads) {
   // Pieces of a few MB, so that one large tensor does not keep one thread alone.
   constexpr int64_t kPieceBytes = int64_t{4} << 20;
   struct Piece {
@@ -209,22 +208,23 @@ absl::Status Model::CheckFinite(int threads) const {
       pieces.push_back({&name, tensor, row, std::min(step, tensor->view.rows - row)});
     }
   }
-  // The first bad piece, so that the message does not depend on the number of threads.
-  std::atomic<int64_t> first_bad = std::numeric_limits<int64_t>::max();
+  std::vector<float> largest(pieces.size());
   ParallelFor(threads, static_cast<int64_t>(pieces.size()), [&](int64_t i, int) {
-    if (i > first_bad.load()) return;
     const Piece& piece = pieces[i];
     const TensorView rows = Rows(piece.tensor->view, piece.first_row, piece.rows);
-    const bool finite = rows.FirstNonFinite() < 0;
+    largest[i] = rows.LargestMagnitude();
     ReleasePages(rows);
-    if (finite) return;
-    int64_t seen = first_bad.load();
-    while (i < seen && !first_bad.compare_exchange_weak(seen, i)) {
-    }
   });
-  if (first_bad == std::numeric_limits<int64_t>::max()) return absl::OkStatus();
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    float& magnitude = magnitudes_[*pieces[i].name];
+    magnitude = std::max(magnitude, largest[i]);
+  }
+  // The first bad piece, so that the message does not depend on the number of threads.
+  const auto bad = std::find_if_not(
+      largest.begin(), largest.end(), [](float value) { return std::isfinite(value); });
+  if (bad == largest.end()) return absl::OkStatus();
 
-  const Piece& piece = pieces[first_bad];
+  const Piece& piece = pieces[bad - largest.begin()];
   const TensorView& view = piece.tensor->view;
   const int64_t index = Rows(view, piece.first_row, piece.rows).FirstNonFinite();
   const int64_t row = piece.first_row + index / view.cols;

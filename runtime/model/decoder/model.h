@@ -40,6 +40,9 @@ class Model {
   const std::vector<float>& final_norm() const { return final_norm_; }
   const Tokenizer* tokenizer() const { return checkpoint_.tokenizer.get(); }  // null: no tokenizer
 
+  // The largest magnitude in the stored tensor that holds the component.
+  float LargestMagnitude(ComponentId id) const { return magnitudes_.at(component(id).stored_name); }
+
   // The component that computes logits: the head, or the tied embedding.
   ComponentId head() const { return head_; }
 
@@ -67,13 +70,15 @@ class Model {
                                                 float offset);
   absl::StatusOr<LayerVectors> TakeLayer(int layer);
   absl::Status CheckRest() const;
-  absl::Status CheckFinite(int threads) const;
+  // One pass over all weights: they must be finite.
+  absl::Status ReadMagnitudes(int threads);
   void ReleasePages(const TensorView& view) const;
 
   Checkpoint checkpoint_;
   std::map<std::string, const ArchiveTensor*> taken_;  // what the model uses, by name
   std::vector<Component> components_;
   std::vector<TensorView> weights_;
+  std::map<std::string, float> magnitudes_;  // the largest of each tensor that is used
   std::vector<LayerVectors> layers_;
   std::vector<float> final_norm_;
   ComponentId head_ = 0;

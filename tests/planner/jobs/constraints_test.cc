@@ -1,5 +1,6 @@
 #include "planner/jobs/constraints.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,12 +26,15 @@ std::set<std::string> Names(const std::vector<Choice>& ladder) {
 }
 
 // The ladder of a component by the end of its name.
-std::set<std::string> Ladder(const SearchProblem& problem, const std::string& name) {
+std::vector<Choice> Choices(const SearchProblem& problem, const std::string& name) {
   for (int c = 0; c < problem.size(); ++c) {
-    if (absl::EndsWith(problem.components[c].name, name)) return Names(problem.ladders[c]);
+    if (absl::EndsWith(problem.components[c].name, name)) return problem.ladders[c];
   }
   ADD_FAILURE() << "no component " << name;
   return {};
+}
+std::set<std::string> Ladder(const SearchProblem& problem, const std::string& name) {
+  return Names(Choices(problem, name));
 }
 
 Format F(const char* name) { return *ParseFormat(name); }
@@ -42,8 +46,18 @@ Constraints::MinBits MinBits(const std::string& regex, int bits) {
   return *ParseMinBits(absl::StrCat(regex, "=", bits));
 }
 
+absl::StatusOr<SearchProblem> Problem(const Model& model,
+                                      const Constraints& constraints,
+                                      int64_t bytes = kMuch) {
+  std::vector<std::string> notes;
+  absl::StatusOr<SearchProblem> problem =
+      BuildProblem(model, constraints, ByteBudget{bytes}, &notes);
+  EXPECT_THAT(notes, testing::IsEmpty());
+  return problem;
+}
+
 SearchProblem Build(const Model& model, const Constraints& constraints) {
-  absl::StatusOr<SearchProblem> problem = BuildProblem(model, constraints, ByteBudget{kMuch});
+  absl::StatusOr<SearchProblem> problem = Problem(model, constraints);
   EXPECT_TRUE(problem.ok()) << problem.status();
   return problem.ok() ? *std::move(problem) : SearchProblem();
 }
@@ -81,7 +95,7 @@ TEST(BuildProblem, LeavesWastefulFormatsOutUnlessPinned) {
   EXPECT_EQ(Ladder(problem, "embed_tokens"), std::set<std::string>{"int8"});
   EXPECT_EQ(Ladder(problem, "lm_head"), std::set<std::string>{"f32"});
   constraints.formats = {F("f32")};
-  ExpectError(BuildProblem(*model, constraints, ByteBudget{kMuch}).status(),
+  ExpectError(Problem(*model, constraints).status(),
               kInvalid,
               {"no allowed format is left for model.embed_tokens", "allow more formats"});
 }
@@ -116,7 +130,7 @@ TEST(BuildProblem, MinBitsRaisesTheFloorAndTheHighestRuleHolds) {
 TEST(BuildProblem, RefusesRulesThatCannotHold) {
   const LoadedModel model;
   const auto refusal = [&](const Constraints& constraints) {
-    return BuildProblem(*model, constraints, ByteBudget{kMuch}).status();
+    return Problem(*model, constraints).status();
   };
   Constraints pins;
   pins.pins = {Pin("down_prj", "int8")};
@@ -233,7 +247,7 @@ TEST(BuildProblemForTarget, RefusesWhatTheTargetCannotExpress) {
     constraints.target = Target(target);
     constraints.pins = pins;
     constraints.formats = formats;
-    ExpectError(BuildProblem(*model, constraints, ByteBudget{kMuch}).status(), kInvalid, parts);
+    ExpectError(Problem(*model, constraints).status(), kInvalid, parts);
   };
   refuse("llama.cpp", {}, {F("int4-g64")}, {"format int4-g64", "llama.cpp cannot hold it", "q4_k"});
   refuse("mlx", {Pin("lm_head", "int8")}, {}, {"pin", "lm_head in int8", "mlx"});
@@ -275,7 +289,7 @@ TEST(BuildProblem, OffersFewBitsOnlyToBudgetsThatCanUseThem) {
     weights += component.rows * component.cols;
   }
   const auto at = [&](int64_t tenths_of_bits) {
-    const auto problem = BuildProblem(*model, {}, ByteBudget{weights * tenths_of_bits / 80});
+    const auto problem = Problem(*model, {}, weights * tenths_of_bits / 80);
     EXPECT_TRUE(problem.ok()) << problem.status();
     return Ladder(*problem, "layers.0.mlp.down_proj");
   };
@@ -300,9 +314,7 @@ TEST(BuildProblem, SparseFormatsAreStepsOfOneLadderWithBits) {
   EXPECT_EQ(problem.ladders[1].front().bytes, 0);
   constraints.target = Target("mlx");
   constraints.formats = *ParseFormatList("int4-g32+s50");
-  ExpectError(BuildProblem(*model, constraints, ByteBudget{kMuch}).status(),
-              kInvalid,
-              {"int4-g32+s50", "mlx"});
+  ExpectError(Problem(*model, constraints).status(), kInvalid, {"int4-g32+s50", "mlx"});
 }
 
 TEST(ParsePin, SplitsAtTheLastEqualsSign) {
@@ -333,6 +345,61 @@ TEST(ParseMinBits, TakesOneToThirtyTwoBits) {
   }
   ExpectError(ParseMinBits("down").status(), kInvalid, {"'down'", "REGEX=N"});
   ExpectError(ParseMinBits("(=8").status(), kInvalid, {"'(' is not a regular expression"});
+}
+
+// Layer 1's up_proj has one weight of `value`.
+std::string WithOutlier(const TempDir& dir, float value) {
+  TinyModelOptions options = SmallModelOptions();
+  TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
+  TestTensor& tensor = checkpoint.Tensor("model.layers.1.mlp.up_proj.weight");
+  const std::string bytes = TensorBytes({value}, options.dtype);
+  tensor.bytes.replace(7 * bytes.size(), bytes.size(), bytes);
+  WriteCheckpoint(checkpoint, dir.path());
+  return dir.path();
+}
+
+TEST(BuildProblem, AFormatThatCannotHoldAWeightLeavesThatLadderOnly) {
+  const TempDir dir;
+  const std::unique_ptr<Model> model = *Model::Load(WithOutlier(dir, -9e5f), 2);
+  Constraints constraints;
+  constraints.formats = {F("int2-g32"), F("int4-g32"), F("q4_0"), F("int8"), F("f16"), F("bf16")};
+  std::vector<std::string> notes;
+  const auto problem = BuildProblem(*model, constraints, ByteBudget{kMuch}, &notes);
+  ASSERT_TRUE(problem.ok()) << problem.status();
+  EXPECT_EQ(Ladder(*problem, "layers.1.mlp.up_proj"), (std::set<std::string>{"int8", "bf16"}));
+  EXPECT_EQ(Ladder(*problem, "layers.0.mlp.up_proj").size(), 6u);
+  ASSERT_EQ(notes.size(), 1u);
+  for (const char* part : {"layers.1.mlp.up_proj", "9e+05", "int2-g32,int4-g32,q4_0,f16"}) {
+    EXPECT_THAT(notes[0], testing::HasSubstr(part));
+  }
+  // A model that is uniform in such a format has the next wider one there.
+  const std::vector<Choice> ladder = Choices(*problem, "layers.1.mlp.up_proj");
+  ASSERT_EQ(ladder.size(), 2u);
+  EXPECT_EQ(ladder[0].format, F("int8"));
+  EXPECT_THAT(ladder[0].instead_of, testing::Contains(F("int2-g32")));
+  EXPECT_THAT(ladder[1].instead_of, testing::ElementsAre(F("f16")));
+}
+
+TEST(BuildProblem, ALargeWeightThatFourBitsHoldKeepsThem) {
+  const TempDir dir;
+  const std::unique_ptr<Model> model = *Model::Load(WithOutlier(dir, 3e5f), 2);
+  Constraints constraints;
+  constraints.formats = {F("int2-g32"), F("int3-g32"), F("int4-g32"), F("bf16")};
+  std::vector<std::string> notes;
+  const auto problem = BuildProblem(*model, constraints, ByteBudget{kMuch}, &notes);
+  ASSERT_TRUE(problem.ok()) << problem.status();
+  EXPECT_EQ(Ladder(*problem, "layers.1.mlp.up_proj"), (std::set<std::string>{"int4-g32", "bf16"}));
+}
+
+TEST(BuildProblem, APinThatCannotHoldAWeightIsRefused) {
+  const TempDir dir;
+  const std::unique_ptr<Model> model = *Model::Load(WithOutlier(dir, 9e5f), 2);
+  Constraints constraints;
+  constraints.pins = {Pin("up_proj", "int4-g32")};
+  std::vector<std::string> notes;
+  ExpectError(BuildProblem(*model, constraints, ByteBudget{kMuch}, &notes).status(),
+              kInvalid,
+              {"pin", "layers.1.mlp.up_proj", "9e+05", "int4-g32 cannot hold", "wider"});
 }
 
 }  // namespace

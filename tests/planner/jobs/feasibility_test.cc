@@ -17,7 +17,9 @@ constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 
 TEST(CheckFeasible, NamesTheSmallestPossibleSize) {
   const LoadedModel model;
-  absl::StatusOr<SearchProblem> built = BuildProblem(*model, {}, ByteBudget{int64_t{1} << 40});
+  std::vector<std::string> notes;
+  absl::StatusOr<SearchProblem> built =
+      BuildProblem(*model, {}, ByteBudget{int64_t{1} << 40}, &notes);
   ASSERT_TRUE(built.ok()) << built.status();
   SearchProblem problem = *std::move(built);
   const int64_t smallest = problem.SmallestBytes();

@@ -231,8 +231,9 @@ TEST(RunPlanJob, AnOrderThatCannotStartSaysSo) {
   const LoadedModel model(narrow);
   PlanOptions options = SmallJob("greedy", "100%");
   options.constraints.formats = *ParseFormatList("int4-g32,int4z-g128");
+  std::vector<std::string> notes;
   const absl::StatusOr<SearchProblem> problem =
-      BuildProblem(*model, options.constraints, ByteBudget{int64_t{1} << 40});
+      BuildProblem(*model, options.constraints, ByteBudget{int64_t{1} << 40}, &notes);
   ASSERT_TRUE(problem.ok()) << problem.status();
   const int64_t smallest = problem->SmallestBytes();
   options.limit = *ParseBudget(absl::StrCat(smallest, "B"));
