@@ -8,10 +8,11 @@
 #include <cstring>
 
 #include "runtime/base/mapped_file.h"
-#include "tools/command.h"
 
 namespace bitbudget {
 namespace {
+
+constexpr int kBadInputExit = 3;  // kExitBadInput of tools/command.h
 
 iovec Part(const char* text) { return {const_cast<char*>(text), std::strlen(text)}; }
 
@@ -23,7 +24,7 @@ void HandleBusError(int, siginfo_t* info, void*) {
       Part(path != nullptr ? path : "a file"),
       Part(": was cut short, or cannot be read any more, while it was in use\n")};
   [[maybe_unused]] const ssize_t ignored = writev(STDERR_FILENO, parts, 3);
-  _exit(kExitBadInput);
+  _exit(kBadInputExit);
 }
 
 }  // namespace

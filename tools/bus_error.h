@@ -4,7 +4,7 @@
 namespace bitbudget {
 
 // From now on a mapped file that loses pages while it is read (somebody cut it short, or its disk
-// failed) ends the process with one line that names it and kExitBadInput, not with SIGBUS.
+// failed) ends the process with one line that names it and exit code 3, not with SIGBUS.
 void InstallBusErrorHandler();
 
 }  // namespace bitbudget

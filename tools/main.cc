@@ -131,15 +131,22 @@ void FillStandardStreams() {
   if (file >= 0) close(file);
 }
 
-// Threads that wait for others spin by default, which on a machine that is shared takes as much CPU
-// time again as the work, and gains nothing measurable on one that is not. OpenMP's run-time
-// library reads what to do when it is loaded, ahead of main, so the program starts itself again.
-void WaitWithoutSpinning(char** argv) {
-  if (std::getenv("OMP_WAIT_POLICY") != nullptr || std::getenv("GOMP_SPINCOUNT") != nullptr) return;
+// Settings that libraries read when they are loaded, ahead of main, so that the program starts
+// itself again with them. Threads of OpenMP that wait for others spin by default, which on a
+// machine that is shared takes as much CPU time again as the work, and gains nothing measurable on
+// one that is not. OpenBLAS, which comes with Ceres and has no work here, starts a thread for every
+// core, and waits for them at the end of the process whether or not they could be started.
+void SetUpLibraries(char** argv) {
+  bool changed = false;
+  if (std::getenv("OMP_WAIT_POLICY") == nullptr && std::getenv("GOMP_SPINCOUNT") == nullptr) {
+    changed |= setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
+  }
+  if (std::getenv("OPENBLAS_NUM_THREADS") == nullptr) {
+    changed |= setenv("OPENBLAS_NUM_THREADS", "1", 1) == 0;
+  }
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (error || setenv("OMP_WAIT_POLICY", "passive", 1) != 0) return;
-  execv(self.c_str(), argv);  // returns only on failure: then threads spin
+  if (changed && !error) execv(self.c_str(), argv);  // returns only on failure: then as it is
 }
 
 }  // namespace
@@ -147,7 +154,7 @@ void WaitWithoutSpinning(char** argv) {
 
 int main(int argc, char** argv) {
   bitbudget::FillStandardStreams();
-  bitbudget::WaitWithoutSpinning(argv);
+  bitbudget::SetUpLibraries(argv);
   try {
     return bitbudget::Main(argc, argv);
   } catch (const std::bad_alloc&) {

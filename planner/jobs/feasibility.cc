@@ -1,5 +1,8 @@
 #include "planner/jobs/feasibility.h"
 
+#include <algorithm>
+#include <cmath>
+#include <string>
 #include <vector>
 
 #include "absl/strings/cord.h"
@@ -12,6 +15,37 @@ namespace {
 
 // A payload rather than a code of its own: system errors use the codes that would fit.
 constexpr absl::string_view kInfeasiblePayload = "bitbudget/infeasible";
+
+// What makes the smallest size large: the units whose smallest choice has about the most bits per
+// weight, where others have clearly fewer.
+std::string InTheWay(const SearchProblem& problem) {
+  const auto bits = [&](UnitId u) {
+    return 8.0 * static_cast<double>(problem.ladders[u][0].bytes) /
+           static_cast<double>(problem.Weights(u));
+  };
+  double least = HUGE_VAL;
+  double most = 0;
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    least = std::min(least, bits(u));
+    most = std::max(most, bits(u));
+  }
+  if (most < 1.2 * least) return "";
+  UnitId largest = -1;
+  int others = -1;
+  for (UnitId u = 0; u < problem.size(); ++u) {
+    if (bits(u) < 0.9 * most) continue;
+    ++others;
+    if (largest < 0 || problem.Weights(u) > problem.Weights(largest)) largest = u;
+  }
+  const Choice& choice = problem.ladders[largest][0];
+  return absl::StrCat(
+      "; ",
+      problem.components[problem.Parts(largest)[0]].name,
+      others > 0 ? absl::StrCat(" and ", others, " more stay") : " stays",
+      " in ",
+      choice.format.Name(),
+      problem.Pinned(largest) ? ", the only format allowed there" : ", the smallest allowed there");
+}
 
 }  // namespace
 
@@ -33,11 +67,12 @@ absl::Status CheckFeasible(const SearchProblem& problem, int64_t parameter_count
   };
   return InfeasibleError(absl::StrFormat(
       "the budget of %d bytes (%.4f bits per weight) cannot be met: with the allowed formats the "
-      "smallest possible size is %d bytes (%.4f bits per weight)",
+      "smallest possible size is %d bytes (%.4f bits per weight)%s",
       problem.MaxBytes(),
       bits_per_weight(problem.MaxBytes()),
       smallest,
-      bits_per_weight(smallest)));
+      bits_per_weight(smallest),
+      InTheWay(problem)));
 }
 
 absl::Status MethodInfeasible(const SearchProblem& problem, const std::string& method) {

@@ -1,6 +1,5 @@
 #include "planner/jobs/constraints.h"
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -52,7 +51,7 @@ absl::StatusOr<SearchProblem> Problem(const Model& model,
   std::vector<std::string> notes;
   absl::StatusOr<SearchProblem> problem =
       BuildProblem(model, constraints, ByteBudget{bytes}, &notes);
-  EXPECT_THAT(notes, testing::IsEmpty());
+  EXPECT_TRUE(notes.empty()) << notes[0];
   return problem;
 }
 
@@ -360,7 +359,7 @@ std::string WithOutlier(const TempDir& dir, float value) {
 
 TEST(BuildProblem, AFormatThatCannotHoldAWeightLeavesThatLadderOnly) {
   const TempDir dir;
-  const std::unique_ptr<Model> model = *Model::Load(WithOutlier(dir, -9e5f), 2);
+  const std::unique_ptr<Model> model = *Model::Load(WithOutlier(dir, -917504.0f), 2);
   Constraints constraints;
   constraints.formats = {F("int2-g32"), F("int4-g32"), F("q4_0"), F("int8"), F("f16"), F("bf16")};
   std::vector<std::string> notes;
@@ -369,15 +368,15 @@ TEST(BuildProblem, AFormatThatCannotHoldAWeightLeavesThatLadderOnly) {
   EXPECT_EQ(Ladder(*problem, "layers.1.mlp.up_proj"), (std::set<std::string>{"int8", "bf16"}));
   EXPECT_EQ(Ladder(*problem, "layers.0.mlp.up_proj").size(), 6u);
   ASSERT_EQ(notes.size(), 1u);
-  for (const char* part : {"layers.1.mlp.up_proj", "9e+05", "int2-g32,int4-g32,q4_0,f16"}) {
-    EXPECT_THAT(notes[0], testing::HasSubstr(part));
+  for (const char* part : {"layers.1.mlp.up_proj", "917504", "int2-g32,int4-g32,q4_0,f16"}) {
+    EXPECT_TRUE(absl::StrContains(notes[0], part)) << notes[0];
   }
   // A model that is uniform in such a format has the next wider one there.
   const std::vector<Choice> ladder = Choices(*problem, "layers.1.mlp.up_proj");
   ASSERT_EQ(ladder.size(), 2u);
   EXPECT_EQ(ladder[0].format, F("int8"));
-  EXPECT_THAT(ladder[0].instead_of, testing::Contains(F("int2-g32")));
-  EXPECT_THAT(ladder[1].instead_of, testing::ElementsAre(F("f16")));
+  EXPECT_EQ(ladder[0].instead_of, (std::vector{F("int2-g32"), F("int4-g32"), F("q4_0")}));
+  EXPECT_EQ(ladder[1].instead_of, std::vector{F("f16")});
 }
 
 TEST(BuildProblem, ALargeWeightThatFourBitsHoldKeepsThem) {
@@ -393,13 +392,13 @@ TEST(BuildProblem, ALargeWeightThatFourBitsHoldKeepsThem) {
 
 TEST(BuildProblem, APinThatCannotHoldAWeightIsRefused) {
   const TempDir dir;
-  const std::unique_ptr<Model> model = *Model::Load(WithOutlier(dir, 9e5f), 2);
+  const std::unique_ptr<Model> model = *Model::Load(WithOutlier(dir, 917504.0f), 2);
   Constraints constraints;
   constraints.pins = {Pin("up_proj", "int4-g32")};
   std::vector<std::string> notes;
   ExpectError(BuildProblem(*model, constraints, ByteBudget{kMuch}, &notes).status(),
               kInvalid,
-              {"pin", "layers.1.mlp.up_proj", "9e+05", "int4-g32 cannot hold", "wider"});
+              {"pin", "layers.1.mlp.up_proj", "917504", "int4-g32 cannot hold", "wider"});
 }
 
 }  // namespace

@@ -3,8 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/constraints.h"
 #include "tests/planner/planner_test_util.h"
@@ -36,6 +39,28 @@ TEST(CheckFeasible, NamesTheSmallestPossibleSize) {
   EXPECT_TRUE(IsInfeasible(status));
   EXPECT_FALSE(IsInfeasible(absl::OkStatus()));
   EXPECT_FALSE(IsInfeasible(absl::InvalidArgumentError("another")));
+}
+
+TEST(CheckFeasible, NamesTheMatrixThatStandsInTheWay) {
+  const LoadedModel model;
+  const auto refusal = [&](const Constraints& constraints) {
+    std::vector<std::string> notes;
+    const auto problem = BuildProblem(*model, constraints, ByteBudget{1}, &notes);
+    EXPECT_TRUE(problem.ok()) << problem.status();
+    return CheckFeasible(*problem, (*model).parameter_count());
+  };
+  Constraints constraints;
+  constraints.formats = *ParseFormatList("int4-g32,int8,bf16");
+  EXPECT_FALSE(absl::StrContains(refusal(constraints).message(), "allowed there"));
+  constraints.pins = {*ParsePin("embed_tokens=bf16")};
+  ExpectError(refusal(constraints),
+              kInvalid,
+              {"model.embed_tokens", "stays in bf16, the only format allowed there"});
+  constraints.pins.clear();
+  constraints.min_bits = {*ParseMinBits("mlp=8")};
+  ExpectError(refusal(constraints),
+              kInvalid,
+              {"mlp", "and 5 more stay in int8, the smallest allowed there"});
 }
 
 }  // namespace
