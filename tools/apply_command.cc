@@ -46,7 +46,6 @@ absl::Status CheckName(const std::string& out) {
 }
 
 absl::Status RunApply(const ApplyFlags& flags) {
-  BB_RETURN_IF_ERROR(CheckName(flags.out));
   const OutputPath::Kind kind =
       absl::EndsWith(flags.out, ".gguf") ? OutputPath::Kind::kFile : OutputPath::Kind::kNewFolder;
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
@@ -55,6 +54,7 @@ absl::Status RunApply(const ApplyFlags& flags) {
                                flags.plan,
                                RecoveredFileBeside(plan, flags.plan),
                                flags.calibration}));
+  BB_RETURN_IF_ERROR(CheckName(flags.out));
   if (kind == OutputPath::Kind::kFile) {
     BB_RETURN_IF_ERROR(CheckExisting("--out", flags.out, Content::kGguf, flags.force));
   }

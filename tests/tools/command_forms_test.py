@@ -13,7 +13,7 @@ from command_case import PROBES, VOCABULARY, CommandTest, main, read_bytes
 # Every option of every subcommand; --help must name them all and no others.
 OPTIONS = {
     'plan': {
-        '--threads', '--budget', '--out', '--search', '--scorer', '--exhaustive', '--objective',
+        '--threads', '--budget', '--out', '--force', '--search', '--scorer', '--exhaustive', '--objective',
         '--formats', '--pin', '--min-bits', '--encoder', '--activations', '--probes',
         '--held-out-probes', '--text', '--prompts', '--prefix', '--completion', '--seed',
         '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json', '--target',
@@ -21,21 +21,22 @@ OPTIONS = {
         '--pruning', '--sparsity', '--goal', '--recover', '--retrain', '--costs', '--dry-run'
     },
     'explore': {
-        '--from', '--to', '--points', '--sizes', '--rivals', '--compare', '--out', '--json',
+        '--from', '--to', '--points', '--sizes', '--rivals', '--compare', '--out', '--force', '--json',
         '--threads', '--search', '--scorer', '--exhaustive', '--objective', '--formats', '--pin', '--min-bits',
         '--encoder', '--activations', '--probes', '--held-out-probes', '--text', '--prompts',
         '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--run-dir',
         '--no-run-dir', '--target', '--budget-for', '--context', '--kv', '--beam-width', '--order',
         '--prune-embeddings', '--pruning', '--costs', '--dry-run'
     },
-    'export': {'--to', '--out'},
+    'apply': {'--threads', '--plan', '--calibration', '--out', '--force', '--weights', '--dtype', '--json'},
+    'export': {'--to', '--out', '--force'},
     'lint': {'--to', '--plan', '--json'},
     'equalize': {
         '--threads', '--format', '--out', '--dtype', '--activations', '--probes', '--iterations',
         '--text', '--prompts', '--prefix', '--completion', '--seed', '--json'
     },
     'recover': {
-        '--threads', '--plan', '--out', '--method', '--text', '--sequences', '--prefix',
+        '--threads', '--plan', '--out', '--force', '--method', '--text', '--sequences', '--prefix',
         '--completion', '--seed', '--held-out-probes', '--calibration', '--steps', '--minutes',
         '--learning-rate', '--batch', '--freeze', '--kl-weight', '--hidden-weight',
         '--augmented-loss', '--let', '--rate-factor', '--keep-worse', '--start', '--profile-every',
@@ -62,7 +63,7 @@ OPTIONS = {
         '--activations', '--json', '--calibration'
     },
     'tokenize': {'--file', '--json', '--special'},
-    'logits': {'--threads', '--plan', '--tokens', '--out', '--activations', '--calibration'
+    'logits': {'--threads', '--plan', '--tokens', '--out', '--force', '--activations', '--calibration'
     },
 }
 
