@@ -137,7 +137,7 @@ TEST(ModelProbes, NeedATokenThatTellsThemApart) {
   ExpectError(bench.Refusal(options), absl::StatusCode::kInvalidArgument, {"two prefix", "not 1"});
 
   TestCheckpoint checkpoint = MakeTinyCheckpoint({});
-  checkpoint.config["bos_token_id"] = nullptr;
+  checkpoint.SetField("bos_token_id", "null");
   const TempDir dir;
   WriteCheckpoint(checkpoint, dir.path());
   const ProbeBench without_bos(dir.path());

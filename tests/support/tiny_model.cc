@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "nlohmann/json.hpp"
 #include "runtime/base/float16.h"
 #include "runtime/base/random.h"
 #include "runtime/model/architecture/families.h"
@@ -144,6 +145,12 @@ std::string TensorBytes(const std::vector<float>& values, Format dtype) {
   return bytes;
 }
 
+void TestCheckpoint::SetField(const std::string& name, const std::string& value) {
+  json fields = json::parse(config);
+  fields[name] = json::parse(value);
+  config = fields.dump(2);
+}
+
 TestTensor& TestCheckpoint::Tensor(const std::string& name) {
   for (TestTensor& tensor : tensors) {
     if (tensor.name == name) return tensor;
@@ -165,8 +172,8 @@ std::vector<Architecture> AllArchitectures() {
 
 TestCheckpoint MakeTinyCheckpoint(const TinyModelOptions& options) {
   TestCheckpoint checkpoint;
-  checkpoint.config = MakeConfig(options);
-  const auto config = ParseConfig(checkpoint.config.dump(), "tiny model");
+  checkpoint.config = MakeConfig(options).dump(2);
+  const auto config = ParseConfig(checkpoint.config, "tiny model");
   CHECK(config.ok()) << config.status();
 
   Generator generator(options, &checkpoint);
@@ -218,7 +225,7 @@ TestCheckpoint MakeTinyCheckpoint(const TinyModelOptions& options) {
 }
 
 void WriteCheckpoint(const TestCheckpoint& checkpoint, const std::string& folder, int shards) {
-  WriteTestFile(folder + "/config.json", checkpoint.config.dump(2));
+  WriteTestFile(folder + "/config.json", checkpoint.config);
   if (shards == 1) {
     WriteTestFile(folder + "/model.safetensors", SafetensorsFile(checkpoint.tensors));
     return;

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "nlohmann/json.hpp"
 #include "runtime/model/architecture/config.h"
 #include "runtime/tensor/tensor_view.h"
 #include "tests/support/safetensors_writer.h"
@@ -48,9 +47,11 @@ struct TinyModelOptions {
 
 // The checkpoint before it is written, for tests to change (or break).
 struct TestCheckpoint {
-  nlohmann::json config;
+  std::string config;  // config.json
   std::vector<TestTensor> tensors;
 
+  // Gives a field of config.json another value, as JSON.
+  void SetField(const std::string& name, const std::string& value);
   TestTensor& Tensor(const std::string& name);  // ends the test program if there is none
   void Remove(const std::string& name);
 };

@@ -20,7 +20,7 @@ TEST(ParseConfig, ReadsEveryFieldOfALlama) {
   options.attention_bias = true;
   options.mlp_bias = true;
   options.rope_theta = 500000;
-  const auto config = Parse(MakeTinyCheckpoint(options).config);
+  const auto config = Parse(json::parse(MakeTinyCheckpoint(options).config));
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->architecture, Architecture::kLlama);
   EXPECT_EQ(config->architecture_name, "LlamaForCausalLM");

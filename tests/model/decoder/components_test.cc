@@ -16,7 +16,7 @@ TEST(ListComponents, GivesExecutionOrderShapesAndNames) {
   TinyModelOptions options;
   options.head_dim = 16;  // q_size 64, kv_size 32: neither is the hidden size by chance
   options.hidden = 40;
-  const auto config = Parse(MakeTinyCheckpoint(options).config);
+  const auto config = Parse(json::parse(MakeTinyCheckpoint(options).config));
   ASSERT_TRUE(config.ok()) << config.status();
   const std::vector<Component> components = ListComponents(*config);
   const auto describe = [&](size_t i) {
@@ -54,7 +54,7 @@ TEST(ListComponents, GivesExecutionOrderShapesAndNames) {
   }
 
   options.tied = true;
-  const auto tied = Parse(MakeTinyCheckpoint(options).config);
+  const auto tied = Parse(json::parse(MakeTinyCheckpoint(options).config));
   EXPECT_EQ(ListComponents(*tied).size(), 15u);
   EXPECT_EQ(ListComponents(*tied).back().kind, ComponentKind::kDown);
 }
@@ -63,7 +63,7 @@ TEST(ListComponents, TellsWhereFusedProjectionsAreStored) {
   TinyModelOptions options;
   options.architecture = Architecture::kPhi3;
   options.head_dim = 16;  // 64 rows of q, 32 of k and of v
-  const auto config = Parse(MakeTinyCheckpoint(options).config);
+  const auto config = Parse(json::parse(MakeTinyCheckpoint(options).config));
   ASSERT_TRUE(config.ok()) << config.status();
   const std::vector<Component> components = ListComponents(*config);
   ASSERT_EQ(components.size(), 16u);
@@ -87,7 +87,7 @@ TEST(Stages, EveryComponentBelongsToTheStageThatItAffectsFirst) {
     TinyModelOptions options;
     options.layers = 3;
     options.tied = tied;
-    const auto config = Parse(MakeTinyCheckpoint(options).config);
+    const auto config = Parse(json::parse(MakeTinyCheckpoint(options).config));
     ASSERT_TRUE(config.ok()) << config.status();
     const std::vector<Component> components = ListComponents(*config);
     std::vector<ComponentId> in_order;

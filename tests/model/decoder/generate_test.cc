@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "runtime/model/architecture/families.h"
 #include "runtime/model/decoder/token_pass.h"
 #include "tests/support/expect_error.h"
@@ -190,7 +191,7 @@ TEST_F(GenerateTest, StopsBehindAnEndOfSequenceToken) {
   TestCheckpoint checkpoint = MakeTinyCheckpoint({});
   const int32_t first = endless[0].tokens[4];
   const int32_t second = endless[1].tokens[0];
-  checkpoint.config["eos_token_id"] = {first, second};
+  checkpoint.SetField("eos_token_id", absl::StrCat("[", first, ",", second, "]"));
   TempDir dir;
   WriteCheckpoint(checkpoint, dir.path());
   const auto model = *Model::Load(dir.path(), 1);

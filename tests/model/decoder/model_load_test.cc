@@ -300,7 +300,7 @@ TEST(Fingerprint, ChangesWithAnyWeightBitNameTypeOrConfigValue) {
   all.push_back(MustFingerprint(changed));
 
   changed = checkpoint;
-  changed.config["rope_theta"] = 10001.0;
+  changed.SetField("rope_theta", "10001.0");
   all.push_back(MustFingerprint(changed));
 
   changed = checkpoint;  // the same bytes under two exchanged names

@@ -41,7 +41,7 @@ TEST(ModelRefusal, NamesWhatIsMissingFromTheFolder) {
   ExpectError(Model::Load(dir.path(), 1).status(),
               absl::StatusCode::kNotFound,
               {dir.File("config.json"), "cannot open"});
-  WriteTestFile(dir.File("config.json"), MakeTinyCheckpoint({}).config.dump());
+  WriteTestFile(dir.File("config.json"), MakeTinyCheckpoint({}).config);
   ExpectError(Model::Load(dir.path(), 1).status(),
               absl::StatusCode::kNotFound,
               {dir.path(), "neither model.safetensors nor model.safetensors.index.json"});
@@ -52,7 +52,7 @@ TEST(ModelRefusal, NamesWhatIsMissingFromTheFolder) {
 
 TEST(ModelRefusal, PassesConfigErrorsOn) {
   TestCheckpoint checkpoint = MakeTinyCheckpoint({});
-  checkpoint.config["hidden_act"] = "relu";
+  checkpoint.SetField("hidden_act", "\"relu\"");
   ExpectLoadFails(checkpoint,
                   absl::StatusCode::kUnimplemented,
                   {"/config.json: hidden_act: \"relu\" is not supported"});
@@ -107,7 +107,7 @@ TEST(ModelRefusal, EveryShapeIsChecked) {
             checkpoint.Tensor("model.layers.0.mlp.up_proj.weight").shape[1]);
   ExpectLoadFails(checkpoint, kInvalid, {"shape [32,48], but config.json asks for [48,32]"});
   checkpoint = good;  // the config is the one that is wrong
-  checkpoint.config["vocab_size"] = 65;
+  checkpoint.SetField("vocab_size", "65");
   ExpectLoadFails(checkpoint, kInvalid, {"shape [64,32], but config.json asks for [65,32]"});
 }
 
