@@ -10,6 +10,7 @@
 #include "plans/targets/plan_file.h"
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/model/architecture/text_ends.h"
 #include "runtime/model/decoder/generate.h"
 #include "tools/command.h"
 #include "tools/workspace_flags.h"
@@ -29,7 +30,7 @@ struct GenerateFlags {
   bool json = false;
 };
 
-// The prompt's token ids: as given, or of a text with the beginning-of-sequence token ahead.
+// The prompt's token ids: as given, or of a text with what it begins with.
 absl::StatusOr<std::vector<int32_t>> PromptTokens(const GenerateFlags& flags, const Model& model) {
   if (flags.tokens.has_value()) return ParseTokens(*flags.tokens);
   if (model.tokenizer() == nullptr) {
@@ -38,11 +39,7 @@ absl::StatusOr<std::vector<int32_t>> PromptTokens(const GenerateFlags& flags, co
                      ": has no tokenizer (tokenizer.json or tokenizer.model), which --prompt "
                      "needs; give --tokens instead"));
   }
-  std::vector<int32_t> tokens;
-  if (model.config().bos_token_id.has_value()) tokens.push_back(*model.config().bos_token_id);
-  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> text, model.tokenizer()->Encode(*flags.prompt));
-  tokens.insert(tokens.end(), text.begin(), text.end());
-  return tokens;
+  return EncodeText(*model.tokenizer(), model.config(), *flags.prompt);
 }
 
 absl::Status RunGenerate(const GenerateFlags& flags) {

@@ -267,7 +267,11 @@ std::vector<IdentityField> RunIdentity(const Model& model,
       {"probe text", maker.fingerprint()},
       {"prefix length", absl::StrCat(maker.prefix_tokens())},
       {"completion length", absl::StrCat(maker.completion_tokens())},
-      {"seed", absl::StrCat(options.probes.seed)}};
+      {"seed", absl::StrCat(options.probes.seed)},
+      {"first token",
+       model.config().bos_token_id.has_value() ? absl::StrCat(*model.config().bos_token_id)
+                                               : "none"},
+      {"end tokens", absl::StrJoin(model.config().eos_token_ids, ",")}};
   if (options.pruning != Pruning::kMagnitude) {
     identity.push_back({"pruning", PruningName(options.pruning)});
   }

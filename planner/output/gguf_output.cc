@@ -16,6 +16,7 @@
 #include "runtime/model/architecture/gguf_names.h"
 #include "runtime/model/checkpoint/ggml_types.h"
 #include "runtime/model/checkpoint/gguf_files.h"
+#include "runtime/model/tokenizer/gguf_ends.h"
 #include "runtime/model/tokenizer/gguf_tokenizer.h"
 
 namespace bitbudget {
@@ -114,11 +115,16 @@ absl::Status GgufOutput::AddMetadata(const Provenance& provenance) {
     std::string name = model_->path();
     while (absl::EndsWith(name, "/")) name.pop_back();
     writer_.AddText("general.name", name.substr(name.rfind('/') + 1));
+    const ModelConfig& config = model_->config();
     if (model_->tokenizer() != nullptr) {
-      BB_RETURN_IF_ERROR(
-          AddTokenizer(model_->tokenizer()->data(), model_->config().vocab_size, &writer_));
+      BB_RETURN_IF_ERROR(AddTokenizer(
+          model_->tokenizer()->data(), config.vocab_size, config.eos_token_ids, &writer_));
     } else {
       writer_.AddText("tokenizer.ggml.model", "no_vocab");
+      if (config.bos_token_id.has_value()) {
+        writer_.AddU32("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(*config.bos_token_id));
+      }
+      AddEndTokens(config.eos_token_ids, -1, &writer_);
     }
   }
   writer_.AddU32("general.file_type", FileType(most->first));

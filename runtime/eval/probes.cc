@@ -16,6 +16,7 @@
 #include "runtime/base/random.h"
 #include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/model/architecture/text_ends.h"
 #include "runtime/model/decoder/generate.h"
 
 namespace bitbudget {
@@ -125,11 +126,15 @@ absl::StatusOr<std::unique_ptr<ProbeMaker>> ProbeMaker::Create(const Model& mode
 }
 
 absl::Status ProbeMaker::ReadText(const std::string& text) {
-  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, model_.tokenizer()->Encode(text));
+  BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens,
+                      EncodeText(*model_.tokenizer(), model_.config(), text));
+  // The token that the text begins with stands ahead of every window.
   const std::optional<int32_t> bos = model_.config().bos_token_id;
-  const int64_t window = context_ - (bos.has_value() ? 1 : 0);
+  const int64_t ahead = bos.has_value() ? 1 : 0;
+  const int64_t window = context_ - ahead;
   std::set<std::vector<int32_t>> seen;
-  for (int64_t start = 0; start + window <= static_cast<int64_t>(tokens.size()); start += window) {
+  for (int64_t start = ahead; start + window <= static_cast<int64_t>(tokens.size());
+       start += window) {
     std::vector<int32_t> item;
     if (bos.has_value()) item.push_back(*bos);
     item.insert(item.end(), tokens.begin() + start, tokens.begin() + start + window);
@@ -140,7 +145,6 @@ absl::Status ProbeMaker::ReadText(const std::string& text) {
 }
 
 absl::Status ProbeMaker::ReadPrompts(const std::string& text) {
-  const std::optional<int32_t> bos = model_.config().bos_token_id;
   std::set<std::vector<int32_t>> seen;
   int64_t line_number = 0;
   int64_t longest = 0;
@@ -148,10 +152,8 @@ absl::Status ProbeMaker::ReadPrompts(const std::string& text) {
     ++line_number;
     const absl::string_view line = absl::StripAsciiWhitespace(raw);
     if (line.empty()) continue;
-    BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, model_.tokenizer()->Encode(line));
-    std::vector<int32_t> item;
-    if (bos.has_value()) item.push_back(*bos);
-    item.insert(item.end(), tokens.begin(), tokens.end());
+    BB_ASSIGN_OR_RETURN(std::vector<int32_t> item,
+                        EncodeText(*model_.tokenizer(), model_.config(), line));
     if (item.empty()) continue;
     const int64_t room = model_.config().max_position_embeddings - completion_tokens_;
     if (static_cast<int64_t>(item.size()) > room) {
@@ -228,9 +230,8 @@ absl::StatusOr<std::vector<std::vector<int32_t>>> ProbeMaker::Sample(ProbeRole r
   std::vector<int32_t> first_tokens;
   for (int64_t token = 0; token < config.vocab_size; ++token) {
     const int32_t id = static_cast<int32_t>(token);
-    const bool special = model_.tokenizer() != nullptr ? id >= model_.tokenizer()->vocab_size() ||
-                                                             model_.tokenizer()->IsSpecial(id)
-                                                       : id == config.bos_token_id;
+    const bool special = id == config.bos_token_id ||
+                         (model_.tokenizer() != nullptr && model_.tokenizer()->IsSpecial(id));
     if (!special) first_tokens.push_back(id);
   }
   if (first_tokens.size() < kRoles) {

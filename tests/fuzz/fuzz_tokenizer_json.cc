@@ -45,6 +45,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     }
   }
   bitbudget::GgufWriter writer;
-  Refused(AddTokenizer((*tokenizer)->data(), (*tokenizer)->vocab_size(), &writer));
+  Refused(AddTokenizer((*tokenizer)->data(), (*tokenizer)->vocab_size(), {}, &writer));
   return 0;
 }

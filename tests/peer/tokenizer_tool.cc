@@ -25,7 +25,7 @@ namespace {
 absl::Status Write(const Tokenizer& tokenizer, const std::string& path) {
   GgufWriter writer;
   writer.AddText("general.architecture", "llama");
-  BB_RETURN_IF_ERROR(AddTokenizer(tokenizer.data(), tokenizer.vocab_size(), &writer));
+  BB_RETURN_IF_ERROR(AddTokenizer(tokenizer.data(), tokenizer.vocab_size(), {}, &writer));
   return writer.Write(path, [](int, std::vector<uint8_t>*) { return absl::OkStatus(); });
 }
 

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/architecture/gguf_checkpoint.h"
+#include "runtime/model/architecture/text_ends.h"
 
 namespace bitbudget {
 namespace {
@@ -25,6 +26,7 @@ absl::StatusOr<Checkpoint> OpenFolder(const std::string& folder) {
   checkpoint.files = std::move(archive.files);
   checkpoint.tensors = std::move(archive.tensors);
   BB_ASSIGN_OR_RETURN(checkpoint.tokenizer, OpenTokenizer(folder));
+  BB_RETURN_IF_ERROR(DecideEndTokens(folder, checkpoint.tokenizer.get(), &checkpoint.config));
   return checkpoint;
 }
 
@@ -39,10 +41,7 @@ absl::StatusOr<Checkpoint> OpenAny(const std::string& path) {
 
 absl::StatusOr<Checkpoint> OpenCheckpoint(const std::string& path) {
   BB_ASSIGN_OR_RETURN(Checkpoint checkpoint, OpenAny(path));
-  // Some models name a token that their texts do not begin with (Qwen 2).
-  if (checkpoint.tokenizer != nullptr && checkpoint.tokenizer->data().add_bos == false) {
-    checkpoint.config.bos_token_id.reset();
-  }
+  DecideFirstToken(checkpoint.tokenizer.get(), &checkpoint.config);
   return checkpoint;
 }
 

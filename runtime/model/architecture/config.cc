@@ -157,29 +157,21 @@ absl::Status ReadBiases(const ConfigFields& fields, BiasRule rule, ModelConfig* 
   return fields.ReadBool("mlp_bias", &config->mlp_bias);
 }
 
-// A token id, a list of them, or null. `defaults` holds when the field is absent.
-absl::Status ReadTokenIds(const ConfigFields& fields,
-                          const char* key,
-                          int32_t default_id,
-                          int64_t vocab_size,
-                          std::vector<int32_t>* ids) {
-  if (!fields.Has(key) && default_id != kNoToken && default_id < vocab_size) {
-    ids->push_back(default_id);
-  }
-  const json* value = fields.Find(key);
-  if (value == nullptr) return absl::OkStatus();
-  const json list = value->is_array() ? *value : json::array({*value});
-  for (const json& id : list) {
-    if (!id.is_number_integer()) return fields.Invalid(key, "is not a token id or a list of them");
-    const bool in_range = id.is_number_unsigned()
-                              ? id.get<uint64_t>() < static_cast<uint64_t>(vocab_size)
-                              : id.get<int64_t>() >= 0 && id.get<int64_t>() < vocab_size;
-    if (!in_range) {
-      return fields.Invalid(key, absl::StrCat("is outside the vocabulary of ", vocab_size));
-    }
-    ids->push_back(id.get<int32_t>());
-  }
-  return absl::OkStatus();
+// The tokens that config.json names, or the family's defaults where it has no such field.
+absl::Status ReadTokens(const ConfigFields& fields,
+                        const ConfigDefaults& defaults,
+                        ModelConfig* config) {
+  const auto has_default = [&](const char* key, int32_t id) {
+    return !fields.Has(key) && id != kNoToken && id < config->vocab_size;
+  };
+  std::vector<int32_t> bos;
+  BB_RETURN_IF_ERROR(fields.ReadTokenIds("bos_token_id", config->vocab_size, &bos));
+  if (bos.size() > 1) return fields.Invalid("bos_token_id", "names more than one token");
+  if (!bos.empty()) config->bos_token_id = bos.front();
+  if (has_default("bos_token_id", defaults.bos)) config->bos_token_id = defaults.bos;
+  config->eos_is_default = has_default("eos_token_id", defaults.eos);
+  if (config->eos_is_default) config->eos_token_ids = {defaults.eos};
+  return fields.ReadTokenIds("eos_token_id", config->vocab_size, &config->eos_token_ids);
 }
 
 }  // namespace
@@ -209,14 +201,7 @@ absl::StatusOr<ModelConfig> ParseConfig(absl::string_view text, const std::strin
   BB_RETURN_IF_ERROR(ReadBiases(fields, family.biases, &config));
   BB_RETURN_IF_ERROR(ReadAttention(fields, &config));
   BB_RETURN_IF_ERROR(ReadRope(fields, &config));
-
-  std::vector<int32_t> bos;
-  BB_RETURN_IF_ERROR(
-      ReadTokenIds(fields, "bos_token_id", family.defaults.bos, config.vocab_size, &bos));
-  if (bos.size() > 1) return fields.Invalid("bos_token_id", "names more than one token");
-  if (!bos.empty()) config.bos_token_id = bos.front();
-  BB_RETURN_IF_ERROR(ReadTokenIds(
-      fields, "eos_token_id", family.defaults.eos, config.vocab_size, &config.eos_token_ids));
+  BB_RETURN_IF_ERROR(ReadTokens(fields, family.defaults, &config));
   return config;
 }
 

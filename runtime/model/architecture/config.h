@@ -102,8 +102,12 @@ struct ModelConfig {
   // Where set, sliding layers have this theta and no scaling.
   std::optional<double> sliding_rope_theta;
 
+  // The token that a text begins with, if any, and those that end a completion. In a checkpoint the
+  // tokenizer has had its say (text_ends.h); until then what config.json or a GGUF file's metadata
+  // names.
   std::optional<int32_t> bos_token_id;
   std::vector<int32_t> eos_token_ids;
+  bool eos_is_default = false;  // the family's, as config.json has no such field
 
   int64_t q_size() const { return num_attention_heads * head_dim; }
   int64_t kv_size() const { return num_key_value_heads * head_dim; }

@@ -90,4 +90,23 @@ absl::Status ConfigFields::ReadBool(const char* key, bool* out) const {
   return absl::OkStatus();
 }
 
+absl::Status ConfigFields::ReadTokenIds(const char* key,
+                                        int64_t vocab_size,
+                                        std::vector<int32_t>* ids) const {
+  const json* value = Find(key);
+  if (value == nullptr) return absl::OkStatus();
+  const json list = value->is_array() ? *value : json::array({*value});
+  for (const json& id : list) {
+    if (!id.is_number_integer()) return Invalid(key, "is not a token id or a list of them");
+    const bool in_range = id.is_number_unsigned()
+                              ? id.get<uint64_t>() < static_cast<uint64_t>(vocab_size)
+                              : id.get<int64_t>() >= 0 && id.get<int64_t>() < vocab_size;
+    if (!in_range) {
+      return Invalid(key, absl::StrCat("is outside the vocabulary of ", vocab_size));
+    }
+    ids->push_back(id.get<int32_t>());
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace bitbudget

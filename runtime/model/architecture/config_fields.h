@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -37,6 +38,8 @@ class ConfigFields {
   absl::Status ReadInteger(const char* key, int64_t low, int64_t high, int64_t* out) const;
   absl::Status ReadNumber(const char* key, double low, double high, double* out) const;
   absl::Status ReadBool(const char* key, bool* out) const;
+  // A token id or a list of them: appends them.
+  absl::Status ReadTokenIds(const char* key, int64_t vocab_size, std::vector<int32_t>* ids) const;
 
  private:
   const nlohmann::json& object_;

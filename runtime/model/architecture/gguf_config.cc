@@ -17,6 +17,7 @@
 #include "runtime/model/architecture/families.h"
 #include "runtime/model/architecture/gguf_metadata.h"
 #include "runtime/model/architecture/limits.h"
+#include "runtime/model/tokenizer/gguf_ends.h"
 
 namespace bitbudget {
 namespace {
@@ -284,24 +285,12 @@ absl::Status ReadSoftCaps(const GgufMetadata& metadata,
 }
 
 absl::Status ReadTokens(const GgufFile& file, ModelConfig* config) {
-  const GgufMetadata metadata(file, "tokenizer.ggml.");
-  const auto read = [&](const char* key, std::optional<int32_t>* out) -> absl::Status {
-    int64_t id = -1;
-    BB_RETURN_IF_ERROR(metadata.ReadInteger(key, 0, UINT32_MAX, &id));
-    // Some writers give ids that the vocabulary does not have, for "none".
-    if (id >= 0 && id < config->vocab_size) *out = static_cast<int32_t>(id);
-    return absl::OkStatus();
-  };
-  BB_RETURN_IF_ERROR(read("bos_token_id", &config->bos_token_id));
-  for (const char* key : {"eos_token_id", "eot_token_id"}) {
-    std::optional<int32_t> id;
-    BB_RETURN_IF_ERROR(read(key, &id));
-    if (id.has_value() &&
-        std::find(config->eos_token_ids.begin(), config->eos_token_ids.end(), *id) ==
-            config->eos_token_ids.end()) {
-      config->eos_token_ids.push_back(*id);
-    }
-  }
+  int64_t bos = -1;
+  BB_RETURN_IF_ERROR(
+      GgufMetadata(file, "tokenizer.ggml.").ReadInteger("bos_token_id", 0, UINT32_MAX, &bos));
+  // Some writers give ids that the vocabulary does not have, for "none".
+  if (bos >= 0 && bos < config->vocab_size) config->bos_token_id = static_cast<int32_t>(bos);
+  BB_ASSIGN_OR_RETURN(config->eos_token_ids, EndTokens(file, config->vocab_size));
   return absl::OkStatus();
 }
 

@@ -2,6 +2,7 @@
 
 #include <glog/logging.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -17,6 +18,7 @@
 #include "runtime/base/json.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/utf8.h"
+#include "runtime/model/tokenizer/gguf_ends.h"
 #include "runtime/model/tokenizer/pre_tokenizer.h"
 
 namespace bitbudget {
@@ -72,6 +74,14 @@ class Reader {
     BB_RETURN_IF_ERROR(ReadId(kPadding, &data_.padding_id));
     BB_RETURN_IF_ERROR(ReadFlag(kAddBos, &data_.add_bos));
     BB_RETURN_IF_ERROR(ReadFlag(kAddEos, &data_.add_eos));
+    // llama.cpp's defaults.
+    const bool scores = data_.kind == TokenizerKind::kScoreBpe;
+    if (!data_.add_bos.has_value()) data_.add_bos = scores;
+    if (*data_.add_bos && data_.bos_id < 0) {
+      const int32_t id = scores ? 1 : 11;
+      data_.add_bos = id < static_cast<int32_t>(data_.tokens.size());
+      if (*data_.add_bos) data_.bos_id = id;
+    }
     if (const GgufValue* const value = file_.Find(kChatTemplate)) {
       const auto text = value->Text();
       if (!text.has_value()) return Invalid(kChatTemplate, *value, "is not a string");
@@ -303,7 +313,10 @@ absl::StatusOr<std::optional<TokenizerData>> TokenizerDataFromGguf(const GgufFil
   return Reader(file).Read();
 }
 
-absl::Status AddTokenizer(const TokenizerData& data, int64_t vocab_size, GgufWriter* writer) {
+absl::Status AddTokenizer(const TokenizerData& data,
+                          int64_t vocab_size,
+                          std::span<const int32_t> ends,
+                          GgufWriter* writer) {
   const size_t count = data.tokens.size();
   CHECK_LE(static_cast<int64_t>(count), vocab_size);
   const bool byte_level = data.kind == TokenizerKind::kByteLevelBpe;
@@ -367,12 +380,13 @@ absl::Status AddTokenizer(const TokenizerData& data, int64_t vocab_size, GgufWri
     if (id >= 0) writer->AddU32(key, static_cast<uint32_t>(id));
   };
   add_id(kBos, data.bos_id);
-  add_id(kEos, data.eos_id);
+  AddEndTokens(ends, data.eos_id, writer);
   add_id(kUnknown, data.unknown_id);
   add_id(kPadding, data.padding_id);
   // llama.cpp refuses a file that asks for a token that it does not have.
-  writer->AddBool(kAddBos, data.add_bos.value_or(!byte_level) && data.bos_id >= 0);
-  writer->AddBool(kAddEos, data.add_eos.value_or(false) && data.eos_id >= 0);
+  const bool ends_with_eos = std::find(ends.begin(), ends.end(), data.eos_id) != ends.end();
+  writer->AddBool(kAddBos, data.add_bos.value_or(false) && data.bos_id >= 0);
+  writer->AddBool(kAddEos, data.add_eos.value_or(false) && ends_with_eos);
   if (!byte_level) {
     writer->AddBool(kAddSpacePrefix, data.space_prefix != SpacePrefix::kNone);
     writer->AddBool(kRemoveExtraWhitespaces, data.remove_extra_whitespaces);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -17,10 +18,14 @@ namespace bitbudget {
 // pre-tokenizers) name the file, the key and the value.
 absl::StatusOr<std::optional<TokenizerData>> TokenizerDataFromGguf(const GgufFile& file);
 
-// Adds tokenizer.ggml.* so that llama.cpp gives texts the same ids. Unused tokens fill the list up
-// to `vocab_size` (the rows of the embedding). kUnimplemented: GGUF cannot express the tokenizer,
-// e.g. its pre-tokenizer has no name there. REQUIRES: data.tokens.size() <= vocab_size.
-absl::Status AddTokenizer(const TokenizerData& data, int64_t vocab_size, GgufWriter* writer);
+// Adds tokenizer.ggml.* so that llama.cpp gives texts the same ids and completions the same `ends`.
+// Unused tokens fill the list up to `vocab_size` (the rows of the embedding). kUnimplemented: GGUF
+// cannot express the tokenizer, e.g. its pre-tokenizer has no name there. REQUIRES:
+// data.tokens.size() <= vocab_size.
+absl::Status AddTokenizer(const TokenizerData& data,
+                          int64_t vocab_size,
+                          std::span<const int32_t> ends,
+                          GgufWriter* writer);
 
 }  // namespace bitbudget
 

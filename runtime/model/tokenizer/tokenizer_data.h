@@ -90,12 +90,13 @@ struct TokenizerData {
   std::string pre_name;
   std::vector<SplitStep> pre_steps;
 
-  // -1: none.
+  // -1: none. Where texts begin with a token, bos_id is that one, whatever files call it.
   int32_t bos_id = -1;
   int32_t eos_id = -1;
   int32_t unknown_id = -1;
   int32_t padding_id = -1;
-  // Whether programs that prompt the model add these around a text; Encode() adds nothing.
+  // Whether bos_id stands ahead of a text and eos_id behind it; Encode() adds nothing. Empty only
+  // in what a tokenizer.json that does not say it was parsed into.
   std::optional<bool> add_bos;
   std::optional<bool> add_eos;
   std::string chat_template;  // Jinja; empty: none

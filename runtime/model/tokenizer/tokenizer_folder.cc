@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
@@ -41,6 +42,14 @@ absl::StatusOr<json> ReadObject(const std::string& path) {
 bool Flag(const json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_boolean() && found->get<bool>();
+}
+
+// The token that is spelled so; -1: none.
+int32_t FindToken(const TokenizerData& data, absl::string_view text) {
+  for (size_t i = 0; i < data.tokens.size(); ++i) {
+    if (data.tokens[i].text == text) return static_cast<int32_t>(i);
+  }
+  return -1;
 }
 
 // Adds a token that stands beside the SentencePiece model.
@@ -117,53 +126,113 @@ absl::Status ReadAddedTokens(const std::string& folder,
   return absl::OkStatus();
 }
 
-// Sets `id` to the token that `name` spells out in one of the objects, a string or an object with a
-// "content"; the first object that has it decides.
-absl::Status ReadNamedToken(const std::string& folder,
-                            const char* name,
-                            const json& config,
-                            const json& map,
-                            bool required,
-                            TokenizerData* data,
-                            int32_t* id) {
-  for (const auto& [object, file] :
-       {std::pair(&config, "tokenizer_config.json"), std::pair(&map, "special_tokens_map.json")}) {
+// A folder's tokenizer_config.json and special_tokens_map.json.
+struct Facts {
+  std::string folder;
+  json config;
+  json map;
+};
+
+// Sets `id` to the token that `name` spells out in one of the files, a string or an object with a
+// "content"; the first file that has it decides.
+absl::Status ReadNamedToken(
+    const Facts& facts, const char* name, bool required, const TokenizerData& data, int32_t* id) {
+  for (const auto& [object, file] : {std::pair(&facts.config, "tokenizer_config.json"),
+                                     std::pair(&facts.map, "special_tokens_map.json")}) {
     auto found = object->find(name);
     if (found == object->end() || found->is_null()) continue;
     const json& value =
         found->is_object() && found->contains("content") ? (*found)["content"] : *found;
-    if (value.is_string()) {
-      for (size_t i = 0; i < data->tokens.size(); ++i) {
-        if (data->tokens[i].text != value.get_ref<const std::string&>()) continue;
-        *id = static_cast<int32_t>(i);
-        return absl::OkStatus();
-      }
-    }
-    if (!required) return absl::OkStatus();
+    if (value == "") continue;
+    const int32_t named =
+        value.is_string() ? FindToken(data, value.get_ref<const std::string&>()) : -1;
+    if (named >= 0) *id = named;
+    if (named >= 0 || !required) return absl::OkStatus();
     return absl::InvalidArgumentError(
-        absl::StrCat(folder, "/", file, ": ", name, ": ", ValueText(value), " is no token"));
+        absl::StrCat(facts.folder, "/", file, ": ", name, ": ", ValueText(value), " is no token"));
   }
   return absl::OkStatus();
 }
 
-absl::Status ReadFacts(const std::string& folder, const json& config, TokenizerData* data) {
-  BB_ASSIGN_OR_RETURN(const json map, ReadObject(folder + "/special_tokens_map.json"));
-  const auto read = [&](const char* name, bool required, int32_t* id) {
-    return ReadNamedToken(folder, name, config, map, required, data, id);
-  };
-  BB_RETURN_IF_ERROR(read("bos_token", true, &data->bos_id));
-  BB_RETURN_IF_ERROR(read("eos_token", true, &data->eos_id));
-  // Programs add these to the vocabulary when they first need them.
-  BB_RETURN_IF_ERROR(read("unk_token", false, &data->unknown_id));
-  BB_RETURN_IF_ERROR(read("pad_token", false, &data->padding_id));
-  if (config.contains("add_bos_token") && config["add_bos_token"].is_boolean()) {
-    data->add_bos = config["add_bos_token"].get<bool>();
-  }
-  if (config.contains("add_eos_token") && config["add_eos_token"].is_boolean()) {
-    data->add_eos = config["add_eos_token"].get<bool>();
-  }
+// A field of tokenizer_config.json; empty: absent or null.
+absl::StatusOr<std::optional<bool>> ReadChoice(const Facts& facts, const char* name) {
+  const auto found = facts.config.find(name);
+  if (found == facts.config.end() || found->is_null()) return std::nullopt;
+  if (found->is_boolean()) return found->get<bool>();
+  return absl::InvalidArgumentError(absl::StrCat(facts.folder,
+                                                 "/tokenizer_config.json: ",
+                                                 name,
+                                                 ": ",
+                                                 ValueText(*found),
+                                                 " is not true or false"));
+}
 
-  const std::string template_path = folder + "/chat_template.jinja";
+// Classes of Hugging Face's library whose texts begin with a token unless a file says otherwise.
+struct TokenizerClass {
+  const char* name;  // or the beginning of it
+  const char* bos;   // unless a file names another
+};
+constexpr TokenizerClass kBeginning[] = {{"LlamaTokenizer", "<s>"},
+                                         {"CodeLlamaTokenizer", "<s>"},
+                                         {"GemmaTokenizer", "<bos>"},
+                                         {"CohereTokenizer", "<BOS_TOKEN>"}};
+
+// Null: texts begin without a token.
+const TokenizerClass* FindBeginningClass(const json& config, TokenizerKind kind) {
+  const auto found = config.find("tokenizer_class");
+  const std::string name =
+      found != config.end() && found->is_string() ? found->get<std::string>() : "";
+  for (const TokenizerClass& known : kBeginning) {
+    if (absl::StartsWith(name, known.name)) return &known;
+  }
+  // Other classes of SentencePiece models do as Llama's, but for the bare library.
+  const bool bare = absl::StartsWith(name, "PreTrainedTokenizer") || name == "TokenizersBackend";
+  return kind == TokenizerKind::kByteLevelBpe || bare ? nullptr : &kBeginning[0];
+}
+
+// Decides which tokens go around a text, as Hugging Face's library does: add_bos_token and
+// add_eos_token, else the post-processor (as read into `data`), else the class.
+absl::Status ReadTokensAround(const Facts& facts, TokenizerData* data) {
+  int32_t bos = -1;
+  int32_t eos = -1;
+  BB_RETURN_IF_ERROR(ReadNamedToken(facts, "bos_token", true, *data, &bos));
+  BB_RETURN_IF_ERROR(ReadNamedToken(facts, "eos_token", true, *data, &eos));
+  BB_ASSIGN_OR_RETURN(const std::optional<bool> add_bos, ReadChoice(facts, "add_bos_token"));
+  BB_ASSIGN_OR_RETURN(const std::optional<bool> add_eos, ReadChoice(facts, "add_eos_token"));
+
+  const bool processed = !add_bos.has_value() && data->add_bos.value_or(false);
+  if (bos >= 0 && !processed) data->bos_id = bos;
+  if (add_bos.has_value()) data->add_bos = add_bos;
+  const TokenizerClass* const known = FindBeginningClass(facts.config, data->kind);
+  if (!data->add_bos.has_value()) data->add_bos = known != nullptr;
+  if (data->bos_id < 0 && known != nullptr) data->bos_id = FindToken(*data, known->bos);
+  if (data->bos_id < 0) data->add_bos = false;
+
+  if (eos >= 0 && eos != data->eos_id) {
+    data->eos_id = eos;
+    data->add_eos = false;  // the post-processor's was another token
+  }
+  if (add_eos.has_value()) data->add_eos = add_eos;
+  if (!data->add_eos.has_value() || data->eos_id < 0) data->add_eos = false;
+  return absl::OkStatus();
+}
+
+// What the post-processor of tokenizer.json says holds for the SentencePiece model beside it.
+void TakeTokensAround(const TokenizerData& from, TokenizerData* to) {
+  to->add_bos = from.add_bos;
+  to->add_eos = from.add_eos;
+  if (from.bos_id >= 0) to->bos_id = from.bos_id;
+  if (from.eos_id >= 0) to->eos_id = from.eos_id;
+}
+
+absl::Status ReadFacts(const Facts& facts, TokenizerData* data) {
+  BB_RETURN_IF_ERROR(ReadTokensAround(facts, data));
+  // Programs add these to the vocabulary when they first need them.
+  BB_RETURN_IF_ERROR(ReadNamedToken(facts, "unk_token", false, *data, &data->unknown_id));
+  BB_RETURN_IF_ERROR(ReadNamedToken(facts, "pad_token", false, *data, &data->padding_id));
+
+  const json& config = facts.config;
+  const std::string template_path = facts.folder + "/chat_template.jinja";
   if (Exists(template_path)) {
     BB_ASSIGN_OR_RETURN(data->chat_template, ReadFile(template_path));
     return absl::OkStatus();
@@ -199,17 +268,21 @@ absl::StatusOr<std::optional<TokenizerData>> ReadTokenizerData(const std::string
       return parsed.status();
     }
   }
-  BB_ASSIGN_OR_RETURN(const json config, ReadObject(folder + "/tokenizer_config.json"));
+  Facts facts;
+  facts.folder = folder;
+  BB_ASSIGN_OR_RETURN(facts.config, ReadObject(folder + "/tokenizer_config.json"));
+  BB_ASSIGN_OR_RETURN(facts.map, ReadObject(folder + "/special_tokens_map.json"));
   // BPE over characters is what tokenizer.json makes of a SentencePiece model.
   if (has_model && (!data.has_value() || data->kind != TokenizerKind::kByteLevelBpe)) {
     BB_ASSIGN_OR_RETURN(std::string bytes, ReadFile(model_path));
     BB_ASSIGN_OR_RETURN(TokenizerData pieces,
                         ParseSentencePieceModel(std::move(bytes), model_path));
-    BB_RETURN_IF_ERROR(ReadAddedTokens(folder, data, config, &pieces));
+    BB_RETURN_IF_ERROR(ReadAddedTokens(folder, data, facts.config, &pieces));
+    if (data.has_value()) TakeTokensAround(*data, &pieces);
     data = std::move(pieces);
   }
   if (!data.has_value()) return std::nullopt;
-  BB_RETURN_IF_ERROR(ReadFacts(folder, config, &*data));
+  BB_RETURN_IF_ERROR(ReadFacts(facts, &*data));
   return data;
 }
 

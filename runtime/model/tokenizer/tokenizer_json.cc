@@ -12,6 +12,8 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/base/utf8.h"
 #include "runtime/model/tokenizer/byte_level.h"
+#include "runtime/model/tokenizer/json_part.h"
+#include "runtime/model/tokenizer/post_processor.h"
 #include "runtime/model/tokenizer/pre_tokenizer.h"
 
 namespace bitbudget {
@@ -23,78 +25,17 @@ using nlohmann::json;
 // in use have 0.9 million tokens.
 constexpr int64_t kMaxTokens = 1 << 20;
 
-// A part of the document and where it stands there, for messages.
-class Part {
- public:
-  Part(const json& value, std::string where) : value_(&value), where_(std::move(where)) {}
-
-  const json& value() const { return *value_; }
-  bool is_null() const { return value_->is_null(); }
-
-  // A field of an object; null where there is none.
-  Part Get(const char* name) const {
-    static const json* const null = new json();
-    const std::string where = absl::StrCat(where_, where_.back() == ':' ? " " : ".", name);
-    if (!value_->is_object()) return {*null, where};
-    const auto found = value_->find(name);
-    return {found == value_->end() ? *null : *found, where};
-  }
-
-  absl::StatusOr<bool> Bool(const char* name, bool absent) const {
-    const Part field = Get(name);
-    if (field.is_null()) return absent;
-    if (!field.value().is_boolean()) return field.Invalid("is not true or false");
-    return field.value().get<bool>();
-  }
-
-  // Points into the document.
-  absl::StatusOr<absl::string_view> Text(const char* name, absl::string_view absent) const {
-    const Part field = Get(name);
-    if (field.is_null()) return absent;
-    if (!field.value().is_string()) return field.Invalid("is not a string");
-    return absl::string_view(field.value().get_ref<const std::string&>());
-  }
-
-  // The "type" of a component.
-  absl::StatusOr<absl::string_view> Type() const {
-    if (!value_->is_object()) return Invalid("is not an object with a type");
-    return Text("type", "");
-  }
-
-  absl::StatusOr<std::vector<Part>> Items(const char* name) const {
-    const Part field = Get(name);
-    if (!field.value().is_array()) return field.Invalid("is not an array");
-    std::vector<Part> items;
-    for (size_t i = 0; i < field.value().size(); ++i) {
-      items.emplace_back(field.value()[i], absl::StrCat(field.where_, "[", i, "]"));
-    }
-    return items;
-  }
-
-  absl::Status Invalid(absl::string_view problem) const {
-    return absl::InvalidArgumentError(absl::StrCat(where_, ": ", ValueText(*value_), " ", problem));
-  }
-  absl::Status NotSupported(absl::string_view what) const {
-    return absl::UnimplementedError(
-        absl::StrCat(where_, ": ", ValueText(*value_), " is not supported", what));
-  }
-
- private:
-  const json* value_;
-  std::string where_;
-};
-
 class Reader {
  public:
   explicit Reader(const std::string& path) { data_.source = path; }
 
-  absl::StatusOr<TokenizerData> Read(const Part& root) {
+  absl::StatusOr<TokenizerData> Read(const JsonPart& root) {
     if (!root.value().is_object()) return root.Invalid("is not an object");
     BB_RETURN_IF_ERROR(ReadNormalizer(root.Get("normalizer")));
     BB_RETURN_IF_ERROR(ReadPreTokenizer(root.Get("pre_tokenizer")));
     BB_RETURN_IF_ERROR(ReadModel(root.Get("model")));
     BB_RETURN_IF_ERROR(ReadAddedTokens(root));
-    BB_RETURN_IF_ERROR(ReadPostProcessor(root.Get("post_processor")));
+    BB_RETURN_IF_ERROR(ReadPostProcessor(root.Get("post_processor"), ids_, &data_));
     if (data_.kind == TokenizerKind::kByteLevelBpe) {
       data_.pre_name = NameOfPreTokenizer(data_.pre_steps, data_.ignore_merges);
     }
@@ -102,12 +43,12 @@ class Reader {
   }
 
  private:
-  absl::Status ReadNormalizer(const Part& part) {
+  absl::Status ReadNormalizer(const JsonPart& part) {
     if (part.is_null()) return absl::OkStatus();
     BB_ASSIGN_OR_RETURN(const absl::string_view type, part.Type());
     if (type == "Sequence") {
-      BB_ASSIGN_OR_RETURN(const std::vector<Part> items, part.Items("normalizers"));
-      for (const Part& item : items) BB_RETURN_IF_ERROR(ReadNormalizer(item));
+      BB_ASSIGN_OR_RETURN(const std::vector<JsonPart> items, part.Items("normalizers"));
+      for (const JsonPart& item : items) BB_RETURN_IF_ERROR(ReadNormalizer(item));
       return absl::OkStatus();
     }
     if (type == "NFC") {
@@ -130,12 +71,12 @@ class Reader {
     return part.Get("type").NotSupported(" (NFC, Prepend, Replace and Sequence are)");
   }
 
-  absl::Status ReadPreTokenizer(const Part& part) {
+  absl::Status ReadPreTokenizer(const JsonPart& part) {
     if (part.is_null()) return absl::OkStatus();
     BB_ASSIGN_OR_RETURN(const absl::string_view type, part.Type());
     if (type == "Sequence") {
-      BB_ASSIGN_OR_RETURN(const std::vector<Part> items, part.Items("pretokenizers"));
-      for (const Part& item : items) BB_RETURN_IF_ERROR(ReadPreTokenizer(item));
+      BB_ASSIGN_OR_RETURN(const std::vector<JsonPart> items, part.Items("pretokenizers"));
+      for (const JsonPart& item : items) BB_RETURN_IF_ERROR(ReadPreTokenizer(item));
       return absl::OkStatus();
     }
     // What follows sees GPT-2's characters for bytes.
@@ -151,7 +92,7 @@ class Reader {
     return part.Get("type").NotSupported(" (ByteLevel, Digits, Metaspace, Sequence and Split are)");
   }
 
-  absl::Status ReadByteLevel(const Part& part) {
+  absl::Status ReadByteLevel(const JsonPart& part) {
     byte_level_ = true;
     BB_ASSIGN_OR_RETURN(const bool use_regex, part.Bool("use_regex", true));
     BB_ASSIGN_OR_RETURN(const bool prefix, part.Bool("add_prefix_space", true));
@@ -166,9 +107,9 @@ class Reader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadSplit(const Part& part) {
+  absl::Status ReadSplit(const JsonPart& part) {
     SplitStep step;
-    const Part pattern = part.Get("pattern");
+    const JsonPart pattern = part.Get("pattern");
     if (!pattern.Get("Regex").is_null()) {
       BB_ASSIGN_OR_RETURN(const absl::string_view expression, pattern.Text("Regex", ""));
       step.expression = std::string(expression);
@@ -197,7 +138,7 @@ class Reader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadMetaspace(const Part& part) {
+  absl::Status ReadMetaspace(const JsonPart& part) {
     BB_ASSIGN_OR_RETURN(const absl::string_view replacement, part.Text("replacement", kBlockSpace));
     if (replacement != kBlockSpace) {
       return part.Get("replacement").NotSupported(" (U+2581 is)");
@@ -224,11 +165,11 @@ class Reader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadModel(const Part& part) {
+  absl::Status ReadModel(const JsonPart& part) {
     BB_ASSIGN_OR_RETURN(const absl::string_view type, part.Type());
     if (!type.empty() && type != "BPE") return part.Get("type").NotSupported(" (BPE is)");
     for (const char* const name : {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}) {
-      const Part field = part.Get(name);
+      const JsonPart field = part.Get(name);
       if (!field.is_null() && field.value() != "" && field.value() != 0) {
         return field.NotSupported("");
       }
@@ -240,10 +181,10 @@ class Reader {
     }
     data_.kind = byte_level_ ? TokenizerKind::kByteLevelBpe : TokenizerKind::kByteFallbackBpe;
 
-    const Part vocabulary = part.Get("vocab");
+    const JsonPart vocabulary = part.Get("vocab");
     if (!vocabulary.value().is_object()) return vocabulary.Invalid("is not an object");
     for (const auto& [text, id] : vocabulary.value().items()) {
-      BB_RETURN_IF_ERROR(AddToken(text, Part(id, data_.source + ": model.vocab")));
+      BB_RETURN_IF_ERROR(AddToken(text, JsonPart(id, data_.source + ": model.vocab")));
     }
     if (!byte_level_) {
       for (VocabularyToken& token : data_.tokens) {
@@ -261,7 +202,7 @@ class Reader {
     return absl::OkStatus();
   }
 
-  absl::Status AddToken(const std::string& text, const Part& id) {
+  absl::Status AddToken(const std::string& text, const JsonPart& id) {
     if (!id.value().is_number_integer() || id.value() < 0 || id.value() >= kMaxTokens) {
       return id.Invalid(absl::StrCat("of ", Quoted(text), " is not an id from 0 to ", kMaxTokens));
     }
@@ -280,10 +221,10 @@ class Reader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadMerges(const Part& part) {
-    BB_ASSIGN_OR_RETURN(const std::vector<Part> merges, part.Items("merges"));
+  absl::Status ReadMerges(const JsonPart& part) {
+    BB_ASSIGN_OR_RETURN(const std::vector<JsonPart> merges, part.Items("merges"));
     data_.merges.reserve(merges.size());
-    for (const Part& merge : merges) {
+    for (const JsonPart& merge : merges) {
       std::string left, right;
       const json& value = merge.value();
       if (value.is_string()) {
@@ -313,10 +254,10 @@ class Reader {
     return absl::OkStatus();
   }
 
-  absl::Status ReadAddedTokens(const Part& root) {
+  absl::Status ReadAddedTokens(const JsonPart& root) {
     if (root.Get("added_tokens").is_null()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(const std::vector<Part> items, root.Items("added_tokens"));
-    for (const Part& item : items) {
+    BB_ASSIGN_OR_RETURN(const std::vector<JsonPart> items, root.Items("added_tokens"));
+    for (const JsonPart& item : items) {
       BB_ASSIGN_OR_RETURN(const absl::string_view content, item.Text("content", ""));
       const std::string text(content);
       if (text.empty()) return item.Invalid("has no content");
@@ -341,33 +282,6 @@ class Reader {
     return absl::OkStatus();
   }
 
-  // Says only which tokens go around a text.
-  absl::Status ReadPostProcessor(const Part& part) {
-    if (part.is_null()) return absl::OkStatus();
-    BB_ASSIGN_OR_RETURN(const absl::string_view type, part.Type());
-    if (type == "Sequence") {
-      BB_ASSIGN_OR_RETURN(const std::vector<Part> items, part.Items("processors"));
-      for (const Part& item : items) BB_RETURN_IF_ERROR(ReadPostProcessor(item));
-      return absl::OkStatus();
-    }
-    if (type != "TemplateProcessing") return absl::OkStatus();  // ByteLevel: offsets alone
-    BB_ASSIGN_OR_RETURN(const std::vector<Part> items, part.Items("single"));
-    if (items.empty()) return absl::OkStatus();
-    const auto token_of = [&](const Part& item) {
-      const Part id = item.Get("SpecialToken").Get("id");
-      const auto found =
-          id.value().is_string() ? ids_.find(id.value().get<std::string>()) : ids_.end();
-      return found == ids_.end() ? -1 : found->second;
-    };
-    const int32_t first = token_of(items.front());
-    const int32_t last = items.size() > 1 ? token_of(items.back()) : -1;
-    data_.add_bos = first >= 0;
-    data_.add_eos = last >= 0;
-    if (first >= 0) data_.bos_id = first;
-    if (last >= 0) data_.eos_id = last;
-    return absl::OkStatus();
-  }
-
   TokenizerData data_;
   absl::flat_hash_map<std::string, int32_t> ids_;
   bool byte_level_ = false;
@@ -377,7 +291,7 @@ class Reader {
 
 absl::StatusOr<TokenizerData> ParseTokenizerJson(absl::string_view text, const std::string& path) {
   BB_ASSIGN_OR_RETURN(const json document, ParseJson(text, path));
-  return Reader(path).Read(Part(document, path + ":"));
+  return Reader(path).Read(JsonPart(document, path + ":"));
 }
 
 }  // namespace bitbudget

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/base/random.h"
+#include "runtime/model/tokenizer/gguf_ends.h"
 #include "runtime/model/tokenizer/tokenizer.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_dir.h"
@@ -18,18 +19,24 @@ std::string ModelPath() {
   return std::string(BITBUDGET_SOURCE_DIR) + "/tools/demo/models/novel-1m";
 }
 
-// The data as a GGUF file gives it back.
-TokenizerData ThroughGguf(const TokenizerData& data, int64_t vocab_size, const TempDir& dir) {
-  GgufWriter writer;
-  const absl::Status added = AddTokenizer(data, vocab_size, &writer);
-  EXPECT_TRUE(added.ok()) << added;
+// What `read` makes of a GGUF file with what was added to the writer.
+template <typename Read>
+auto FromFile(const GgufWriter& writer, const TempDir& dir, Read read) {
   const absl::Status written =
       writer.Write(dir.File("v.gguf"), [](int, std::vector<uint8_t>*) { return absl::OkStatus(); });
   EXPECT_TRUE(written.ok()) << written;
   const std::string bytes = ReadTestFile(dir.File("v.gguf"));
   const auto file = ParseGguf(std::as_bytes(std::span(bytes)), "v.gguf");
   EXPECT_TRUE(file.ok()) << file.status();
-  auto read = TokenizerDataFromGguf(*file);
+  return read(*file);
+}
+
+// The data as a GGUF file gives it back.
+TokenizerData ThroughGguf(const TokenizerData& data, int64_t vocab_size, const TempDir& dir) {
+  GgufWriter writer;
+  const absl::Status added = AddTokenizer(data, vocab_size, {&data.eos_id, 1}, &writer);
+  EXPECT_TRUE(added.ok()) << added;
+  auto read = FromFile(writer, dir, TokenizerDataFromGguf);
   EXPECT_TRUE(read.ok()) << read.status();
   return **std::move(read);
 }
@@ -98,6 +105,67 @@ TEST(GgufTokenizer, KeepsWhatItIsGiven) {
   }
 }
 
+TEST(GgufTokenizer, WithoutKeysTextsBeginAsInLlamaCpp) {
+  struct Expected {
+    const char* model;
+    const char* pre;
+    size_t tokens;
+    int32_t first;  // -1: none
+  };
+  const Expected all[] = {{"llama", "default", 12, 1},
+                          {"llama", "default", 1, -1},
+                          {"gpt2", "gpt-2", 12, -1},
+                          {"gpt2", "llama-bpe", 12, 11},
+                          {"gpt2", "llama-bpe", 11, -1}};
+  for (const Expected& expected : all) {
+    TempDir dir;
+    GgufWriter writer;
+    std::vector<std::string> texts;
+    for (size_t i = 0; i < expected.tokens; ++i) texts.push_back(std::string(1, "abcdefghijkl"[i]));
+    writer.AddText("tokenizer.ggml.model", expected.model);
+    writer.AddText("tokenizer.ggml.pre", expected.pre);
+    writer.AddTexts("tokenizer.ggml.tokens", texts);
+    writer.AddF32s("tokenizer.ggml.scores", std::vector<float>(texts.size()));
+    writer.AddTexts("tokenizer.ggml.merges", {});
+    const auto data = FromFile(writer, dir, TokenizerDataFromGguf);
+    ASSERT_TRUE(data.ok()) << data.status();
+    EXPECT_EQ(*(*data)->add_bos ? (*data)->bos_id : -1, expected.first);
+  }
+}
+
+TEST(GgufEnds, AreThoseThatWereWritten) {
+  using Ids = std::vector<int32_t>;
+  TempDir dir;
+  const auto through = [&](const Ids& ends, int32_t first) {
+    GgufWriter writer;
+    AddEndTokens(ends, first, &writer);
+    return *FromFile(writer, dir, [](const GgufFile& file) { return EndTokens(file, 100); });
+  };
+  EXPECT_EQ(through({}, 5), Ids());
+  EXPECT_EQ(through({7}, 5), Ids({7}));
+  EXPECT_EQ(through({7, 5, 7}, 5), Ids({5, 7}));
+  EXPECT_EQ(through({1, 2, 3, 4, 5, 6}, 4), Ids({4, 1, 2, 3, 5, 6}));
+
+  GgufWriter outside;
+  outside.AddU32("tokenizer.ggml.eos_token_id", 100);
+  outside.AddU32("tokenizer.ggml.eot_token_id", UINT32_MAX);
+  outside.AddU32("tokenizer.ggml.eom_token_id", 99);
+  const auto end_tokens = [](const GgufFile& file) { return EndTokens(file, 100); };
+  EXPECT_EQ(*FromFile(outside, dir, end_tokens), Ids({99}));
+  for (const char* const key : {"tokenizer.ggml.eot_token_id", "bitbudget.end_token_ids"}) {
+    GgufWriter wrong;
+    wrong.AddText(key, "two");
+    ExpectError(FromFile(wrong, dir, end_tokens).status(),
+                absl::StatusCode::kInvalidArgument,
+                {"v.gguf", key, "two"});
+    GgufWriter negative;
+    negative.AddI32s(key, Ids({3, -1}));
+    ExpectError(FromFile(negative, dir, end_tokens).status(),
+                absl::StatusCode::kInvalidArgument,
+                {"v.gguf", key, "-1"});
+  }
+}
+
 TEST(GgufTokenizer, WhatGgufCannotExpressIsRefused) {
   TokenizerData data;
   data.source = "some/tokenizer.json";
@@ -105,7 +173,7 @@ TEST(GgufTokenizer, WhatGgufCannotExpressIsRefused) {
       {.text = "a"}, {.text = "b"}, {.text = "c"}, {.text = "ab"}, {.text = "bc"}, {.text = "abc"}};
   const auto refuse = [&](const std::string& part) {
     GgufWriter writer;
-    ExpectError(AddTokenizer(data, 6, &writer),
+    ExpectError(AddTokenizer(data, 6, {}, &writer),
                 absl::StatusCode::kUnimplemented,
                 {"some/tokenizer.json", part});
   };
@@ -120,7 +188,7 @@ TEST(GgufTokenizer, WhatGgufCannotExpressIsRefused) {
   refuse("\"abc\" are not adjacent");
   data.merges = {{0, 1}, {1, 2}, {3, 2}, {0, 4}};
   GgufWriter writer;
-  EXPECT_TRUE(AddTokenizer(data, 6, &writer).ok());
+  EXPECT_TRUE(AddTokenizer(data, 6, {}, &writer).ok());
 }
 
 }  // namespace

@@ -179,6 +179,41 @@ TEST(TokenizerJson, WhatIsNotSupportedIsNamed) {
   refuse("/added_tokens/0/content", 5, {"added_tokens[0].content", "5"}, invalid);
 }
 
+TEST(TokenizerJson, WhatStandsAroundATextIsOneTokenOnASide) {
+  const auto refuse = [](const json& processor,
+                         const std::vector<std::string>& parts,
+                         absl::StatusCode code = absl::StatusCode::kInvalidArgument) {
+    json document = ByteLevel();
+    document["post_processor"] = processor;
+    std::vector<std::string> all = parts;
+    all.push_back("x/tokenizer.json: post_processor");
+    ExpectError(ParseTokenizerJson(document.dump(), "x/tokenizer.json").status(), code, all);
+  };
+  const json text = {{"Sequence", {{"id", "A"}}}};
+  const auto token = [](const json& id) { return json{{"SpecialToken", {{"id", id}}}}; };
+  const auto single = [](const json& items, const json& table = nullptr) {
+    return json{{"type", "TemplateProcessing"}, {"single", items}, {"special_tokens", table}};
+  };
+  const auto unsupported = absl::StatusCode::kUnimplemented;
+  refuse(single({token("<|end|>"), token("<tool>"), text}), {"single[1]", "<tool>"}, unsupported);
+  refuse(single({text, token("<tool>"), token("<|end|>")}), {"single[2]", "<|end|>"}, unsupported);
+  refuse(single({token("nothing"), text}), {"single[0]", "\"nothing\" is no token"});
+  refuse(single({token(7), text}), {"single[0]", "7 is not a string"});
+  refuse(single({token("<tool>"), text}, {{"<tool>", {{"ids", {9}}}}}), {"single[0]", "9 tokens"});
+  refuse(single({token("<tool>"), text}, {{"<tool>", {{"ids", {-1}}}}}), {"single[0]", "9 tokens"});
+  refuse(single({token("<tool>"), text}, {{"<tool>", {{"ids", {1, 2}}}}}),
+         {"single[0]", "[1,2]"},
+         unsupported);
+  refuse(single(5), {"single", "5"});
+  refuse({{"type", "RobertaProcessing"}, {"cls", "<tool>"}, {"sep", {"<|end|>", 7}}}, {"cls"});
+  refuse({{"type", "BertProcessing"}, {"cls", {"<tool>", 8}}, {"sep", {"<|end|>", 9}}},
+         {"sep", "9 tokens"});
+  refuse({{"type", "Sequence"},
+          {"processors", {single({token("<tool>"), text}), single({token("<|end|>"), text})}}},
+         {"processors[1].single[0]"},
+         unsupported);
+}
+
 class TokenizerFolder : public testing::Test {
  protected:
   void Write(const std::string& name, const std::string& text) {
@@ -209,6 +244,12 @@ TEST_F(TokenizerFolder, FactsComeFromTheirFiles) {
   ExpectError(Read().status(),
               absl::StatusCode::kInvalidArgument,
               {dir_.File("tokenizer_config.json"), "eos_token", "\"nothing\""});
+  for (const char* const field : {"add_bos_token", "add_eos_token"}) {
+    Write("tokenizer_config.json", json{{field, "false"}}.dump());
+    ExpectError(Read().status(),
+                absl::StatusCode::kInvalidArgument,
+                {dir_.File("tokenizer_config.json"), field, "\"false\""});
+  }
 }
 
 TEST_F(TokenizerFolder, ASentencePieceModelGoesBeforeWhatWasMadeOfIt) {
