@@ -102,6 +102,8 @@ json Template(const std::vector<const char*>& ahead, const std::vector<const cha
 
 const json kOffsets = {{"type", "ByteLevel"}, {"trim_offsets", false}};
 
+constexpr char kPieces[] = "1024 pieces";
+
 struct Case {
   std::string name;
   json tokenizer;  // tokenizer.json; null: none
@@ -110,7 +112,6 @@ struct Case {
   std::optional<int32_t> first;
   Ids ends;
   json generation = nullptr;  // generation_config.json; null: none
-  bool pieces = false;        // a tokenizer.model of 1024 pieces
 };
 
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
@@ -128,6 +129,9 @@ std::vector<Case> Cases() {
       {"type", "RobertaProcessing"}, {"cls", {"<first>", kFirst}}, {"sep", {"<end>", kEnd}}};
   const json none = json::object();
   const std::optional<int32_t> nothing;
+  const json pieces = {{kPieces, true}};
+  json beside = ByteFallback();
+  beside.update({{kPieces, true}, {"post_processor", Template({})}});
   const json unsaid = {{"bos_token_id", nullptr}, {"eos_token_id", nullptr}};
   return {
       // What texts begin with.
@@ -187,25 +191,17 @@ std::vector<Case> Cases() {
        none,
        nothing,
        {4}},
-      {"Pieces", nullptr, nullptr, none, 1, {4}, nullptr, true},
-      {"PiecesOfAClass",
-       nullptr,
-       {{"tokenizer_class", "LlamaTokenizer"}},
-       none,
-       1,
-       {4},
-       nullptr,
-       true},
-      {"PiecesForbidden", nullptr, {{"add_bos_token", false}}, none, nothing, {4}, nullptr, true},
+      {"Pieces", pieces, nullptr, none, 1, {4}},
+      {"PiecesOfAClass", pieces, {{"tokenizer_class", "LlamaTokenizer"}}, none, 1, {4}},
+      {"PiecesForbidden", pieces, {{"add_bos_token", false}}, none, nothing, {4}},
+      {"PiecesBesideATemplate", beside, nullptr, none, nothing, {4}},
       {"PiecesAndAnAddedToken",
-       nullptr,
+       pieces,
        {{"added_tokens_decoder", {{"1024", {{"content", "<b>"}, {"special", true}}}}},
         {"bos_token", "<b>"}},
        none,
        1024,
-       {4},
-       nullptr,
-       true},
+       {4}},
       {"PiecesAsCharacters", ByteFallback(), nullptr, none, 1, {4}},
       {"PiecesAsCharactersOfTheBareLibrary",
        ByteFallback(),
@@ -248,7 +244,7 @@ std::vector<Case> Cases() {
        {kEnd}},
       {"EndOfAnEmptyList", ByteLevel(), named, {{"eos_token_id", json::array()}}, nothing, {kEnd}},
       {"NoEnd", ByteLevel(), nullptr, unsaid, nothing, {}},
-      {"EndOfPieces", nullptr, nullptr, unsaid, 1, {2}, nullptr, true},
+      {"EndOfPieces", pieces, nullptr, unsaid, 1, {2}},
       {"EndBesideTheTemplates",
        ByteLevel(Template({"<first>"}, {"<turn>"})),
        named,
@@ -261,7 +257,9 @@ std::vector<Case> Cases() {
 // A folder, and the file that is written from it.
 struct Pair {
   Pair(const Case& c, TinyModelOptions options) {
-    options.vocab = c.pieces ? 1030 : kRows;
+    json tokenizer = c.tokenizer;
+    const bool pieces = tokenizer.is_object() && tokenizer.erase(kPieces) > 0;
+    options.vocab = pieces ? 1030 : kRows;
     TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
     checkpoint.config.update({{"bos_token_id", 3}, {"eos_token_id", 4}});
     for (const auto& [field, value] : c.config.items()) {
@@ -273,12 +271,12 @@ struct Pair {
     }
     WriteCheckpoint(checkpoint, dir.path());
     const auto write = [&](const char* name, const json& document) {
-      if (!document.is_null()) WriteTestFile(dir.File(name), document.dump());
+      if (!document.empty()) WriteTestFile(dir.File(name), document.dump());
     };
-    write("tokenizer.json", c.tokenizer);
+    write("tokenizer.json", tokenizer);
     write("tokenizer_config.json", c.facts);
     write("generation_config.json", c.generation);
-    if (c.pieces) {
+    if (pieces) {
       std::filesystem::copy_file(BITBUDGET_SOURCE_DIR "/tools/demo/models/novel-1m/tokenizer.model",
                                  dir.File("tokenizer.model"));
     }
@@ -363,7 +361,7 @@ INSTANTIATE_TEST_SUITE_P(Tokenizers,
 // Epsilon is one that f32, as the file has it, holds exactly: then all else is the same bits.
 TEST(FolderEqualsFileOf, EveryArchitecture) {
   const Case c = {
-      "", ByteLevel(Template({"<first>"})), nullptr, {{"rms_norm_eps", 0x1p-17}}, {}, {}, {}};
+      "", ByteLevel(Template({"<first>"})), nullptr, {{"rms_norm_eps", 0x1p-17}}, {}, {}};
   for (const Architecture architecture : AllArchitectures()) {
     SCOPED_TRACE(ArchitectureName(architecture));
     TinyModelOptions options = SmallModelOptions();
