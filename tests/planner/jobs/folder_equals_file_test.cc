@@ -349,7 +349,9 @@ TEST_P(FolderEqualsFile, InWhatTextsBeginAndCompletionsEndWith) {
   ASSERT_FALSE(windows[0].empty());
   for (const Ids& window : windows[0]) {
     EXPECT_EQ(window.size(), 9u);
-    EXPECT_EQ(window.front(), c.first.value_or(window.front()));
+    if (!c.first.has_value()) continue;
+    EXPECT_EQ(window.front(), *c.first);
+    EXPECT_EQ(std::count(window.begin(), window.end(), *c.first), 1);
   }
 }
 
