@@ -4,16 +4,76 @@
 #include <sqlite3.h>
 
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
+namespace {
+
+// SQLite would wait for a pipe's other end, and for ever.
+absl::Status RefuseNonFiles(const std::string& path) {
+  for (const char* suffix : {"", "-journal", "-wal", "-shm"}) {
+    const std::string file = absl::StrCat(path, suffix);
+    std::error_code ignored;
+    const std::filesystem::file_status status = std::filesystem::status(file, ignored);
+    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+      return absl::InvalidArgumentError(absl::StrCat(file, ": not a regular file; move it away"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// SQL's checksum(value, ...): the first 64 bits of a SHA-256 of the values, their types and sizes.
+void Checksum(sqlite3_context* context, int count, sqlite3_value** values) {
+  Sha256 hash;
+  for (int i = 0; i < count; ++i) {
+    const int type = sqlite3_value_type(values[i]);
+    // A column of reals keeps -0 as 0.
+    const double real = type == SQLITE_FLOAT ? sqlite3_value_double(values[i]) + 0.0 : 0;
+    const int64_t integer = type == SQLITE_INTEGER ? sqlite3_value_int64(values[i]) : 0;
+    absl::string_view bytes;
+    if (type == SQLITE_FLOAT) {
+      bytes = {reinterpret_cast<const char*>(&real), sizeof(real)};
+    } else if (type == SQLITE_INTEGER) {
+      bytes = {reinterpret_cast<const char*>(&integer), sizeof(integer)};
+    } else if (type != SQLITE_NULL) {
+      const void* data = sqlite3_value_blob(values[i]);
+      const int size = sqlite3_value_bytes(values[i]);
+      if (data == nullptr && size > 0) return sqlite3_result_error_nomem(context);
+      bytes = {static_cast<const char*>(data), static_cast<size_t>(size)};
+    }
+    hash.Update(absl::StrCat(type, " ", bytes.size(), " "));
+    hash.Update(bytes);
+  }
+  uint64_t first = 0;
+  CHECK(absl::SimpleHexAtoi(hash.Finish().substr(0, 16), &first));
+  sqlite3_result_int64(context, static_cast<int64_t>(first));
+}
+
+// What a file asks for is believed as little as it can be.
+int Distrust(sqlite3* connection) {
+  for (const auto& [option, value] : {std::pair(SQLITE_DBCONFIG_DEFENSIVE, 1),
+                                      std::pair(SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0),
+                                      std::pair(SQLITE_DBCONFIG_ENABLE_TRIGGER, 0),
+                                      std::pair(SQLITE_DBCONFIG_ENABLE_VIEW, 0)}) {
+    const int code = sqlite3_db_config(connection, option, value, nullptr);
+    if (code != SQLITE_OK) return code;
+  }
+  return sqlite3_exec(connection, "PRAGMA cell_size_check = ON", nullptr, nullptr, nullptr);
+}
+
+}  // namespace
 
 void Database::Close::operator()(sqlite3* connection) const { sqlite3_close(connection); }
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
+  BB_RETURN_IF_ERROR(RefuseNonFiles(path));
   std::unique_ptr<Database> database(new Database(path));
   sqlite3* connection = nullptr;
   const int flags =
@@ -26,6 +86,19 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path
   sqlite3_extended_result_codes(connection, 1);
   // A reader beside the run waits out a checkpoint.
   sqlite3_busy_timeout(connection, /*ms=*/5000);
+  int prepared = Distrust(connection);
+  if (prepared == SQLITE_OK) {
+    prepared = sqlite3_create_function_v2(connection,
+                                          "checksum",
+                                          /*nArg=*/-1,
+                                          SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY,
+                                          nullptr,
+                                          Checksum,
+                                          nullptr,
+                                          nullptr,
+                                          nullptr);
+  }
+  if (prepared != SQLITE_OK) return database->Error(prepared);
   return database;
 }
 
@@ -35,8 +108,11 @@ absl::Status Database::Error(int code) const {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
     case SQLITE_MISMATCH:
+    case SQLITE_CONSTRAINT:  // which a file that is whole keeps
       return absl::DataLossError(
           absl::StrCat(path_, ": damaged, or not an SQLite database (", what, "); move it away"));
+    case SQLITE_NOMEM:
+      return absl::ResourceExhaustedError(absl::StrCat(path_, ": out of memory"));
     case SQLITE_FULL:
     case SQLITE_IOERR: {
       const int error = connection_ != nullptr ? sqlite3_system_errno(connection_.get()) : 0;

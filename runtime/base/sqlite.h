@@ -22,9 +22,14 @@ struct Blob {
 };
 
 // A connection to one SQLite file. Errors are one line that names the file: kDataLoss for a damaged
-// file or one of another kind, kResourceExhausted when it cannot be written (a full disk),
-// kFailedPrecondition while another process has it locked, kPermissionDenied, else kInternal. Not
-// thread-safe.
+// file or one of another kind, kResourceExhausted when it cannot be written (a full disk) or memory
+// is short, kFailedPrecondition while another process has it locked, kPermissionDenied, else
+// kInternal. Not thread-safe.
+//
+// SQLite notices damage of its own structures but not of values. So its SQL has another function,
+// checksum(value, ...), an integer over the values and their types: a row that keeps the one of its
+// table, key and values is known to be the row that was written. Triggers and views of a file are
+// not run.
 class Database {
  public:
   enum class Mode { kRead, kWrite };  // kWrite creates the file where there is none

@@ -1,12 +1,17 @@
 #include "runtime/base/sqlite.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_dir.h"
 
@@ -82,6 +87,70 @@ TEST(Sqlite, ATransactionWithoutCommitLeavesNothing) {
     }
   }
   EXPECT_EQ(*database->Integer("SELECT count(*) FROM t"), 1);
+}
+
+TEST(Sqlite, AChecksumIsOfValuesTheirTypesAndTheirOrder) {
+  const TempDir dir;
+  const auto database = MustOpen(dir.File("db"));
+  std::set<int64_t> sums;
+  const std::vector<std::string> values = {"",          "NULL",
+                                           "0",         "1",
+                                           "256",       "0.0",
+                                           "1.0",       "''",
+                                           "x''",       "'1'",
+                                           "x'31'",     "1, 2",
+                                           "2, 1",      "12",
+                                           "'ab', 'c'", "'a', 'bc'",
+                                           "'abc'",     "'', ''",
+                                           "'', NULL",  "x'00', ''",
+                                           "'', x'00'", "-9223372036854775808",
+                                           "9e999"};
+  for (const std::string& list : values) {
+    const auto sum = database->Integer(absl::StrCat("SELECT checksum(", list, ")").c_str());
+    ASSERT_TRUE(sum.ok()) << sum.status();
+    EXPECT_TRUE(sums.insert(*sum).second) << list;
+  }
+  // As columns give the values back.
+  ASSERT_TRUE(database
+                  ->Execute("CREATE TABLE t (r REAL, i INTEGER, b BLOB, sum INTEGER);"
+                            "INSERT INTO t SELECT r, i, b, checksum(r, i, b) FROM "
+                            "(SELECT -0.0 r, 7 i, x'00ff' b UNION SELECT 3.0, -1, x'' UNION "
+                            "SELECT NULL, 0, x'00')")
+                  .ok());
+  EXPECT_EQ(*database->Integer("SELECT count(*) FROM t WHERE sum = checksum(r, i, b)"), 3);
+}
+
+TEST(Sqlite, TriggersAndViewsOfAFileAreNotRun) {
+  const TempDir dir;
+  const std::string path = dir.File("db");
+  sqlite3* connection = nullptr;
+  ASSERT_EQ(sqlite3_open(path.c_str(), &connection), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(connection,
+                         "CREATE TABLE t (a); CREATE VIEW v AS SELECT 1;"
+                         "CREATE TRIGGER g BEFORE INSERT ON t BEGIN SELECT RAISE(ABORT, 'no'); END",
+                         nullptr,
+                         nullptr,
+                         nullptr),
+            SQLITE_OK);
+  sqlite3_close(connection);
+  const auto database = MustOpen(path);
+  EXPECT_TRUE(database->Execute("INSERT INTO t VALUES (1)").ok());
+  EXPECT_FALSE(database->Integer("SELECT * FROM v").ok());
+}
+
+TEST(Sqlite, WhatIsNoFileIsRefusedAtOnce) {
+  const TempDir dir;
+  const std::string path = dir.File("db");
+  for (const char* suffix : {"", "-journal", "-wal", "-shm"}) {
+    const std::string file = absl::StrCat(path, suffix);
+    ASSERT_EQ(mkfifo(file.c_str(), 0600), 0);
+    for (const Database::Mode mode : {Database::Mode::kRead, Database::Mode::kWrite}) {
+      ExpectError(Database::Open(path, mode).status(),
+                  absl::StatusCode::kInvalidArgument,
+                  {file, "not a regular file"});
+    }
+    std::filesystem::remove(file);
+  }
 }
 
 TEST(Sqlite, ReadingCreatesNothingAndNamesTheFile) {
