@@ -75,6 +75,12 @@ Parts Split(absl::string_view text) {
           rest.substr(std::min(rest.size(), kHashSize))};
 }
 
+// The values of a whole file; nothing for one that is damaged.
+std::optional<Values> ParseState(const Parts& parts) {
+  if (parts.hash != HashOf(parts.body)) return std::nullopt;
+  return ParseBody(parts.body);
+}
+
 }  // namespace
 
 std::string RecoveryFile::PathFor(const std::string& plan_path) {
@@ -95,7 +101,7 @@ absl::StatusOr<std::unique_ptr<RecoveryFile>> RecoveryFile::Open(const std::stri
   const Parts parts = Split(TextOf(file));
   if (parts.key != key) {
     progress->Message(absl::StrCat(path, " is of another recovery; starting anew"));
-  } else if (parts.hash != HashOf(parts.body) || !ParseBody(parts.body).has_value()) {
+  } else if (!ParseState(parts).has_value()) {
     progress->Message(absl::StrCat(path, " is damaged; starting anew"));
   } else {
     state->kept_ = true;
@@ -122,7 +128,7 @@ absl::StatusOr<Values> RecoveryFile::Load() {
   if (!kept_) return Values();
   BB_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path_));
   std::optional<Values> values;
-  if (absl::StartsWith(TextOf(file), kFirstLine)) values = ParseBody(Split(TextOf(file)).body);
+  if (absl::StartsWith(TextOf(file), kFirstLine)) values = ParseState(Split(TextOf(file)));
   if (!values.has_value()) {
     return absl::DataLossError(absl::StrCat(path_, ": changed while it was in use"));
   }
