@@ -186,9 +186,10 @@ absl::StatusOr<std::optional<Retrained>> PlanRetraining::Recall(
   if (!summary.has_value()) return std::optional<Retrained>();
   Retrained retrained;
   const std::vector<std::string> fields = absl::StrSplit(*summary, ' ');
-  if (fields.size() != 3 || !absl::SimpleAtoi(fields[0], &retrained.steps) ||
+  size_t parts = 0;
+  if (fields.size() != 4 || !absl::SimpleAtoi(fields[0], &retrained.steps) ||
       !absl::SimpleAtod(fields[1], &retrained.loss_before) ||
-      !absl::SimpleAtod(fields[2], &retrained.loss_after)) {
+      !absl::SimpleAtod(fields[2], &retrained.loss_after) || !absl::SimpleAtoi(fields[3], &parts)) {
     return DamagedMessage("retraining", kStore);
   }
   for (const auto& [id, encoding] : pruned) {
@@ -202,6 +203,7 @@ absl::StatusOr<std::optional<Retrained>> PlanRetraining::Recall(
     values.resize(size);
     std::memcpy(values.data(), bytes->data(), bytes->size());
   }
+  if (retrained.weights.size() != parts) return std::optional<Retrained>();  // some are lost
   return std::optional<Retrained>(std::move(retrained));
 }
 
@@ -211,10 +213,12 @@ absl::Status PlanRetraining::Keep(const std::string& name, const Retrained& retr
     BB_RETURN_IF_ERROR(in_.run->Keep(PartKey(name, id), {bytes, values.size() * sizeof(float)}));
   }
   // Last, as it stands for all of them.
-  return in_.run->Keep(
-      name,
-      absl::StrFormat(
-          "%d %.17g %.17g", retrained.steps, retrained.loss_before, retrained.loss_after));
+  return in_.run->Keep(name,
+                       absl::StrFormat("%d %.17g %.17g %d",
+                                       retrained.steps,
+                                       retrained.loss_before,
+                                       retrained.loss_after,
+                                       retrained.weights.size()));
 }
 
 plans::Recovery PlanRetraining::Record(const std::optional<RecoveryMeasurements>& held_out) const {
