@@ -34,6 +34,19 @@ absl::StatusOr<bool> MakeFolder(const std::string& path) {
   return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot create the run directory"));
 }
 
+// A link is not followed: what it leads to would be written over.
+absl::StatusOr<int> OpenLock(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
+  const int error = errno;
+  struct stat status = {};
+  if (fd >= 0 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode)) return fd;
+  if (fd >= 0) close(fd);
+  if (fd < 0 && error != ELOOP) {
+    return absl::ErrnoToStatus(error, absl::StrCat(path, ": cannot open"));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(path, ": not a regular file; remove it"));
+}
+
 // The folders named as stores are, whether there is a store in them or not.
 std::vector<std::string> StoreFolders(const std::string& run_directory) {
   std::vector<std::string> folders;
@@ -91,8 +104,7 @@ absl::StatusOr<std::unique_ptr<StoreFolder>> StoreFolder::Lock(const std::string
   BB_ASSIGN_OR_RETURN(folder->made_run_directory_, MakeFolder(run_directory));
   BB_ASSIGN_OR_RETURN(folder->made_folder_, MakeFolder(folder->path_));
   const std::string path = absl::StrCat(folder->path_, "/", kLockFile);
-  folder->lock_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (folder->lock_ < 0) return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot open"));
+  BB_ASSIGN_OR_RETURN(folder->lock_, OpenLock(path));
   if (flock(folder->lock_, LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) {
       return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot lock"));

@@ -9,7 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "planner/runs/run_store.h"
+#include "planner/runs/store_format.h"
 #include "runtime/base/sqlite.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/eval/metrics.h"
@@ -17,6 +17,10 @@
 
 namespace bitbudget {
 namespace {
+
+// More than any model has, and far from what sums of sizes could overflow with.
+constexpr int64_t kMostRows = int64_t{1} << 24;
+constexpr int64_t kMostBytes = int64_t{1} << 50;
 
 class Reader {
  public:
@@ -41,11 +45,14 @@ class Reader {
 
  private:
   absl::Status ReadIdentity() {
-    BB_ASSIGN_OR_RETURN(Statement rows,
-                        database_.Prepare("SELECT name, value FROM identity ORDER BY position"));
+    BB_ASSIGN_OR_RETURN(
+        Statement rows,
+        database_.Prepare("SELECT name, value, checksum = checksum('identity', position, name, "
+                          "value) FROM identity ORDER BY position"));
     while (true) {
       BB_ASSIGN_OR_RETURN(const bool found, rows.Step());
       if (!found) return absl::OkStatus();
+      BB_RETURN_IF_ERROR(CheckRow(database_, rows, 2, "identity"));
       report_.identity.push_back({rows.Text(0), rows.Text(1)});
     }
   }
@@ -54,10 +61,12 @@ class Reader {
     BB_ASSIGN_OR_RETURN(
         Statement rows,
         database_.Prepare(
-            "SELECT name, kind, layer, rows, cols, format FROM components ORDER BY id"));
+            "SELECT name, kind, layer, rows, cols, format, checksum = checksum('components', id, "
+            "name, kind, layer, rows, cols, format) FROM components ORDER BY id"));
     while (true) {
       BB_ASSIGN_OR_RETURN(const bool found, rows.Step());
       if (!found) break;
+      BB_RETURN_IF_ERROR(CheckRow(database_, rows, 6, "components"));
       Component& component = report_.components.emplace_back();
       component.name = rows.Text(0);
       BB_ASSIGN_OR_RETURN(component.kind, ParseKind(rows.Text(1)));
@@ -65,13 +74,24 @@ class Reader {
       component.rows = rows.Integer(3);
       component.cols = rows.Integer(4);
       BB_ASSIGN_OR_RETURN(const Format format, ParseStoredFormat(rows.Text(5)));
+      if (component.rows < 0 || component.rows > kMostRows || component.cols < 0 ||
+          component.cols > kMostRows || !Fits(format, component.cols)) {
+        return Damaged(absl::StrCat(
+            component.name, " of ", component.rows, " rows of ", component.cols, " inputs"));
+      }
       report_.stored_formats.push_back(format);
     }
     BB_ASSIGN_OR_RETURN(Statement fixed,
-                        database_.Prepare("SELECT value FROM blobs WHERE key = ?1",
+                        database_.Prepare("SELECT value, checksum = checksum('blobs', ?1, value) "
+                                          "FROM blobs WHERE key = ?1",
                                           absl::string_view(kFixedBytesKey)));
     BB_ASSIGN_OR_RETURN(const bool found, fixed.Step());
-    if (found && !absl::SimpleAtoi(fixed.Text(0), &fixed_bytes_)) return Damaged("fixed bytes");
+    if (!found) return absl::OkStatus();
+    BB_RETURN_IF_ERROR(CheckRow(database_, fixed, 1, "blobs"));
+    if (!absl::SimpleAtoi(fixed.Text(0), &fixed_bytes_) || fixed_bytes_ < 0 ||
+        fixed_bytes_ > kMostBytes) {
+      return Damaged("fixed bytes");
+    }
     return absl::OkStatus();
   }
 
@@ -91,26 +111,33 @@ class Reader {
 
   absl::Status ReadJobs() {
     BB_ASSIGN_OR_RETURN(Statement jobs,
-                        database_.Prepare("SELECT id, options, state FROM jobs ORDER BY id"));
+                        database_.Prepare("SELECT id, options, state, checksum = "
+                                          "checksum('jobs', options, state) FROM jobs "
+                                          "ORDER BY id"));
     while (true) {
       BB_ASSIGN_OR_RETURN(const bool found, jobs.Step());
       if (!found) return absl::OkStatus();
+      BB_RETURN_IF_ERROR(CheckRow(database_, jobs, 3, "jobs"));
       RunReport::Job& job = report_.jobs.emplace_back();
       job.options = jobs.Text(1);
       job.state = jobs.Text(2);
-      BB_RETURN_IF_ERROR(ReadTrace(jobs.Integer(0), &job.trace));
+      BB_RETURN_IF_ERROR(ReadTrace(jobs.Integer(0), job.options, &job.trace));
     }
   }
 
-  absl::Status ReadTrace(int64_t job, std::vector<TraceStep>* trace) {
+  absl::Status ReadTrace(int64_t job, const std::string& options, std::vector<TraceStep>* trace) {
     BB_ASSIGN_OR_RETURN(
         Statement rows,
-        database_.Prepare("SELECT what, changes, size_bytes, fdt_mean, dppl, kl_mean, text_kl "
+        database_.Prepare("SELECT what, changes, size_bytes, fdt_mean, dppl, kl_mean, text_kl, "
+                          "checksum = checksum('trace', ?2, step, what, changes, size_bytes, "
+                          "fdt_mean, dppl, kl_mean, text_kl) "
                           "FROM trace WHERE job = ?1 ORDER BY step",
-                          job));
+                          job,
+                          absl::string_view(options)));
     while (true) {
       BB_ASSIGN_OR_RETURN(const bool found, rows.Step());
       if (!found) return absl::OkStatus();
+      BB_RETURN_IF_ERROR(CheckRow(database_, rows, 7, "trace"));
       TraceStep& step = trace->emplace_back();
       step.what = rows.Text(0);
       for (const absl::string_view text : absl::StrSplit(rows.Text(1), ',', absl::SkipEmpty())) {
@@ -136,23 +163,25 @@ class Reader {
   absl::Status ReadCandidates() {
     BB_ASSIGN_OR_RETURN(
         Statement rows,
-        database_.Prepare("SELECT tokens, fdt, sdt, text_tokens, text_misses, sums, candidates.id, "
-                          "candidates.candidate FROM candidates JOIN results ON results.candidate "
-                          "= candidates.id JOIN "
-                          "probes ON probes.id = results.probe WHERE probe_set = 'search' ORDER "
-                          "BY candidates.id, probes.id"));
+        database_.Prepare(absl::StrCat("SELECT ",
+                                       ResultColumns("candidates.candidate"),
+                                       ", candidates.id, candidates.candidate FROM ",
+                                       kResultTables,
+                                       " WHERE probe_set = 'search' ORDER BY candidates.id, "
+                                       "probes.id")
+                              .c_str()));
     int64_t id = -1;
     std::string name;
     Evaluation evaluation;
     while (true) {
       BB_ASSIGN_OR_RETURN(const bool found, rows.Step());
-      if (!found || rows.Integer(6) != id) {
+      if (!found || rows.Integer(kResultColumns) != id) {
         if (static_cast<int64_t>(evaluation.size()) == report_.probes && report_.probes > 0) {
           BB_RETURN_IF_ERROR(Add(name, evaluation));
         }
         if (!found) break;
-        id = rows.Integer(6);
-        name = rows.Text(7);
+        id = rows.Integer(kResultColumns);
+        name = rows.Text(kResultColumns + 1);
         evaluation.clear();
       }
       BB_ASSIGN_OR_RETURN(const ProbeResult result, ReadStoredResult(database_, rows));
@@ -214,10 +243,7 @@ class Reader {
     });
   }
 
-  absl::Status Damaged(absl::string_view what) const {
-    return absl::DataLossError(
-        absl::StrCat(database_.path(), ": damaged (", std::string(what), "); remove it"));
-  }
+  absl::Status Damaged(absl::string_view what) const { return DamagedStore(database_, what); }
 
   Database& database_;
   RunReport report_;

@@ -24,11 +24,6 @@ namespace bitbudget {
 // To be raised when the same candidate, probes or costs come to give other results, so that stored
 // ones are not mixed with them.
 inline constexpr int kEvaluationVersion = 6;
-inline constexpr int64_t kRunStoreApplicationId = 0x62627564;  // "bbud", in SQLite's file header
-
-// The blob with DescribeModel's `fixed_bytes`, in decimal.
-inline constexpr char kFixedBytesKey[] = "model/fixed bytes";
-
 // What a run has measured, in one SQLite file (docs/run-store.md). Everything in a run follows from
 // its evaluations: a run that is started again is the same search, answered from here as far as it
 // had come.
@@ -36,7 +31,8 @@ inline constexpr char kFixedBytesKey[] = "model/fixed bytes";
 // Every Put and Save is one transaction in a write-ahead log: a process that is killed, or that
 // cannot write any more, loses at most the call that it was in. (The log is synced when it is
 // folded into the file, not by every call: a machine that loses power may lose the last
-// evaluations as well, never the file.) Errors as Database's; not thread-safe.
+// evaluations as well, never the file.) What is read back is what was written: damage is found
+// where it is read (store_format.h). Errors as Database's; not thread-safe.
 class RunStore {
  public:
   // Opens and locks the run directory's store of this identity (run_directory.h), or creates it.
@@ -85,14 +81,6 @@ class RunStore {
   std::unique_ptr<StoreFolder> folder_;  // unlocked after the database is closed
   std::unique_ptr<Database> database_;
 };
-
-// Whether an open file is a run store; false for an empty one, which a process leaves that is
-// killed before its first transaction. kDataLoss for a damaged or another program's file,
-// kFailedPrecondition for one of another version.
-absl::StatusOr<bool> CheckRunStore(Database* database);
-
-// The result in a row of columns tokens, fdt, sdt, text_tokens, text_misses, sums.
-absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Statement& row);
 
 }  // namespace bitbudget
 

@@ -1,7 +1,9 @@
 #include "planner/runs/run_report.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -119,6 +121,61 @@ TEST(RunReport, AStoreThatWasOnlyJustCreatedIsEmpty) {
   ASSERT_TRUE(reports.ok()) << reports.status();
   ASSERT_EQ(reports->size(), 1u);
   EXPECT_EQ(reports->front().results, 0);
+}
+
+TEST(RunReport, ARowThatIsNotAsItWasWrittenIsRefused) {
+  const std::vector<IdentityField> identity = {{"encoder", "clip"}};
+  const TempDir dir;
+  FillStore(dir.path(), identity);
+  const std::string file = absl::StrCat(dir.path(), "/", StoreName(identity), "/", kRunStoreFile);
+  const std::string whole = ReadTestFile(file);
+  for (const char* change : {"UPDATE identity SET value = 'other'",
+                             "UPDATE components SET rows = 9",
+                             "UPDATE components SET name = 'a' || char(10) || 'b'",
+                             "UPDATE components SET cols = 1e308",
+                             "UPDATE components SET id = id + 1 WHERE id = 1",
+                             "UPDATE blobs SET value = '9223372036854775807'",
+                             "UPDATE jobs SET state = 'failed'",
+                             "UPDATE jobs SET options = 'other'",
+                             "UPDATE trace SET kl_mean = kl_mean + 1e-9",
+                             "UPDATE trace SET step = 7 WHERE step = 1",
+                             "UPDATE results SET fdt = 3 WHERE candidate = 1",
+                             "UPDATE candidates SET candidate = 'int8,int4-g32' WHERE id = 1",
+                             "UPDATE probes SET name = 'z' WHERE id = 1"}) {
+    WriteTestFile(file, whole);
+    sqlite3* connection = nullptr;
+    ASSERT_EQ(sqlite3_open(file.c_str(), &connection), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(connection, change, nullptr, nullptr, nullptr), SQLITE_OK) << change;
+    sqlite3_close(connection);
+    SCOPED_TRACE(change);
+    ExpectError(
+        ReadRuns(dir.path()).status(), absl::StatusCode::kDataLoss, {file, "damaged", "remove it"});
+  }
+}
+
+TEST(RunReport, ComponentsThatNoModelHasAreRefused) {
+  const std::vector<IdentityField> identity = {{"encoder", "clip"}};
+  const int64_t huge = std::numeric_limits<int64_t>::max();
+  const auto expect_refused = [&](const Component& component, int64_t fixed_bytes) {
+    const TempDir dir;
+    {
+      const auto store = RunStore::Open(dir.path(), identity);
+      ASSERT_TRUE(store.ok()) << store.status();
+      ASSERT_TRUE((*store)
+                      ->DescribeModel(
+                          std::vector<Component>{component}, {*ParseFormat("q8_0")}, fixed_bytes)
+                      .ok());
+    }
+    ExpectError(ReadRuns(dir.path()).status(),
+                absl::StatusCode::kDataLoss,
+                {kRunStoreFile, "damaged", "remove it"});
+  };
+  expect_refused({ComponentKind::kQ, 0, huge, 64, "q"}, 0);
+  expect_refused({ComponentKind::kQ, 0, -1, 64, "q"}, 0);
+  expect_refused({ComponentKind::kQ, 0, 8, huge - 31, "q"}, 0);
+  expect_refused({ComponentKind::kQ, 0, 8, 33, "q"}, 0);  // no whole blocks
+  expect_refused({ComponentKind::kQ, 0, 8, 64, "q"}, huge);
+  expect_refused({ComponentKind::kQ, 0, 8, 64, "q"}, -1);
 }
 
 TEST(RunReport, WhereThereIsNoRunTheFileIsNamed) {

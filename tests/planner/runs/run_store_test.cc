@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "planner/runs/run_directory.h"
 #include "runtime/base/random.h"
+#include "runtime/base/status_macros.h"
 #include "tests/support/expect_error.h"
 #include "tests/support/temp_dir.h"
 
@@ -49,9 +51,9 @@ std::unique_ptr<RunStore> MustOpen(const std::string& directory) {
 
 ProbeResult Result(int i) {
   ProbeResult result;
-  result.tokens = 100;
+  result.tokens = 1000;
   result.fdt = i;
-  result.sdt = 100 - i;
+  result.sdt = 1000 - i;
   result.nll_sum = 0.1 * i;
   result.kl_sum = 1.0 / (3 + i);
   return result;
@@ -83,7 +85,7 @@ TEST(RunStore, GivesBackWhatWasSavedBitForBit) {
   results[0].kl_sum = -0.0;
   results[1].nll_sum = std::nextafter(700.0, 0);
   results[1].kl_sum = 0.1 + 0.2;
-  results[2].nll_sum = std::numeric_limits<double>::infinity();
+  results[2].nll_sum = std::numeric_limits<double>::max();
   const std::string binary("a\0b\xff", 4);
   {
     const auto store = MustOpen(path);
@@ -214,6 +216,114 @@ TEST(RunStore, RefusesForeignAndDamagedFiles) {
   ExpectError(RunStore::Open(cut.path(), kIdentity).status(), absl::StatusCode::kDataLoss, {half});
 }
 
+// A damaged row is refused where it is read, whatever leads to it.
+TEST(RunStore, ARowThatIsNotAsItWasWrittenIsRefused) {
+  const TempDir dir;
+  {
+    const auto store = MustOpen(dir.path());
+    const std::vector<int64_t> ids = MustIds(store.get(), {"x", "y"});
+    for (const char* candidate : {"a", "b"}) {
+      const int first = 2 * (candidate[0] - 'a');
+      const Evaluation results = {Result(first), Result(first + 1)};
+      ASSERT_TRUE(store->Save(candidate, ids, results).ok());
+    }
+    ASSERT_TRUE(store->PutBlob("key", "value").ok());
+    ASSERT_TRUE(store->PutBlob("other", "value").ok());
+  }
+  const std::string file = absl::StrCat(StorePath(dir.path()), "/", kRunStoreFile);
+  const std::string whole = ReadTestFile(file);
+  // Everything that a store is asked, until the first error.
+  const auto read_all = [&]() -> absl::Status {
+    BB_ASSIGN_OR_RETURN(const auto store, RunStore::Open(dir.path(), kIdentity));
+    BB_RETURN_IF_ERROR(store->GetBlob("key").status());
+    BB_RETURN_IF_ERROR(store->GetBlob("other").status());
+    BB_ASSIGN_OR_RETURN(const auto ids,
+                        store->ProbeIds("search", std::vector<std::string>{"x", "y"}));
+    BB_RETURN_IF_ERROR(store->Find("a", ids).status());
+    return store->Find("b", ids).status();
+  };
+  EXPECT_TRUE(read_all().ok()) << read_all();
+  for (const std::string& change : std::vector<std::string>{
+           "UPDATE results SET fdt = fdt + 1 WHERE candidate = 1 AND probe = 2",
+           "UPDATE results SET tokens = tokens + 4294967296",
+           "UPDATE results SET sums = zeroblob(32) WHERE candidate = 2 AND probe = 1",
+           "UPDATE results SET sums = x'00' WHERE candidate = 2 AND probe = 1",
+           "UPDATE results SET checksum = 0 WHERE probe = 2",
+           "UPDATE results SET candidate = candidate + 2;"
+           "UPDATE results SET candidate = 5 - candidate",
+           "UPDATE results SET probe = probe + 2; UPDATE results SET probe = 5 - probe",
+           "UPDATE candidates SET candidate = 'c' WHERE id = 1;"
+           "UPDATE candidates SET candidate = 'a' WHERE id = 2",
+           // The id of a lost candidate is given out again.
+           "DELETE FROM candidates WHERE id = 2; INSERT INTO candidates VALUES (2, 'd');"
+           "UPDATE candidates SET candidate = 'b' WHERE id = 1",
+           "UPDATE probes SET name = 'z' WHERE id = 1; UPDATE probes SET name = 'x' WHERE id = 2",
+           "UPDATE probes SET checksum = checksum + 1",
+           "UPDATE blobs SET value = 'valve' WHERE key = 'key'",
+           "UPDATE blobs SET value = CAST(value AS TEXT) WHERE key = 'other'",
+           "UPDATE blobs SET key = 'none' WHERE key = 'key';"
+           "UPDATE blobs SET key = 'key' WHERE key = 'other'",
+           "UPDATE identity SET position = position + 1 WHERE name = 'encoder'",
+           "CREATE TABLE more (x)",
+           "DROP TABLE trace",
+           "ALTER TABLE results RENAME COLUMN sdt TO other"}) {
+    WriteTestFile(file, whole);
+    sqlite3* connection = nullptr;
+    ASSERT_EQ(sqlite3_open(file.c_str(), &connection), SQLITE_OK);
+    ASSERT_EQ(sqlite3_exec(connection, change.c_str(), nullptr, nullptr, nullptr), SQLITE_OK)
+        << change << ": " << sqlite3_errmsg(connection);
+    sqlite3_close(connection);
+    SCOPED_TRACE(change);
+    ExpectError(read_all(), absl::StatusCode::kDataLoss, {file, "damaged", "remove it"});
+  }
+}
+
+TEST(RunStore, AResultThatNoEvaluationGivesIsRefused) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const ProbeResult& result : std::vector<ProbeResult>{{-1, 0, 0},
+                                                            {10, 11, 0},
+                                                            {10, -1, 0},
+                                                            {10, 0, -1},
+                                                            {10, 4, 7},
+                                                            {10, 4, 6, infinity},
+                                                            {10, 4, 6, 1, std::nan("")},
+                                                            {10, 4, 6, 1, 1, {-1}},
+                                                            {10, 4, 6, 1, 1, {5, 6}},
+                                                            {10, 4, 6, 1, 1, {5, -1}},
+                                                            {10, 4, 6, 1, 1, {5, 5, -infinity}}}) {
+    const TempDir dir;
+    const auto store = MustOpen(dir.path());
+    const std::vector<int64_t> ids = MustIds(store.get(), {"x"});
+    ASSERT_TRUE(store->Save("a", ids, Evaluation{result}).ok());
+    ExpectError(store->Find("a", ids).status(),
+                absl::StatusCode::kDataLoss,
+                {kRunStoreFile, "damaged", "no evaluation", "remove it"});
+  }
+}
+
+TEST(RunStore, ALockThatIsALinkOrNoFileIsRefused) {
+  const TempDir dir;
+  const std::string other = dir.File("other");
+  WriteTestFile(other, "precious");
+  std::filesystem::create_directory(StorePath(dir.path()));
+  const std::string lock = absl::StrCat(StorePath(dir.path()), "/run.lock");
+  const auto expect_refused = [&] {
+    ExpectError(RunStore::Open(dir.path(), kIdentity).status(),
+                absl::StatusCode::kInvalidArgument,
+                {lock, "not a regular file", "remove it"});
+    std::filesystem::remove(lock);
+  };
+  std::filesystem::create_symlink(other, lock);
+  expect_refused();
+  EXPECT_EQ(ReadTestFile(other), "precious");
+  ASSERT_EQ(mkfifo(lock.c_str(), 0600), 0);
+  expect_refused();
+  std::filesystem::create_symlink(dir.File("missing"), lock);
+  expect_refused();
+  EXPECT_FALSE(std::filesystem::exists(dir.File("missing")));
+  EXPECT_NE(MustOpen(dir.path()), nullptr);
+}
+
 TEST(RunStore, AnEmptyFileIsTheStartOfARun) {
   const TempDir dir;
   WriteStore(dir, "");
@@ -279,7 +389,7 @@ TEST(RunStore, AFullDiskIsOneClearErrorAndKeepsWhatWasThere) {
                        status.message().find(kRunStoreFile) != std::string::npos &&
                        status.message().find("same command again") != std::string::npos;
     // It goes on failing and never claims otherwise.
-    const bool again = (*store)->PutBlob("more", std::string(5000, 'x')).ok();
+    const bool again = (*store)->PutBlob("more", std::string(50000, 'x')).ok();
     _exit(clear && !again && i > 20 ? 0 : 2);
   }
   int end = 0;
@@ -315,7 +425,7 @@ TEST(RunStore, AFileOfAnotherVersionIsRefused) {
   sqlite3_close(connection);
   ExpectError(RunStore::Open(dir.path(), kIdentity).status(),
               absl::StatusCode::kFailedPrecondition,
-              {file, "version 1", "reads version 3"});
+              {file, "version 1", "reads version 4", "remove it"});
 }
 
 TEST(RunStore, LeavesNothingBehindWhenItWasNotUsed) {
