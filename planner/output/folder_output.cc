@@ -1,5 +1,6 @@
 #include "planner/output/folder_output.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include "planner/output/safetensors_output.h"
 #include "planner/output/side_files.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/temporary.h"
 
 namespace bitbudget {
 namespace {
@@ -92,11 +94,14 @@ absl::Status WriteModelFolder(const FolderWeights& source,
   MatrixEncoder encoder(source);
   BB_ASSIGN_OR_RETURN(const std::vector<OutputTensor> tensors,
                       ListTensors(source, options, &encoder));
-  const std::string temporary = absl::StrCat(folder, ".tmp.", getpid());
+  RemoveLeftOvers(folder);
+  const std::string temporary = TemporaryName(folder, 0);
   if (!fs::create_directory(temporary, error)) {
     return absl::InvalidArgumentError(absl::StrCat(
         temporary, ": cannot create: ", error ? error.message() : std::string("exists")));
   }
+  const int lock = open(temporary.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock >= 0) LockTemporary(lock);
   absl::Status status = CopySideFiles(model.path(), temporary);
   if (status.ok()) status = WriteConfig(model.config_path(), options, temporary);
   if (status.ok()) status = WriteSafetensors(tensors, temporary, options.shard_bytes, progress);
@@ -108,6 +113,7 @@ absl::Status WriteModelFolder(const FolderWeights& source,
     }
   }
   if (!status.ok()) fs::remove_all(temporary, error);
+  if (lock >= 0) close(lock);
   return status;
 }
 

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/status_macros.h"
+#include "runtime/base/temporary.h"
 
 namespace bitbudget {
 namespace {
@@ -46,12 +47,15 @@ absl::Status RefuseNonFile(const std::string& path) {
 absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& name) {
   BB_RETURN_IF_ERROR(RefuseNonFile(name));
   BB_ASSIGN_OR_RETURN(const std::string path, FollowLinks(name));
-  // A name may be taken by what a killed process left behind.
+  RemoveLeftOvers(path);
+  // A name may be taken, by another file of this process or by one of another machine.
   for (int attempt = 0; attempt < 100; ++attempt) {
-    std::string temporary = absl::StrCat(path, ".tmp.", getpid(), ".", attempt);
+    std::string temporary = TemporaryName(path, attempt);
     const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd >= 0) return AtomicFile(path, std::move(temporary), fd);
-    if (errno != EEXIST) break;
+    if (fd < 0 && errno != EEXIST) break;
+    if (fd < 0) continue;
+    if (LockTemporary(fd)) return AtomicFile(path, std::move(temporary), fd);
+    close(fd);
   }
   return absl::ErrnoToStatus(errno, absl::StrCat(path, ": cannot create"));
 }

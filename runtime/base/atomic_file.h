@@ -11,8 +11,9 @@
 namespace bitbudget {
 
 // A file that appears at its path whole or not at all: it is written under a temporary name beside
-// it, which Commit() syncs and renames; without Commit() the destructor removes it. A symbolic link
-// is followed and stays. Move-only. Errors name the path.
+// it, which Commit() syncs and renames; without Commit() the destructor removes it, and the next
+// Create() what a killed process left. A symbolic link is followed and stays. Move-only. Errors
+// name the path.
 class AtomicFile {
  public:
   static absl::StatusOr<AtomicFile> Create(const std::string& path);

@@ -76,6 +76,33 @@ TEST(WriteFile, WritesReplacesAndLeavesNothingElse) {
   EXPECT_EQ(FilesIn(dir.path()), std::set<std::string>{"plan.pb"});
 }
 
+TEST(WriteFile, RemovesWhatKilledProcessesLeftAndNothingElse) {
+  TempDir dir;
+  const std::string path = dir.File("plan.pb");
+  absl::StatusOr<AtomicFile> other = AtomicFile::Create(path);  // is being written
+  ASSERT_TRUE(other.ok());
+  std::set<std::string> kept = FilesIn(dir.path());
+  ASSERT_EQ(kept.size(), 1u);
+  for (const char* name : {"plan.pb.tmp.a.0", "plan.pb.tmp.", "other.pb.tmp.1.0", "plan.pb.tmp"}) {
+    WriteTestFile(dir.File(name), "x");
+    kept.insert(name);
+  }
+  const auto leave = [&] {
+    WriteTestFile(dir.File("plan.pb.tmp.1.0"), "left");
+    ASSERT_TRUE(std::filesystem::create_directory(dir.File("plan.pb.tmp.4711.0")));
+    WriteTestFile(dir.File("plan.pb.tmp.4711.0/part"), "left");
+  };
+  leave();
+  ASSERT_TRUE(CheckWritable(path).ok());
+  EXPECT_EQ(FilesIn(dir.path()), kept);
+  leave();
+  ASSERT_TRUE(WriteFileAtomically(path, "new").ok());
+  kept.insert("plan.pb");
+  EXPECT_EQ(FilesIn(dir.path()), kept);
+  ASSERT_TRUE(other->Write("newer").ok() && other->Commit().ok());
+  EXPECT_EQ(ReadTestFile(path), "newer");
+}
+
 TEST(WriteFile, HonoursTheUmask) {
   TempDir dir;
   const mode_t before = umask(027);
