@@ -26,10 +26,13 @@ absl::StatusOr<int64_t> SpillFile::Append(std::span<const uint8_t> bytes) {
                                             "directory with room for them, or more memory"));
   };
   if (fd_ < 0) {
-    std::string name = directory_ + "/bitbudget-spill-XXXXXX";
-    fd_ = mkostemp(name.data(), O_CLOEXEC);
+    fd_ = open(directory_.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd_ < 0) {  // a file system that cannot do without a name
+      std::string name = directory_ + "/bitbudget-spill-XXXXXX";
+      fd_ = mkostemp(name.data(), O_CLOEXEC);
+      if (fd_ >= 0) unlink(name.c_str());
+    }
     if (fd_ < 0) return error("make a temporary file");
-    unlink(name.c_str());
   }
   for (size_t done = 0; done < bytes.size();) {
     const ssize_t wrote =
