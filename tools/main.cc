@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -23,6 +24,7 @@
 #include "tools/bus_error.h"
 #include "tools/command.h"
 #include "tools/interrupt.h"
+#include "tools/out_of_memory.h"
 
 namespace bitbudget {
 namespace {
@@ -155,10 +157,11 @@ void SetUpLibraries(char** argv) {
 int main(int argc, char** argv) {
   bitbudget::FillStandardStreams();
   bitbudget::SetUpLibraries(argv);
+  bitbudget::InstallOutOfMemoryHandler();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may grow no more is a failed write
   try {
     return bitbudget::Main(argc, argv);
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "bitbudget: out of memory\n");
-    return bitbudget::kExitBadInput;
+    bitbudget::EndOutOfMemory();
   }
 }

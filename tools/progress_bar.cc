@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <iostream>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -106,7 +107,12 @@ void ProgressBar::Begin(absl::string_view phase, int64_t total) {
   } else {
     WriteLine(WithJob(total > 0 ? absl::StrCat(phase_, ": ", total, " steps") : phase_, begin_s_));
   }
-  if (options_.ticks && !ticker_.joinable()) ticker_ = std::thread([this] { Tick(); });
+  if (options_.ticks && !ticker_.joinable()) {
+    try {
+      ticker_ = std::thread([this] { Tick(); });
+    } catch (const std::system_error&) {  // no more threads: the bar moves with the work alone
+    }
+  }
 }
 
 void ProgressBar::Update(int64_t done, absl::string_view note) {

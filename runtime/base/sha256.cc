@@ -3,15 +3,19 @@
 #include <glog/logging.h>
 #include <openssl/evp.h>
 
+#include <new>
+
 #include "absl/strings/escaping.h"
 
 namespace bitbudget {
 
 void Sha256::Free::operator()(evp_md_ctx_st* context) const { EVP_MD_CTX_free(context); }
 
+// What OpenSSL cannot begin it has no memory for.
 Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
-  CHECK(context_ != nullptr);
-  CHECK_EQ(EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr), 1);
+  if (context_ == nullptr || EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) != 1) {
+    throw std::bad_alloc();
+  }
 }
 
 void Sha256::Update(std::span<const std::byte> bytes) {

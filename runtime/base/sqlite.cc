@@ -5,7 +5,9 @@
 
 #include <cstring>
 #include <filesystem>
+#include <new>
 #include <system_error>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -29,7 +31,7 @@ absl::Status RefuseNonFiles(const std::string& path) {
 }
 
 // SQL's checksum(value, ...): the first 64 bits of a SHA-256 of the values, their types and sizes.
-void Checksum(sqlite3_context* context, int count, sqlite3_value** values) {
+void Checksum(sqlite3_context* context, int count, sqlite3_value** values) try {
   Sha256 hash;
   for (int i = 0; i < count; ++i) {
     const int type = sqlite3_value_type(values[i]);
@@ -53,6 +55,8 @@ void Checksum(sqlite3_context* context, int count, sqlite3_value** values) {
   uint64_t first = 0;
   CHECK(absl::SimpleHexAtoi(hash.Finish().substr(0, 16), &first));
   sqlite3_result_int64(context, static_cast<int64_t>(first));
+} catch (const std::bad_alloc&) {  // which must not pass through SQLite
+  sqlite3_result_error_nomem(context);
 }
 
 // What a file asks for is believed as little as it can be.
@@ -132,7 +136,8 @@ absl::Status Database::Error(int code) const {
     case SQLITE_CANTOPEN:
       return absl::PermissionDeniedError(absl::StrCat(path_, ": cannot be opened: ", what));
     default:
-      return absl::InternalError(absl::StrCat(path_, ": SQLite error ", code, ": ", what));
+      return absl::InternalError(absl::StrCat(
+          path_, ": SQLite error ", code, ": ", what, "; move it away if this does not pass"));
   }
 }
 

@@ -60,7 +60,7 @@ class RunDirTest(unittest.TestCase):
                 self.file(out), *args]
 
     def start(self, out, *args, **kwargs):
-        preparation = {k: kwargs.pop(k) for k in ('preexec_fn', 'restore_signals') if k in kwargs}
+        preparation = {k: kwargs.pop(k) for k in ('preexec_fn',) if k in kwargs}
         return subprocess.Popen(self.command(out, *args, **kwargs), env=environment(),
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                 **preparation)
@@ -263,14 +263,13 @@ class ResumeTest(RunDirTest):
         limit = 64 << 10  # bytes per file
 
         def limited():
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
         # Too little to begin with, until there is room for the first evaluations.
         while not (self.stores(self.file('a.pb.run')) and self.results(self.file('a.pb.run'))):
             limit += 64 << 10
             self.refuse(3, ['run.sqlite', 'cannot be written', 'start the same command again'],
-                        self.start('a.pb', preexec_fn=limited, restore_signals=False))
+                        self.start('a.pb', preexec_fn=limited))
             self.assertFalse(os.path.exists(self.file('a.pb')))
         self.assertEqual(self.plan('a.pb')[0], whole)
 
