@@ -1,6 +1,7 @@
 #include "planner/jobs/plan_retraining.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -9,8 +10,10 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "planner/jobs/planned_model.h"
 #include "planner/output/recovered_file.h"
+#include "planner/runs/run_directory.h"
 #include "plans/plan_io.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/quantize/rtn_encoder.h"
@@ -219,6 +222,23 @@ TEST_F(PlanRetrainingTest, StoppedAnywhereItResumesToTheSameBytes) {
   MustPlan(options, &again);
   EXPECT_TRUE(Contents() == expected);
   EXPECT_EQ(again.steps(), 0);
+  // A matrix that the run has lost is trained again.
+  const std::string file = absl::StrCat(ListStores(options.run_dir).at(0), "/", kRunStoreFile);
+  sqlite3* connection = nullptr;
+  ASSERT_EQ(sqlite3_open(file.c_str(), &connection), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(connection,
+                         "DELETE FROM blobs WHERE key = (SELECT min(key) FROM blobs "
+                         "WHERE key LIKE 'retrained/%/%')",
+                         nullptr,
+                         nullptr,
+                         nullptr),
+            SQLITE_OK);
+  EXPECT_EQ(sqlite3_changes(connection), 1);
+  sqlite3_close(connection);
+  TrainingSteps one_round;
+  MustPlan(options, &one_round);
+  EXPECT_TRUE(Contents() == expected);
+  EXPECT_EQ(one_round.steps(), 8 + 2);
   options.run_dir.clear();
   TrainingSteps anew;
   MustPlan(options, &anew);
