@@ -29,6 +29,27 @@ bool Matches(absl::string_view pattern,
   return matches.ok() && *matches;
 }
 
+absl::StatusOr<std::vector<std::string>> Found(absl::string_view pattern, const std::string& text) {
+  std::vector<Regex::Match> matches;
+  int64_t steps = Regex::StepsFor(text);
+  const absl::Status status =
+      Compiled(pattern, RegexDialect::kTokenizer).FindAll(text, &steps, &matches);
+  if (!status.ok()) return status;
+  std::vector<std::string> found;
+  for (const Regex::Match& match : matches) {
+    found.push_back(text.substr(match.begin, match.end - match.begin));
+  }
+  return found;
+}
+
+std::vector<std::string> Pieces(absl::string_view pattern, const std::string& text) {
+  const absl::StatusOr<std::vector<std::string>> found = Found(pattern, text);
+  EXPECT_TRUE(found.ok()) << found.status();
+  return found.ok() ? *found : std::vector<std::string>();
+}
+
+using Strings = std::vector<std::string>;
+
 void Refused(const std::string& pattern, RegexDialect dialect, const std::string& why) {
   ExpectError(Regex::Compile(pattern, dialect).status(),
               absl::StatusCode::kInvalidArgument,
@@ -65,41 +86,70 @@ TEST(Regex, ACatastrophicPatternEndsWithinASecond) {
       EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1)) << pattern;
       ExpectError(matches.status(),
                   absl::StatusCode::kInvalidArgument,
-                  {"'" + std::string(pattern) + "' takes more than 200000 steps"});
+                  {"'" + std::string(pattern) + "' takes too many steps on a text of 39 bytes"});
     }
   }
-  std::vector<Regex::Match> found;
-  ExpectError(Compiled("(a+)+(a+)+(a+)+[bc]", RegexDialect::kTokenizer)
-                  .FindAll(std::string(200, 'a'), &found),
+}
+
+// Each match of some of these is cheap; it is the whole text that is dear.
+TEST(Regex, ALongTextEndsWithinASecondForAnyPattern) {
+  const std::string text(300'000, 'a');
+  for (const char* const pattern : {"(a+)+(a+)+(a+)+[bc]",
+                                    "(?:a?){16}a{16}b|a",
+                                    "a++b",
+                                    "(?=a*b)|a",
+                                    "(?>a*)b|a",
+                                    "(?:a|a)*b|a",
+                                    "a(?<=a{3000})b|a"}) {
+    const auto start = std::chrono::steady_clock::now();
+    ExpectError(Found(pattern, text).status(),
+                absl::StatusCode::kInvalidArgument,
+                {"'" + std::string(pattern) + "' takes too many steps", "300000 bytes", "nested"});
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1)) << pattern;
+  }
+  ExpectError(Found("(?:a|b)+c", std::string(10'000'000, 'a')).status(),
               absl::StatusCode::kInvalidArgument,
-              {"'(a+)+(a+)+(a+)+[bc]' takes more than"});
+              {"too much memory"});
+}
+
+TEST(Regex, StepsAreCountedOverAllTexts) {
+  const Regex regex = Compiled("a", RegexDialect::kTokenizer);
+  std::vector<Regex::Match> found;
+  int64_t steps = 8;
+  EXPECT_TRUE(regex.FindAll("a", &steps, &found).ok());
+  EXPECT_FALSE(regex.FindAll("b", &steps, &found).ok() &&
+               regex.FindAll("bbbb", &steps, &found).ok());
+  EXPECT_EQ(found.size(), 1u);
 }
 
 TEST(Regex, LongTextsAreWithinTheLimits) {
-  const std::string text = std::string(200'000, 'a') + "b";
-  std::vector<Regex::Match> found;
-  ASSERT_TRUE(Compiled("(?:a|c)+", RegexDialect::kTokenizer).FindAll(text, &found).ok());
-  ASSERT_EQ(found.size(), 1u);
-  EXPECT_EQ(found[0].end, text.size() - 1);
+  const std::string run(200'000, 'a');
+  EXPECT_EQ(Pieces("(?:a|c)+", run + "b"), Strings{run});
+  // As far as llama-bpe's expression looks before it takes a run of spaces.
+  const std::string spaces(3'000'000, ' ');
+  EXPECT_EQ(Pieces(R"(\s*[\r\n]+|\s+(?!\S)|\s+)", spaces), Strings{spaces});
 }
 
 TEST(Regex, WrongPatternsAreNamed) {
   for (const RegexDialect dialect : kNameDialects) {
-    Refused("(", dialect, "parenthes");
+    Refused("(", dialect, "no closing parenthesis");
+    Refused("(?", dialect, "group");
     Refused("a)", dialect, "parenthes");
-    Refused("[a", dialect, "missing terminating ]");
-    Refused("[z-a]", dialect, "range out of order");
+    Refused("[a", dialect, "without its closing ]");
+    Refused("[z-a]", dialect, "range out of order (at byte 1)");
     Refused("*a", dialect, "nothing to repeat (at byte 0)");
     Refused("a{2,1}", dialect, "out of order");
     Refused("a\\", dialect, "backslash");
     Refused("caf\xc3\xa9", dialect, "ASCII");
     Refused("((ab){1000}){1000}", dialect, "too large");
+    Refused("a{65536}", dialect, "more than 65535");
+    EXPECT_TRUE(Regex::Compile("((|(){60000}){60000}){0}", dialect).ok());
     EXPECT_FALSE(Regex::Compile(std::string(5000, '('), dialect).ok());
     EXPECT_FALSE(Regex::Compile(std::string(3000, '('), dialect).ok());
     EXPECT_FALSE(Regex::Compile(absl::string_view("a\0b", 3), dialect).ok());
   }
   Refused("(a", RegexDialect::kTokenizer, "parenthesis");
-  Refused("\\C", RegexDialect::kTokenizer, "\\C");
+  Refused("\\p{Nonsense}", RegexDialect::kTokenizer, "property");
   const absl::Status status =
       Regex::Compile("(\n" + std::string(100000, 'x'), RegexDialect::kTokenizer).status();
   ExpectError(status, absl::StatusCode::kInvalidArgument, {"'(\\x0a", "...'", "at most"});
@@ -110,19 +160,18 @@ TEST(Regex, WrongPatternsAreNamed) {
 TEST(Regex, ConstructsOfPcre2AloneAreRefused) {
   for (const RegexDialect dialect : kNameDialects) {
     for (const char* const pattern :
-         {"\\Qa\\E", "\\K",     "\\h",     "\\R",     "\\p{L}",      "\\z",       "\\v",
-          "\\0",     "\\10",    "\\cA",    "\\x{41}", "\\x4",        "\\g{1}",    "\\k<a>",
-          "\\u0041", "(*UTF)a", "(?R)",    "(?|a|b)", "(?1)",        "(?(1)a|b)", "(?&a)",
-          "(?C1)",   "(?P>a)",  "(?U)a*",  "a{,3}",   "[[:<:]]",     "^*",        "\\b+",
-          "(?=a)*",  "a**",     "[[.a.]]", "[\\Q]",   "[[:^alpha:]]"}) {
+         {"\\Qa\\E", "\\K",     "\\h",     "\\R",     "\\p{L}",  "\\z",         "\\v",
+          "(a)\\1",  "\\0",     "\\10",    "\\cA",    "\\x{41}", "\\x4",        "\\g{1}",
+          "\\k<a>",  "\\u0041", "(*UTF)a", "(?R)",    "(?|a|b)", "(?1)",        "(?(1)a|b)",
+          "(?&a)",   "(?C1)",   "(?P>a)",  "(?U)a*",  "a{,3}",   "[[:<:]]",     "^*",
+          "\\b+",    "(?=a)*",  "a**",     "[[.a.]]", "[\\Q]",   "[[:^alpha:]]"}) {
       EXPECT_FALSE(Regex::Compile(pattern, dialect).ok()) << pattern;
     }
   }
 }
 
 TEST(Regex, PythonHasWhatEcmaScriptHasNot) {
-  for (const char* const pattern : {R"((a)\1)",
-                                    "(?<=a)b",
+  for (const char* const pattern : {"(?<=a)b",
                                     "(?<!a)b",
                                     "(?P<n>a)",
                                     "(?i)A",
@@ -136,7 +185,10 @@ TEST(Regex, PythonHasWhatEcmaScriptHasNot) {
     EXPECT_TRUE(Regex::Compile(pattern, RegexDialect::kPython).ok()) << pattern;
     EXPECT_FALSE(Regex::Compile(pattern, RegexDialect::kEcmaScript).ok()) << pattern;
   }
-  EXPECT_TRUE(Matches(R"((a)\1)", "xaa", RegexDialect::kPython));
+  EXPECT_TRUE(Matches("(?<=la)ye", "layers", RegexDialect::kPython));
+  EXPECT_FALSE(Matches("(?<!la)ye", "layers", RegexDialect::kPython));
+  EXPECT_FALSE(Regex::Compile("(?<=a|bc)d", RegexDialect::kPython).ok());
+  EXPECT_FALSE(Regex::Compile("a(?i)b", RegexDialect::kPython).ok());
   EXPECT_TRUE(Matches("(?i)LAYERS", "layers", RegexDialect::kPython));
   EXPECT_FALSE(Matches("a++a", "aaa", RegexDialect::kPython));
 }
@@ -159,17 +211,58 @@ TEST(Regex, EachDialectReadsBracketsItsOwnWay) {
 
 TEST(Regex, TokenizersReadUnicode) {
   const auto count = [](absl::string_view pattern, absl::string_view text) {
-    std::vector<Regex::Match> found;
-    EXPECT_TRUE(Compiled(pattern, RegexDialect::kTokenizer).FindAll(text, &found).ok());
-    return found.size();
+    return Pieces(pattern, std::string(text)).size();
   };
   EXPECT_EQ(count(R"(\w)", "\u00e9\u4eca!"), 2u);
   EXPECT_EQ(count(R"(\p{L}+)", "caf\u00e9 \u4eca"), 2u);
   EXPECT_EQ(count("^.", "a\nb"), 2u);
   EXPECT_EQ(count(R"(\s)", "\u2003\u180e"), 1u);
   EXPECT_EQ(count("", "\u00e9\u4eca"), 3u);  // between all characters, never inside one
-  EXPECT_FALSE(Regex::Compile("[\\w&&[^_]]", RegexDialect::kTokenizer).ok());
-  EXPECT_FALSE(Regex::Compile("(*UTF)a", RegexDialect::kTokenizer).ok());
+  // Halves of pairs, the last character, and those that no PCRE2 property lists.
+  EXPECT_EQ(count("[^a]", "\ud7ff\ue000\uffff\U0010ffff"), 4u);
+  EXPECT_EQ(count(R"([\x{4e00}-\u9fa5])", "\u4dff\u4e00\u9fa5\u9fa6"), 2u);
+  EXPECT_EQ(count("(?i:'S)", "'s 'S '\u017f"), 3u);
+}
+
+TEST(Regex, ExpressionsOfKnownModelsCutTextTheirWay) {
+  EXPECT_EQ(
+      Pieces(
+          R"('(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+)"
+          R"(|\s++$|\s*[\r\n]|\s+(?!\S)|\s)",
+          "It's 12345 caf\u00e9s,\n  ok  "),
+      (Strings{"It", "'s", " ", "123", "45", " caf\u00e9s", ",\n", " ", " ok", "  "}));
+  // BLOOM's has a class in a class.
+  EXPECT_EQ(Pieces(R"( ?[^(\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+)", "a (b), c"),
+            (Strings{"a", "b", " c"}));
+  EXPECT_EQ(Pieces(R"([\p{P}\$\+<=>\^~\|`]+)", "a+b==c|d"), (Strings{"+", "==", "|"}));
+  EXPECT_EQ(Pieces(R"((?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+)", "ab c de"), (Strings{"ab c de"}));
+  EXPECT_EQ(Pieces("(?<=\\d|ab)c|(?<!d)x$", "1c abc bc x\ndx"), (Strings{"c", "c", "x"}));
+  EXPECT_EQ(Pieces("(?<word>a+?)b", "aab"), (Strings{"aab"}));
+}
+
+TEST(Regex, TokenizersAreRefusedWhatCanTakeForEver) {
+  const auto refused = [](const char* pattern, const char* why) {
+    Refused(pattern, RegexDialect::kTokenizer, why);
+  };
+  refused("a\\Kb", "\\K is not supported");
+  refused("(?(DEFINE)(?<x>a))b", "conditions");
+  refused("(a(?1)?b)*", "calls of a group");
+  refused("(?R)", "calls of a group");
+  refused("(?&x)", "calls of a group");
+  refused("(?P>x)", "calls of a group");
+  refused("(a)\\1", "references to groups");
+  refused("(?<x>a)\\k<x>", "references to groups");
+  refused("(?C1)a", "callouts");
+  refused("a(*SKIP)b", "verbs");
+  refused("(?|(a)|(b))", "this kind of group");
+  refused("\\Qa\\E", "\\Q is not supported");
+  refused("\\C", "\\C is not supported");
+  refused("(?<=a+)b", "fixed width");
+  refused("[\\w&&[^_]]", "intersections");
+  refused("[a[^b]]", "[^...] in a class");
+  refused("[[:alpha:]]", "[: [. and [=");
+  refused("a(?i)b", "this kind of group");
+  refused("(?s).", "this kind of group");
 }
 
 TEST(Regex, CopiesMatchLikeTheOriginal) {

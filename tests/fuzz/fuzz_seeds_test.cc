@@ -35,7 +35,7 @@ void RunOne(const std::string& input) {
 }
 
 std::string Mutate(std::string input, const std::vector<std::string>& corpus, Random& random) {
-  static constexpr char kTokens[] = "{}[]\",:-0123456789eE.\\\x80\xff";
+  static constexpr char kTokens[] = "{}[]\",:-0123456789eE.\\\x80\xff()*+?|^$=!<>";
   const uint64_t changes = 1 + random.Below(4);
   for (uint64_t change = 0; change < changes; ++change) {
     const size_t at = input.empty() ? 0 : random.Below(input.size());

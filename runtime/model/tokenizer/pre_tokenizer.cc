@@ -9,6 +9,8 @@
 namespace bitbudget {
 namespace {
 
+constexpr size_t kMaxSteps = 100;  // known models have up to four
+
 // Cuts `text` at the matches and appends the pieces.
 void Cut(absl::string_view text,
          std::span<const Regex::Match> matches,
@@ -39,6 +41,10 @@ void Cut(absl::string_view text,
 }  // namespace
 
 absl::StatusOr<PreTokenizer> PreTokenizer::Create(std::span<const SplitStep> steps) {
+  if (steps.size() > kMaxSteps) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        steps.size(), " expressions in the pre-tokenizer, at most ", kMaxSteps, " are read"));
+  }
   PreTokenizer pre_tokenizer;
   for (const SplitStep& step : steps) {
     absl::StatusOr<Regex> regex = Regex::Compile(step.expression, RegexDialect::kTokenizer);
@@ -57,11 +63,12 @@ absl::StatusOr<std::vector<absl::string_view>> PreTokenizer::Split(absl::string_
   std::vector<absl::string_view> pieces;
   if (!text.empty()) pieces.push_back(text);
   std::vector<Regex::Match> matches;
+  int64_t regex_steps = Regex::StepsFor(text);
   for (const Step& step : steps_) {
     std::vector<absl::string_view> cut;
     for (const absl::string_view piece : pieces) {
       matches.clear();
-      BB_RETURN_IF_ERROR(step.regex.FindAll(piece, &matches));
+      BB_RETURN_IF_ERROR(step.regex.FindAll(piece, &regex_steps, &matches));
       Cut(piece, matches, step.behavior, &cut);
     }
     pieces = std::move(cut);

@@ -75,7 +75,7 @@ TEST(PreTokenizer, AnExpressionThatNeverEndsIsAnError) {
   ASSERT_TRUE(pre_tokenizer.ok()) << pre_tokenizer.status();
   ExpectError(pre_tokenizer->Split(std::string(200, 'a')).status(),
               absl::StatusCode::kInvalidArgument,
-              {"takes more than"});
+              {"takes too many steps"});
 }
 
 TEST(PreTokenizer, NamesAreFoundByWhatTheySay) {
