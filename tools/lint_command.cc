@@ -10,16 +10,13 @@
 #include "plans/targets/lint.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/json_text.h"
-#include "runtime/base/mapped_file.h"
 #include "runtime/base/parallel.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 
 namespace bitbudget {
 namespace {
-
-// Far more than any consumer's configuration of a model of a thousand layers.
-constexpr int64_t kMaxFileBytes = int64_t{16} << 20;
 
 struct LintFlags {
   std::string file;
@@ -28,15 +25,6 @@ struct LintFlags {
   std::string plan;
   bool json = false;
 };
-
-absl::StatusOr<std::string> ReadText(const std::string& path) {
-  BB_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-  if (static_cast<int64_t>(file.bytes().size()) > kMaxFileBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        path, ": ", file.bytes().size(), " bytes; no configuration of a model is so large"));
-  }
-  return std::string(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
-}
 
 // A folder or a GGUF file; anything else is read as a plan.
 bool IsModel(const std::string& path) {
@@ -67,7 +55,7 @@ nlohmann::ordered_json LintJson(const LintReport& report) {
 absl::Status RunLint(const LintFlags& flags) {
   const absl::StatusOr<const TargetProfile*> target = FindTarget(flags.target);
   if (!target.ok()) return UsageError(target.status());
-  BB_ASSIGN_OR_RETURN(const std::string contents, ReadText(flags.file));
+  BB_ASSIGN_OR_RETURN(const std::string contents, ReadFile(flags.file, kMaxConfigBytes));
   std::optional<plans::Plan> plan;
   TargetModel model;
   if (IsModel(flags.subject)) {

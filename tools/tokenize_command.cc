@@ -6,7 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "runtime/base/json_text.h"
-#include "runtime/base/mapped_file.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/tokenizer/tokenizer.h"
 #include "tools/command.h"
@@ -27,7 +27,7 @@ absl::Status RunTokenize(const TokenizeOptions& options) {
     return absl::InvalidArgumentError(
         absl::StrCat(options.model, ": has no tokenizer.json or tokenizer.model"));
   }
-  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.file));
+  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.file, kMaxTextBytes));
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens,
                       tokenizer->Encode(text, {.parse_special = options.special}));
   if (options.json) {

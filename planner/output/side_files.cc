@@ -10,7 +10,7 @@
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/json.h"
 #include "runtime/base/json_text.h"
-#include "runtime/base/mapped_file.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
@@ -61,7 +61,7 @@ absl::Status CopySideFiles(const std::string& from, const std::string& to) {
 absl::Status WriteConfig(const std::string& config_path,
                          const FolderOutputOptions& options,
                          const std::string& folder) {
-  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path));
+  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, kMaxConfigBytes));
   BB_ASSIGN_OR_RETURN(ordered_json config,
                       ParseOrderedJson(text, config_path, DuplicateKeys::kRefuse));
   if (options.weights == FolderOutputOptions::Weights::kCompressedTensors) {

@@ -9,7 +9,7 @@
 #include "plans/targets/units.h"
 #include "plans/validate.h"
 #include "runtime/base/atomic_file.h"
-#include "runtime/base/mapped_file.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/tensor/format.h"
 
@@ -59,10 +59,8 @@ absl::StatusOr<plans::Plan> ParseCheckedPlan(absl::string_view contents, const s
 }
 
 absl::StatusOr<plans::Plan> ReadPlan(const std::string& path) {
-  BB_ASSIGN_OR_RETURN(const MappedFile file, MappedFile::Open(path));
-  const auto bytes = file.bytes();
-  return ParseCheckedPlan(
-      absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()), path);
+  BB_ASSIGN_OR_RETURN(const std::string contents, ReadFile(path, kMaxPlanBytes));
+  return ParseCheckedPlan(contents, path);
 }
 
 absl::Status WritePlan(const plans::Plan& plan, const std::string& path) {

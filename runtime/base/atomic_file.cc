@@ -1,7 +1,6 @@
 #include "runtime/base/atomic_file.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -10,6 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/base/temporary.h"
 
@@ -33,19 +33,10 @@ absl::StatusOr<std::string> FollowLinks(const std::string& path) {
   return at.string();
 }
 
-absl::Status RefuseNonFile(const std::string& path) {
-  std::error_code ignored;
-  const auto status = std::filesystem::status(path, ignored);
-  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": exists and is not a regular file"));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<AtomicFile> AtomicFile::Create(const std::string& name) {
-  BB_RETURN_IF_ERROR(RefuseNonFile(name));
+  BB_RETURN_IF_ERROR(CheckRegularOrAbsent(name));
   BB_ASSIGN_OR_RETURN(const std::string path, FollowLinks(name));
   RemoveLeftOvers(path);
   // A name may be taken, by another file of this process or by one of another machine.

@@ -4,31 +4,17 @@
 #include <sqlite3.h>
 
 #include <cstring>
-#include <filesystem>
 #include <new>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
 namespace {
-
-// SQLite would wait for a pipe's other end, and for ever.
-absl::Status RefuseNonFiles(const std::string& path) {
-  for (const char* suffix : {"", "-journal", "-wal", "-shm"}) {
-    const std::string file = absl::StrCat(path, suffix);
-    std::error_code ignored;
-    const std::filesystem::file_status status = std::filesystem::status(file, ignored);
-    if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-      return absl::InvalidArgumentError(absl::StrCat(file, ": not a regular file; move it away"));
-    }
-  }
-  return absl::OkStatus();
-}
 
 // SQL's checksum(value, ...): the first 64 bits of a SHA-256 of the values, their types and sizes.
 void Checksum(sqlite3_context* context, int count, sqlite3_value** values) try {
@@ -77,7 +63,10 @@ void Database::Close::operator()(sqlite3* connection) const { sqlite3_close(conn
 void Statement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
 absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& path, Mode mode) {
-  BB_RETURN_IF_ERROR(RefuseNonFiles(path));
+  // SQLite opens these files as they come.
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    BB_RETURN_IF_ERROR(CheckRegularOrAbsent(path + suffix));
+  }
   std::unique_ptr<Database> database(new Database(path));
   sqlite3* connection = nullptr;
   const int flags =

@@ -12,8 +12,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "runtime/base/mapped_file.h"
 #include "runtime/base/random.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/architecture/text_ends.h"
@@ -117,7 +117,7 @@ absl::StatusOr<std::unique_ptr<ProbeMaker>> ProbeMaker::Create(const Model& mode
         model.path(),
         ": has no tokenizer (tokenizer.json or tokenizer.model), which probes from text need"));
   }
-  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.path));
+  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.path, kMaxTextBytes));
   maker->fingerprint_ = Sha256Hex(std::as_bytes(std::span(text)));
   BB_RETURN_IF_ERROR(options.source == ProbeSource::kText ? maker->ReadText(text)
                                                           : maker->ReadPrompts(text));

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/architecture/gguf_checkpoint.h"
 #include "runtime/model/architecture/text_ends.h"
@@ -18,7 +19,7 @@ absl::StatusOr<Checkpoint> OpenFolder(const std::string& folder) {
   Checkpoint checkpoint;
   checkpoint.path = folder;
   checkpoint.config_path = folder + "/config.json";
-  BB_ASSIGN_OR_RETURN(checkpoint.config_text, ReadFile(checkpoint.config_path));
+  BB_ASSIGN_OR_RETURN(checkpoint.config_text, ReadFile(checkpoint.config_path, kMaxConfigBytes));
   BB_ASSIGN_OR_RETURN(checkpoint.config,
                       ParseConfig(checkpoint.config_text, checkpoint.config_path));
   BB_ASSIGN_OR_RETURN(SafetensorsArchive archive, SafetensorsArchive::Open(folder));

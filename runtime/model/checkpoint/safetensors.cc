@@ -13,6 +13,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "runtime/base/json.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 
 namespace bitbudget {
@@ -311,8 +312,8 @@ namespace {
 absl::Status OpenShards(SafetensorsArchive* archive) {
   const std::string& index_path = archive->path;
   const std::string folder = index_path.substr(0, index_path.rfind('/'));
-  BB_ASSIGN_OR_RETURN(const MappedFile index_file, MappedFile::Open(index_path));
-  BB_ASSIGN_OR_RETURN(const json index, ParseJson(TextOf(index_file.bytes()), index_path));
+  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(index_path, kMaxIndexBytes));
+  BB_ASSIGN_OR_RETURN(const json index, ParseJson(text, index_path));
   const auto weight_map = index.find("weight_map");
   if (!index.is_object() || weight_map == index.end() || !weight_map->is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(index_path, ": weight_map: is not an object"));

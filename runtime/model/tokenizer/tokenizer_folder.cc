@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
 #include "runtime/base/json.h"
-#include "runtime/base/mapped_file.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/tokenizer/sentencepiece_model.h"
 #include "runtime/model/tokenizer/tokenizer_data.h"
@@ -31,7 +31,7 @@ bool Exists(const std::string& path) {
 // The document, an object; an empty one when there is no such file.
 absl::StatusOr<json> ReadObject(const std::string& path) {
   if (!Exists(path)) return json::object();
-  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+  BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxTokenizerBytes));
   BB_ASSIGN_OR_RETURN(json document, ParseJson(text, path));
   if (!document.is_object()) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": is not an object"));
@@ -234,7 +234,7 @@ absl::Status ReadFacts(const Facts& facts, TokenizerData* data) {
   const json& config = facts.config;
   const std::string template_path = facts.folder + "/chat_template.jinja";
   if (Exists(template_path)) {
-    BB_ASSIGN_OR_RETURN(data->chat_template, ReadFile(template_path));
+    BB_ASSIGN_OR_RETURN(data->chat_template, ReadFile(template_path, kMaxTokenizerBytes));
     return absl::OkStatus();
   }
   const auto chat_template = config.find("chat_template");
@@ -260,7 +260,7 @@ absl::StatusOr<std::optional<TokenizerData>> ReadTokenizerData(const std::string
   const bool has_model = Exists(model_path);
   std::optional<TokenizerData> data;
   if (Exists(json_path)) {
-    BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(json_path));
+    BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(json_path, kMaxTokenizerBytes));
     absl::StatusOr<TokenizerData> parsed = ParseTokenizerJson(text, json_path);
     if (parsed.ok()) {
       data = *std::move(parsed);
@@ -274,7 +274,7 @@ absl::StatusOr<std::optional<TokenizerData>> ReadTokenizerData(const std::string
   BB_ASSIGN_OR_RETURN(facts.map, ReadObject(folder + "/special_tokens_map.json"));
   // BPE over characters is what tokenizer.json makes of a SentencePiece model.
   if (has_model && (!data.has_value() || data->kind != TokenizerKind::kByteLevelBpe)) {
-    BB_ASSIGN_OR_RETURN(std::string bytes, ReadFile(model_path));
+    BB_ASSIGN_OR_RETURN(std::string bytes, ReadFile(model_path, kMaxTokenizerBytes));
     BB_ASSIGN_OR_RETURN(TokenizerData pieces,
                         ParseSentencePieceModel(std::move(bytes), model_path));
     BB_RETURN_IF_ERROR(ReadAddedTokens(folder, data, facts.config, &pieces));
