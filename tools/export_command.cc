@@ -7,7 +7,7 @@
 #include "plans/targets/plan_file.h"
 #include "plans/targets/target.h"
 #include "runtime/base/atomic_file.h"
-#include "runtime/base/mapped_file.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 #include "tools/existing_output.h"
@@ -50,7 +50,7 @@ absl::Status RunExport(const ExportFlags& flags) {
   for (const ExportedFile& file : result->files) writes.push_back({"--out", file.path});
   BB_RETURN_IF_ERROR(CheckOut(writes, reads));
   for (const ExportedFile& file : result->files) {
-    const absl::StatusOr<std::string> old = ReadFile(file.path);
+    const absl::StatusOr<std::string> old = ReadFile(file.path, kMaxConfigBytes);
     if (old.ok() && *old == file.contents) continue;  // the same export again
     BB_RETURN_IF_ERROR(CheckExisting("--out", file.path, Content::kConfig, flags.force));
   }

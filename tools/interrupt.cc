@@ -16,6 +16,7 @@ constexpr int kInterruptedExit = 130;  // what shells report for a process that 
 
 // Lock-free, so that a signal handler may touch them.
 std::atomic<bool> interrupted = false;
+std::atomic<bool> asked = false;
 std::atomic<bool> guarded = false;
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<size_t>::is_always_lock_free);
 
@@ -25,6 +26,11 @@ std::atomic<size_t> message_size = std::strlen(message);
 
 // Only async-signal-safe calls from here on.
 void HandleSignal(int) {
+  if (!asked) {
+    constexpr char kEnded[] = "bitbudget: interrupted\n";
+    [[maybe_unused]] const ssize_t ignored = write(STDERR_FILENO, kEnded, sizeof(kEnded) - 1);
+    _exit(kInterruptedExit);
+  }
   if (interrupted.exchange(true)) _exit(kInterruptedExit);
   const size_t size = message_size;
   if (size == 0) return;
@@ -37,6 +43,7 @@ void HandleSignal(int) {
 InterruptGuard::InterruptGuard() {
   CHECK(!guarded.exchange(true)) << "one InterruptGuard at a time";
   interrupted = false;
+  asked = false;
   struct sigaction action = {};
   action.sa_handler = HandleSignal;
   sigemptyset(&action.sa_mask);
@@ -52,7 +59,11 @@ InterruptGuard::~InterruptGuard() {
   guarded = false;
 }
 
-bool InterruptGuard::Interrupted() { return interrupted; }
+bool InterruptGuard::Interrupted() {
+  // Many threads ask, and only the first one has something to write.
+  if (!asked.load(std::memory_order_relaxed)) asked = true;
+  return interrupted;
+}
 
 void InterruptGuard::SetMessage(absl::string_view text) {
   message_size = 0;

@@ -93,6 +93,8 @@ ProgressBar::~ProgressBar() {
 void ProgressBar::Begin(absl::string_view phase, int64_t total) {
   const std::lock_guard<std::mutex> lock(mutex_);
   EndPhase();
+  // The work of a phase asks for signals. One that comes as soon as the phase shows is not early.
+  Interrupted();
   if (options_.out == nullptr) return;
   active_ = true;
   phase_ = std::string(phase);

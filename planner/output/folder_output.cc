@@ -94,6 +94,7 @@ absl::Status WriteModelFolder(const FolderWeights& source,
   MatrixEncoder encoder(source);
   BB_ASSIGN_OR_RETURN(const std::vector<OutputTensor> tensors,
                       ListTensors(source, options, &encoder));
+  if (progress->Interrupted()) return absl::CancelledError("interrupted");
   RemoveLeftOvers(folder);
   const std::string temporary = TemporaryName(folder, 0);
   if (!fs::create_directory(temporary, error)) {

@@ -233,10 +233,31 @@ TEST_P(InterruptGuardTest, FirstSignalSetsTheFlag) {
   EXPECT_FALSE(InterruptGuard::Interrupted());
 }
 
+TEST_P(InterruptGuardTest, ASignalEndsWhatNeverAsksAtOnce) {
+  EXPECT_EXIT(
+      {
+        { const InterruptGuard guard; }
+        InterruptGuard::Interrupted();  // of the guard before
+        const InterruptGuard guard;
+        raise(GetParam());
+      },
+      testing::ExitedWithCode(130),
+      "^bitbudget: interrupted\n$");
+}
+
+TEST_P(InterruptGuardTest, APhaseThatIsSeenAsks) {
+  const InterruptGuard guard;
+  ProgressBar bar(ProgressBar::ForStderr());
+  bar.Begin("phase", 1);
+  raise(GetParam());
+  EXPECT_TRUE(InterruptGuard::Interrupted());
+}
+
 TEST_P(InterruptGuardTest, SecondSignalEndsAtOnce) {
   EXPECT_EXIT(
       {
         const InterruptGuard guard;
+        InterruptGuard::Interrupted();
         raise(GetParam());
         raise(GetParam());
       },

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "runtime/base/json.h"
-#include "runtime/base/mapped_file.h"
+#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "runtime/model/architecture/config_fields.h"
 
@@ -28,7 +28,7 @@ absl::Status DecideEndTokens(const std::string& folder,
   std::error_code error;
   // A dangling link counts as a file: it is reported, not skipped.
   if (std::filesystem::exists(std::filesystem::symlink_status(path, error))) {
-    BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path));
+    BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(path, kMaxConfigBytes));
     BB_ASSIGN_OR_RETURN(const nlohmann::json root, ParseJson(text, path));
     if (!root.is_object()) {
       return absl::InvalidArgumentError(
