@@ -62,7 +62,7 @@ CharSet::~CharSet() = default;
 CharSet CharSet::Of(uint32_t character) {
   CharSet set;
   set.only_ = character;
-  if (character < 0x80) set.bytes_.set(character);
+  if (character < 0x80) set.bytes_[character] = true;
   return set;
 }
 
@@ -95,7 +95,7 @@ absl::StatusOr<CharSet> CharSet::Compile(const std::string& part, const Options&
     bytes += static_cast<char>(byte);
   }
   ForRuns(set.code_.get(), bytes, 0, [&](size_t begin, size_t end) {
-    for (; begin < end; ++begin) set.bytes_.set(begin);
+    for (; begin < end; ++begin) set.bytes_[begin] = true;
   });
   if (options.unicode) {
     set.blocks_ = std::make_unique<Blocks>();
@@ -106,7 +106,8 @@ absl::StatusOr<CharSet> CharSet::Compile(const std::string& part, const Options&
 }
 
 std::bitset<256> CharSet::FirstBytes() const {
-  std::bitset<256> first = bytes_;
+  std::bitset<256> first;
+  for (size_t byte = 0; byte < 0x100; ++byte) first[byte] = bytes_[byte];
   if (unicode() || (only_ >= 0x80 && only_ != UINT32_MAX)) {
     for (size_t byte = 0x80; byte < 256; ++byte) first.set(byte);
   }

@@ -81,7 +81,7 @@ class CharSet {
   }
   const Block* MakeBlock(uint32_t index) const;
 
-  std::bitset<256> bytes_;
+  std::array<bool, 256> bytes_ = {};
   uint32_t only_ = UINT32_MAX;                     // the one character there is
   std::unique_ptr<pcre2_real_code_8, Free> code_;  // of a run of them
   std::unique_ptr<Blocks> blocks_;  // of Unicode's characters; null where bytes_ holds all

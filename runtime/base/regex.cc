@@ -12,7 +12,7 @@ namespace bitbudget {
 namespace {
 
 // Real ones have less than a thousand bytes.
-constexpr size_t kMaxPatternBytes = 10'000;
+constexpr size_t kMaxPatternBytes = 4'000;
 constexpr size_t kMaxShown = 80;  // bytes of a pattern that a message shows
 
 // The pattern as it was written, but on one line and cut when it is long.

@@ -29,6 +29,18 @@ absl::Status RegexRefused(absl::string_view what, size_t at) {
   return absl::InvalidArgumentError(absl::StrCat(what, " (at byte ", at, ")"));
 }
 
+const char* WhyNoRegexGroup(absl::string_view prefix) {
+  const char first = prefix.empty() ? '\0' : prefix.front();
+  if (absl::ascii_isdigit(first) || absl::StrContains("R&+-", first) ||
+      absl::StartsWith(prefix, "P>")) {
+    return "calls of a group ((?R), (?1), (?&name)) are not supported";
+  }
+  if (first == '(') return "conditions ((?(...)...)) are not supported";
+  if (first == 'C') return "callouts ((?C)) are not supported";
+  if (absl::StartsWith(prefix, "P=")) return "references to groups are not supported";
+  return "this kind of group is not supported";
+}
+
 std::string RegexClasses::Spelled(uint32_t code) {
   return absl::StrCat("\\x{", absl::Hex(code), "}");
 }

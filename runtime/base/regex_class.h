@@ -16,6 +16,8 @@
 namespace bitbudget {
 
 absl::Status RegexRefused(absl::string_view what, size_t at);
+// Why a group that goes on like this behind "(?" is none of a dialect.
+const char* WhyNoRegexGroup(absl::string_view prefix);
 
 // Reads the parts of a pattern that stand for one character, as its dialect has them
 // (regex_syntax.h), spells them for PCRE2 and keeps the sets that they are.

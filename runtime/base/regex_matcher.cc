@@ -147,11 +147,13 @@ bool RegexMatcher::Run(int at, size_t place, bool whole) {
         break;
       }
       case Op::kTry:
-        if (!MayBegin(step.first, place)) {
-          at = step.target;
-          break;
+        // Most alternatives of an expression begin with another character.
+        while (program_.code[at].op == Op::kTry && !MayBegin(program_.code[at].first, place)) {
+          at = program_.code[at].target;
+          --steps_;
         }
-        if (!Push({Way::Kind::kGoOn, step.target, place, 0})) return false;
+        if (program_.code[at].op != Op::kTry) break;
+        if (!Push({Way::Kind::kGoOn, program_.code[at].target, place, 0})) return false;
         ++at;
         break;
       case Op::kTryLast:

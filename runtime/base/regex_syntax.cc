@@ -29,19 +29,6 @@ struct Quantifier {
   size_t end;  // behind it in the pattern
 };
 
-// Why a group that begins like this is none of a dialect.
-const char* WhyNoGroup(absl::string_view prefix) {
-  const char first = prefix.empty() ? '\0' : prefix.front();
-  if (absl::ascii_isdigit(first) || absl::StrContains("R&+-", first) ||
-      absl::StartsWith(prefix, "P>")) {
-    return "calls of a group ((?R), (?1), (?&name)) are not supported";
-  }
-  if (first == '(') return "conditions ((?(...)...)) are not supported";
-  if (first == 'C') return "callouts ((?C)) are not supported";
-  if (absl::StartsWith(prefix, "P=")) return "references to groups are not supported";
-  return "this kind of group is not supported";
-}
-
 // The characters that it always takes; none when that depends on the text.
 std::optional<int> WidthOf(const RegexNode& node) {
   switch (node.kind) {
@@ -77,6 +64,10 @@ std::optional<int> WidthOf(const RegexNode& node) {
   return sum;
 }
 
+bool IsEmpty(const RegexNode& node) {
+  return node.kind == Kind::kSequence && node.children.empty();
+}
+
 class Parser {
  public:
   Parser(absl::string_view pattern, RegexDialect dialect)
@@ -105,6 +96,8 @@ class Parser {
     return true;
   }
 
+  absl::Status NothingToRepeat() const { return RegexRefused("nothing to repeat", at_); }
+
   absl::StatusOr<RegexNode> Either() {
     RegexNode either{.kind = Kind::kEither};
     do {
@@ -121,14 +114,14 @@ class Parser {
       BB_ASSIGN_OR_RETURN(RegexNode item, Item());
       BB_ASSIGN_OR_RETURN(const std::optional<Quantifier> times, ReadQuantifier());
       if (times.has_value()) {
-        const bool repeatable = item.kind != Kind::kAt && item.kind != Kind::kLook && !flags_only_;
-        if (!repeatable) return RegexRefused("nothing to repeat", at_);
+        if (item.kind == Kind::kAt || item.kind == Kind::kLook || flags_only_) {
+          return NothingToRepeat();
+        }
         BB_ASSIGN_OR_RETURN(item, Repeated(std::move(item), *times));
         BB_ASSIGN_OR_RETURN(const std::optional<Quantifier> more, ReadQuantifier());
-        if (more.has_value()) return RegexRefused("nothing to repeat", at_);
+        if (more.has_value()) return NothingToRepeat();
       }
-      const bool empty = item.kind == Kind::kSequence && item.children.empty();
-      if (!empty) sequence.children.push_back(std::move(item));
+      if (!IsEmpty(item)) sequence.children.push_back(std::move(item));
     }
     return sequence;
   }
@@ -157,10 +150,10 @@ class Parser {
       case '*':
       case '+':
       case '?':
-        return RegexRefused("nothing to repeat", at_);
+        return NothingToRepeat();
       case '{': {
         BB_ASSIGN_OR_RETURN(const std::optional<Quantifier> times, ReadQuantifier());
-        if (times.has_value()) return RegexRefused("nothing to repeat", at_);
+        if (times.has_value()) return NothingToRepeat();
         if (ecma()) return RegexRefused("a '{' that repeats nothing needs a backslash", at_);
         break;
       }
@@ -234,14 +227,10 @@ class Parser {
         const size_t end = pattern_.find(')', at_);
         if (end == absl::string_view::npos) return RegexRefused("no closing parenthesis", begin);
         at_ = end + 1;
-        --depth_;
         return Nothing();
       } else if (!Consume(":")) {
-        BB_ASSIGN_OR_RETURN(const bool whole_pattern, NameOrFlags(begin));
-        if (whole_pattern) {
-          --depth_;
-          return Nothing();
-        }
+        BB_ASSIGN_OR_RETURN(const bool flags_only, NameOrFlags(begin));
+        if (flags_only) return Nothing();
       }
     }
     BB_ASSIGN_OR_RETURN(RegexNode body, Either());
@@ -259,6 +248,7 @@ class Parser {
 
   // A comment or flags, which cannot be repeated.
   RegexNode Nothing() {
+    --depth_;
     flags_only_ = true;
     return {.kind = Kind::kSequence};
   }
@@ -267,7 +257,7 @@ class Parser {
   // are read with their closing parenthesis.
   absl::StatusOr<bool> NameOrFlags(size_t begin) {
     const auto refused = [&] {
-      return RegexRefused(WhyNoGroup(pattern_.substr(begin + 2)), begin);
+      return RegexRefused(WhyNoRegexGroup(pattern_.substr(begin + 2)), begin);
     };
     if (ecma()) return refused();
     if (Consume("<") || (!tokenizer() && Consume("P<"))) {
@@ -363,7 +353,7 @@ class Parser {
   absl::StatusOr<RegexNode> Repeated(RegexNode item, const Quantifier& times) {
     at_ = times.end;
     if (times.most == 0) item = {.kind = Kind::kSequence};
-    const bool empty = item.kind == Kind::kSequence && item.children.empty();
+    const bool empty = IsEmpty(item);
     RegexNode repeat{.kind = Kind::kRepeat, .least = times.least, .most = times.most};
     repeat.children.push_back(std::move(item));
     if (empty) repeat = {.kind = Kind::kSequence};  // it needs no instruction, however often
