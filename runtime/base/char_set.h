@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <bitset>
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -15,20 +14,6 @@
 struct pcre2_real_code_8;
 
 namespace bitbudget {
-
-// The character at the start of well-formed, not empty UTF-8, and its bytes.
-struct Character {
-  uint32_t code;
-  size_t size;
-};
-inline Character CharacterAt(const char* text) {
-  const auto byte = [text](int i) { return static_cast<unsigned char>(text[i]); };
-  const auto rest = [&](int i) { return static_cast<uint32_t>(byte(i) & 0x3f); };
-  if (byte(0) < 0x80) return {byte(0), 1};
-  if (byte(0) < 0xe0) return {(byte(0) & 0x1fu) << 6 | rest(1), 2};
-  if (byte(0) < 0xf0) return {(byte(0) & 0x0fu) << 12 | rest(1) << 6 | rest(2), 3};
-  return {(byte(0) & 0x07u) << 18 | rest(1) << 12 | rest(2) << 6 | rest(3), 4};
-}
 
 // What a part of a regular expression that stands for one character ([a-z], \p{L}, .) matches.
 // PCRE2 says which characters these are; they are asked for once, 4096 at a time. Safe to use from

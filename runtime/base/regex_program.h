@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "runtime/base/char_set.h"
 #include "runtime/base/regex_syntax.h"
+#include "runtime/base/utf8.h"
 
 namespace bitbudget {
 

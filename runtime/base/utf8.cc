@@ -6,25 +6,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <vector>
 
 namespace bitbudget {
 namespace {
-
-// The code point of a character of well-formed UTF-8.
-uint32_t CodePoint(absl::string_view character) {
-  const auto byte = [&](size_t i) { return static_cast<uint32_t>(character[i]) & 0xff; };
-  switch (character.size()) {
-    case 1:
-      return byte(0);
-    case 2:
-      return (byte(0) & 0x1f) << 6 | (byte(1) & 0x3f);
-    case 3:
-      return (byte(0) & 0x0f) << 12 | (byte(1) & 0x3f) << 6 | (byte(2) & 0x3f);
-    default:
-      return (byte(0) & 0x07) << 18 | (byte(1) & 0x3f) << 12 | (byte(2) & 0x3f) << 6 |
-             (byte(3) & 0x3f);
-  }
-}
 
 bool IsWhitespace(uint32_t c) {
   return (c >= 0x09 && c <= 0x0d) || c == 0x20 || c == 0x85 || c == 0xa0 || c == 0x1680 ||
@@ -40,7 +25,7 @@ size_t WellFormedLength(absl::string_view text) {
   for (size_t i = 1; i < length; ++i) {
     if ((static_cast<unsigned char>(text[i]) & 0xc0) != 0x80) return 0;
   }
-  const uint32_t c = CodePoint(text.substr(0, length));
+  const uint32_t c = CharacterAt(text.data()).code;
   const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};  // else it is overlong
   if (c < least[length] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) return 0;
   // 0xf8 and above announce lengths that do not exist, but have the upper bits of 0xf0.
@@ -75,7 +60,7 @@ size_t LeadingWhitespace(absl::string_view text) {
   size_t end = 0;
   while (end < text.size()) {
     const absl::string_view character = text.substr(end, Utf8Length(text[end]));
-    if (!IsWhitespace(CodePoint(character))) break;
+    if (!IsWhitespace(CharacterAt(character.data()).code)) break;
     end += character.size();
   }
   return end;
@@ -86,15 +71,53 @@ size_t TrailingWhitespace(absl::string_view text) {
   while (begin > 0) {
     size_t at = begin - 1;
     while (at > 0 && (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80) --at;
-    if (!IsWhitespace(CodePoint(text.substr(at, begin - at)))) break;
+    if (!IsWhitespace(CharacterAt(text.data() + at).code)) break;
     begin = at;
   }
   return text.size() - begin;
 }
 
-std::string ToNfc(absl::string_view text) {
+namespace {
+
+// The text with the marks behind each character in the order that NFC has. utf8proc orders them
+// itself, but in a time that grows with the square of their number; in order they cost it nothing.
+std::string WithMarksInOrder(absl::string_view text) {
+  struct Mark {
+    int order;
+    absl::string_view bytes;
+  };
+  std::string ordered;
+  ordered.reserve(text.size());
+  std::vector<Mark> marks;
+  const auto end_marks = [&] {
+    std::stable_sort(
+        marks.begin(), marks.end(), [](const Mark& a, const Mark& b) { return a.order < b.order; });
+    for (const Mark& mark : marks) ordered.append(mark.bytes.data(), mark.bytes.size());
+    marks.clear();
+  };
+  while (!text.empty()) {
+    const Character character = CharacterAt(text.data());
+    const absl::string_view bytes = text.substr(0, character.size);
+    text.remove_prefix(bytes.size());
+    const int order =
+        utf8proc_get_property(static_cast<utf8proc_int32_t>(character.code))->combining_class;
+    if (order != 0) {
+      marks.push_back({order, bytes});
+      continue;
+    }
+    end_marks();
+    ordered.append(bytes.data(), bytes.size());
+  }
+  end_marks();
+  return ordered;
+}
+
+}  // namespace
+
+std::string ToNfc(absl::string_view original) {
   const auto is_ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
-  if (std::all_of(text.begin(), text.end(), is_ascii)) return std::string(text);
+  if (std::all_of(original.begin(), original.end(), is_ascii)) return std::string(original);
+  const std::string text = WithMarksInOrder(original);
   utf8proc_uint8_t* composed = nullptr;
   const utf8proc_ssize_t size =
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),

@@ -112,6 +112,15 @@ TEST(Regex, ALongTextEndsWithinASecondForAnyPattern) {
               {"too much memory"});
 }
 
+TEST(Regex, RepetitionsOfNothingEnd) {
+  for (const char* const pattern :
+       {"(a*)*b", "(?:a|b?|)*?c$", "(?:(?:a?)*)*c|b", "(|a)+", "(?:(?=a)|b*)*c"}) {
+    EXPECT_TRUE(Found(pattern, "aabac").ok()) << pattern;
+  }
+  EXPECT_EQ(Pieces("(?:a*)*b", "aabac"), Strings{"aab"});
+  EXPECT_EQ(Pieces("(?:(?:a?)*x?)*c", "aabaxac"), Strings{"axac"});
+}
+
 TEST(Regex, StepsAreCountedOverAllTexts) {
   const Regex regex = Compiled("a", RegexDialect::kTokenizer);
   std::vector<Regex::Match> found;
