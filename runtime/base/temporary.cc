@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
@@ -12,6 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 
 namespace bitbudget {
@@ -25,8 +27,12 @@ constexpr char kMark[] = ".tmp.";
 bool IsTemporaryOf(absl::string_view name, absl::string_view file) {
   const std::string prefix = absl::StrCat(file, kMark);
   if (!absl::StartsWith(name, prefix)) return false;
-  const absl::string_view rest = name.substr(prefix.size());
-  return !rest.empty() && rest.find_first_not_of("0123456789.") == absl::string_view::npos;
+  const std::vector<absl::string_view> numbers = absl::StrSplit(name.substr(prefix.size()), '.');
+  return numbers.size() == 2 &&
+         std::all_of(numbers.begin(), numbers.end(), [](absl::string_view number) {
+           return !number.empty() &&
+                  number.find_first_not_of("0123456789") == absl::string_view::npos;
+         });
 }
 
 }  // namespace

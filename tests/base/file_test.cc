@@ -83,7 +83,13 @@ TEST(WriteFile, RemovesWhatKilledProcessesLeftAndNothingElse) {
   ASSERT_TRUE(other.ok());
   std::set<std::string> kept = FilesIn(dir.path());
   ASSERT_EQ(kept.size(), 1u);
-  for (const char* name : {"plan.pb.tmp.a.0", "plan.pb.tmp.", "other.pb.tmp.1.0", "plan.pb.tmp"}) {
+  for (const char* name : {"plan.pb.tmp.a.0",
+                           "plan.pb.tmp.",
+                           "plan.pb.tmp.2024",
+                           "plan.pb.tmp.1.",
+                           "plan.pb.tmp.1.2.3",
+                           "other.pb.tmp.1.0",
+                           "plan.pb.tmp"}) {
     WriteTestFile(dir.File(name), "x");
     kept.insert(name);
   }
