@@ -164,16 +164,23 @@ class HostileTest(CommandTest):
                 self.at_once(3, [path, 'not a regular file'], 'runs', 'show', folder)
 
     def ends_at_once(self, number, *args):
-        """The signal ends the command within a second, though it would run for longer."""
+        """The signal ends the command long before its work is done."""
         with start(*args) as process:
+            self.wait_for_handler(process, number)
             time.sleep(0.5)
             self.assertIsNone(process.poll(), args)
-            begin = time.monotonic()
             process.send_signal(number)
             out, err = process.communicate(timeout=SECONDS)
-            took = time.monotonic() - begin
         self.assertEqual((process.returncode, out, err), (130, '', 'bitbudget: interrupted\n'))
-        self.assertLess(took, 1 if not sanitized() else SECONDS)
+
+    def wait_for_handler(self, process, number):
+        """Until the command catches the signal: on a busy machine it takes time to start."""
+        while process.poll() is None:
+            with open(f'/proc/{process.pid}/status', encoding='ascii') as status:
+                caught = next(line for line in status if line.startswith('SigCgt:')).split()[1]
+            if int(caught, 16) >> (number - 1) & 1:
+                return
+            time.sleep(0.01)
 
     def test_a_signal_ends_what_does_not_stop_by_itself(self):
         # Each takes half a minute.

@@ -78,9 +78,10 @@ class InterruptTest(CommandTest):
         self.assertFalse(self.json('show', path)['complete'])
 
     def test_an_old_plan_survives_when_there_is_nothing_new(self):
-        path = self.file('out.pb', 'old')
+        path = self.make_plan(out='out.pb')
+        old = read_bytes(path)
         self.interrupt('sampling search', *self.plan_args(path, probes=1000))
-        self.assertEqual(read_bytes(path), b'old')
+        self.assertEqual(read_bytes(path), old)
 
     def test_other_commands(self):
         out, _ = self.interrupt('reference completions', 'eval', self.model, '--uniform', 'int8',

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "nlohmann/json.hpp"
 #include "runtime/base/mapped_file.h"
 #include "runtime/base/sha256.h"
 #include "tests/planner/planner_test_util.h"
