@@ -261,14 +261,16 @@ struct Pair {
     const bool pieces = tokenizer.is_object() && tokenizer.erase(kPieces) > 0;
     options.vocab = pieces ? 1030 : kRows;
     TestCheckpoint checkpoint = MakeTinyCheckpoint(options);
-    checkpoint.config.update({{"bos_token_id", 3}, {"eos_token_id", 4}});
+    json config = json::parse(checkpoint.config);
+    config.update({{"bos_token_id", 3}, {"eos_token_id", 4}});
     for (const auto& [field, value] : c.config.items()) {
       if (value == "absent") {
-        checkpoint.config.erase(field);
+        config.erase(field);
       } else {
-        checkpoint.config[field] = value;
+        config[field] = value;
       }
     }
+    checkpoint.config = config.dump();
     WriteCheckpoint(checkpoint, dir.path());
     const auto write = [&](const char* name, const json& document) {
       if (!document.empty()) WriteTestFile(dir.File(name), document.dump());
