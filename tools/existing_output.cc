@@ -8,12 +8,20 @@
 #include "absl/strings/string_view.h"
 #include "planner/jobs/apply_job.h"
 #include "plans/targets/plan_file.h"
+#include "plans/targets/target.h"
 #include "runtime/base/mapped_file.h"
+#include "runtime/base/read_file.h"
 #include "runtime/model/checkpoint/gguf_files.h"
 #include "tools/command.h"
 
 namespace bitbudget {
 namespace {
+
+// Whether a text is a driver script of an export: each begins with what it does "as a bitbudget
+// plan says".
+bool IsDriver(absl::string_view text) {
+  return absl::StartsWith(text, "\"\"\"") && absl::StrContains(text.substr(0, 400), "bitbudget");
+}
 
 const char* Described(Content content) {
   switch (content) {
@@ -27,8 +35,6 @@ const char* Described(Content content) {
       return "a page that bitbudget wrote";
     case Content::kCurve:
       return "a curve that bitbudget wrote";
-    case Content::kConfig:
-      return "empty";
   }
   return "";
 }
@@ -36,6 +42,15 @@ const char* Described(Content content) {
 bool IsApplied(const std::string& path) {
   const absl::StatusOr<GgufFiles> gguf = OpenGgufFiles(path);
   return gguf.ok() && gguf->parsed.front().Find(kGgufToolKey) != nullptr;
+}
+
+absl::Status InTheWay(const char* option, const std::string& path, absl::string_view expected) {
+  return absl::InvalidArgumentError(absl::StrCat(option,
+                                                 " ",
+                                                 path,
+                                                 ": exists and is not ",
+                                                 expected,
+                                                 "; name another file, or --force replaces it"));
 }
 
 bool Holds(const std::string& path, Content content) {
@@ -57,8 +72,6 @@ bool Holds(const std::string& path, Content content) {
     case Content::kCurve:
       return absl::StartsWith(bytes, "{") && absl::StrContains(bytes, "\"points\"") &&
              absl::StrContains(bytes, "\"knee\"");
-    case Content::kConfig:
-      return false;
   }
   return false;
 }
@@ -77,12 +90,19 @@ absl::Status CheckExisting(const char* option,
   if (force || !std::filesystem::exists(path, error) || Holds(path, content)) {
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat(option,
-                                                 " ",
-                                                 path,
-                                                 ": exists and is not ",
-                                                 Described(content),
-                                                 "; name another file, or --force replaces it"));
+  return InTheWay(option, path, Described(content));
+}
+
+absl::Status CheckExistingExport(const std::string& path, const plans::Plan& plan, bool force) {
+  std::error_code error;
+  if (force || !std::filesystem::exists(path, error)) return absl::OkStatus();
+  const absl::StatusOr<std::string> old = ReadFile(path, kMaxConfigBytes);
+  if (old.ok() && (old->empty() || IsDriver(*old))) return absl::OkStatus();
+  const TargetModel model = ModelOfPlan(plan);
+  for (const TargetProfile* target : Targets()) {
+    if (old.ok() && target->Read(*old, path, model).ok()) return absl::OkStatus();
+  }
+  return InTheWay("--out", path, "a configuration that a target reads");
 }
 
 absl::Status CheckPlanOut(const std::string& path, bool force) {

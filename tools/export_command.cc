@@ -1,4 +1,5 @@
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,7 +8,6 @@
 #include "plans/targets/plan_file.h"
 #include "plans/targets/target.h"
 #include "runtime/base/atomic_file.h"
-#include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 #include "tools/existing_output.h"
@@ -49,10 +49,11 @@ absl::Status RunExport(const ExportFlags& flags) {
   std::vector<OutputPath> writes;
   for (const ExportedFile& file : result->files) writes.push_back({"--out", file.path});
   BB_RETURN_IF_ERROR(CheckOut(writes, reads));
+  // What stands beside an earlier export belongs to it.
+  const bool again = std::filesystem::exists(flags.out);
   for (const ExportedFile& file : result->files) {
-    const absl::StatusOr<std::string> old = ReadFile(file.path, kMaxConfigBytes);
-    if (old.ok() && *old == file.contents) continue;  // the same export again
-    BB_RETURN_IF_ERROR(CheckExisting("--out", file.path, Content::kConfig, flags.force));
+    if (again && file.path != flags.out) continue;
+    BB_RETURN_IF_ERROR(CheckExistingExport(file.path, plan, flags.force));
   }
   // What the others refer to comes first.
   for (const ExportedFile& file : result->files) {

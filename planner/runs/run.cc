@@ -31,8 +31,10 @@ absl::Status Run::Begin(const std::string& run_directory,
     }
   }
   if (run_directory.empty()) return absl::OkStatus();
-  absl::Status opened;
-  if (ranks_->is_root()) {
+  // From here on there is a run to resume: an interruption says so instead of ending at once.
+  absl::Status opened =
+      progress->Interrupted() ? absl::CancelledError("interrupted") : absl::OkStatus();
+  if (ranks_->is_root() && opened.ok()) {
     if (HoldsOldStore(run_directory)) {
       progress->Message(absl::StrCat(run_directory,
                                      "/",

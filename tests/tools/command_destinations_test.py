@@ -57,14 +57,15 @@ class DestinationsTest(CommandTest):
         self.refuse(3, [theirs, 'GGUF file that bitbudget wrote', '--force'],
                     'apply', self.model, '--plan', self.plan, '--out', theirs)
 
-    def test_an_exported_file_that_was_edited_stays(self):
-        rules = self.file('rules.txt')
-        export = ['export', self.plan, '--to', 'llama.cpp', '--out', rules]
-        self.succeed(*export)
-        self.succeed(*export)
-        with open(rules, 'ab') as file:
-            file.write(b'# mine\n')
-        self.refuse(3, [rules, '--force'], *export)
+    def test_an_export_replaces_configurations_only(self):
+        out = self.file('config')
+        for target in ('llama.cpp', 'mlx', 'llama.cpp'):
+            plan = self.make_plan('--target', target, out=f'{target}.pb')
+            self.succeed('export', plan, '--to', target, '--out', out)
+        for contents in ('three weeks of notes', '"""Mine."""'):
+            theirs = self.file('theirs', contents)
+            self.refuse(3, [theirs, 'configuration that a target reads', '--force'],
+                        'export', self.plan, '--to', 'llama.cpp', '--out', theirs)
 
     def test_a_link_stays_and_what_it_leads_to_is_written(self):
         os.mkdir(self.file('far'))

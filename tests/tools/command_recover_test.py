@@ -112,7 +112,7 @@ class RecoverTest(CommandTest):
                   '--probes', 2)
 
     def assert_applied_folder_is_what_runs(self, plan):
-        folder = plan + '.folder'
+        folder = plan + '-folder'
         self.succeed('apply', self.model, '--plan', plan, '--dtype', 'f32', '--out', folder)
         f32 = self.file('f32.npy')
         self.succeed('logits', self.model, '--plan', plan, '--activations', 'f32', '--tokens',

@@ -17,13 +17,13 @@ using Ids = std::vector<int32_t>;
 
 inline constexpr char kPath[] = "folder/config.json";
 
-inline json Llama() { return MakeTinyCheckpoint({}).config; }
+inline json Llama() { return json::parse(MakeTinyCheckpoint({}).config); }
 
 inline json Tiny(Architecture architecture, int64_t layers = 2) {
   TinyModelOptions options;
   options.architecture = architecture;
   options.layers = layers;
-  return MakeTinyCheckpoint(options).config;
+  return json::parse(MakeTinyCheckpoint(options).config);
 }
 
 inline absl::StatusOr<ModelConfig> Parse(const json& config) {
