@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,21 +14,13 @@
 #include "runtime/model/checkpoint/gguf.h"
 #include "runtime/model/tokenizer/gguf_tokenizer.h"
 #include "runtime/model/tokenizer/tokenizer.h"
+#include "tests/fuzz/fuzz_check.h"
+
+using bitbudget::Require;
 
 namespace {
 
-void Require(bool condition) {
-  if (!condition) abort();
-}
-
-// Whether it is an error, which has to be one readable line that names the file.
-bool Refused(const absl::Status& status) {
-  if (status.ok()) return false;
-  const absl::string_view message = status.message();
-  Require(message.find('\n') == absl::string_view::npos && message.size() <= 1000);
-  Require(message.find("m.gguf") != absl::string_view::npos);
-  return true;
-}
+bool Refused(const absl::Status& status) { return bitbudget::Refused(status, "m.gguf"); }
 
 }  // namespace
 

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -11,20 +10,13 @@
 #include "absl/strings/string_view.h"
 #include "runtime/model/tokenizer/sentencepiece_model.h"
 #include "runtime/model/tokenizer/tokenizer.h"
+#include "tests/fuzz/fuzz_check.h"
+
+using bitbudget::Require;
 
 namespace {
 
-void Require(bool condition) {
-  if (!condition) abort();
-}
-
-bool Refused(const absl::Status& status) {
-  if (status.ok()) return false;
-  const absl::string_view message = status.message();
-  Require(message.find('\n') == absl::string_view::npos && message.size() <= 1000);
-  Require(message.find("tokenizer.model") != absl::string_view::npos);
-  return true;
-}
+bool Refused(const absl::Status& status) { return bitbudget::Refused(status, "tokenizer.model"); }
 
 }  // namespace
 
