@@ -1,18 +1,22 @@
 #!/usr/bin/env bash
 # Installs the Debian 12 packages that building and testing bitbudget needs. Does nothing when they
 # are all there. Installing needs root or sudo.
+#   tools/setup.sh              to build with g++ and to test
+#   tools/setup.sh --sanitize   also what the sanitizers' builds need, which are made with clang
 set -euo pipefail
 
 packages=(
   g++ cmake ninja-build pkg-config
   libabsl-dev libgoogle-glog-dev libprotobuf-dev protobuf-compiler
-  libsentencepiece-dev nlohmann-json3-dev libcli11-dev libeigen3-dev libceres-dev libssl-dev
+  libsentencepiece-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libeigen3-dev libceres-dev libssl-dev
   libpcre2-dev libutf8proc-dev
   libsqlite3-dev libopenmpi-dev openmpi-bin libopenblas-dev
   libgtest-dev libgmock-dev
   node-d3
   clang-format-14 python3 python3-numpy
 )
+
+if [[ ${1:-} == --sanitize ]]; then packages+=(clang libomp-dev); fi
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   echo "setup: no dpkg and apt-get here; install what these Debian packages hold by other means:" >&2

@@ -2,7 +2,8 @@
 # Everything that must hold before a change is merged: formatting, the order between folders, a build
 # without warnings, and the whole test suite. Needs root or sudo only where packages are missing.
 #   tools/test.sh              with the release preset
-#   tools/test.sh --sanitize   and again with AddressSanitizer and UndefinedBehaviorSanitizer
+#   tools/test.sh --sanitize   and again built by clang with AddressSanitizer and
+#                              UndefinedBehaviorSanitizer
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -27,7 +28,7 @@ export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 step() { printf '\n== %s\n' "$*"; }
 
 step "packages"
-tools/setup.sh
+tools/setup.sh "$@"
 step "llama.cpp, to compare with"
 BITBUDGET_LLAMA_CPP=${BITBUDGET_LLAMA_CPP:-$(tests/peer/setup.sh)}
 export BITBUDGET_LLAMA_CPP

@@ -119,7 +119,9 @@ Matrix<T> AttentionForward(const AttentionShape& shape,
                            std::span<const int64_t> lengths,
                            const AttentionInputs<T>& inputs,
                            int threads) {
-  const auto& [q, k, v] = inputs;
+  const Matrix<T>& q = inputs.q;
+  const Matrix<T>& k = inputs.k;
+  const Matrix<T>& v = inputs.v;
   Matrix<T> result(q.rows(), q.cols());
   const int64_t dim = shape.head_dim;
   ForEachHead(shape, lengths, q.rows(), threads, [&](const Rows& rows, int64_t kv_head) {
@@ -146,7 +148,9 @@ AttentionGradient<T> AttentionBackward(const AttentionShape& shape,
                                        const AttentionInputs<T>& inputs,
                                        const Matrix<T>& d_result,
                                        int threads) {
-  const auto& [q, k, v] = inputs;
+  const Matrix<T>& q = inputs.q;
+  const Matrix<T>& k = inputs.k;
+  const Matrix<T>& v = inputs.v;
   const int64_t dim = shape.head_dim;
   AttentionGradient<T> gradient;
   gradient.q.resize(q.rows(), q.cols());
