@@ -12,6 +12,8 @@
 #include "plans/render_internal.h"
 #include "plans/text_table.h"
 #include "plans/validate.h"
+#include "plans/verdict.h"
+#include "runtime/base/regex.h"
 
 namespace bitbudget {
 namespace {
@@ -41,7 +43,7 @@ double Percent(int64_t part, int64_t whole) {
 }
 
 // Whether 0 lies outside the interval of a paired difference, and on which side.
-std::string Verdict(const plans::Interval& difference, bool larger_is_better) {
+std::string SideOf(const plans::Interval& difference, bool larger_is_better) {
   if (difference.low() <= 0 && difference.high() >= 0) return "no significant difference";
   return (difference.low() > 0) == larger_is_better ? "better than uniform" : "worse than uniform";
 }
@@ -89,7 +91,10 @@ std::string HeldOutSection(const plans::Plan& plan) {
   const plans::HeldOut& held_out = plan.held_out();
   std::string text;
   if (!held_out.has_plan()) {
-    AddLine(&text, "held out", "not measured");
+    AddLine(&text,
+            "held out",
+            ChangesNothing(plan) ? "nothing to measure: every matrix stays as it is stored"
+                                 : "not measured");
     return text;
   }
   AddLine(&text, "held out", ProbesLine(plan.options()));
@@ -126,19 +131,30 @@ std::string HeldOutSection(const plans::Plan& plan) {
   AddLine(
       &text,
       "",
-      absl::StrFormat("FDT [%+.1f, %+.1f] tokens: %s", fdt.low(), fdt.high(), Verdict(fdt, true)));
+      absl::StrFormat("FDT [%+.1f, %+.1f] tokens: %s", fdt.low(), fdt.high(), SideOf(fdt, true)));
   AddLine(&text,
           "",
-          absl::StrFormat("KL [%+.5f, %+.5f] nats: %s", kl.low(), kl.high(), Verdict(kl, false)));
+          absl::StrFormat("KL [%+.5f, %+.5f] nats: %s", kl.low(), kl.high(), SideOf(kl, false)));
   if (held_out.has_text_kl_difference()) {
     const plans::Interval& along = held_out.text_kl_difference();
     AddLine(
         &text,
         "",
         absl::StrFormat(
-            "text KL [%+.5f, %+.5f] nats: %s", along.low(), along.high(), Verdict(along, false)));
+            "text KL [%+.5f, %+.5f] nats: %s", along.low(), along.high(), SideOf(along, false)));
   }
   return text;
+}
+
+// Whether a --pin of the plan fixed the component's format.
+bool IsPinned(const plans::Plan& plan, const plans::Component& component) {
+  for (const std::string& pin : plan.options().pins()) {
+    const auto regex = Regex::Compile(pin.substr(0, pin.rfind('=')), RegexDialect::kEcmaScript);
+    if (!regex.ok()) continue;
+    const auto matches = regex->Matches(component.name(), Regex::Where::kAnywhere);
+    if (matches.ok() && *matches) return true;
+  }
+  return false;
 }
 
 std::string LayerTable(const plans::Plan& plan) {
@@ -160,6 +176,7 @@ std::string LayerTable(const plans::Plan& plan) {
   std::vector<std::string> row;
   int64_t bytes = 0;
   int64_t weights = 0;
+  bool any_pinned = false;
   const auto finish_row = [&] {
     row.resize(kBytesColumn);
     row.push_back(WithThousands(bytes));
@@ -172,14 +189,16 @@ std::string LayerTable(const plans::Plan& plan) {
     const plans::Component& c = plan.components(i);
     bytes += c.size_bytes();
     weights += c.rows() * c.cols();
+    const bool pinned = IsPinned(plan, c);
+    any_pinned = any_pinned || pinned;
+    const std::string format = absl::StrCat(ShortFormat(c.format()), pinned ? "*" : "");
     if (c.layer() < 0) {
-      row = {absl::StrCat(c.kind(), " ", ShortFormat(c.format()))};
+      row = {absl::StrCat(c.kind(), " ", format)};
     } else {
       row.resize(kBytesColumn);
       row[0] = absl::StrCat(c.layer());
       const auto kind = std::find(kLayerKinds.begin(), kLayerKinds.end(), c.kind());
-      if (kind != kLayerKinds.end())
-        row[1 + (kind - kLayerKinds.begin())] = ShortFormat(c.format());
+      if (kind != kLayerKinds.end()) row[1 + (kind - kLayerKinds.begin())] = format;
     }
     const bool last = i + 1 == plan.components_size();
     if (last || c.layer() < 0 || plan.components(i + 1).layer() != c.layer()) finish_row();
@@ -191,7 +210,7 @@ std::string LayerTable(const plans::Plan& plan) {
   bytes = PlanSizeBytes(plan);
   weights = plan.model().parameter_count();
   finish_row();
-  return table.ToString(/*indent=*/0);
+  return absl::StrCat(table.ToString(/*indent=*/0), any_pinned ? "* pinned\n" : "");
 }
 
 std::string FormatLegend(const plans::Plan& plan) {
@@ -242,6 +261,12 @@ std::string RenderPlan(const plans::Plan& plan) {
                           WithThousands(size),
                           PlanBitsPerWeight(plan),
                           Percent(size, plan.budget().bytes())));
+  if (const std::string verdict = Verdict(plan); !verdict.empty()) {
+    AddLine(&text,
+            "verdict",
+            plan.held_out().uniform_emitted() ? absl::StrCat("the search's result is ", verdict)
+                                              : verdict);
+  }
   AddLine(
       &text,
       "search",

@@ -125,8 +125,12 @@ std::string MetricsTable(const std::vector<MetricsColumn>& columns) {
   }
   std::vector<std::string> agreement = {"same top token, %"};
   for (const MetricsColumn& column : columns) {
-    agreement.push_back(absl::StrFormat("%.2f", 100 * column.metrics->top1_agreement()));
-    agreement.push_back("");
+    const Metrics& m = *column.metrics;
+    agreement.push_back(absl::StrFormat("%.2f", 100 * m.top1_agreement()));
+    agreement.push_back(m.has_top1_interval() ? absl::StrFormat("[%.2f, %.2f]",
+                                                                100 * m.top1_interval().low(),
+                                                                100 * m.top1_interval().high())
+                                              : "");
   }
   table.AddRow(std::move(agreement));
   AddTextRows(columns, &table);

@@ -137,7 +137,8 @@ absl::Status CheckCalibration(const plans::Plan& plan) {
   return absl::OkStatus();
 }
 
-absl::Status CheckOptions(const plans::Options& options) {
+absl::Status CheckOptions(const plans::Plan& plan) {
+  const plans::Options& options = plan.options();
   if (options.search().empty()) return Bad("options.search", "empty");
   if (options.objective().empty()) return Bad("options.objective", "empty");
   if (options.activations().empty()) return Bad("options.activations", "empty");
@@ -146,6 +147,7 @@ absl::Status CheckOptions(const plans::Options& options) {
     BB_RETURN_IF_ERROR(
         CheckFormat(options.formats(i), absl::StrCat("options.formats[", i, "]")).status());
   }
+  if (options.probe_source().empty() && ChangesNothing(plan)) return absl::OkStatus();  // not run
   return CheckSource(options.probe_source(), options.probe_fingerprint(), "options.probe_");
 }
 
@@ -327,7 +329,7 @@ absl::Status ValidatePlan(const plans::Plan& plan) {
   }
   BB_RETURN_IF_ERROR(CheckValues(plan, ""));
   if (plan.tool_version().empty()) return Bad("tool_version", "empty");
-  BB_RETURN_IF_ERROR(CheckOptions(plan.options()));
+  BB_RETURN_IF_ERROR(CheckOptions(plan));
   BB_RETURN_IF_ERROR(CheckComponents(plan));
   BB_RETURN_IF_ERROR(CheckCalibration(plan));
   BB_RETURN_IF_ERROR(CheckModel(plan));
@@ -340,6 +342,12 @@ int64_t PlanSizeBytes(const plans::Plan& plan) {
   int64_t size = plan.model().fixed_bytes();
   for (const plans::Component& c : plan.components()) size = SaturatingAdd(size, c.size_bytes());
   return size;
+}
+
+bool ChangesNothing(const plans::Plan& plan) {
+  return std::all_of(plan.components().begin(),
+                     plan.components().end(),
+                     [](const plans::Component& c) { return c.encoder().empty(); });
 }
 
 double PlanBitsPerWeight(const plans::Plan& plan) {

@@ -29,6 +29,9 @@ absl::Status CheckUniformSize(const plans::Plan& plan, const std::vector<Format>
 // largest int64 instead of overflowing.
 int64_t PlanSizeBytes(const plans::Plan& plan);
 
+// Whether every matrix keeps its stored weights, so that there is nothing to measure.
+bool ChangesNothing(const plans::Plan& plan);
+
 // PlanSizeBytes in bits per weight of the checkpoint; 0 for a plan without weights.
 double PlanBitsPerWeight(const plans::Plan& plan);
 

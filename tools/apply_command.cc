@@ -13,6 +13,7 @@
 #include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/existing_output.h"
 #include "tools/workspace_flags.h"
 
@@ -97,14 +98,18 @@ absl::Status RunApply(const ApplyFlags& flags) {
 }  // namespace
 
 void AddApplyCommand(CLI::App* app) {
-  CLI::App* command = app->add_subcommand(
-      "apply", "Write the model that a plan describes: a GGUF file or a Hugging Face folder");
+  CLI::App* command =
+      AddCommand(app,
+                 "apply",
+                 "Write the model that a plan describes: a GGUF file or a Hugging Face folder",
+                 {"apply MODEL --plan plan.pb -o model.gguf",
+                  "apply MODEL --plan plan.pb -o folder/ --weights compressed-tensors"});
   auto flags = std::make_shared<ApplyFlags>();
   flags->workspace.AddTo(command, {});
   command->add_option("--plan", flags->plan, "Plan for this model")->required();
   AddCalibrationOption(command, &flags->calibration);
   command
-      ->add_option("--out",
+      ->add_option("-o,--out",
                    flags->out,
                    "FILE.gguf: a model for llama.cpp with the plan's codes; otherwise a new folder "
                    "with a Hugging Face checkpoint")

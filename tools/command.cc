@@ -17,6 +17,8 @@ namespace {
 constexpr absl::string_view kUsagePayload = "bitbudget/usage";
 constexpr absl::string_view kSilentPayload = "bitbudget/silent";
 
+bool is_quiet = false;
+
 absl::Status& MutableCommandStatus() {
   static absl::Status status;
   return status;
@@ -52,9 +54,15 @@ bool IsSilentError(const absl::Status& status) {
 }
 
 Progress* ProcessProgress() {
-  static ProgressBar bar(ProgressBar::ForStderr());
+  static ProgressBar bar([] {
+    ProgressBar::Options options = ProgressBar::ForStderr();
+    if (is_quiet) options.out = nullptr;
+    return options;
+  }());
   return &bar;
 }
+
+void SetQuiet(bool quiet) { is_quiet = quiet; }
 
 absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text) {
   std::vector<int32_t> tokens;
@@ -111,7 +119,8 @@ nlohmann::ordered_json MetricsJson(const Metrics& metrics) {
   json["dppl_ci"] = IntervalJson(metrics.dppl.interval);
   json["kl_mean"] = metrics.kl_mean.value;
   json["kl_ci"] = IntervalJson(metrics.kl_mean.interval);
-  json["top1_agreement"] = metrics.top1_agreement;
+  json["top1_agreement"] = metrics.top1.value;
+  json["top1_ci"] = IntervalJson(metrics.top1.interval);
   return json;
 }
 

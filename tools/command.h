@@ -75,8 +75,10 @@ nlohmann::ordered_json TextDivergenceJson(const std::optional<TextDivergence>& t
 // ppl_reference, ppl_candidate and their intervals; nulls without text.
 nlohmann::ordered_json PerplexityJson(const std::optional<TextPerplexity>& text);
 
-// The progress display of the process: a bar on a terminal, plain lines elsewhere.
+// The progress display of the process: a bar on a terminal, plain lines elsewhere, nothing where
+// SetQuiet() was called with true before.
 Progress* ProcessProgress();
+void SetQuiet(bool quiet);
 
 // Registers `run` as the body of a subcommand; its status becomes the exit code.
 void SetBody(CLI::App* command, std::function<absl::Status()> run);
@@ -84,6 +86,7 @@ void SetBody(CLI::App* command, std::function<absl::Status()> run);
 // The status of the subcommand that ran.
 const absl::Status& CommandStatus();
 
+void AddFitCommand(CLI::App* app);
 void AddPlanCommand(CLI::App* app);
 void AddScoreCommand(CLI::App* app);
 void AddEvalCommand(CLI::App* app);
@@ -100,6 +103,8 @@ void AddRecoverCommand(CLI::App* app);
 void AddExportCommand(CLI::App* app);
 void AddFormatsCommand(CLI::App* app);
 void AddLintCommand(CLI::App* app);
+void AddCompletionCommand(CLI::App* app);
+void AddManualCommand(CLI::App* app);
 
 }  // namespace bitbudget
 

@@ -7,6 +7,7 @@
 #include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/workspace_flags.h"
 
 namespace bitbudget {
@@ -92,14 +93,16 @@ absl::Status RunEqualize(const EqualizeFlags& flags) {
 }  // namespace
 
 void AddEqualizeCommand(CLI::App* app) {
-  CLI::App* command = app->add_subcommand(
+  CLI::App* command = AddCommand(
+      app,
       "equalize",
-      "Write the same model with its channels equalized, so that it loses less in a format");
+      "Write the same model with its channels equalized, so that it loses less in a format",
+      {"equalize MODEL --format int4-g64 -o folder -t book.txt"});
   auto flags = std::make_shared<EqualizeFlags>();
   flags->workspace.AddTo(command, {.probes = true, .activations = true});
   command->add_option("--format", flags->format, "Format that the layers' matrices will get")
       ->required();
-  command->add_option("--out", flags->out, "New folder for the Hugging Face checkpoint")
+  command->add_option("-o,--out", flags->out, "New folder for the Hugging Face checkpoint")
       ->required();
   command
       ->add_option("--dtype",

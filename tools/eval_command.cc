@@ -1,14 +1,18 @@
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/evaluate_job.h"
 #include "plans/targets/plan_file.h"
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
+#include "tools/eval_report.h"
 #include "tools/workspace_flags.h"
 
 namespace bitbudget {
@@ -17,6 +21,8 @@ namespace {
 struct EvalFlags {
   WorkspaceFlags workspace;
   std::string plan;
+  std::string candidate;
+  std::string against;
   std::string calibration;
   std::string uniform;
   std::vector<std::string> pins;
@@ -25,159 +31,133 @@ struct EvalFlags {
   bool json = false;
 };
 
-absl::StatusOr<EvaluateOptions> OptionsOf(const EvalFlags& flags) {
-  if (flags.plan.empty() && flags.uniform.empty() && flags.pins.empty()) {
-    return UsageError(absl::InvalidArgumentError(
-        "nothing to evaluate: give --plan, --uniform or --pin (REGEX=FORMAT)"));
-  }
+// What is measured, and what that holds on to.
+struct Subject {
   EvaluateOptions options;
-  if (!flags.uniform.empty()) {
-    BB_ASSIGN_OR_RETURN(options.uniform, InOption("--uniform", ParseFormat(flags.uniform)));
-  }
-  for (const std::string& text : flags.pins) {
-    BB_ASSIGN_OR_RETURN(Constraints::Pin pin, InOption("--pin", ParsePin(text)));
-    options.pins.push_back(std::move(pin));
-  }
+  std::string plan_path;
+  std::unique_ptr<Model> candidate;
+};
+
+// The options that do not depend on what is measured; a wrong one is a usage error.
+absl::StatusOr<EvaluateOptions> SharedOptions(const EvalFlags& flags) {
+  EvaluateOptions options;
   options.calibration = flags.calibration.empty() ? flags.workspace.text : flags.calibration;
   options.probe_count = flags.probe_count;
   options.fdt_only = flags.fdt_only;
   return options;
 }
 
-// The fields of ReportJson that are known without a whole evaluation.
-nlohmann::ordered_json FdtJson(const EvaluateReport& report) {
-  nlohmann::ordered_json metrics = MetricsJson(report.metrics);
-  nlohmann::ordered_json json = {{"size_bytes", report.size_bytes},
-                                 {"bits_per_weight", report.bits_per_weight}};
-  for (const char* name : {"fdt_mean", "fdt_ci", "fdt_75", "fdt_75_ci"}) json[name] = metrics[name];
-  json["memory"] = MemoryJson(report.memory);
-  json["completion_tokens"] = report.completion_tokens;
-  json["per_probe"] = nlohmann::ordered_json::array();
-  for (size_t i = 0; i < report.probes.size(); ++i) {
-    const Probe& probe = report.probes[i];
-    json["per_probe"].push_back(
-        {{"prompt_tokens",
-          std::vector<int32_t>(probe.tokens.begin(), probe.tokens.begin() + probe.prompt)},
-         {"fdt", report.evaluation[i].fdt},
-         {"tokens", report.evaluation[i].tokens}});
-  }
-  return json;
+absl::Status ReadPlanOf(const std::string& path, Subject* subject) {
+  subject->plan_path = path;
+  BB_ASSIGN_OR_RETURN(subject->options.plan, ReadPlan(path));
+  return absl::OkStatus();
 }
 
-nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
-  nlohmann::ordered_json json = {{"size_bytes", report.size_bytes},
-                                 {"bits_per_weight", report.bits_per_weight}};
-  json.update(MetricsJson(report.metrics));
-  json.update(TextDivergenceJson(report.text_divergence));
-  json.update(PerplexityJson(report.text));
-  json["noise_floor"] = MetricsJson(report.noise_floor);
-  json["memory"] = MemoryJson(report.memory);
-  json["completion_tokens"] = report.completion_tokens;
-  json["per_probe"] = nlohmann::ordered_json::array();
-  for (size_t i = 0; i < report.probes.size(); ++i) {
-    const Probe& probe = report.probes[i];
-    const ProbeResult& result = report.evaluation[i];
-    json["per_probe"].push_back(
-        {{"prompt_tokens",
-          std::vector<int32_t>(probe.tokens.begin(), probe.tokens.begin() + probe.prompt)},
-         {"completion",
-          std::vector<int32_t>(probe.tokens.begin() + probe.prompt, probe.tokens.end())},
-         {"fdt", result.fdt},
-         {"sdt", result.sdt},
-         {"tokens", result.tokens},
-         {"nll", result.nll_sum},
-         {"kl", result.kl_sum},
-         {"text",
-          {{"tokens", result.text.tokens},
-           {"misses", result.text.misses},
-           {"nll", result.text.nll_sum},
-           {"kl", result.text.kl_sum}}}});
-  }
-  return json;
+absl::Status LoadCandidate(const std::string& path, const EvalFlags& flags, Subject* subject) {
+  BB_ASSIGN_OR_RETURN(subject->candidate, Model::Load(path, flags.workspace.Threads()));
+  subject->options.candidate = subject->candidate.get();
+  return absl::OkStatus();
 }
 
-void PrintRow(const char* name, const Measured& measured, const Measured& floor, const char* unit) {
-  std::printf("  %-22s %10.5g   [%.5g, %.5g]   noise floor %.3g %s\n",
-              name,
-              measured.value,
-              measured.interval.low,
-              measured.interval.high,
-              floor.value,
-              unit);
+absl::StatusOr<Subject> SubjectOf(const EvalFlags& flags) {
+  if (flags.plan.empty() && flags.uniform.empty() && flags.candidate.empty() &&
+      flags.pins.empty()) {
+    return UsageError(absl::InvalidArgumentError(
+        "nothing to evaluate: give --plan, --uniform, --candidate or --pin (REGEX=FORMAT)"));
+  }
+  Subject subject;
+  BB_ASSIGN_OR_RETURN(subject.options, SharedOptions(flags));
+  if (!flags.uniform.empty()) {
+    BB_ASSIGN_OR_RETURN(subject.options.uniform, InOption("--uniform", ParseFormat(flags.uniform)));
+  }
+  for (const std::string& text : flags.pins) {
+    BB_ASSIGN_OR_RETURN(Constraints::Pin pin, InOption("--pin", ParsePin(text)));
+    subject.options.pins.push_back(std::move(pin));
+  }
+  if (!flags.plan.empty()) BB_RETURN_IF_ERROR(ReadPlanOf(flags.plan, &subject));
+  if (!flags.candidate.empty()) BB_RETURN_IF_ERROR(LoadCandidate(flags.candidate, flags, &subject));
+  return subject;
 }
 
-void PrintFdt(const EvaluateReport& report) {
-  std::printf(
-      "size %lld bytes, %.4f bits per weight; %zu held-out probes, up to %lld tokens each\n"
-      "  FDT mean %.5g [%.5g, %.5g], 75th percentile %.5g [%.5g, %.5g] tokens\n",
-      static_cast<long long>(report.size_bytes),
-      report.bits_per_weight,
-      report.probes.size(),
-      static_cast<long long>(report.completion_tokens),
-      report.metrics.fdt_mean.value,
-      report.metrics.fdt_mean.interval.low,
-      report.metrics.fdt_mean.interval.high,
-      report.metrics.fdt_75.value,
-      report.metrics.fdt_75.interval.low,
-      report.metrics.fdt_75.interval.high);
-}
-
-void PrintReport(const EvaluateReport& report) {
-  const Metrics& metrics = report.metrics;
-  const Metrics& floor = report.noise_floor;
-  std::printf(
-      "size %lld bytes, %.4f bits per weight; %zu held-out probes, up to %lld tokens each\n",
-      static_cast<long long>(report.size_bytes),
-      report.bits_per_weight,
-      report.probes.size(),
-      static_cast<long long>(report.completion_tokens));
-  PrintRow("FDT mean", metrics.fdt_mean, floor.fdt_mean, "tokens");
-  PrintRow("FDT 75th percentile", metrics.fdt_75, floor.fdt_75, "tokens");
-  PrintRow("SDT mean", metrics.sdt_mean, floor.sdt_mean, "tokens");
-  PrintRow("divergent perplexity", metrics.dppl, floor.dppl, "");
-  PrintRow("KL mean", metrics.kl_mean, floor.kl_mean, "nats/token");
-  std::printf("  %-22s %10.5g %%\n", "top-1 agreement", 100 * metrics.top1_agreement);
-  if (report.text_divergence.has_value()) {
-    const Measured& kl = report.text_divergence->kl;
-    const Measured& top1 = report.text_divergence->top1;
-    std::printf("  %-22s %10.5g   [%.5g, %.5g]   nats/token, along the prompts\n",
-                "text KL",
-                kl.value,
-                kl.interval.low,
-                kl.interval.high);
-    std::printf("  %-22s %10.5g   [%.5g, %.5g]   %%\n",
-                "text top-1 agreement",
-                100 * top1.value,
-                100 * top1.interval.low,
-                100 * top1.interval.high);
-  }
-  if (report.text.has_value()) {
-    std::printf("  %-22s %10.5g   [%.5g, %.5g]   reference %.5g\n",
-                "text perplexity",
-                report.text->candidate.value,
-                report.text->candidate.interval.low,
-                report.text->candidate.interval.high,
-                report.text->reference.value);
-  }
-}
-
-absl::Status RunEval(const EvalFlags& flags) {
-  absl::StatusOr<EvaluateOptions> options = OptionsOf(flags);
-  if (!options.ok()) return UsageError(options.status());
-  if (!flags.plan.empty()) {
-    BB_ASSIGN_OR_RETURN(options->plan, ReadPlan(flags.plan));
-  }
-  BB_ASSIGN_OR_RETURN(options->workspace, flags.workspace.Options(options->plan, flags.plan));
-  if (const absl::Status status = options->Validate(); !status.ok()) return UsageError(status);
-  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
-  BB_ASSIGN_OR_RETURN(const EvaluateReport report,
-                      RunEvaluateJob(*model, *options, ProcessProgress()));
-  if (flags.json) {
-    std::printf("%s\n", DumpJson(flags.fdt_only ? FdtJson(report) : ReportJson(report), 2).c_str());
-  } else if (flags.fdt_only) {
-    PrintFdt(report);
+// What --against names: a format, a model, or else a plan.
+absl::StatusOr<Subject> RivalOf(const EvalFlags& flags) {
+  Subject rival;
+  BB_ASSIGN_OR_RETURN(rival.options, SharedOptions(flags));
+  if (const absl::StatusOr<Format> format = ParseFormat(flags.against); format.ok()) {
+    rival.options.uniform = *format;
+  } else if (absl::EndsWith(flags.against, ".gguf") ||
+             std::filesystem::is_directory(flags.against)) {
+    BB_RETURN_IF_ERROR(LoadCandidate(flags.against, flags, &rival));
   } else {
-    PrintReport(report);
+    BB_RETURN_IF_ERROR(ReadPlanOf(flags.against, &rival));
+  }
+  return rival;
+}
+
+absl::StatusOr<EvaluateReport> Evaluate(const EvalFlags& flags,
+                                        const Model& model,
+                                        Subject* subject) {
+  BB_ASSIGN_OR_RETURN(subject->options.workspace,
+                      flags.workspace.Options(subject->options.plan, subject->plan_path));
+  if (const absl::Status status = subject->options.Validate(); !status.ok()) {
+    return UsageError(status);
+  }
+  return RunEvaluateJob(model, subject->options, ProcessProgress());
+}
+
+absl::Status CheckIdle(const CLI::App& command, const EvalFlags& flags) {
+  constexpr char kPlan[] = "a plan says it itself";
+  constexpr char kFile[] = "a file is measured as it is";
+  const bool plan = !flags.plan.empty() && flags.against.empty();
+  const bool file = !flags.candidate.empty() && flags.against.empty();
+  const absl::Status status = RefuseIdle(command,
+                                         {{"--encoder", plan && flags.pins.empty(), kPlan},
+                                          {"--pruning", plan && flags.pins.empty(), kPlan},
+                                          {"--encoder", file, kFile},
+                                          {"--pruning", file, kFile},
+                                          {"--calibration", file, kFile}});
+  if (!status.ok()) return UsageError(status);
+  if (!flags.against.empty() && flags.fdt_only) {
+    return UsageError(
+        absl::InvalidArgumentError("--against compares all metrics; leave --fdt-only out"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RunEval(const CLI::App& command, const EvalFlags& flags) {
+  BB_RETURN_IF_ERROR(CheckIdle(command, flags));
+  BB_ASSIGN_OR_RETURN(Subject subject, SubjectOf(flags));
+  std::optional<Subject> rival;
+  if (!flags.against.empty()) {
+    BB_ASSIGN_OR_RETURN(rival, RivalOf(flags));
+  }
+  BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
+  BB_ASSIGN_OR_RETURN(const EvaluateReport report, Evaluate(flags, *model, &subject));
+  std::optional<EvaluateReport> other;
+  if (rival.has_value()) {
+    BB_ASSIGN_OR_RETURN(other, Evaluate(flags, *model, &*rival));
+    if (!SameProbes(report, *other)) {
+      return absl::FailedPreconditionError(
+          "the two were measured on different completions, so that they cannot be paired; "
+          "--activations makes them run alike");
+    }
+  }
+  if (flags.json) {
+    nlohmann::ordered_json json = EvalJson(report, flags.fdt_only);
+    if (other.has_value()) {
+      json["against"] = EvalJson(*other, flags.fdt_only);
+      json.update(DifferencesJson(report, *other));
+    }
+    std::printf("%s\n", DumpJson(json, 2).c_str());
+    return absl::OkStatus();
+  }
+  PrintEval(report, flags.fdt_only);
+  if (other.has_value()) {
+    std::printf("\n%s: ", flags.against.c_str());
+    PrintEval(*other, flags.fdt_only);
+    std::printf("\n");
+    const std::string& file = flags.plan.empty() ? flags.candidate : flags.plan;
+    PrintDifferences(report, file.empty() ? "the first" : file, *other, flags.against);
   }
   return absl::OkStatus();
 }
@@ -186,13 +166,27 @@ absl::Status RunEval(const EvalFlags& flags) {
 
 void AddEvalCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("eval", "Measure a plan or a uniform format on held-out probes and text");
+      AddCommand(app,
+                 "eval",
+                 "Measure a plan, a uniform format or a file on held-out probes and text",
+                 {"eval MODEL --plan plan.pb -t book.txt",
+                  "eval MODEL --uniform int4-g64",
+                  "eval MODEL --candidate other.gguf -t book.txt",
+                  "eval MODEL --plan plan.pb --against other.gguf"});
   auto flags = std::make_shared<EvalFlags>();
-  CLI::Option_group* what = command->add_option_group("what");
+  CLI::Option_group* what = command->add_option_group("Subject", "What is measured");
   what->add_option("--plan", flags->plan, "Plan to evaluate");
   AddCalibrationOption(command, &flags->calibration);
   what->add_option("--uniform", flags->uniform, "Format to give every component, e.g. int4-g64");
+  what->add_option("--candidate",
+                   flags->candidate,
+                   "File of the model that somebody else made (GGUF or folder), measured as it is");
   what->require_option(0, 1);
+  command->add_option(
+      "--against",
+      flags->against,
+      "Measure this too, and the differences, paired: a plan, a GGUF file or folder "
+      "of the model, or a uniform format");
   command
       ->add_option("--pin",
                    flags->pins,
@@ -212,7 +206,7 @@ void AddEvalCommand(CLI::App* app) {
                     flags->fdt_only,
                     "Measure the first divergent token only, and leave a probe where it diverges");
   command->add_flag("--json", flags->json, "Print the result as JSON, with every probe");
-  SetBody(command, [flags] { return RunEval(*flags); });
+  SetBody(command, [command, flags] { return RunEval(*command, *flags); });
 }
 
 }  // namespace bitbudget

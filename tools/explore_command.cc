@@ -18,6 +18,7 @@
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/existing_output.h"
 #include "tools/explore_page.h"
 #include "tools/explore_report.h"
@@ -158,9 +159,18 @@ absl::StatusOr<ComparedFiles> LoadCompared(const ExploreFlags& flags) {
   return loaded;
 }
 
-absl::Status RunExplore(const ExploreFlags& flags) {
+absl::Status RunExplore(const CLI::App& command, const ExploreFlags& flags) {
   absl::StatusOr<ExploreOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
+  BB_RETURN_IF_ERROR(CheckPlanIdle(command, flags.plan, options->plan));
+  constexpr char kSizes[] = "--sizes lists the budgets";
+  if (const absl::Status status = RefuseIdle(command,
+                                             {{"--from", !flags.sizes.empty(), kSizes},
+                                              {"--to", !flags.sizes.empty(), kSizes},
+                                              {"--points", !flags.sizes.empty(), kSizes}});
+      !status.ok()) {
+    return UsageError(status);
+  }
   const bool prints_curve = flags.curve == "-";
   const bool writes_curve = !flags.curve.empty() && !prints_curve;
   std::vector<OutputPath> writes = {{"--out", flags.plan.out}};
@@ -229,8 +239,12 @@ absl::Status RunExplore(const ExploreFlags& flags) {
 }  // namespace
 
 void AddExploreCommand(CLI::App* app) {
-  CLI::App* command =
-      app->add_subcommand("explore", "Plans of many sizes in one run, as a page to choose from");
+  CLI::App* command = AddCommand(
+      app,
+      "explore",
+      "Plans of many sizes in one run, as a page to choose from",
+      {"explore MODEL --from 2.5bpw --to 8bpw --points 8 -o report.html",
+       "explore MODEL --sizes 3GB,4GB,5GB --target llama.cpp -o report.html --compare other.gguf"});
   auto flags = std::make_shared<ExploreFlags>();
   command->add_option("--from", flags->from, "Smallest budget, in bits per weight")
       ->capture_default_str();
@@ -254,7 +268,8 @@ void AddExploreCommand(CLI::App* app) {
                    "A GGUF file of the model that somebody else made, to be measured beside the "
                    "plans as it is; may be given again")
       ->allow_extra_args(false);
-  command->add_option("--out", flags->plan.out, "HTML page to write. Required without --dry-run");
+  command->add_option(
+      "-o,--out", flags->plan.out, "HTML page to write. Required without --dry-run");
   command->add_option(
       "--json",
       flags->curve,
@@ -264,7 +279,7 @@ void AddExploreCommand(CLI::App* app) {
                     "Write nothing: print the stages of the work with an estimate of their time, "
                     "the memory and the problem, as if nothing were stored");
   AddSharedPlanOptions(command, &flags->plan);
-  SetBody(command, [flags] { return RunExplore(*flags); });
+  SetBody(command, [command, flags] { return RunExplore(*command, *flags); });
 }
 
 }  // namespace bitbudget

@@ -5,11 +5,13 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "plans/targets/lint.h"
 #include "plans/targets/plan_file.h"
 #include "plans/targets/target.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/existing_output.h"
 
 namespace bitbudget {
@@ -23,8 +25,10 @@ struct ExportFlags {
 };
 
 // What becomes of the codes of a recovered plan, which no configuration can hold.
-std::string RecoveryNote(const ExportFlags& flags, const plans::Plan& plan) {
-  if (flags.target == "native") {
+std::string RecoveryNote(const ExportFlags& flags,
+                         const TargetProfile& target,
+                         const plans::Plan& plan) {
+  if (target.name() == "native") {
     return absl::StrCat("note: the recovered codes lie in ",
                         RecoveredFileBeside(plan, flags.plan),
                         "; whoever runs the exported plan needs that file beside it");
@@ -35,17 +39,66 @@ std::string RecoveryNote(const ExportFlags& flags, const plans::Plan& plan) {
                       "writes files with them");
 }
 
-absl::Status RunExport(const ExportFlags& flags) {
-  const absl::StatusOr<const TargetProfile*> target = FindTarget(flags.target);
+// The target that is asked for, or else the plan's own.
+absl::StatusOr<const TargetProfile*> TargetOf(const ExportFlags& flags, const plans::Plan& plan) {
+  if (flags.target.empty() && plan.options().target().empty()) {
+    return UsageError(
+        absl::InvalidArgumentError(absl::StrCat("--to is missing, and ",
+                                                flags.plan,
+                                                " was made for no target; known are: ",
+                                                TargetNames())));
+  }
+  const absl::StatusOr<const TargetProfile*> target =
+      FindTarget(flags.target.empty() ? plan.options().target() : flags.target);
   if (!target.ok()) return UsageError(target.status());
+  return target;
+}
+
+// What to do where a plan cannot be exported, or not as it is meant.
+std::string Remedy(const TargetProfile& target, const plans::Plan& plan) {
+  if (plan.options().target() == target.name()) return "";
+  return absl::StrCat("; the plan was made for ",
+                      plan.options().target().empty() ? "no target" : plan.options().target(),
+                      ": bitbudget plan --target ",
+                      target.name(),
+                      " makes one that it can execute");
+}
+
+// The export, read again by the target's rules: every matrix must get what the plan gives it.
+absl::Status CheckExport(const TargetProfile& target,
+                         const plans::Plan& plan,
+                         const Export& result) {
+  const ExportedFile& file = result.files.front();
+  BB_ASSIGN_OR_RETURN(const LintReport report,
+                      Lint(target, file.contents, file.path, ModelOfPlan(plan), &plan));
+  if (report.ok()) return absl::OkStatus();
+  std::string first = report.problems.empty() ? "" : report.problems.front();
+  for (const LintReport::Line& line : report.lines) {
+    if (first.empty() && !line.problems.empty()) {
+      first = absl::StrCat(line.name, ": ", line.problems.front());
+    }
+  }
+  const int more = report.problem_count() - 1;
+  return absl::FailedPreconditionError(
+      absl::StrCat(target.name(),
+                   " would not do what the plan says: ",
+                   first,
+                   more > 0 ? absl::StrCat(" (and ", more, " more)") : "",
+                   Remedy(target, plan)));
+}
+
+absl::Status RunExport(const ExportFlags& flags) {
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
+  BB_ASSIGN_OR_RETURN(const TargetProfile* const target, TargetOf(flags, plan));
   const std::vector<std::string> reads = {flags.plan, RecoveredFileBeside(plan, flags.plan)};
   BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}}, reads));
-  absl::StatusOr<Export> result = (*target)->ExportPlan(plan, flags.out);
+  absl::StatusOr<Export> result = target->ExportPlan(plan, flags.out);
   if (!result.ok()) {
-    return absl::Status(result.status().code(),
-                        absl::StrCat(flags.plan, ": ", result.status().message()));
+    return absl::Status(
+        result.status().code(),
+        absl::StrCat(flags.plan, ": ", result.status().message(), Remedy(*target, plan)));
   }
+  BB_RETURN_IF_ERROR(CheckExport(*target, plan, *result));
   std::vector<OutputPath> writes;
   for (const ExportedFile& file : result->files) writes.push_back({"--out", file.path});
   BB_RETURN_IF_ERROR(CheckOut(writes, reads));
@@ -60,7 +113,7 @@ absl::Status RunExport(const ExportFlags& flags) {
     BB_RETURN_IF_ERROR(WriteFileAtomically(file.path, file.contents));
     std::fprintf(stderr, "written: %s\n", file.path.c_str());
   }
-  if (plan.has_recovery()) std::fprintf(stderr, "%s\n", RecoveryNote(flags, plan).c_str());
+  if (plan.has_recovery()) std::fprintf(stderr, "%s\n", RecoveryNote(flags, *target, plan).c_str());
   std::printf("%s\n", result->instructions.c_str());
   return absl::OkStatus();
 }
@@ -77,16 +130,20 @@ std::string TargetNames() {
 
 void AddExportCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("export", "Write a plan as another program's configuration");
-  std::string footer = "Targets:\n";
+      AddCommand(app,
+                 "export",
+                 "Write a plan as another program's configuration",
+                 {"export plan.pb -o rules.txt", "export plan.pb --to gptqmodel -o gptq.json"});
+  std::string footer = absl::StrCat(command->get_footer(), "\nTargets:\n");
   for (const TargetProfile* target : Targets()) {
     absl::StrAppend(&footer, "  ", target->name(), ": ", target->summary(), "\n");
   }
   command->footer(footer);
   auto flags = std::make_shared<ExportFlags>();
   command->add_option("PLAN", flags->plan, "Plan file")->required();
-  command->add_option("--to", flags->target, TargetNames())->required();
-  command->add_option("--out", flags->out, "File to write; a driver script goes beside it")
+  command->add_option(
+      "--to", flags->target, absl::StrCat("Target, by default the plan's own: ", TargetNames()));
+  command->add_option("-o,--out", flags->out, "File to write; a driver script goes beside it")
       ->required();
   AddForceOption(command, &flags->force);
   SetBody(command, [flags] { return RunExport(*flags); });

@@ -10,6 +10,7 @@
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 
 namespace bitbudget {
 namespace {
@@ -59,7 +60,10 @@ absl::Status RunFormats(const FormatsFlags& flags) {
 
 void AddFormatsCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("formats", "List the formats and the size of a matrix in each");
+      AddCommand(app,
+                 "formats",
+                 "List the formats and the size of a matrix in each",
+                 {"formats", "formats --formats int4-g64,q4_k --rows 4096 --cols 4096"});
   auto flags = std::make_shared<FormatsFlags>();
   command->add_option("--formats",
                       flags->formats,

@@ -13,6 +13,7 @@
 #include "runtime/model/architecture/text_ends.h"
 #include "runtime/model/decoder/generate.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/workspace_flags.h"
 
 namespace bitbudget {
@@ -86,7 +87,10 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
 
 void AddGenerateCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("generate", "Continue a prompt with the model, or with a plan for it");
+      AddCommand(app,
+                 "generate",
+                 "Continue a prompt with the model, or with a plan for it",
+                 {"generate MODEL --plan plan.pb --prompt \"It was a cold evening\" -n 40"});
   auto flags = std::make_shared<GenerateFlags>();
   command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
   AddCalibrationOption(command, &flags->calibration);

@@ -14,6 +14,7 @@
 #include "runtime/base/read_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 
 namespace bitbudget {
 namespace {
@@ -90,9 +91,11 @@ absl::Status RunLint(const LintFlags& flags) {
 }  // namespace
 
 void AddLintCommand(CLI::App* app) {
-  CLI::App* command = app->add_subcommand(
+  CLI::App* command = AddCommand(
+      app,
       "lint",
-      "Show what every matrix gets when another program reads a configuration, and what is wrong");
+      "Show what every matrix gets when another program reads a configuration, and what is wrong",
+      {"lint gptq.json plan.pb --to gptqmodel", "lint types.txt MODEL --to llama.cpp"});
   auto flags = std::make_shared<LintFlags>();
   command->add_option("FILE", flags->file, "Configuration of the other program")->required();
   command->add_option("--to", flags->target, TargetNames())->required();

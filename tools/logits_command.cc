@@ -12,6 +12,7 @@
 #include "runtime/model/decoder/token_pass.h"
 #include "runtime/tensor/tensor_view.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/existing_output.h"
 #include "tools/workspace_flags.h"
 
@@ -108,13 +109,15 @@ absl::Status RunLogits(const LogitsFlags& flags) {
 }  // namespace
 
 void AddLogitsCommand(CLI::App* app) {
-  CLI::App* command =
-      app->add_subcommand("logits", "Write the logits of a token sequence as a NumPy file");
+  CLI::App* command = AddCommand(app,
+                                 "logits",
+                                 "Write the logits of a token sequence as a NumPy file",
+                                 {"logits MODEL --plan plan.pb --tokens 1,370,954 -o logits.npy"});
   auto flags = std::make_shared<LogitsFlags>();
   command->add_option("--plan", flags->plan, "Plan to run (default: the unmodified model)");
   AddCalibrationOption(command, &flags->calibration);
   command->add_option("--tokens", flags->tokens, "Token ids, e.g. 1,2,3")->required();
-  command->add_option("--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
+  command->add_option("-o,--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
   AddForceOption(command, &flags->force);
   flags->workspace.AddTo(command, {.activations = true});
   SetBody(command, [flags] { return RunLogits(*flags); });

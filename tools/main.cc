@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
@@ -14,6 +15,8 @@
 #include <new>
 #include <string>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
@@ -23,6 +26,8 @@
 #include "runtime/kernels/table.h"
 #include "tools/bus_error.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
+#include "tools/config_file.h"
 #include "tools/interrupt.h"
 #include "tools/out_of_memory.h"
 
@@ -36,6 +41,7 @@ constexpr const char* kDescription =
 constexpr const char* kFooter =
     "Exit codes: 0 done, 2 usage, 3 bad input, 4 no assignment fits the budget, 130 interrupted.\n"
     "Results go to standard output; progress and messages to standard error.\n"
+    "bitbudget help COMMAND shows a command's options and examples.\n"
     "BITBUDGET_CPU=portable|avx2|avx512vnni selects the kernels (default: the fastest of the CPU).";
 
 // One line: file and tensor names in a message may hold anything.
@@ -72,10 +78,14 @@ int Main(int argc, char** argv) {
                         absl::StrReplaceAll(error.what(), {{"\n", " "}}),
                         "; --help lists the options\n");
   });
-  app.set_version_flag("--version", BITBUDGET_VERSION);
+  app.set_version_flag("-V,--version", BITBUDGET_VERSION);
   int verbosity = 0;
   app.add_option("--v", verbosity, "Diagnostics on standard error: 0 (off) to 3");
+  bool quiet = false;
+  app.add_flag("-q,--quiet", quiet, "No progress and no notes, only results and errors");
+  AddConfigOption(&app);
   app.fallthrough();
+  AddFitCommand(&app);
   AddPlanCommand(&app);
   AddExploreCommand(&app);
   AddEvalCommand(&app);
@@ -92,11 +102,14 @@ int Main(int argc, char** argv) {
   AddGenerateCommand(&app);
   AddTokenizeCommand(&app);
   AddLogitsCommand(&app);
+  AddCompletionCommand(&app);
+  AddManualCommand(&app);
 
   google::InitGoogleLogging(argv[0]);
   FLAGS_logtostderr = true;
   FLAGS_minloglevel = google::WARNING;
   app.parse_complete_callback([&] {
+    SetQuiet(quiet);
     FLAGS_v = verbosity;
     if (verbosity > 0) FLAGS_minloglevel = google::INFO;
   });
@@ -108,8 +121,18 @@ int Main(int argc, char** argv) {
   InstallBusErrorHandler();
   const InterruptGuard interrupt_guard;
   try {
-    app.parse(argc, argv);
-    if (app.get_subcommands().empty()) throw CLI::RequiredError("A subcommand");
+    absl::StatusOr<std::vector<std::string>> args =
+        ReadConfig(app, ExpandHelp(std::vector<std::string>(argv + 1, argv + argc)));
+    if (!args.ok()) {
+      PrintError(args.status());
+      return kExitUsage;
+    }
+    std::reverse(args->begin(), args->end());  // as CLI11 takes them
+    app.parse(*std::move(args));
+    if (app.get_subcommands().empty()) throw CLI::RequiredError("A command");
+  } catch (const CLI::ExtrasError&) {
+    PrintError(absl::InvalidArgumentError(DescribeUnknown(app)));
+    return kExitUsage;
   } catch (const CLI::ParseError& error) {
     if (app.exit(error) != 0) return kExitUsage;
     const absl::Status written = FlushOutput();  // of --help or --version

@@ -20,9 +20,11 @@
 #include "planner/runs/run_directory.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
+#include "plans/validate.h"
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/existing_output.h"
 #include "tools/interrupt.h"
 #include "tools/plan_flags.h"
@@ -125,9 +127,10 @@ absl::Status DryRun(const PlanFlags& flags, const PlanOptions& options, const Co
   return absl::OkStatus();
 }
 
-absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
+absl::Status PlanOnRank(const CLI::App& command, const PlanFlags& flags, Communicator* ranks) {
   absl::StatusOr<PlanOptions> options = PlanOptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
+  BB_RETURN_IF_ERROR(CheckPlanIdle(command, flags, *options));
   BB_RETURN_IF_ERROR(CheckTraining(flags, *ranks));
   options->workspace.threads = ThreadsOf(flags, *ranks);
   options->workspace.memory_bytes /= ranks->ranks_on_machine();
@@ -158,7 +161,7 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
     BB_RETURN_IF_ERROR(WritePlan(*plan, flags.out));
     nlohmann::ordered_json json = PlanJson(*plan, memory, seconds);
     if (plan->has_recovery()) json["recovery"] = RecoveryJson(*plan, {}, flags.out, seconds);
-    if (!flags.recover.empty() && plan->complete()) {
+    if (!flags.recover.empty() && plan->complete() && !ChangesNothing(*plan)) {
       const absl::Time then = absl::Now();
       BB_ASSIGN_OR_RETURN(const RecoverReport report, RecoverFound(flags, *options, *model, *plan));
       plan = report.plan;
@@ -169,6 +172,7 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
     if (flags.json) {
       std::printf("%s\n", DumpJson(json, 2).c_str());
     } else {
+      if (ChangesNothing(*plan)) std::printf("fits as it is: nothing to plan\n\n");
       std::printf(
           "%s\nwritten to %s (%.0f s)\n", RenderPlan(*plan).c_str(), flags.out.c_str(), seconds);
     }
@@ -182,20 +186,26 @@ absl::Status PlanOnRank(const PlanFlags& flags, Communicator* ranks) {
   return ended;
 }
 
-absl::Status RunPlan(const PlanFlags& flags) {
+absl::Status RunPlan(const CLI::App& command, const PlanFlags& flags) {
   BB_ASSIGN_OR_RETURN(Communicator* const ranks, ProcessCommunicator());
-  const absl::Status status = ranks->Finish(PlanOnRank(flags, ranks));
+  const absl::Status status = ranks->Finish(PlanOnRank(command, flags, ranks));
   return ranks->is_root() || status.ok() ? status : SilentError(status);
 }
 
 }  // namespace
 
 void AddPlanCommand(CLI::App* app) {
-  CLI::App* command =
-      app->add_subcommand("plan", "Search for a plan that fits a budget or meets a goal");
+  CLI::App* command = AddCommand(
+      app,
+      "plan",
+      "Search for a plan that fits a budget or meets a goal",
+      {"plan MODEL --budget 4.5bpw -o plan.pb",
+       "plan MODEL --budget 4.3GB --target llama.cpp -o plan.pb -t book.txt",
+       "plan MODEL --goal \"text_kl<=0.01\" --target llama.cpp -o plan.pb",
+       "plan MODEL --budget 4.5bpw --dry-run   # time, memory and sizes, without the work"});
   auto flags = std::make_shared<PlanFlags>();
   AddPlanOptions(command, flags.get());
-  SetBody(command, [flags] { return RunPlan(*flags); });
+  SetBody(command, [command, flags] { return RunPlan(*command, *flags); });
 }
 
 }  // namespace bitbudget

@@ -1,19 +1,23 @@
 #include "tools/plan_flags.h"
 
+#include <algorithm>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "planner/jobs/search_methods.h"
 #include "plans/targets/target.h"
 #include "runtime/base/status_macros.h"
 #include "scoring/registry.h"
 #include "search/methods.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/existing_output.h"
 #include "tools/recovery_report.h"
 
@@ -118,6 +122,7 @@ absl::Status CheckLimit(const PlanFlags& flags) {
 }
 
 void AddScopeOptions(CLI::App* command, PlanFlags* flags) {
+  Heading(command, "Budget");
   command->add_option(
       "--budget-for",
       flags->budget_for,
@@ -132,6 +137,7 @@ void AddScopeOptions(CLI::App* command, PlanFlags* flags) {
 }
 
 void AddConstraintOptions(CLI::App* command, PlanFlags* flags) {
+  Heading(command, "Formats");
   command->add_option(
       "--target",
       flags->target,
@@ -176,6 +182,7 @@ std::string DescribeMethods() {
 }
 
 void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
+  Heading(command, "Search");
   command->add_option("--search", flags->search, DescribeMethods())->capture_default_str();
   command
       ->add_option("--scorer",
@@ -220,7 +227,34 @@ void AddSearchOptions(CLI::App* command, PlanFlags* flags) {
       ->check(CLI::Range(2, 1 << 20));
 }
 
+bool NamesSparse(const PlanFlags& flags) {
+  const auto sparse = [](const std::string& text) { return absl::StrContains(text, "+"); };
+  return sparse(flags.formats) || std::any_of(flags.pins.begin(), flags.pins.end(), sparse);
+}
+
 }  // namespace
+
+absl::Status CheckPlanIdle(const CLI::App& command,
+                           const PlanFlags& flags,
+                           const PlanOptions& options) {
+  const MethodNeeds needs = NeedsOf(options);
+  const bool beam = options.search == "beam";
+  const bool sparse = options.search == "sparsify" || !flags.sparsity.empty();
+  const absl::Status status = RefuseIdle(
+      command,
+      {{"--kv", !flags.context.has_value(), "it needs --context"},
+       {"--beam-width", !beam, "it needs --search beam"},
+       {"--order", !beam, "it needs --search beam"},
+       {"--scorer",
+        needs.layer_order != MethodNeeds::LayerOrder::kScored,
+        "this search orders no layers; --search layerwise does"},
+       {"--costs", !needs.output_errors, "this search predicts nothing; --search greedy does"},
+       {"--prune-embeddings", !sparse, "it needs --sparsity or --search sparsify"},
+       {"--pruning",
+        !sparse && !NamesSparse(flags),
+        "no sparse format is tried; --formats adds some, such as int8+s50"}});
+  return status.ok() ? status : UsageError(status);
+}
 
 absl::StatusOr<std::optional<QualityGoal>> GoalOf(const PlanFlags& flags) {
   if (flags.goal.empty()) return std::optional<QualityGoal>();
@@ -280,6 +314,7 @@ void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags) {
   AddSearchOptions(command, flags);
   flags->workspace.AddTo(command,
                          {.probes = true, .memory = true, .encoder = true, .activations = true});
+  Heading(command, "Output");
   CLI::Option* run_dir = command->add_option(
       "--run-dir",
       flags->run_dir,
@@ -291,10 +326,12 @@ void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags) {
 
 void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
   AddLimitOptions(command, flags);
-  command->add_option("--out",
+  Heading(command, "Output");
+  command->add_option("-o,--out",
                       flags->out,
                       "Plan to write (.json: as JSON, else binary). Required without --dry-run");
   AddSharedPlanOptions(command, flags);
+  Heading(command, "Training");
   command->add_option(
       "--retrain",
       flags->retrain,
@@ -309,6 +346,7 @@ void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
           "Recover the plan that was found, on the text of its probes and on what the model "
           "writes, as the command recover does: ",
           DescribeRecoveryMethods()));
+  Heading(command, "Output");
   command->add_flag("--dry-run",
                     flags->dry_run,
                     "Write nothing: print the stages of the work with an estimate of their time, "

@@ -51,6 +51,11 @@ void AddPlanOptions(CLI::App* command, PlanFlags* flags);
 // Those that explore has as well: all but limit, output, retraining and recovery.
 void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags);
 
+// A usage error for an option that was given and has no effect. `options`: PlanOptionsOf(flags).
+absl::Status CheckPlanIdle(const CLI::App& command,
+                           const PlanFlags& flags,
+                           const PlanOptions& options);
+
 // The options of the job; an error names the flag that is wrong. With a goal, they have no limit.
 absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags);
 // The goal of quality; none where another limit is set.

@@ -57,7 +57,9 @@ nlohmann::ordered_json GoalJson(const plans::Goal& goal) {
 
 }  // namespace
 
-nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memory, double seconds) {
+nlohmann::ordered_json PlanJson(const plans::Plan& plan,
+                                const std::optional<MemoryPlan>& memory,
+                                std::optional<double> seconds) {
   nlohmann::ordered_json json;
   json["size_bytes"] = PlanSizeBytes(plan);
   json["bits_per_weight"] = PlanBitsPerWeight(plan);
@@ -75,9 +77,9 @@ nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memor
   json["search"] = {{"candidates", plan.search().candidates()},
                     {"rounds", plan.search().rounds()},
                     {"computed", plan.search().computed()},
-                    {"naive", plan.search().naive()},
-                    {"seconds", seconds}};
-  json["memory"] = MemoryJson(memory);
+                    {"naive", plan.search().naive()}};
+  if (seconds.has_value()) json["search"]["seconds"] = *seconds;
+  if (memory.has_value()) json["memory"] = MemoryJson(*memory);
   if (!plan.has_held_out()) return json;
   const plans::HeldOut& held_out = plan.held_out();
   // What was emitted comes first; a search result that lost to uniform is shown beside it.

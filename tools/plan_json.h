@@ -2,6 +2,7 @@
 #define BITBUDGET_TOOLS_PLAN_JSON_H_
 
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "planner/workspace/memory_plan.h"
 #include "plans/plan.pb.h"
@@ -10,7 +11,9 @@ namespace bitbudget {
 
 // What `plan --json` prints: sizes, the search's work, and the held-out metrics of what was emitted
 // beside those of the best uniform assignment. `seconds`: what the command took.
-nlohmann::ordered_json PlanJson(const plans::Plan& plan, const MemoryPlan& memory, double seconds);
+nlohmann::ordered_json PlanJson(const plans::Plan& plan,
+                                const std::optional<MemoryPlan>& memory,
+                                std::optional<double> seconds);
 
 }  // namespace bitbudget
 

@@ -11,9 +11,11 @@
 #include "planner/runs/recovery_file.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
+#include "plans/validate.h"
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/existing_output.h"
 #include "tools/recovery_report.h"
 #include "tools/workspace_flags.h"
@@ -66,6 +68,10 @@ absl::Status RunRecover(const RecoverFlags& flags) {
                                flags.workspace.text,
                                flags.calibration}));
   BB_RETURN_IF_ERROR(CheckPlanOut(flags.out, flags.force));
+  if (ChangesNothing(plan)) {  // such a plan may have no probes to measure on
+    return absl::InvalidArgumentError(absl::StrCat(
+        flags.plan, ": nothing to recover: the plan keeps all components as they are stored"));
+  }
   BB_ASSIGN_OR_RETURN(const RecoverJobOptions options, OptionsOf(flags, plan));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   const absl::Time start = absl::Now();
@@ -86,7 +92,7 @@ absl::Status RunRecover(const RecoverFlags& flags) {
 
 void AddData(CLI::App* command, RecoverFlags* flags) {
   command->add_option(
-      "--text",
+      "-t,--text",
       flags->workspace.text,
       "Train on windows of this text (never on its held-out ones); the model itself "
       "writes what it does not fill");
@@ -194,12 +200,16 @@ void AddTraining(CLI::App* command, RecoveryOptions* training) {
 }  // namespace
 
 void AddRecoverCommand(CLI::App* app) {
-  CLI::App* command = app->add_subcommand(
-      "recover", "Train other codes for a plan's formats, closer to the original at the same size");
+  CLI::App* command = AddCommand(
+      app,
+      "recover",
+      "Train other codes for a plan's formats, closer to the original at the same size",
+      {"recover MODEL --plan plan.pb -o recovered.pb -t book.txt",
+       "recover MODEL --plan plan.pb -o recovered.pb --method scales,distill --minutes 60"});
   auto flags = std::make_shared<RecoverFlags>();
   command->add_option("--plan", flags->plan, "Plan to start from")->required();
   command
-      ->add_option("--out",
+      ->add_option("-o,--out",
                    flags->out,
                    "Plan to write (.json: as JSON, else binary); its codes go beside it, to "
                    "OUT.weights.safetensors")

@@ -10,6 +10,7 @@
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 
 namespace bitbudget {
 namespace {
@@ -133,7 +134,7 @@ absl::Status ShowRuns(const std::string& directory, bool json) {
 }  // namespace
 
 void AddRunsCommand(CLI::App* app) {
-  CLI::App* command = app->add_subcommand("runs", "Look into stored runs");
+  CLI::App* command = AddCommand(app, "runs", "Look into stored runs", {"runs show plan.pb.run"});
   command->require_subcommand(1);
   CLI::App* show = command->add_subcommand(
       "show", "Show the runs in a run directory and what they have measured");

@@ -16,6 +16,7 @@
 #include "runtime/base/status_macros.h"
 #include "scoring/registry.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/workspace_flags.h"
 
 namespace bitbudget {
@@ -243,7 +244,11 @@ absl::Status RunScore(const ScoreFlags& flags) {
 
 void AddScoreCommand(CLI::App* app) {
   CLI::App* command =
-      app->add_subcommand("score", "Rank the decoder layers by how much they need their bits");
+      AddCommand(app,
+                 "score",
+                 "Rank the decoder layers by how much they need their bits",
+                 {"score MODEL --scorer lim",
+                  "score MODEL --scorer kfac --formats int4-g64,int3-g64 -t book.txt"});
   auto flags = std::make_shared<ScoreFlags>();
   command->add_option("--scorer", flags->scorer, DescribeScorers())->required();
   command

@@ -10,6 +10,7 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/model/tokenizer/tokenizer.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 
 namespace bitbudget {
 namespace {
@@ -41,8 +42,10 @@ absl::Status RunTokenize(const TokenizeOptions& options) {
 }  // namespace
 
 void AddTokenizeCommand(CLI::App* app) {
-  CLI::App* command =
-      app->add_subcommand("tokenize", "Print the token ids of a text; no special tokens are added");
+  CLI::App* command = AddCommand(app,
+                                 "tokenize",
+                                 "Print the token ids of a text; no special tokens are added",
+                                 {"tokenize MODEL --file book.txt"});
   auto options = std::make_shared<TokenizeOptions>();
   command
       ->add_option(

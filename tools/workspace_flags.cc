@@ -7,13 +7,15 @@
 #include "runtime/base/status_macros.h"
 #include "runtime/quantize/encoders.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 
 namespace bitbudget {
 namespace {
 
 void AddProbes(CLI::App* command, WorkspaceFlags* flags) {
+  Heading(command, "Probes");
   CLI::Option* text =
-      command->add_option("--text", flags->text, "Take probes from windows of this text file");
+      command->add_option("-t,--text", flags->text, "Take probes from windows of this text file");
   command
       ->add_option("--prompts", flags->prompts, "Take probes from this file, one prompt per line")
       ->excludes(text);
@@ -29,6 +31,7 @@ void AddProbes(CLI::App* command, WorkspaceFlags* flags) {
 }
 
 void AddMemory(CLI::App* command, WorkspaceFlags* flags) {
+  Heading(command, "Machine");
   command->add_option(
       "--memory",
       flags->memory,
@@ -41,6 +44,7 @@ void AddMemory(CLI::App* command, WorkspaceFlags* flags) {
 }
 
 void AddEncoder(CLI::App* command, WorkspaceFlags* flags) {
+  Heading(command, "Encoder");
   command
       ->add_option(
           "--encoder",
@@ -72,12 +76,14 @@ ProbeOptions ProbesOf(const WorkspaceFlags& flags) {
 void WorkspaceFlags::AddTo(CLI::App* command, const Groups& groups) {
   command->add_option("MODEL", model, "Model folder in Hugging Face layout, or a .gguf file")
       ->required();
+  Heading(command, "Machine");
   command->add_option("--threads", threads, "Threads to use (default: all cores)")
       ->check(CLI::Range(1, 1024));
   if (groups.probes) AddProbes(command, this);
   if (groups.memory) AddMemory(command, this);
   if (groups.encoder) AddEncoder(command, this);
   if (!groups.activations) return;
+  Heading(command, "Encoder");
   command->add_option(
       "--activations",
       activations,

@@ -45,6 +45,19 @@ absl::StatusOr<std::vector<ComponentId>> Matches(const Model& model,
                         regex.Matches(model.components()[c].name, Regex::Where::kAnywhere));
     if (matches) ids.push_back(static_cast<ComponentId>(c));
   }
+  if (ids.empty() && model.config().tie_word_embeddings) {
+    BB_ASSIGN_OR_RETURN(const bool head, regex.Matches("lm_head", Regex::Where::kAnywhere));
+    if (head) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(rule,
+                       " '",
+                       regex.pattern(),
+                       "': ",
+                       model.path(),
+                       " has no head of its own, it shares the embedding's weights; name ",
+                       model.components().front().name));
+    }
+  }
   if (ids.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(rule,
                                                    " '",

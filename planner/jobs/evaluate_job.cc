@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/planned_model.h"
+#include "planner/jobs/same_model.h"
 #include "planner/runs/calibration.h"
 #include "planner/runs/run.h"
 #include "planner/runs/shared_probes.h"
@@ -16,6 +17,7 @@ namespace bitbudget {
 namespace {
 
 absl::StatusOr<Assignment> AssignmentFor(const EvaluateOptions& options, const Model& model) {
+  if (options.candidate != nullptr) return StoredAssignment(*options.candidate);
   Assignment assignment = StoredAssignment(model);
   if (options.plan.has_value()) {
     BB_ASSIGN_OR_RETURN(assignment, AssignmentOfPlan(*options.plan, model));
@@ -61,12 +63,17 @@ absl::Status EvaluateFdt(const Assignment& assignment,
   return absl::OkStatus();
 }
 
+// `candidate`: what is measured in place of the assignment, if not null.
 absl::Status EvaluateAll(const Assignment& assignment,
+                         const Model* candidate,
                          const ProbeSet& set,
+                         Workspace* workspace,
                          Progress* progress,
                          EvaluateReport* report) {
   progress->Begin("evaluation", 2);
-  BB_ASSIGN_OR_RETURN(report->evaluation, set.evaluator->EvaluateFromScratch(assignment));
+  BB_ASSIGN_OR_RETURN(report->evaluation,
+                      candidate != nullptr ? EvaluateStored(*candidate, set, workspace)
+                                           : set.evaluator->EvaluateFromScratch(assignment));
   progress->Update(1);
   BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor(kNoiseFloorProbes));
   progress->End();
@@ -80,10 +87,14 @@ absl::Status EvaluateAll(const Assignment& assignment,
 }  // namespace
 
 absl::Status EvaluateOptions::Validate() const {
-  if (plan.has_value() && uniform.has_value()) {
-    return absl::InvalidArgumentError("give either a plan or a uniform format");
+  if (plan.has_value() + uniform.has_value() + (candidate != nullptr) > 1) {
+    return absl::InvalidArgumentError("give a plan, a uniform format or a file, one of them");
   }
-  if (!plan.has_value() && !uniform.has_value() && pins.empty()) {
+  if (candidate != nullptr && (!pins.empty() || fdt_only)) {
+    return absl::InvalidArgumentError(
+        "a file of somebody else's is measured as it is, on all metrics: no pins, no --fdt-only");
+  }
+  if (!plan.has_value() && !uniform.has_value() && candidate == nullptr && pins.empty()) {
     return absl::InvalidArgumentError(
         "nothing to evaluate: give a plan, a uniform format or pinned components");
   }
@@ -98,6 +109,11 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
                                               const EvaluateOptions& options,
                                               Progress* progress) {
   BB_RETURN_IF_ERROR(options.Validate());
+  if (options.candidate != nullptr) {
+    const ProbeOptions& probes = options.workspace.probes;
+    BB_RETURN_IF_ERROR(
+        CheckSameModel(model, *options.candidate, probes.prefix_tokens + probes.completion_tokens));
+  }
   BB_ASSIGN_OR_RETURN(const Assignment assignment, AssignmentFor(options, model));
   WorkspaceOptions workspace_options = options.workspace;
   WorkspaceNeeds needs;
@@ -111,11 +127,14 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
   BB_ASSIGN_OR_RETURN(const ProbedWorkspace ready, SetUpWorkspace(model, workspace_options, needs));
   Workspace* const workspace = ready.workspace.get();
   progress->Message(ready.memory.Describe());
-  BB_RETURN_IF_ERROR(Calibrate(options, workspace, progress));
-  BB_RETURN_IF_ERROR(workspace->recovered().CheckFormats(assignment));
+  if (options.candidate == nullptr) {
+    BB_RETURN_IF_ERROR(Calibrate(options, workspace, progress));
+    BB_RETURN_IF_ERROR(workspace->recovered().CheckFormats(assignment));
+  }
   EvaluateReport report;
   report.memory = ready.memory;
-  report.size_bytes = AssignmentBytes(assignment, model);
+  report.size_bytes = options.candidate != nullptr ? options.candidate->stored_bytes()
+                                                   : AssignmentBytes(assignment, model);
   report.bits_per_weight = BitsPerWeight(report.size_bytes, model);
   report.completion_tokens = ready.maker->completion_tokens();
   BB_ASSIGN_OR_RETURN(const ProbeSet set,
@@ -126,9 +145,10 @@ absl::StatusOr<EvaluateReport> RunEvaluateJob(const Model& model,
                                    progress,
                                    options.fdt_only ? Distributions::kSkip : Distributions::kKeep));
   report.probes = set.reference->probes();
-  BB_RETURN_IF_ERROR(options.fdt_only
-                         ? EvaluateFdt(assignment, set.evaluator.get(), progress, &report)
-                         : EvaluateAll(assignment, set, progress, &report));
+  BB_RETURN_IF_ERROR(
+      options.fdt_only
+          ? EvaluateFdt(assignment, set.evaluator.get(), progress, &report)
+          : EvaluateAll(assignment, options.candidate, set, workspace, progress, &report));
   return report;
 }
 

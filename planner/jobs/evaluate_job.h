@@ -20,10 +20,12 @@
 namespace bitbudget {
 
 struct EvaluateOptions {
-  // What to evaluate: a plan, every component in one format, or with neither the model as it is
-  // stored; then the components that pins match, in their formats.
+  // What to evaluate: a plan, every component in one format, a file of the model that somebody else
+  // made (CheckSameModel), or with none of them the model as it is stored; then, but for a file,
+  // the components that pins match, in their formats.
   std::optional<plans::Plan> plan;
   std::optional<Format> uniform;
+  const Model* candidate = nullptr;  // not owned
   std::vector<Constraints::Pin> pins;
 
   // Measure the first divergent token and nothing else, for less work.

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "planner/jobs/as_it_is.h"
 #include "planner/jobs/plan_jobs.h"
 #include "planner/jobs/plan_work.h"
 #include "planner/jobs/search_methods.h"
@@ -135,6 +136,11 @@ absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,
                                        Progress* progress,
                                        Communicator* ranks,
                                        MemoryPlan* memory) {
+  BB_RETURN_IF_ERROR(options.Validate());
+  BB_ASSIGN_OR_RETURN(const PlanProblem made, MakePlanProblem(model, options));
+  if (std::optional<plans::Plan> plan = PlanAsItIs(model, options, made); plan.has_value()) {
+    return *std::move(plan);
+  }
   Run run = ranks != nullptr ? Run(ranks) : Run();
   BB_ASSIGN_OR_RETURN(std::vector<PlanOutcome> outcomes,
                       RunJobs(model, {&options, 1}, {}, &run, progress, nullptr, memory));

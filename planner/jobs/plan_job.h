@@ -98,7 +98,9 @@ struct PlanOutcome {
 // best so far, with complete == false and without held-out metrics. The same model, options and
 // seed give the same plan for any number of threads and ranks and any content of the run directory.
 // All ranks call it alike and get the same plan; null `ranks`: this process alone. `memory`, unless
-// null, is set to how memory was divided. Retraining takes a single rank. Errors: IsInfeasible()
+// null, is set to how memory was divided. Where the model fits the budget as it is stored, the plan
+// says so, nothing is run (as_it_is.h) and `memory` stays as it was. Retraining takes a single
+// rank. Errors: IsInfeasible()
 // when nothing meets the limit; kResourceExhausted when memory does not suffice; kCancelled on an
 // interruption before the search had begun; otherwise those of the parts.
 absl::StatusOr<plans::Plan> RunPlanJob(const Model& model,

@@ -192,7 +192,7 @@ absl::StatusOr<PlanOutcome> PlanJobs::Finish(Job* job) {
   }
   job->complete = findings.held_out.has_value();
   PlanOutcome outcome;
-  outcome.plan = ToPlan(model_, job->options, *ready_.maker, job->made.problem, findings);
+  outcome.plan = ToPlan(model_, job->options, ready_.maker.get(), job->made.problem, findings);
   outcome.assignment = std::move(findings.assignment);
   outcome.problem = std::move(job->made.problem);
   outcome.costs = std::move(findings.errors);

@@ -53,6 +53,21 @@ absl::StatusOr<PlanProblem> MakePlanProblem(const Model& model, const PlanOption
   }
   BB_ASSIGN_OR_RETURN(const Constraints constraints, ConstraintsOf(model, options));
   BB_ASSIGN_OR_RETURN(made.problem, BuildProblem(model, constraints, limit, &made.notes));
+  if (made.budget.has_value() && constraints.target == nullptr && constraints.formats.empty()) {
+    made.notes.push_back(
+        "without a target the plan may use formats that no GGUF file holds; with --target "
+        "llama.cpp, "
+        "or bitbudget fit, it does not");
+  }
+  const int64_t positions = model.config().max_position_embeddings;
+  if (const auto context = options.budget_scope.context;
+      context.has_value() && *context > positions) {
+    made.notes.push_back(absl::StrCat("a context of ",
+                                      *context,
+                                      " is beyond the ",
+                                      positions,
+                                      " positions that the model was made for"));
+  }
   BB_RETURN_IF_ERROR(CheckFeasible(made.problem, model.parameter_count()));
   if (options.retraining.has_value()) {
     BB_RETURN_IF_ERROR(CheckRetrainable(made.problem, model));

@@ -52,7 +52,7 @@ plans::Budget BudgetOf(const PlanOptions& options,
 }
 
 plans::Options OptionsOf(const PlanOptions& options,
-                         const ProbeMaker& maker,
+                         const ProbeMaker* maker,
                          const PlanFindings& findings) {
   const WorkspaceOptions& workspace = options.workspace;
   plans::Options recorded;
@@ -90,10 +90,11 @@ plans::Options OptionsOf(const PlanOptions& options,
   for (const Constraints::MinBits& rule : options.constraints.min_bits) {
     recorded.add_min_bits(rule.text);
   }
+  if (maker == nullptr) return recorded;  // nothing was run
   recorded.set_probe_source(ProbeSourceName(workspace.probes.source));
-  recorded.set_probe_fingerprint(maker.fingerprint());
-  recorded.set_prefix_tokens(maker.prefix_tokens());
-  recorded.set_completion_tokens(maker.completion_tokens());
+  recorded.set_probe_fingerprint(maker->fingerprint());
+  recorded.set_prefix_tokens(maker->prefix_tokens());
+  recorded.set_completion_tokens(maker->completion_tokens());
   recorded.set_search_probes(findings.search_probes);
   if (findings.held_out.has_value()) recorded.set_held_out_probes(findings.held_out->probes);
   return recorded;
@@ -215,7 +216,7 @@ plans::HeldOut HeldOutOf(const HeldOutComparison& comparison) {
 // What the encoder learned, for whoever encodes the weights again.
 void AddCalibration(const EncoderCalibration& calibration,
                     const PlanOptions& options,
-                    const ProbeMaker& maker,
+                    const ProbeMaker* maker,
                     const Model& model,
                     plans::Plan* plan) {
   for (const auto& [id, values] : calibration.moments) {
@@ -226,7 +227,7 @@ void AddCalibration(const EncoderCalibration& calibration,
   if (calibration.sequences == 0) return;
   plans::Calibration& record = *plan->mutable_calibration();
   record.set_source(ProbeSourceName(options.workspace.probes.source));
-  record.set_fingerprint(maker.fingerprint());
+  record.set_fingerprint(maker->fingerprint());
   record.set_sequences(calibration.sequences);
   record.set_tokens(calibration.tokens);
 }
@@ -235,7 +236,7 @@ void AddCalibration(const EncoderCalibration& calibration,
 
 plans::Plan ToPlan(const Model& model,
                    const PlanOptions& options,
-                   const ProbeMaker& maker,
+                   const ProbeMaker* maker,
                    const SearchProblem& problem,
                    const PlanFindings& findings) {
   plans::Plan plan;
@@ -249,7 +250,7 @@ plans::Plan ToPlan(const Model& model,
   }
   *plan.mutable_search() = SearchOf(model, findings.search);
   if (findings.held_out.has_value()) *plan.mutable_held_out() = HeldOutOf(*findings.held_out);
-  plan.set_complete(findings.held_out.has_value());
+  plan.set_complete(findings.held_out.has_value() || maker == nullptr);
   if (findings.recovery.has_value()) *plan.mutable_recovery() = *findings.recovery;
   AddCalibration(findings.calibration, options, maker, model, &plan);
   return plan;
@@ -358,7 +359,8 @@ plans::Metrics ToProto(const Metrics& metrics) {
   *proto.mutable_dppl_interval() = ToProto(metrics.dppl.interval);
   proto.set_kl_mean(metrics.kl_mean.value);
   *proto.mutable_kl_interval() = ToProto(metrics.kl_mean.interval);
-  proto.set_top1_agreement(metrics.top1_agreement);
+  proto.set_top1_agreement(metrics.top1.value);
+  *proto.mutable_top1_interval() = ToProto(metrics.top1.interval);
   return proto;
 }
 
@@ -368,7 +370,7 @@ Metrics FromProto(const plans::Metrics& metrics) {
           {metrics.sdt_mean(), FromProto(metrics.sdt_interval())},
           {metrics.dppl(), FromProto(metrics.dppl_interval())},
           {metrics.kl_mean(), FromProto(metrics.kl_interval())},
-          metrics.top1_agreement()};
+          {metrics.top1_agreement(), FromProto(metrics.top1_interval())}};
 }
 
 }  // namespace bitbudget

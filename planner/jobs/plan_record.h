@@ -34,9 +34,10 @@ struct PlanFindings {
   std::optional<plans::Recovery> recovery;
 };
 
+// Null `maker`: nothing was run (as_it_is.h).
 plans::Plan ToPlan(const Model& model,
                    const PlanOptions& options,
-                   const ProbeMaker& maker,
+                   const ProbeMaker* maker,
                    const SearchProblem& problem,
                    const PlanFindings& findings);
 

@@ -1,8 +1,11 @@
 #include "planner/runs/measure.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "runtime/base/status_macros.h"
+#include "runtime/quantize/rtn_encoder.h"
+#include "runtime/quantize/weight_encoder.h"
 
 namespace bitbudget {
 
@@ -16,7 +19,8 @@ Metrics MetricsOf(const Evaluation& evaluation) {
           MeasuredOf(Statistic::kSdtMean, evaluation),
           MeasuredOf(Statistic::kDppl, evaluation),
           MeasuredOf(Statistic::kKlMean, evaluation),
-          Top1Agreement(Along::kCompletions, evaluation)};
+          {Top1Agreement(Along::kCompletions, evaluation),
+           Top1AgreementInterval(Along::kCompletions, evaluation)}};
 }
 
 std::optional<TextDivergence> TextDivergenceOf(const Evaluation& evaluation) {
@@ -70,6 +74,33 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
   set.evaluator = std::make_unique<Evaluator>(
       workspace->transformer(), *set.reference, workspace->bank(), evaluator_options, progress);
   return set;
+}
+
+absl::StatusOr<Evaluation> EvaluateStored(const Model& other,
+                                          const ProbeSet& set,
+                                          Workspace* workspace) {
+  EncodingBank* const bank = workspace->bank();
+  const Assignment stored = StoredAssignment(other);
+  int64_t wanted = 0;
+  for (ComponentId c = 0; c < static_cast<ComponentId>(stored.size()); ++c) {
+    const Component& component = other.component(c);
+    wanted +=
+        bank->PanelBytes({c, stored[c]}) + SizeBytes(stored[c], component.rows, component.cols);
+  }
+  // The workspace's bank still gives the reference's head.
+  const ComponentId head = workspace->model().head();
+  const int64_t kept =
+      set.reference->keeps_logits() ? 0 : bank->PanelBytes({head, bank->StoredFormat(head)});
+  BB_ASSIGN_OR_RETURN(const int64_t lent, bank->Lend(wanted + kept));
+  const std::unique_ptr<Encoder> copies = MakeRtnEncoder();  // of what is stored in the format
+  const StatsWeightEncoder encoder(other, *copies);
+  const BankOptions options{.activations = bank->activations(),
+                            .max_bytes = std::max<int64_t>(0, lent - kept),
+                            .spill_directory = workspace->options().spill_directory,
+                            .is_candidate = true};
+  EncodingBank others(other, encoder, options);
+  AssignmentWeights weights = others.Weights(stored);
+  return set.evaluator->EvaluateFromScratch(&weights);
 }
 
 std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {

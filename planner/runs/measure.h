@@ -31,7 +31,7 @@ struct Metrics {
   Measured sdt_mean;
   Measured dppl;
   Measured kl_mean;
-  double top1_agreement = 0;  // in [0, 1]
+  Measured top1;  // share of positions with the reference's argmax on top, in [0, 1]
 };
 Metrics MetricsOf(const Evaluation& evaluation);
 
@@ -79,6 +79,13 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
                                       Workspace* workspace,
                                       Progress* progress,
                                       Distributions distributions = Distributions::kKeep);
+
+// What a file of somebody else measures: a model with the settings and shapes of the workspace's
+// (CheckSameModel), in the formats that it is stored in. Its panels take their memory from the
+// workspace's bank.
+absl::StatusOr<Evaluation> EvaluateStored(const Model& other,
+                                          const ProbeSet& set,
+                                          Workspace* workspace);
 
 // The completions of a reference run's probes, for the function above.
 std::vector<Generation> CompletionsOf(const ReferenceRun& reference);

@@ -13,8 +13,6 @@
 #include "planner/runs/messages.h"
 #include "runtime/base/sha256.h"
 #include "runtime/base/status_macros.h"
-#include "runtime/quantize/rtn_encoder.h"
-#include "runtime/quantize/weight_encoder.h"
 
 namespace bitbudget {
 namespace {
@@ -184,33 +182,9 @@ absl::StatusOr<Evaluation> SharedProbes::EvaluateModel(const Model& other) {
   const std::string name =
       CandidateName(StoredAssignment(other), absl::StrCat("model ", other.Fingerprint()));
   return stored_->Measure(name, {0, size()}, [&] {
-    return GatherDealt(run_.ranks(), "another model", {0, size()}, EvaluateOwn(other));
+    return GatherDealt(
+        run_.ranks(), "another model", {0, size()}, EvaluateStored(other, own_, &workspace_));
   });
-}
-
-absl::StatusOr<Evaluation> SharedProbes::EvaluateOwn(const Model& other) {
-  EncodingBank* const bank = workspace_.bank();
-  const Assignment stored = StoredAssignment(other);
-  int64_t wanted = 0;
-  for (ComponentId c = 0; c < static_cast<ComponentId>(stored.size()); ++c) {
-    const Component& component = other.component(c);
-    wanted +=
-        bank->PanelBytes({c, stored[c]}) + SizeBytes(stored[c], component.rows, component.cols);
-  }
-  // The workspace's bank still gives the reference's head.
-  const ComponentId head = workspace_.model().head();
-  const int64_t kept =
-      own_.reference->keeps_logits() ? 0 : bank->PanelBytes({head, bank->StoredFormat(head)});
-  BB_ASSIGN_OR_RETURN(const int64_t lent, bank->Lend(wanted + kept));
-  const std::unique_ptr<Encoder> copies = MakeRtnEncoder();  // of what is stored in the format
-  const StatsWeightEncoder encoder(other, *copies);
-  const BankOptions options{.activations = bank->activations(),
-                            .max_bytes = std::max<int64_t>(0, lent - kept),
-                            .spill_directory = workspace_.options().spill_directory,
-                            .is_candidate = true};
-  EncodingBank others(other, encoder, options);
-  AssignmentWeights weights = others.Weights(stored);
-  return own_.evaluator->EvaluateFromScratch(&weights);
 }
 
 absl::StatusOr<Evaluation> SharedProbes::NoiseFloor() {

@@ -73,8 +73,6 @@ class SharedProbes {
   absl::StatusOr<Evaluation> Own();
 
  private:
-  absl::StatusOr<Evaluation> EvaluateOwn(const Model& other);
-
   SharedProbes(Workspace* workspace, Run* run) : workspace_(*workspace), run_(*run) {}
 
   Workspace& workspace_;

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "absl/status/status.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
@@ -17,19 +18,24 @@ struct Suffix {
   double factor;
 };
 
-// Longer suffixes first: "KiB" ends in "B" too.
+// In any case; longer suffixes first: "kib" ends in "b" too. A single letter is decimal, which
+// never takes more than is there where the binary unit was meant.
 constexpr Suffix kSuffixes[] = {
     {"bpw", Budget::Unit::kBitsPerWeight, 1},
     {"%", Budget::Unit::kShare, 0.01},
-    {"KiB", Budget::Unit::kBytes, 1024.0},
-    {"MiB", Budget::Unit::kBytes, 1024.0 * 1024},
-    {"GiB", Budget::Unit::kBytes, 1024.0 * 1024 * 1024},
-    {"TiB", Budget::Unit::kBytes, 1024.0 * 1024 * 1024 * 1024},
-    {"KB", Budget::Unit::kBytes, 1e3},
-    {"MB", Budget::Unit::kBytes, 1e6},
-    {"GB", Budget::Unit::kBytes, 1e9},
-    {"TB", Budget::Unit::kBytes, 1e12},
-    {"B", Budget::Unit::kBytes, 1},
+    {"kib", Budget::Unit::kBytes, 1024.0},
+    {"mib", Budget::Unit::kBytes, 1024.0 * 1024},
+    {"gib", Budget::Unit::kBytes, 1024.0 * 1024 * 1024},
+    {"tib", Budget::Unit::kBytes, 1024.0 * 1024 * 1024 * 1024},
+    {"kb", Budget::Unit::kBytes, 1e3},
+    {"mb", Budget::Unit::kBytes, 1e6},
+    {"gb", Budget::Unit::kBytes, 1e9},
+    {"tb", Budget::Unit::kBytes, 1e12},
+    {"b", Budget::Unit::kBytes, 1},
+    {"k", Budget::Unit::kBytes, 1e3},
+    {"m", Budget::Unit::kBytes, 1e6},
+    {"g", Budget::Unit::kBytes, 1e9},
+    {"t", Budget::Unit::kBytes, 1e12},
 };
 
 // 8 PiB: below this a double holds every whole number of bytes.
@@ -55,20 +61,23 @@ int64_t Budget::Bytes(int64_t parameter_count, int64_t stored_bytes) const {
 }
 
 absl::StatusOr<Budget> ParseBudget(absl::string_view text) {
+  const std::string lower = absl::AsciiStrToLower(text);
   for (const Suffix& suffix : kSuffixes) {
-    absl::string_view number = text;
+    absl::string_view number = lower;
     if (!absl::ConsumeSuffix(&number, suffix.text)) continue;
+    absl::ConsumeSuffix(&number, " ");  // "400 KB"
     double amount = 0;
     if (IsNumber(number, &amount) && amount > 0 && amount * suffix.factor < kMaxBytes) {
       return Budget{suffix.unit, amount * suffix.factor, std::string(text)};
     }
     break;
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "budget '",
-      text,
-      "' is not understood; write bits per weight (4.5bpw), a size (3.2GiB, 500MB, 12345678B) or a "
-      "share of the model as it stands (60%)"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("budget '",
+                   text,
+                   "' is not understood; write bits per weight (4.5bpw), a size (3.2GiB, 500MB, "
+                   "6G, 12345678B) or a "
+                   "share of the model as it stands (60%)"));
 }
 
 absl::StatusOr<SparsityGoal> ParseSparsityGoal(absl::string_view text) {

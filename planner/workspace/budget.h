@@ -31,8 +31,9 @@ struct SparsityGoal {
 // "60%" or "62.5%": above 0 and at most 100. kInvalidArgument naming the text.
 absl::StatusOr<SparsityGoal> ParseSparsityGoal(absl::string_view text);
 
-// "4.5bpw", "60%", "12345678B", "900KiB", "500MiB", "3.2GiB" or the decimal "500MB", "3.4GB".
-// Errors: kInvalidArgument naming the text and the accepted forms.
+// "4.5bpw", "60%", "12345678B", "900KiB", "500MiB", "3.2GiB" or the decimal "500MB", "3.4GB", "6G";
+// in any case, with or without a space before the unit. Errors: kInvalidArgument naming the text
+// and the accepted forms.
 absl::StatusOr<Budget> ParseBudget(absl::string_view text);
 
 }  // namespace bitbudget

@@ -16,10 +16,17 @@ std::string PythonQuote(const std::string& text) {
 // The last part of a path.
 std::string FileName(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
+// A name that no package has: Python looks for what a script imports beside the script first, so
+// that a driver mlx.py would import itself.
+std::string DriverPath(const std::string& path) {
+  const std::string name = PathBeside(FileName(path), ".py");
+  return absl::StrCat(path.substr(0, path.size() - FileName(path).size()), "run_", name);
+}
+
 }  // namespace
 
 Export ExportWithDriver(const std::string& path, const Json& config, const PythonDriver& driver) {
-  const std::string driver_path = PathBeside(path, ".py");
+  const std::string driver_path = DriverPath(path);
   const std::string config_path =
       absl::StrCat("os.path.join(os.path.dirname(os.path.abspath(__file__)), ",
                    PythonQuote(FileName(path)),

@@ -36,8 +36,9 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
   return row[b.size()];
 }
 
-// The first of the nearest names; empty when none is near: a third of the longer name may differ.
-absl::string_view Nearest(absl::string_view name, std::span<const absl::string_view> known) {
+}  // namespace
+
+absl::string_view NearestName(absl::string_view name, std::span<const absl::string_view> known) {
   absl::string_view nearest;
   size_t least = 0;
   for (const absl::string_view candidate : known) {
@@ -53,12 +54,10 @@ absl::string_view Nearest(absl::string_view name, std::span<const absl::string_v
   return nearest;
 }
 
-}  // namespace
-
 absl::Status UnknownName(absl::string_view what,
                          absl::string_view name,
                          std::span<const absl::string_view> known) {
-  const absl::string_view nearest = Nearest(name, known);
+  const absl::string_view nearest = NearestName(name, known);
   const bool cut = name.size() > kMaxShown;
   return absl::InvalidArgumentError(
       absl::StrCat("unknown ",

@@ -10,6 +10,10 @@
 
 namespace bitbudget {
 
+// The first of the nearest names; empty when few edits lead to none: a third of the longer name may
+// differ.
+absl::string_view NearestName(absl::string_view name, std::span<const absl::string_view> known);
+
 // The error for a name that is none of `known`, the same for every kind of name:
 //
 //   unknown encoder 'gptg'; did you mean 'gptq'? known are: rtn, clip, gptq

@@ -12,6 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "runtime/base/known_names.h"
 #include "runtime/tensor/bit_packing.h"
 #include "runtime/tensor/block_format.h"
 #include "runtime/tensor/sparse_layout.h"
@@ -165,14 +166,16 @@ absl::StatusOr<Format> ParseFormat(absl::string_view name) {
     // Only exact names: every other spelling of a number has another name.
     if (IsSupported(format) && format.Name() == name) return format;
   }
+  std::vector<std::string> names;
+  for (const Format& format : kSupported) names.push_back(format.Name());
+  const std::vector<absl::string_view> known(names.begin(), names.end());
+  const absl::string_view nearest = NearestName(name, known);
   return absl::InvalidArgumentError(absl::StrCat(
       "unknown format \"",
       absl::CEscape(name),
-      "\"; supported: ",
-      absl::StrJoin(
-          kSupported,
-          " ",
-          [](std::string* out, const Format& format) { absl::StrAppend(out, format.Name()); }),
+      nearest.empty() ? "\"; " : absl::StrCat("\"; did you mean \"", nearest, "\"? "),
+      "supported: ",
+      absl::StrJoin(known, " "),
       "; float and integer formats also with +2:4 or +s and a share of zeros in per cent (+s50, "
       "+s37.5)"));
 }

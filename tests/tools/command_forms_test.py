@@ -7,11 +7,20 @@
 import json
 import os
 import struct
+import subprocess
 
 from command_case import PROBES, VOCABULARY, CommandTest, main, read_bytes
 
 # Every option of every subcommand; --help must name them all and no others.
 OPTIONS = {
+    'fit': {
+        '--threads', '--out', '--force', '--search', '--scorer', '--exhaustive', '--objective',
+        '--formats', '--pin', '--min-bits', '--encoder', '--activations', '--probes',
+        '--held-out-probes', '--text', '--prompts', '--prefix', '--completion', '--seed',
+        '--memory', '--spill-dir', '--run-dir', '--no-run-dir', '--json', '--target',
+        '--budget-for', '--context', '--kv', '--beam-width', '--order', '--prune-embeddings',
+        '--pruning', '--costs'
+    },
     'plan': {
         '--threads', '--budget', '--out', '--force', '--search', '--scorer', '--exhaustive', '--objective',
         '--formats', '--pin', '--min-bits', '--encoder', '--activations', '--probes',
@@ -44,7 +53,7 @@ OPTIONS = {
     },
     'formats': {'--formats', '--rows', '--cols', '--json'},
     'eval': {
-        '--threads', '--plan', '--uniform', '--pin', '--encoder', '--activations', '--probes', '--text',
+        '--threads', '--plan', '--uniform', '--candidate', '--against', '--pin', '--encoder', '--activations', '--probes', '--text',
         '--prompts', '--prefix', '--completion', '--seed', '--memory', '--spill-dir', '--fdt-only',
         '--json',
         '--calibration', '--pruning'
@@ -55,9 +64,11 @@ OPTIONS = {
         '--pruning'
     },
     'show': {'--json'},
+    'completion': set(),
+    'manual': set(),
     'runs': set(),
     'runs show': {'--json'},
-    'diff': set(),
+    'diff': {'--json'},
     'generate': {
         '--threads', '--plan', '--prompt', '--tokens', '-n', '--sample', '--seed',
         '--activations', '--json', '--calibration'
@@ -186,13 +197,36 @@ class FormsTest(CommandTest):
     def test_version(self):
         self.assertRegex(self.succeed('--version').stdout, r'^\d+\.\d+\.\d+\n$')
 
+    def test_the_manual_has_every_option_and_shells_complete_them(self):
+        page = self.succeed('manual').stdout.replace('\\-', '-').replace('\\:', '')
+        self.assertTrue(page.startswith('.TH BITBUDGET 1'))
+        bash = self.file('bash', self.succeed('completion', 'bash').stdout)
+        for command, options in OPTIONS.items():
+            self.assertIn(f'.SS bitbudget {command}\n', page)
+            for option in options:
+                self.assertIn(option, page)
+            if ' ' in command:
+                continue
+            script = (f'. "$0"; COMP_WORDS=(bitbudget {command} -); COMP_CWORD=2; _bitbudget; '
+                      'echo "${COMPREPLY[@]}"')
+            done = subprocess.run(['bash', '-c', script, bash], capture_output=True, text=True, check=True)
+            self.assertEqual(options - set(done.stdout.split()), set(), command)
+        for words, expected in (('bitbudget pl', 'plan'), ('bitbudget plan --target llam', 'llama.cpp'),
+                                ('bitbudget eval x --encoder gptq+', 'gptq+block')):
+            script = (f'. "$0"; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _bitbudget; '
+                      'echo "${COMPREPLY[@]}"')
+            done = subprocess.run(['bash', '-c', script, bash], capture_output=True, text=True, check=True)
+            self.assertIn(expected, done.stdout.split())
+        self.assertTrue(self.succeed('completion', 'zsh').stdout.startswith('#compdef bitbudget'))
+        self.refuse(2, ['fish'], 'completion', 'fish')
+
     def test_help_names_every_option(self):
         self.assertEqual(self.succeed('--help').stderr, '')
         for command, options in OPTIONS.items():
             *parents, name = command.split()
             self.assertIn(f'\n  {name} ', self.succeed(*parents, '--help').stdout)
             text = self.succeed(*parents, name, '--help').stdout
-            named = {word.split(',')[-1] if word.startswith('-h,') else word
+            named = {word.split(',')[-1]
                      for line in text.splitlines() if line.startswith('  ')
                      for word in line.split()[:1] if word.startswith('-')}
             self.assertEqual(named, options | {'--help'}, command)

@@ -11,7 +11,7 @@ from command_case import FEW_FORMATS, PLAN_PROBES, PROBES, VOCABULARY, CommandTe
 
 METRICS = {
     'fdt_mean', 'fdt_ci', 'fdt_75', 'fdt_75_ci', 'sdt_mean', 'sdt_ci', 'dppl', 'dppl_ci',
-    'kl_mean', 'kl_ci', 'top1_agreement'
+    'kl_mean', 'kl_ci', 'top1_agreement', 'top1_ci'
 }
 SIZE = {'size_bytes', 'bits_per_weight'}
 TEXT = {'text_kl', 'text_kl_ci', 'text_top1', 'text_top1_ci'}
@@ -29,7 +29,8 @@ class MeasureTest(CommandTest):
             self.assertLessEqual(low, high)
             self.assertTrue(math.isfinite(value))
         self.assertTrue(0 <= metrics['fdt_mean'] <= tokens)
-        self.assertTrue(0 <= metrics['top1_agreement'] <= 1)
+        low, high = metrics['top1_ci']
+        self.assertTrue(0 <= low <= metrics['top1_agreement'] <= high <= 1)
         self.assertGreaterEqual(metrics['dppl'], 1)
 
     def check_text(self, metrics):
@@ -50,9 +51,45 @@ class MeasureTest(CommandTest):
             for scorer in ('lim', 'zd') if search == 'layerwise' else ('lim',):
                 with self.subTest(search=search, scorer=scorer):
                     report = self.json('plan', self.model, '--budget', '6bpw', '--search', search,
-                                       '--scorer', scorer, *FEW_FORMATS, *PLAN_PROBES,
+                                       *(['--scorer', scorer] if search == 'layerwise' else []),
+                                       *FEW_FORMATS, *PLAN_PROBES,
                                        '--threads', 2, '--out', out)
                     self.check_plan_report(report, out)
+
+    def test_eval_compares_plans_and_files_in_pairs(self):
+        probes = [*PROBES, '--probes', 3]
+        out = self.file('small.gguf')
+        fit = self.json('fit', self.model, '450KB', '-o', out, *PLAN_PROBES)
+        stored = self.file('stored.gguf')
+        self.succeed('fit', self.model, '4GB', '-o', stored)
+        self.assertEqual(self.json('eval', self.model, '--candidate', stored, *probes)['kl_mean'], 0)
+        # A plan and its own file are the same on every probe.
+        pair = self.json('eval', self.model, '--plan', fit['plan'], '--against', out, *probes)
+        for name in ('fdt', 'kl', 'text_kl'):
+            self.assertEqual(pair[name + '_difference_ci'], [0, 0])
+        self.assertEqual(pair['against']['per_probe'], pair['per_probe'])
+        self.assertGreater(pair['kl_mean'], 0)
+        # A format that is worse, of whatever kind the first is.
+        for first in (['--candidate', out], ['--plan', fit['plan']], ['--uniform', 'int8']):
+            pair = self.json('eval', self.model, *first, '--against', 'int2-g64', *probes)
+            self.assertLess(pair['kl_difference_ci'][1], 0)
+            text = self.succeed('eval', self.model, *first, '--against', 'int2-g64', *probes).stdout
+            self.assertRegex(text, 'KL mean .*better')
+        # Another model is refused by what differs.
+        other = self.copy('novel-8m', 'other')
+        self.refuse(3, ['other'], 'eval', self.model, '--candidate', other, *probes)
+
+    def test_diff_as_json(self):
+        a, b = self.file('a.pb'), self.file('b.pb')
+        for plan, budget in ((a, '5bpw'), (b, '6bpw')):
+            self.succeed('plan', self.model, '--budget', budget, '-o', plan, *FEW_FORMATS, *PLAN_PROBES)
+        diff = self.json('diff', a, b)
+        self.assertEqual(diff['a']['file'], a)
+        sizes = [component['b']['size_bytes'] - component['a']['size_bytes']
+                 for component in diff['components']]
+        self.assertEqual(sum(sizes), diff['b']['size_bytes'] - diff['a']['size_bytes'])
+        self.assertTrue(sizes)
+        self.assertEqual(self.json('diff', a, a)['components'], [])
 
     def check_plan_report(self, report, out):
         self.assertEqual(

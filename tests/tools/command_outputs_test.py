@@ -14,7 +14,7 @@ import command_case
 from command_case import PLAN_PROBES, PROBES, CommandTest, main, read_bytes, run, run_into
 
 # Every command that writes; test_every_writing_command_is_here finds those that are missing.
-WRITING = {'plan', 'explore', 'apply', 'equalize', 'export', 'logits', 'recover'}
+WRITING = {'fit', 'plan', 'explore', 'apply', 'equalize', 'export', 'logits', 'recover'}
 
 
 class OutputsTest(CommandTest):
@@ -118,6 +118,12 @@ class OutputsTest(CommandTest):
                 for out in self.disguises(read):
                     self.refuse_output(read, out, 'plan', self.model, '--budget', '5bpw', source,
                                        path, *PLAN_PROBES, '--out', out)
+
+    def test_fit(self):
+        model = self.file('own.gguf')
+        self.succeed('fit', self.model, '4GB', '--out', model)
+        for out in self.disguises(model):
+            self.refuse_output(model, out, 'fit', model, '450KB', *PLAN_PROBES, '--out', out)
 
     def test_explore(self):
         for option, other in (('--out', '--json'), ('--json', '--out')):

@@ -17,7 +17,7 @@ class UsageTest(CommandTest):
         uniform = ['eval', self.model, '--uniform', 'int8']
         tokens = ['generate', self.model, '--tokens']
         for parts, args in (
-            (['subcommand'], []),
+            (['command'], []),
             (['frobnicate'], ['frobnicate']),
             (['--nonsense'], [*budget, '--nonsense']),
             (['MODEL'], ['plan', '--budget', '5bpw', '--out', out]),
@@ -26,8 +26,17 @@ class UsageTest(CommandTest):
             (['--out', 'empty'], ['plan', self.model, '--budget', '5bpw', '--out', '']),
             (['--out', 'empty'], ['logits', self.model, '--tokens', '1', '--out', '']),
             (['extra'], [*budget, 'extra']),
+            (['--beam-width', '--search beam'], [*budget, '--beam-width', 3]),
+            (['--order', '--search beam'], [*budget, '--order', 'ppl']),
+            (['--kv', '--context'], [*budget, '--kv', 'q8_0']),
+            (['--scorer', 'layerwise'], [*budget, '--scorer', 'zd']),
+            (['--costs', 'greedy'], [*budget, '--search', 'uniform', '--costs', 'fisher']),
+            (['--prune-embeddings', '--sparsity'], [*budget, '--prune-embeddings']),
+            (['--pruning', '--formats'], [*budget, '--pruning', 'wanda']),
+            (['--encoder', 'plan'], ['eval', self.model, '--plan', recover, '--encoder', 'rtn']),
+            (['--fdt-only'], [*uniform, '--against', 'int4-g64', '--fdt-only']),
             *((["budget '" + text + "'", '4.5bpw'], [*plan, '--budget', text])
-              for text in ('', '5', '5bits', '-5bpw', '0B', '5 bpw', 'nan%', '1e400GiB')),
+              for text in ('', '5', '5bits', '-5bpw', '0B', 'nan%', '1e400GiB')),
             (['--search', 'magic', 'greedy'], [*budget, '--search', 'magic']),
             (['--scorer', 'magic', 'lim'], [*budget, '--scorer', 'magic']),
             (['magic', 'fdt75'], [*budget, '--objective', 'magic']),

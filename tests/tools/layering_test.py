@@ -51,6 +51,7 @@ THIRD_PARTY = {
     'google': {'plans', 'planner/jobs', 'planner/output', 'planner/runs', 'tools'},  # protobuf
     'mpi.h': {'planner/runs'},
     'CLI': {'tools'},
+    'toml++': {'tools'},
     'gflags': {'tools'},  # glog's switches
     'benchmark': {'tools'},
     'cblas.h': {'tools'},  # what bitbudget-bench compares with

@@ -177,7 +177,7 @@ TEST(RunEvaluateJob, RefusesWhatItCannotEvaluate) {
   const absl::StatusOr<plans::Plan> plan = RunPlanJob(*other, SmallJob("uniform"), &progress);
   ASSERT_TRUE(plan.ok()) << plan.status();
   options.plan = *plan;
-  ExpectError(refusal(), kInvalid, {"either a plan or a uniform format"});
+  ExpectError(refusal(), kInvalid, {"a plan, a uniform format or a file, one of them"});
   options.uniform.reset();
   ExpectError(refusal(), kInvalid, {"another model"});
 }

@@ -42,6 +42,15 @@ TEST(Budget, ReadsEveryUnit) {
   EXPECT_EQ(BytesOf("100%"), kStored);
 }
 
+TEST(Budget, UnitsAreReadInAnyCaseAndAfterASpace) {
+  EXPECT_EQ(BytesOf("4.5BPW"), 562);
+  EXPECT_EQ(BytesOf("400 KB"), 400000);
+  EXPECT_EQ(BytesOf("400k"), 400000);
+  EXPECT_EQ(BytesOf("6G"), 6000000000);
+  EXPECT_EQ(BytesOf("3 gib"), int64_t{3} << 30);
+  EXPECT_EQ(BytesOf("60 %"), 1200);
+}
+
 TEST(Budget, BytesAreTakenExactly) {
   constexpr int64_t kTwo53 = int64_t{1} << 53;
   for (int64_t bytes = 1; bytes < kTwo53; bytes = bytes * 3 + 1) {
@@ -84,20 +93,19 @@ TEST(Budget, SaysWhatItDoesNotUnderstand) {
                            "1e400B",
                            "1e30B",
                            "9e15GiB",
-                           "4.5 bpw",
+                           "4.5  bpw",
                            " 4.5bpw",
                            "4.5bpw ",
                            "\t4.5bpw",
                            "4.5\tbpw",
                            "4,5bpw",
-                           "4.5BPW",
                            "4.5bpwbpw",
                            "1.2.3GiB",
                            "0x10B",
                            "1e5e5B",
                            "1 000MB",
                            "half",
-                           "12kb",
+                           "12kk",
                            "9007199254740992B",
                            "1e17bpw",
                            "--5B",

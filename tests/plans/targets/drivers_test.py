@@ -26,7 +26,7 @@ class DriverTest(ExportCase):
             with open(path, 'w', encoding='utf-8') as file:
                 file.write(textwrap.dedent(text))
         result = subprocess.run(
-            [sys.executable, '-B', self.path('the plan.py'), *args], cwd='/',
+            [sys.executable, '-B', self.path('run_the plan.py'), *args], cwd='/',
             env={**os.environ, 'PYTHONPATH': os.path.join(self.folder, 'stubs')},
             capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(result.returncode, 0, result.stderr)
