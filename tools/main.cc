@@ -22,6 +22,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
 #include "planner/jobs/feasibility.h"
 #include "runtime/kernels/table.h"
 #include "tools/bus_error.h"
@@ -44,13 +45,17 @@ constexpr const char* kFooter =
     "bitbudget help COMMAND shows a command's options and examples.\n"
     "BITBUDGET_CPU=portable|avx2|avx512vnni selects the kernels (default: the fastest of the CPU).";
 
-// One line: file and tensor names in a message may hold anything.
-void PrintError(const absl::Status& status) {
-  std::string line(status.message());
+// One line: arguments, file and tensor names in a message may hold anything.
+std::string OneLine(absl::string_view message) {
+  std::string line(message);
   for (char& c : line) {
     if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = '?';
   }
-  std::fprintf(stderr, "bitbudget: %s\n", line.c_str());
+  return line;
+}
+
+void PrintError(const absl::Status& status) {
+  std::fprintf(stderr, "bitbudget: %s\n", OneLine(status.message()).c_str());
 }
 
 // Results that did not reach their reader are an error, whatever the command found.
@@ -75,7 +80,7 @@ int Main(int argc, char** argv) {
   app.require_subcommand(0, 1);  // that there is one is checked after unknown arguments
   app.failure_message([](const CLI::App*, const CLI::Error& error) {
     return absl::StrCat("bitbudget: ",
-                        absl::StrReplaceAll(error.what(), {{"\n", " "}}),
+                        OneLine(absl::StrReplaceAll(error.what(), {{"\n", " "}})),
                         "; --help lists the options\n");
   });
   app.set_version_flag("-V,--version", BITBUDGET_VERSION);

@@ -20,6 +20,7 @@ class UsageTest(CommandTest):
             (['command'], []),
             (['frobnicate'], ['frobnicate']),
             (['--nonsense'], [*budget, '--nonsense']),
+            (['a b --non?sense'], [*budget, '--non\x1bsense', 'a\nb']),
             (['MODEL'], ['plan', '--budget', '5bpw', '--out', out]),
             (['--budget'], plan),
             (['--out'], ['plan', self.model, '--budget', '5bpw']),
