@@ -113,6 +113,7 @@ absl::Status WriteModelFolder(const FolderWeights& source,
           absl::StrCat(folder, ": cannot rename into place: ", error.message()));
     }
   }
+  if (status.ok()) SyncFolderOf(folder);
   if (!status.ok()) fs::remove_all(temporary, error);
   if (lock >= 0) close(lock);
   return status;

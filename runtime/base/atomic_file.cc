@@ -85,14 +85,7 @@ absl::Status AtomicFile::Commit() {
     return absl::ErrnoToStatus(errno, absl::StrCat(path_, ": cannot rename into place"));
   }
   close(std::exchange(fd_, -1));
-  // The rename itself survives a crash only once the folder is on disk. By now the new file is in
-  // place, so a file system that cannot sync folders is no error.
-  const std::string folder = std::filesystem::path(path_).parent_path().string();
-  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd >= 0) {
-    fsync(fd);
-    close(fd);
-  }
+  SyncFolderOf(path_);
   return absl::OkStatus();
 }
 

@@ -65,4 +65,12 @@ void RemoveLeftOvers(const std::string& path) {
   }
 }
 
+void SyncFolderOf(const std::string& path) {
+  const std::string folder = fs::path(path).parent_path().string();
+  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  fsync(fd);
+  close(fd);
+}
+
 }  // namespace bitbudget

@@ -19,6 +19,10 @@ bool LockTemporary(int fd);
 // the file system has no locks, nothing.
 void RemoveLeftOvers(const std::string& path);
 
+// Syncs the folder that `path` lies in: a rename to it survives a crash only once that is on disk.
+// A file system that cannot sync folders is no error, as what was renamed is in place.
+void SyncFolderOf(const std::string& path);
+
 }  // namespace bitbudget
 
 #endif  // BITBUDGET_RUNTIME_BASE_TEMPORARY_H_
