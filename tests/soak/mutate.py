@@ -122,10 +122,12 @@ class Mutator:
             self.prepare()
             if call.args[0] not in self.options:
                 text = self.run([call.args[0], '--help'], None)[2].decode()
-                self.options[call.args[0]] = re.findall(r'^ +(?:-h,)?(-[-a-z]+)', text, re.M)
-                assert self.options[call.args[0]], call.args[0]
+                self.options[call.args[0]] = {name: bool(value) for name, value in
+                                              re.findall(r'^ +(-[-a-z]+)(?:,-[-a-z]+)?( [A-Z]+)?', text, re.M)
+                                              if name != '-h'}
             end = self.named(' '.join(call.args), self.check, call.args, set(), False)
             assert end == 'exit code 0', (end, call.args)
+        assert self.options['plan']['--budget'] and not self.options['plan']['--force']
 
     def make_inputs(self):
         words = ['the', 'cat', 'that', 'they', 'thaw', 'is', '42', 'nothing.', '\n']

@@ -18,24 +18,55 @@ WORDS = ('', '.', '..', '-', '--', '---', '=', ',', ',,', '\n', 'a\nb', '\x1b[2J
          'model', 'model/', 'model/config.json', 'model.gguf', 'plan.pb', 'plan.json', 'text.txt', 'types.txt',
          'a.pb', 'a.gguf', 'a.json', 'none')
 OPTIONS = ('--unknown', '--prob', '-x', '-n', '--v', '--v=3', '--version')
-VALUES = {'--encoder': ('rtn', 'clip', 'imatrix', 'gptq', 'lwc'),
+# What may well be given: such calls come further.
+VALUES = {'--encoder': ('rtn', 'clip', 'imatrix', 'gptq', 'gptq-guided', 'lwc', 'auto'),
           '--activations': ('int16', 'int8', 'token8', 'token4', 'f32', 'llama.cpp'),
-          '--search': ('greedy', 'additive', 'layerwise', 'uniform', 'random', 'beam'),
+          '--search': ('greedy', 'additive', 'layerwise', 'uniform', 'random', 'beam', 'evolution', 'sparsify'),
           '--objective': ('fdt', 'fdt75', 'sdt', 'dppl', 'kl', 'text-kl', 'loss', 'text-ppl'),
-          '--to': ('llama.cpp', 'autoround', 'gptqmodel', 'mlx', 'modelopt', 'torchao', 'native'),
+          '--scorer': ('lim', 'zd', 'signal', 'kfac', 'fisher', 'first-order', 'weighted-error', 'linearity'),
+          '--costs': ('kfac', 'fisher', 'first-order', 'weighted-error', 'linearity', 'output-error'),
+          '--formats': ('int4-g32,int8', 'q4_0,q8_0', 'int2-g32,int3z-g32,int8', 'onebit,int8', 'removed,bf16', 'f32',
+                        'bf16,int4-g32+2:4', 'int8+s50,int8', 'q2_k,q6_k,iq4_nl', 'mxfp4,tq1_0'),
+          '--format': ('int8', 'int4-g32', 'q4_0', 'q4_k', 'onebit', 'removed', 'f16'),
+          '--uniform': ('int8', 'int4-g32', 'q4_1', 'q4_k', 'onebit-ln', 'removed', 'f16', 'int8+s50'),
+          '--pin': ('.*=int8', 'down=q4_0', 'layers.0=removed', 'embed=bf16', 'nothing=int8'),
+          '--min-bits': ('.*=3', 'down=8', 'embed=16', 'nothing=4'),
+          '--budget': ('1bpw', '3bpw', '5bpw', '9bpw', '20bpw', '60%', '50KiB', '100000B'),
+          '--goal': ('kl<=1', 'text_kl<=0.5', 'top1>=50%', 'fdt>=1', 'ppl<=+50%'),
+          '--sizes': ('5bpw', '70000B,80000B', '9bpw,9bpw', '30%,60%'), '--sparsity': ('10%', '60%'),
+          '--memory': ('1KiB', '30MiB', '60MiB', '1GiB'), '--kv': ('f16', 'q8_0'), '--context': ('8', '128', '4096'),
+          '--budget-for': ('weights', 'file', 'memory'), '--pruning': ('magnitude', 'wanda', 'fisher'),
+          '--target': ('llama.cpp', 'ik_llama', 'autoround', 'mlx', 'modelopt', 'torchao', 'native'),
+          '--to': ('llama.cpp', 'ik_llama', 'autoround', 'gptqmodel', 'mlx', 'modelopt', 'torchao', 'native'),
+          '--rivals': ('additive', 'lim,zd', 'random', 'q4_k_m', 'none'), '--compare': ('model.gguf', 'plan.pb'),
+          '--method': ('blockwise', 'omniquant', 'scales', 'distill', 'onebit', 'scales,distill'),
+          '--recover': ('blockwise', 'scales'), '--retrain': ('1,1', '0,1'), '--freeze': ('none', 'ov', 'qk', 'random'),
+          '--text': ('text.txt',), '--prompts': ('prompts.txt',), '--calibration': ('text.txt',),
+          '--plan': ('plan.pb', 'plan.json', 'gguf.pb', 'packed.pb', 'recovered.pb', 'of-gguf.pb', 'model.gguf'),
+          '--out': ('a.pb', 'a.json', 'a.gguf', 'a', 'a.npy', 'a.html', 'plan.pb', 'model', 'model.gguf'),
+          '--tokens': ('1', '1,2,3', '299', '300', '-1'), '--prompt': ('the', '', 'é'),
           '--weights': ('dequantized', 'compressed-tensors'), '--dtype': ('f32', 'f16', 'bf16', 'stored')}
+SMALL = ('0', '1', '2', '3', '4', '5', '8', '12', '0.5')
 
 
 def mutate_args(args, options, draw):
-    """Another command line: words of it are dropped, doubled, swapped, changed or added, such as the options."""
+    """Another command line: words of it are dropped, doubled, swapped, changed or added. Options: whether each takes
+    a value."""
     args = list(args)
+    if options and draw.random() < 0.5:
+        for _ in range(draw.choice((1, 1, 2, 3))):
+            option = draw.choice(sorted(options))
+            at = args.index(option) if option in args else len(args)
+            value = [draw.choice(VALUES.get(option, SMALL))] if options[option] else []
+            args[at:at + 1 + len(value)] = [option, *value]
+        return args
     for _ in range(draw.choice((1, 1, 1, 2, 3))):
         kind = draw.choice(('drop', 'double', 'swap', 'number', 'number', 'word', 'word', 'option', 'option',
                             'value', 'value', 'join', 'letter'))
         at = draw.randrange(len(args)) if args else 0
         if not args or kind == 'option':
-            option = draw.choice((*options, *options, *OPTIONS))
-            args[at + 1:at + 1] = [option, draw.choice(VALUES.get(option, NUMBERS + WORDS))][:draw.choice((1, 2))]
+            option = draw.choice((*options, *OPTIONS))
+            args[at + 1:at + 1] = [option, draw.choice(NUMBERS + WORDS)][:draw.choice((1, 2))]
         elif kind == 'drop':
             del args[at]
         elif kind == 'double':

@@ -61,8 +61,8 @@ class Recorded:
         assert code == 0, (job.args, code, err)
         self.clean, self.files = place.outputs(job, self.folder), files(self.folder)
         self.records = read_log(log)
-        self.moments = [i for i, (words, _) in enumerate(self.records)
-                        if words[0] in ('write', 'sync', 'rename', 'remove', 'folder', 'truncate')]
+        self.moments = {kind: [i + 1 for i, (words, _) in enumerate(self.records) if words[0] == kind]
+                        for kind in {words[0] for words, _ in self.records}}
         links = {'model', *job.inputs}
         found = {name: what for name, what in read(self.folder).items() if name not in links}
         disk = self.disk(len(self.records))
@@ -77,7 +77,9 @@ class Recorded:
     def trial(self, i, draw):
         """What came of a loss of power: 'same outputs' or 'refused'."""
         ended = i % 8 == 7
-        end = len(self.records) if ended else draw.choice(self.moments) + draw.choice((0, 1))
+        # As often behind the few renames as between the many writes.
+        moment = draw.choice(self.moments[draw.choice(sorted(self.moments))])
+        end = len(self.records) if ended else min(len(self.records), moment + draw.choice((0, 0, 1, 2, 5)))
         state = self.disk(end).after_loss(draw)
         self.place.prepare(self.job)
         make(self.folder, state)
