@@ -81,22 +81,29 @@ absl::StatusOr<Sequences> GramSequences(const ProbeMaker& maker,
   return sequences;
 }
 
-ScoreContext GradientContext(const Sequences& sequences, Workspace* workspace, Progress* progress) {
+// The seed is that of the sequences: a workspace that encodes for a plan again has another.
+ScoreContext GradientContext(const ProbeMaker& maker,
+                             const Sequences& sequences,
+                             Workspace* workspace,
+                             Progress* progress) {
   ScoreContext context;
   context.model = &workspace->model();
   context.threads = workspace->options().threads;
   context.progress = progress;
   context.sequences = sequences;
-  context.seed = workspace->options().probes.seed;
+  context.seed = maker.seed();
   return context;
 }
 
-absl::Status LearnFromGrams(const Sequences& sequences, Workspace* workspace, Progress* progress) {
+absl::Status LearnFromGrams(const ProbeMaker& maker,
+                            const Sequences& sequences,
+                            Workspace* workspace,
+                            Progress* progress) {
   GramTokens tokens{.sequences = sequences};
   TokenWeights weights;
   if (workspace->WeighsTokens()) {
-    BB_ASSIGN_OR_RETURN(weights,
-                        MeasureTokenWeights(GradientContext(sequences, workspace, progress)));
+    BB_ASSIGN_OR_RETURN(
+        weights, MeasureTokenWeights(GradientContext(maker, sequences, workspace, progress)));
     tokens.weights = &weights;
   }
   GramStore* const grams = workspace->grams();
@@ -116,10 +123,11 @@ absl::Status LearnFromGrams(const Sequences& sequences, Workspace* workspace, Pr
                                         progress);
 }
 
-absl::Status LearnFromGradients(const Sequences& sequences,
+absl::Status LearnFromGradients(const ProbeMaker& maker,
+                                const Sequences& sequences,
                                 Workspace* workspace,
                                 Progress* progress) {
-  const ScoreContext context = GradientContext(sequences, workspace, progress);
+  const ScoreContext context = GradientContext(maker, sequences, workspace, progress);
   FisherStore* const store = workspace->fisher();
   BB_RETURN_IF_ERROR(MeasureFisher(context, [&](ComponentId id, const Matrix<float>& diagonal) {
     return store->Add(id, {diagonal.data(), static_cast<size_t>(diagonal.size())});
@@ -140,7 +148,7 @@ absl::StatusOr<EncoderCalibration> CalibrateEncoder(const ProbeMaker& maker,
                         GradientSequences(maker, kFisherSequences, workspace, progress));
     calibration.sequences = static_cast<int64_t>(windows.size());
     calibration.tokens = TokensOf(windows);
-    BB_RETURN_IF_ERROR(LearnFromGradients(windows, workspace, progress));
+    BB_RETURN_IF_ERROR(LearnFromGradients(maker, windows, workspace, progress));
   }
   const StatsNeed needs = workspace->encoder()->needs();
   if (needs == StatsNeed::kNothing) return calibration;
@@ -152,7 +160,7 @@ absl::StatusOr<EncoderCalibration> CalibrateEncoder(const ProbeMaker& maker,
   BB_ASSIGN_OR_RETURN(const Sequences sequences, GramSequences(maker, workspace, progress));
   calibration.sequences = static_cast<int64_t>(sequences.size());
   calibration.tokens = TokensOf(sequences);
-  BB_RETURN_IF_ERROR(LearnFromGrams(sequences, workspace, progress));
+  BB_RETURN_IF_ERROR(LearnFromGrams(maker, sequences, workspace, progress));
   return calibration;
 }
 

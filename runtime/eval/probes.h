@@ -73,6 +73,7 @@ class ProbeMaker {
   int64_t completion_tokens() const { return completion_tokens_; }
   // The positions of the longest probe.
   int64_t context() const { return context_; }
+  uint64_t seed() const { return options_.seed; }
   // The tokens of a window: a prefix and a completion, or the longest probe where prompts are
   // short.
   int64_t window_tokens() const;
