@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -103,7 +104,8 @@ absl::Status RunExport(const ExportFlags& flags) {
   for (const ExportedFile& file : result->files) writes.push_back({"--out", file.path});
   BB_RETURN_IF_ERROR(CheckOut(writes, reads));
   // What stands beside an earlier export belongs to it.
-  const bool again = std::filesystem::exists(flags.out);
+  std::error_code error;
+  const bool again = std::filesystem::exists(flags.out, error);
   for (const ExportedFile& file : result->files) {
     if (again && file.path != flags.out) continue;
     BB_RETURN_IF_ERROR(CheckExistingExport(file.path, plan, flags.force));

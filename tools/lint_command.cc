@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -29,7 +30,8 @@ struct LintFlags {
 
 // A folder or a GGUF file; anything else is read as a plan.
 bool IsModel(const std::string& path) {
-  return std::filesystem::is_directory(path) || absl::EndsWith(path, ".gguf");
+  std::error_code error;  // reading it says what is wrong
+  return std::filesystem::is_directory(path, error) || absl::EndsWith(path, ".gguf");
 }
 
 nlohmann::ordered_json LintJson(const LintReport& report) {

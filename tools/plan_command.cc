@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -64,7 +65,8 @@ std::string Resumes(const std::string& run_dir) {
 }
 
 std::string ResumesIfStored(const PlanOptions& options) {
-  return std::filesystem::exists(options.run_dir) ? Resumes(options.run_dir) : "";
+  std::error_code error;
+  return std::filesystem::exists(options.run_dir, error) ? Resumes(options.run_dir) : "";
 }
 
 // Everything that the command writes and reads.

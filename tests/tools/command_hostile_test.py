@@ -153,6 +153,13 @@ class HostileTest(CommandTest):
         gguf = self.fifo(self.file('model.gguf'))
         self.at_once(3, [gguf, 'not a regular file'], 'tokenize', gguf, '--file', text)
 
+    def test_a_link_to_itself(self):
+        rules = self.file('rules.txt', 'blk.0=q8_0\n')
+        loop = self.file('loop')
+        os.symlink('loop', loop)
+        self.at_once(3, [loop], 'lint', rules, loop, '--to', 'llama.cpp')
+        self.at_once(3, [loop], 'show', loop)
+
     def test_a_run_store_that_is_no_file(self):
         for name in ('run.sqlite', 'run.sqlite-wal', 'run.sqlite-journal'):
             with self.subTest(name=name):
