@@ -10,7 +10,7 @@ thread on the fastest tier and then on every tier that the machine has (docs/ker
 threads, by option and by OMP_NUM_THREADS, and down to the least memory that is not refused. Plans, arrays
 and all of `eval --json` but the memory must be the same, bit for bit: that is what docs/design.md promises
 of tiers. A call that is refused must be refused everywhere with the same line. Logits of the first tokens must be
-the first rows of those of all tokens.
+the first rows of those of all tokens. A plan that was made, `logits` and `eval` must run.
 """
 
 import argparse
@@ -77,7 +77,8 @@ class Trial:
             'plan': ['plan', 'model', *size, '--formats', ','.join(sorted(formats)), *encoder, *activations, '--search',
                      draw.choice(SEARCHES), '--objective', draw.choice(OBJECTIVES), '--probes', 2,
                      '--held-out-probes', 2, *probes, '--no-run-dir', '--force', '--out'],
-            'logits': ['logits', 'model', *activations, '--force', '--tokens', ','.join(map(str, self.tokens)), '--out'],
+            'logits': ['logits', 'model', *activations, '--force', '--tokens', ','.join(map(str, self.tokens)),
+                       '--out'],
             'eval': ['eval', 'model', '--uniform', sorted(formats)[0], *encoder, *activations, '--probes', 3,
                      *probes, '--json'],
         }
@@ -98,8 +99,8 @@ class Trial:
             with_plan = ['--plan', 'plan.pb']
             found['logits --plan'] = self.result([*self.commands['logits'], 'new.npy', *with_plan, *own], ['new.npy'],
                                                  tier, variables)
-            found['eval --plan'] = self.result(['eval', 'model', *with_plan, '--prefix', 5, '--completion', 4, '--probes',
-                                                3, '--json', *own, *limit], [], tier, variables)
+            found['eval --plan'] = self.result(['eval', 'model', *with_plan, '--prefix', 5, '--completion', 4,
+                                                '--probes', 3, '--json', *own, *limit], [], tier, variables)
         return found
 
     def result(self, command, outputs, tier, variables):
@@ -175,6 +176,9 @@ class Differential:
         trial = Trial(self, self.folder, draw)
         try:
             expected = trial.results(self.tiers[0], 1, {}, None)
+            for name in ('logits --plan', 'eval --plan'):
+                result = expected.get(name)
+                assert not isinstance(result, str), f'the plan that was made is refused: {name}: {result}'
             memory = trial.least_memory(6) if isinstance(expected['plan'], bytes) else None
             variants = [(tier, draw.choice((1, 2, 3)), {}, None) for tier in self.tiers]
             variants += [(draw.choice(self.tiers), None, {'OMP_NUM_THREADS': str(threads)}, None) for threads in (2, 3)]
