@@ -87,7 +87,7 @@ void AddGoal(const plans::Goal& goal, std::string* text) {
                           missed.interval().high()));
 }
 
-std::string HeldOutSection(const plans::Plan& plan) {
+std::string HeldOutSection(const plans::Plan& plan, int width) {
   const plans::HeldOut& held_out = plan.held_out();
   std::string text;
   if (!held_out.has_plan()) {
@@ -112,7 +112,7 @@ std::string HeldOutSection(const plans::Plan& plan) {
                        held_out.has_uniform_text() ? &held_out.uniform_text() : nullptr});
   }
   if (held_out.has_noise_floor()) columns.push_back({"noise floor", &held_out.noise_floor()});
-  text += MetricsTable(columns);
+  text += MetricsTable(columns, width);
   if (!held_out.has_uniform()) {
     AddLine(
         &text, "uniform", "none to compare with: none fits the budget, or everything is pinned");
@@ -157,7 +157,7 @@ bool IsPinned(const plans::Plan& plan, const plans::Component& component) {
   return false;
 }
 
-std::string LayerTable(const plans::Plan& plan) {
+std::string LayerTable(const plans::Plan& plan, int width) {
   TextTable table({Align::kLeft,
                    Align::kLeft,
                    Align::kLeft,
@@ -210,7 +210,7 @@ std::string LayerTable(const plans::Plan& plan) {
   bytes = PlanSizeBytes(plan);
   weights = plan.model().parameter_count();
   finish_row();
-  return absl::StrCat(table.ToString(/*indent=*/0), any_pinned ? "* pinned\n" : "");
+  return absl::StrCat(table.ToString(/*indent=*/0, width), any_pinned ? "* pinned\n" : "");
 }
 
 std::string FormatLegend(const plans::Plan& plan) {
@@ -240,7 +240,7 @@ std::string FormatLegend(const plans::Plan& plan) {
 
 }  // namespace
 
-std::string RenderPlan(const plans::Plan& plan) {
+std::string RenderPlan(const plans::Plan& plan, int width) {
   const plans::Options& o = plan.options();
   const int64_t size = PlanSizeBytes(plan);
   std::string text;
@@ -300,11 +300,11 @@ std::string RenderPlan(const plans::Plan& plan) {
   const std::string recovery = RenderRecovery(plan);
   return absl::StrCat(text,
                       "\n",
-                      HeldOutSection(plan),
+                      HeldOutSection(plan, width),
                       "\n",
                       recovery,
                       recovery.empty() ? "" : "\n",
-                      LayerTable(plan),
+                      LayerTable(plan, width),
                       "\n",
                       FormatLegend(plan));
 }

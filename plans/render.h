@@ -10,8 +10,9 @@ namespace bitbudget {
 
 // A plan as text for people: the request, the size, the held-out metrics beside those of the best
 // uniform assignment, and one line per layer with the format of every component. Formats are
-// shortened ("4zg64" is int4z-g64) and spelled out below the table. REQUIRES: a valid plan.
-std::string RenderPlan(const plans::Plan& plan);
+// shortened ("4zg64" is int4z-g64) and spelled out below the table. Tables fit a terminal of
+// `width` columns; 0: any. REQUIRES: a valid plan.
+std::string RenderPlan(const plans::Plan& plan, int width = 0);
 
 // What changes from plan `a` to plan `b`: components, sizes and held-out metrics side by side, and
 // a warning if the metrics were measured on different probes. The names say which plan is which.

@@ -64,7 +64,7 @@ void AddWarnings(std::string* text, const plans::Plan& plan, const std::string& 
   }
 }
 
-std::string MetricsTable(const std::vector<MetricsColumn>& columns) {
+std::string MetricsTable(const std::vector<MetricsColumn>& columns, int width) {
   using plans::Interval;
   using plans::Metrics;
   using Align = TextTable::Align;
@@ -134,7 +134,7 @@ std::string MetricsTable(const std::vector<MetricsColumn>& columns) {
   }
   table.AddRow(std::move(agreement));
   AddTextRows(columns, &table);
-  return table.ToString(/*indent=*/2);
+  return table.ToString(/*indent=*/2, width, /*together=*/2);
 }
 
 std::string ProbesLine(const plans::Options& o) {

@@ -27,8 +27,9 @@ struct MetricsColumn {
   const plans::TextDivergence* text = nullptr;  // null: not measured
 };
 
-// A line per metric and a column per entry, with intervals where there are any.
-std::string MetricsTable(const std::vector<MetricsColumn>& columns);
+// A line per metric and a column per entry, with intervals where there are any; for a terminal of
+// `width` columns (TextTable).
+std::string MetricsTable(const std::vector<MetricsColumn>& columns, int width = 0);
 
 }  // namespace bitbudget::internal
 

@@ -18,10 +18,15 @@ class TextTable {
 
   void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
-  // One line per row, each after `indent` spaces, none with trailing spaces.
-  std::string ToString(int indent) const;
+  // One line per row, each after `indent` spaces, none with trailing spaces. A table wider than
+  // `width` columns of a terminal is several, one below the other, each with the first column;
+  // `together`: how many of the others stay side by side. 0: as wide as it is.
+  std::string ToString(int indent, int width = 0, int together = 1) const;
 
  private:
+  // The first column and [begin, end) of the others.
+  std::string Part(const std::vector<size_t>& widths, int indent, size_t begin, size_t end) const;
+
   std::vector<Align> alignment_;
   std::vector<std::vector<std::string>> rows_;
 };

@@ -1,5 +1,8 @@
 #include "tools/command.h"
 
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include <filesystem>
 #include <utility>
 
@@ -60,6 +63,12 @@ Progress* ProcessProgress() {
     return options;
   }());
   return &bar;
+}
+
+int OutputWidth() {
+  winsize size;
+  const bool known = isatty(STDOUT_FILENO) != 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
+  return known ? size.ws_col : 0;
 }
 
 void SetQuiet(bool quiet) { is_quiet = quiet; }

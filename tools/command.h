@@ -75,6 +75,9 @@ nlohmann::ordered_json TextDivergenceJson(const std::optional<TextDivergence>& t
 // ppl_reference, ppl_candidate and their intervals; nulls without text.
 nlohmann::ordered_json PerplexityJson(const std::optional<TextPerplexity>& text);
 
+// The columns of the terminal that standard output is; 0 where it is none.
+int OutputWidth();
+
 // The progress display of the process: a bar on a terminal, plain lines elsewhere, nothing where
 // SetQuiet() was called with true before.
 Progress* ProcessProgress();

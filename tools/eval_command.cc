@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -85,8 +86,8 @@ absl::StatusOr<Subject> RivalOf(const EvalFlags& flags) {
   BB_ASSIGN_OR_RETURN(rival.options, SharedOptions(flags));
   if (const absl::StatusOr<Format> format = ParseFormat(flags.against); format.ok()) {
     rival.options.uniform = *format;
-  } else if (absl::EndsWith(flags.against, ".gguf") ||
-             std::filesystem::is_directory(flags.against)) {
+  } else if (std::error_code error; absl::EndsWith(flags.against, ".gguf") ||
+                                    std::filesystem::is_directory(flags.against, error)) {
     BB_RETURN_IF_ERROR(LoadCandidate(flags.against, flags, &rival));
   } else {
     BB_RETURN_IF_ERROR(ReadPlanOf(flags.against, &rival));

@@ -108,12 +108,13 @@ absl::Status CheckExistingExport(const std::string& path, const plans::Plan& pla
 absl::Status CheckPlanOut(const std::string& path, bool force) {
   for (const char* suffix : {".gguf", ".safetensors"}) {
     if (!absl::EndsWith(path, suffix)) continue;
-    return UsageError(absl::InvalidArgumentError(
-        absl::StrCat("--out ",
-                     path,
-                     ": a plan is no ",
-                     suffix,
-                     " file; write it to a .pb or .json file, and apply makes the model of it")));
+    return UsageError(absl::InvalidArgumentError(absl::StrCat(
+        "--out ",
+        path,
+        ": a plan is no ",
+        suffix,
+        " file; bitbudget fit makes a GGUF file in one command, or write the plan to a .pb or "
+        ".json file, and apply makes the model of it")));
   }
   return CheckExisting("--out", path, Content::kPlan, force);
 }

@@ -110,7 +110,7 @@ absl::Status Report(const FitFlags& flags,
   if (ChangesNothing(plan)) {
     std::printf("fits as it is: every matrix stays as it is stored\n");
   } else {
-    std::printf("%s\n", RenderPlan(plan).c_str());
+    std::printf("%s\n", RenderPlan(plan, OutputWidth()).c_str());
   }
   std::printf("written to %s: %s bytes, every matrix in the format that was planned (%s)\n\n%s",
               flags.out.c_str(),

@@ -43,7 +43,12 @@ absl::StatusOr<std::vector<int32_t>> PromptTokens(const GenerateFlags& flags, co
   return EncodeText(*model.tokenizer(), model.config(), *flags.prompt);
 }
 
-absl::Status RunGenerate(const GenerateFlags& flags) {
+absl::Status RunGenerate(const CLI::App& command, const GenerateFlags& flags) {
+  if (const absl::Status status =
+          RefuseIdle(command, {{"--calibration", flags.plan.empty(), "it needs --plan"}});
+      !status.ok()) {
+    return UsageError(status);
+  }
   std::optional<plans::Plan> plan;
   if (!flags.plan.empty()) {
     BB_ASSIGN_OR_RETURN(plan, ReadPlan(flags.plan));
@@ -109,7 +114,7 @@ void AddGenerateCommand(CLI::App* app) {
       ->needs(sample);
   flags->workspace.AddTo(command, {.activations = true});
   command->add_flag("--json", flags->json, "Print token ids as JSON");
-  SetBody(command, [flags] { return RunGenerate(*flags); });
+  SetBody(command, [command, flags] { return RunGenerate(*command, *flags); });
 }
 
 }  // namespace bitbudget

@@ -63,7 +63,12 @@ std::string NpyBytes(std::span<const float> values, int64_t rows, int64_t cols) 
   return bytes;
 }
 
-absl::Status RunLogits(const LogitsFlags& flags) {
+absl::Status RunLogits(const CLI::App& command, const LogitsFlags& flags) {
+  if (const absl::Status status =
+          RefuseIdle(command, {{"--calibration", flags.plan.empty(), "it needs --plan"}});
+      !status.ok()) {
+    return UsageError(status);
+  }
   BB_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, ParseTokens(flags.tokens));
   std::optional<plans::Plan> plan;
   if (!flags.plan.empty()) {
@@ -120,7 +125,7 @@ void AddLogitsCommand(CLI::App* app) {
   command->add_option("-o,--out", flags->out, "File to write: float32 [tokens, vocab]")->required();
   AddForceOption(command, &flags->force);
   flags->workspace.AddTo(command, {.activations = true});
-  SetBody(command, [flags] { return RunLogits(*flags); });
+  SetBody(command, [command, flags] { return RunLogits(*command, *flags); });
 }
 
 }  // namespace bitbudget

@@ -175,8 +175,10 @@ absl::Status PlanOnRank(const CLI::App& command, const PlanFlags& flags, Communi
       std::printf("%s\n", DumpJson(json, 2).c_str());
     } else {
       if (ChangesNothing(*plan)) std::printf("fits as it is: nothing to plan\n\n");
-      std::printf(
-          "%s\nwritten to %s (%.0f s)\n", RenderPlan(*plan).c_str(), flags.out.c_str(), seconds);
+      std::printf("%s\nwritten to %s (%.0f s)\n",
+                  RenderPlan(*plan, OutputWidth()).c_str(),
+                  flags.out.c_str(),
+                  seconds);
     }
   }
   if (!plan->complete()) {

@@ -152,7 +152,10 @@ void ProgressBar::Overall(const OverallProgress* job) {
   }
   const double now = options_.now_s();
   const bool first = !job_.has_value();
-  if (first) job_.emplace().begin_s = now;
+  if (first) {
+    job_ = Job();
+    job_->begin_s = now;
+  }
   job_->now = *job;
   job_->name = std::string(job->name);
   job_->told_s = now;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -57,7 +58,23 @@ absl::StatusOr<RecoverJobOptions> OptionsOf(const RecoverFlags& flags, const pla
   return options;
 }
 
-absl::Status RunRecover(const RecoverFlags& flags) {
+// Options that belong to one of the methods. `options`: OptionsOf(flags).
+absl::Status CheckIdle(const CLI::App& command, const RecoverJobOptions& options) {
+  const auto without = [&](const char* method) {
+    return std::find(options.methods.begin(), options.methods.end(), method) ==
+           options.methods.end();
+  };
+  const absl::Status status =
+      RefuseIdle(command,
+                 {{"--kl-weight", without("distill"), "it needs --method distill"},
+                  {"--freeze", without("distill"), "it needs --method distill"},
+                  {"--hidden-weight", without("onebit"), "it needs --method onebit"},
+                  {"--augmented-loss", without("omniquant"), "it needs --method omniquant"},
+                  {"--let", without("omniquant"), "it needs --method omniquant"}});
+  return status.ok() ? status : UsageError(status);
+}
+
+absl::Status RunRecover(const CLI::App& command, const RecoverFlags& flags) {
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
   BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out},
                                {"--out", RecoveredFileFor(flags.out)},
@@ -73,6 +90,7 @@ absl::Status RunRecover(const RecoverFlags& flags) {
         flags.plan, ": nothing to recover: the plan keeps all components as they are stored"));
   }
   BB_ASSIGN_OR_RETURN(const RecoverJobOptions options, OptionsOf(flags, plan));
+  BB_RETURN_IF_ERROR(CheckIdle(command, options));
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   const absl::Time start = absl::Now();
   BB_ASSIGN_OR_RETURN(const RecoverReport report, RunRecovery(*model, options));
@@ -225,7 +243,7 @@ void AddRecoverCommand(CLI::App* app) {
   AddTraining(command, &flags->training);
   flags->workspace.AddTo(command, {.memory = true, .activations = true});
   command->add_flag("--json", flags->json, "Print the result as JSON");
-  SetBody(command, [flags] { return RunRecover(*flags); });
+  SetBody(command, [command, flags] { return RunRecover(*command, *flags); });
 }
 
 }  // namespace bitbudget

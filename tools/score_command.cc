@@ -210,9 +210,17 @@ std::string CostTable(const LayerScores& scores, const ScoreOptions& options, co
   return table.ToString(/*indent=*/2);
 }
 
-absl::Status RunScore(const ScoreFlags& flags) {
+absl::Status RunScore(const CLI::App& command, const ScoreFlags& flags) {
   const absl::StatusOr<ScoreOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
+  const ScorerNeeds needs = FindScorer(options->scorer).value()->needs;
+  if (const absl::Status status = RefuseIdle(
+          command,
+          {{"--format", needs != ScorerNeeds::kFormats, "this scorer follows no format"},
+           {"--formats", needs != ScorerNeeds::kLadders, "this scorer costs no formats"}});
+      !status.ok()) {
+    return UsageError(status);
+  }
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
   BB_ASSIGN_OR_RETURN(const LayerScores scores, RunScoreJob(*model, *options, ProcessProgress()));
   if (flags.json) {
@@ -269,7 +277,7 @@ void AddScoreCommand(CLI::App* app) {
       ->capture_default_str();
   flags->workspace.AddTo(command, {.probes = true, .memory = true, .encoder = true});
   command->add_flag("--json", flags->json, "Print the result as JSON");
-  SetBody(command, [flags] { return RunScore(*flags); });
+  SetBody(command, [command, flags] { return RunScore(*command, *flags); });
 }
 
 }  // namespace bitbudget

@@ -22,7 +22,7 @@ absl::Status RunShow(const std::string& path, bool json) {
     BB_ASSIGN_OR_RETURN(const std::string text, PlanToJson(plan));
     std::printf("%s\n", text.c_str());
   } else {
-    std::printf("%s", RenderPlan(plan).c_str());
+    std::printf("%s", RenderPlan(plan, OutputWidth()).c_str());
   }
   return absl::OkStatus();
 }

@@ -8,6 +8,7 @@
 #include "runtime/quantize/encoders.h"
 #include "tools/command.h"
 #include "tools/command_line.h"
+#include "tools/progress_bar.h"
 
 namespace bitbudget {
 namespace {
@@ -97,6 +98,10 @@ void WorkspaceFlags::AddTo(CLI::App* command, const Groups& groups) {
 int WorkspaceFlags::Threads() const { return threads > 0 ? threads : DefaultThreads(); }
 
 absl::StatusOr<std::unique_ptr<Model>> WorkspaceFlags::LoadModel() const {
+  // Tens of gigabytes take a while. No phase of the progress bar: a signal ends a phase at its next
+  // safe point, and reading has none.
+  if (ProgressBar::ForStderr().terminal)
+    ProcessProgress()->Message(absl::StrCat("reading ", model));
   return Model::Load(model, Threads());
 }
 

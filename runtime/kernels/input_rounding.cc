@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "runtime/base/float16.h"
 
@@ -122,9 +123,16 @@ void RoundToCodes(
   }
 }
 
-void RoundToFloats(InputRounding rounding, int64_t count, float* x) {
-  CHECK_EQ(RunOf(rounding), 0);
-  if (rounding == InputRounding::kF16) {
+void RoundToFloats(InputRounding rounding, int64_t m, int64_t k, float* x) {
+  const int64_t count = m * k;
+  if (const int64_t run = RunOf(rounding); run > 0) {
+    std::vector<int8_t> codes(k);
+    std::vector<float> scales(k / run), sums(k / run);
+    for (float* row = x; row < x + count; row += k) {
+      RoundToCodes(rounding, row, k, codes.data(), scales.data(), sums.data());
+      for (int64_t i = 0; i < k; ++i) row[i] = scales[i / run] * static_cast<float>(codes[i]);
+    }
+  } else if (rounding == InputRounding::kF16) {
     for (int64_t i = 0; i < count; ++i) x[i] = Rounded16(x[i]);
   } else if (rounding == InputRounding::kBF16) {
     for (int64_t i = 0; i < count; ++i) x[i] = BFloat16ToFloat(FloatToBFloat16(x[i]));

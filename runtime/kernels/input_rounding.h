@@ -32,8 +32,9 @@ int RunOf(InputRounding rounding);
 void RoundToCodes(
     InputRounding rounding, const float* x, int64_t k, int8_t* codes, float* scales, float* sums);
 
-// Rounds x[count] to f16 or bf16 in place; kNone leaves it as it is. REQUIRES: no scales.
-void RoundToFloats(InputRounding rounding, int64_t count, float* x);
+// Rounds the rows x[m][k] in place: to f16 or bf16, or to their codes times their scales. kNone
+// leaves them as they are. REQUIRES: k a multiple of the rounding's run, if it has any.
+void RoundToFloats(InputRounding rounding, int64_t m, int64_t k, float* x);
 
 }  // namespace bitbudget
 

@@ -242,17 +242,20 @@ void PackActivations(ActivationPacking packing,
   const KernelTable& kernels = Kernels();
   const int64_t blocks = CeilDiv(m, kTileRows);
   const bool has_runs = RunOf(packing.rounding) > 0;
-  CHECK(packing.rounding == InputRounding::kNone ||
-        packing.path == (has_runs ? Path::kInt8 : Path::kF32));
-  if (packing.token_bits != 0 || (packing.rounding != InputRounding::kNone && !has_runs)) {
+  const bool rounds_floats = packing.rounding != InputRounding::kNone && packing.path == Path::kF32;
+  CHECK(packing.rounding == InputRounding::kNone || rounds_floats ||
+        (has_runs && packing.path == Path::kInt8));
+  if (packing.token_bits != 0 || rounds_floats) {
     std::vector<float> rounded(m * k);
     for (int64_t row = 0; row < m; ++row) {
       std::copy_n(x + row * ldx, k, rounded.begin() + row * k);
     }
     if (packing.token_bits != 0) RoundPerToken(rounded.data(), k, m, k, packing.token_bits);
-    if (!has_runs) RoundToFloats(packing.rounding, m * k, rounded.data());
     packing.token_bits = 0;
-    if (!has_runs) packing.rounding = InputRounding::kNone;
+    if (rounds_floats) {
+      RoundToFloats(packing.rounding, m, k, rounded.data());
+      packing.rounding = InputRounding::kNone;
+    }
     PackActivations(packing, rounded.data(), k, m, k, out);
     out->packing = asked;
     return;
@@ -277,7 +280,7 @@ void PackActivations(ActivationPacking packing,
   out->scales.Resize(blocks * block_groups);
   const int64_t block_sums = out->sum_groups() * kTileRows;
   out->group_sums.Resize(blocks * block_sums);
-  if (has_runs) return PackCodes(x, ldx, out);
+  if (packing.rounding != InputRounding::kNone) return PackCodes(x, ldx, out);
   const int64_t scale_group = grouped ? packing.group : out->padded_k;
   for (int64_t block = 0; block < blocks; ++block) {
     const float* from = x + block * kTileRows * ldx;

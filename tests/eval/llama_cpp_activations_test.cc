@@ -10,7 +10,7 @@
 namespace bitbudget {
 namespace {
 
-constexpr BankOptions kOptions = {.activations = Activations::kLlamaCpp};
+const BankOptions kOptions = {.activations = Activations::kLlamaCpp};
 
 // Formats of every rounding, by turns, where they fit; the rest as stored.
 Assignment Mixed(const EvalBench& bench) {

@@ -265,5 +265,32 @@ TEST(Linear, FormatsThatGgufDoesNotHaveRunAsInt16) {
   }
 }
 
+TEST(RoundToFloats, ARowBecomesItsCodesTimesTheirScales) {
+  constexpr int64_t kRows = 3, kCols = 512;
+  for (const InputRounding rounding :
+       {InputRounding::kQ8_0, InputRounding::kQ8_1, InputRounding::kQ8_K}) {
+    const int64_t run = RunOf(rounding);
+    std::vector<float> x(kRows * kCols);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = std::sin(static_cast<float>(i * i % 977));
+    x[kCols + 5] = std::numeric_limits<float>::infinity();
+    std::vector<float> rounded = x;
+    RoundToFloats(rounding, kRows, kCols, rounded.data());
+    std::vector<int8_t> codes(kCols);
+    std::vector<float> scales(kCols / run), sums(kCols / run);
+    for (int64_t row = 0; row < kRows; ++row) {
+      RoundToCodes(
+          rounding, x.data() + row * kCols, kCols, codes.data(), scales.data(), sums.data());
+      for (int64_t i = 0; i < kCols; ++i) {
+        const float value = rounded[row * kCols + i];
+        if (row == 1) {
+          EXPECT_TRUE(std::isnan(value));
+        } else {
+          ASSERT_EQ(value, scales[i / run] * static_cast<float>(codes[i]));
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace bitbudget

@@ -80,7 +80,7 @@ int Round(const Format& format, int64_t cols) {
   const InputRounding rounding = LlamaCppRounding(format);
   const int64_t run = RunOf(rounding);
   if (run == 0) {
-    RoundToFloats(rounding, static_cast<int64_t>(inputs.size()), inputs.data());
+    RoundToFloats(rounding, 1, static_cast<int64_t>(inputs.size()), inputs.data());
     std::fwrite(inputs.data(), sizeof(float), inputs.size(), stdout);
     return 0;
   }

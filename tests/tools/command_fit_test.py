@@ -5,8 +5,9 @@
 """
 
 import os
+import struct
 
-from command_case import PLAN_PROBES, CommandTest, main, read_bytes
+from command_case import PLAN_PROBES, VOCABULARY, CommandTest, main, read_bytes
 
 
 class FitTest(CommandTest):
@@ -58,6 +59,20 @@ class FitTest(CommandTest):
             less = self.json('plan', self.model, *args, '-o', self.file('less.pb'), *PLAN_PROBES)
             self.assertLess(less['size_bytes'], size)
             self.assertIn('held_out', less)
+
+    def test_the_file_runs_on_llama_cpps_arithmetic_as_the_plan_does(self):
+        # Without q4_1 and q5_1, whose products round sums of inputs, too.
+        report = self.json(*self.fit, '--formats', 'iq4_nl,iq4_xs,q4_0,q5_0,q6_k,q8_0')
+        args = ['--tokens', '1,370,954,20,11', '--activations', 'llama.cpp', '-o']
+        by_plan, by_file = self.file('plan.npy'), self.file('file.npy')
+        self.succeed('logits', self.model, '--plan', report['plan'], *args, by_plan)
+        self.succeed('logits', self.out, *args, by_file)
+        values = [struct.unpack('<5120f', read_bytes(path)[-4 * 5 * VOCABULARY:])
+                  for path in (by_plan, by_file)]
+        largest = max(abs(value) for value in values[0])
+        # The file's matrices are decoded, so that their products are summed in another order.
+        self.assertLess(max(abs(a - b) for a, b in zip(*values)), 1e-5 * largest)
+        self.succeed('generate', self.out, '--tokens', '1,370', '-n', 3, '--activations', 'llama.cpp')
 
     def test_what_it_cannot_do_is_said_before_the_work(self):
         before = self.files()

@@ -20,7 +20,7 @@ class UsageTest(CommandTest):
             (['command'], []),
             (['frobnicate'], ['frobnicate']),
             (['--nonsense'], [*budget, '--nonsense']),
-            (['a b --non?sense'], [*budget, '--non\x1bsense', 'a\nb']),
+            (['--non?sense'], [*budget, '--non\x1bsense', 'a\nb']),
             (['MODEL'], ['plan', '--budget', '5bpw', '--out', out]),
             (['--budget'], plan),
             (['--out'], ['plan', self.model, '--budget', '5bpw']),
@@ -35,6 +35,14 @@ class UsageTest(CommandTest):
             (['--prune-embeddings', '--sparsity'], [*budget, '--prune-embeddings']),
             (['--pruning', '--formats'], [*budget, '--pruning', 'wanda']),
             (['--encoder', 'plan'], ['eval', self.model, '--plan', recover, '--encoder', 'rtn']),
+            (['--calibration', '--plan'], [*tokens, '1', '--calibration', out]),
+            (['--format', 'scorer'], ['score', self.model, '--scorer', 'zd', '--format', 'int8']),
+            (['--formats', 'scorer'], ['score', self.model, '--scorer', 'lim', '--formats', 'int8']),
+            *(([option, method], ['recover', self.model, '--plan', recover, '--out', out, '--method', 'scales',
+                                  option, *value])
+              for option, method, value in (('--kl-weight', 'distill', ['0.5']), ('--freeze', 'distill', ['ov']),
+                                            ('--hidden-weight', 'onebit', ['1']), ('--let', 'omniquant', []),
+                                            ('--augmented-loss', 'omniquant', []))),
             (['--fdt-only'], [*uniform, '--against', 'int4-g64', '--fdt-only']),
             *((["budget '" + text + "'", '4.5bpw'], [*plan, '--budget', text])
               for text in ('', '5', '5bits', '-5bpw', '0B', 'nan%', '1e400GiB')),

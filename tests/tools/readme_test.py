@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs the commands of README.md and docs/usage.md as they stand, in order, each page in an empty folder.
+"""Runs the commands of README.md, docs/usage.md and docs/questions.md as they stand, in order, each page in an empty folder.
 
     readme_test.py BINARY SOURCE_DIR [MPIRUN]
 
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-PAGES = ('README.md', 'docs/usage.md')
+PAGES = ('README.md', 'docs/usage.md', 'docs/questions.md')
 BLOCK = re.compile(r'^```sh([^\n]*)\n(.*?)^```', re.DOTALL | re.MULTILINE)
 
 
