@@ -109,6 +109,7 @@ absl::Status RunRecover(const CLI::App& command, const RecoverFlags& flags) {
 }
 
 void AddData(CLI::App* command, RecoverFlags* flags) {
+  Heading(command, "Data");
   command->add_option(
       "-t,--text",
       flags->workspace.text,
@@ -142,6 +143,7 @@ void AddData(CLI::App* command, RecoverFlags* flags) {
 }
 
 void AddTraining(CLI::App* command, RecoveryOptions* training) {
+  Heading(command, "Training");
   command
       ->add_option(
           "--steps",
@@ -226,6 +228,7 @@ void AddRecoverCommand(CLI::App* app) {
        "recover MODEL --plan plan.pb -o recovered.pb --method scales,distill --minutes 60"});
   auto flags = std::make_shared<RecoverFlags>();
   command->add_option("--plan", flags->plan, "Plan to start from")->required();
+  Heading(command, "Output");
   command
       ->add_option("-o,--out",
                    flags->out,
@@ -233,6 +236,7 @@ void AddRecoverCommand(CLI::App* app) {
                    "OUT.weights.safetensors")
       ->required();
   AddForceOption(command, &flags->force);
+  Heading(command, "Training");
   command
       ->add_option("--method",
                    flags->methods,
@@ -242,6 +246,7 @@ void AddRecoverCommand(CLI::App* app) {
   AddData(command, flags.get());
   AddTraining(command, &flags->training);
   flags->workspace.AddTo(command, {.memory = true, .activations = true});
+  Heading(command, "Output");
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [command, flags] { return RunRecover(*command, *flags); });
 }

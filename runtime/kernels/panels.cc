@@ -142,6 +142,7 @@ WeightPanels PackLevels(const Encoding& encoding, Path path, int max_flush = kMa
   const int zero_code = ZeroCode(format, out.code_bits);
   out.zeros.Fill(static_cast<float>(format.zero_point ? 0 : zero_code));
 
+  if (out.k == 0) return out;  // rows without inputs have no codes to point at
   const int64_t group = format.GroupSize(out.k);
   RowUnpacker row(encoding, &out);
   for (int64_t i = 0; i < out.n; ++i) {

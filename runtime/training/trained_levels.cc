@@ -90,8 +90,10 @@ void TrainedLevels::Decode(int threads, Matrix<float>* image) const {
     for (int64_t g = 0; g < groups(); ++g) {
       const Group group = GroupOf(row, g);
       const LevelGrid& grid = group.grid;
-      const float* const from = weights_.values.data() + row * start_.cols + group.begin;
-      float* const to = image->data() + row * start_.cols + group.begin;
+      const int64_t first = row * start_.cols + group.begin;
+      // Weights are there only where they are trained.
+      const float* const from = parts_.weights ? weights_.values.data() + first : nullptr;
+      float* const to = image->data() + first;
       if (!parts_.weights) {
         for (int64_t i = 0; i < group.count; ++i) {
           to[i] = grid.Value(coded.levels[group.begin + i]);

@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -75,15 +74,13 @@ TEST(Regex, NamesMatchAnywhereAtTheStartOrAsAWhole) {
   }
 }
 
-TEST(Regex, ACatastrophicPatternEndsWithinASecond) {
+TEST(Regex, ACatastrophicPatternIsGivenUp) {
   const std::string name = "model.layers.11.self_attn.q_proj.weight";
   for (const RegexDialect dialect : kNameDialects) {
     for (const char* const pattern :
          {"(.*)*(.*)*x$", "(([a-z.]*)*)*!", "(a?){60}(.*.*)*(.+)+!", "(.|.)*!"}) {
-      const auto start = std::chrono::steady_clock::now();
       const absl::StatusOr<bool> matches =
           Compiled(pattern, dialect).Matches(name, Regex::Where::kAnywhere);
-      EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1)) << pattern;
       ExpectError(matches.status(),
                   absl::StatusCode::kInvalidArgument,
                   {"'" + std::string(pattern) + "' takes too many steps on a text of 39 bytes"});
@@ -92,7 +89,7 @@ TEST(Regex, ACatastrophicPatternEndsWithinASecond) {
 }
 
 // Each match of some of these is cheap; it is the whole text that is dear.
-TEST(Regex, ALongTextEndsWithinASecondForAnyPattern) {
+TEST(Regex, ALongTextIsGivenUpForAnyPattern) {
   const std::string text(300'000, 'a');
   for (const char* const pattern : {"(a+)+(a+)+(a+)+[bc]",
                                     "(?:a?){16}a{16}b|a",
@@ -101,11 +98,9 @@ TEST(Regex, ALongTextEndsWithinASecondForAnyPattern) {
                                     "(?>a*)b|a",
                                     "(?:a|a)*b|a",
                                     "a(?<=a{3000})b|a"}) {
-    const auto start = std::chrono::steady_clock::now();
     ExpectError(Found(pattern, text).status(),
                 absl::StatusCode::kInvalidArgument,
                 {"'" + std::string(pattern) + "' takes too many steps", "300000 bytes", "nested"});
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1)) << pattern;
   }
   ExpectError(Found("(?:a|b)+c", std::string(10'000'000, 'a')).status(),
               absl::StatusCode::kInvalidArgument,

@@ -292,9 +292,10 @@ def written_to(args):
 
 
 def within(name, paths):
-    """Whether a file is one of the paths, in one of them, or beside it with another ending."""
+    """Whether a file is one of the paths, in one of them, beside it with another ending, or its driver."""
     name = os.fsencode(name)
-    return any(name == path or name.startswith((path + b'/', path + b'.', stem(path) + b'.')) for path in paths)
+    return any(name == path or name.startswith((path + b'/', path + b'.', stem(path) + b'.', driver(path)))
+               for path in paths)
 
 
 def run_folders_of(args):
@@ -303,6 +304,12 @@ def run_folders_of(args):
 
 def stem(path):
     return os.path.splitext(path)[0]
+
+
+def driver(path):
+    """What the name of a driver script that `export` writes beside a path begins with."""
+    folder, name = os.path.split(stem(path))
+    return os.path.join(folder, b'run_' + name + b'.')
 
 
 def main():

@@ -195,6 +195,8 @@ class Program:
         """What is wrong with the words behind the program's name, or None."""
         if self.help() is None:
             return 'has no --help'
+        if words[:1] == ['help']:
+            words = [*words[1:], '--help']
         chosen = []
         while True:
             names = self.subcommands(*chosen)
