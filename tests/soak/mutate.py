@@ -36,7 +36,7 @@ MEMORY = 4 << 30
 PATIENCE_S = 3  # far beyond what the calls take, for what was asked to take long
 CODES = {0, 2, 3, 4}
 INTERRUPTED = 130
-WRITES = (b'--out', b'--json', b'--run-dir', b'--spill-dir')
+WRITES = (b'--out', b'-o', b'--json', b'--run-dir', b'--spill-dir')
 FOREIGN = 'libgomp: '
 PRINT_JSON = (b'eval', b'show', b'score', b'lint', b'formats', b'generate', b'tokenize', b'apply')
 
@@ -216,7 +216,7 @@ class Mutator:
         require(code in (0, INTERRUPTED) or not made, f'left behind: {made}', err)
         targets = written_to(args)
         for name in made:
-            require(any(os.fsencode(name).startswith(stem(target)) for target in targets),
+            require(any(os.fsencode(name).startswith((stem(target), driver(target))) for target in targets),
                     f'{name} was not asked for', err)
         for name in self.names:
             # An earlier result may be replaced, by a run that ends well.
