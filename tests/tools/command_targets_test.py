@@ -5,7 +5,7 @@ import os
 import unittest
 
 import command_case
-from command_case import CommandTest, PLAN_PROBES
+from command_case import CommandTest, PLAN_PROBES, read_bytes
 
 QUICK = PLAN_PROBES + ['--search', 'uniform', '--no-run-dir']
 
@@ -17,6 +17,22 @@ class TargetTest(CommandTest):
                      *QUICK, *args)
         with open(path, encoding='utf-8') as file:
             return path, json.load(file)
+
+    def test_export_takes_the_plans_target_and_says_how_to_get_one(self):
+        plan = self.file('autoround.pb')
+        self.succeed('plan', self.model, '--budget', '8bpw', '--search', 'uniform', '--target', 'autoround',
+                     *PLAN_PROBES, '-o', plan)
+        texts = []
+        for name, to in (('own.json', []), ('named.json', ['--to', 'autoround'])):
+            self.succeed('export', plan, *to, '-o', self.file(name))
+            texts.append(read_bytes(self.file(name)))
+        self.assertEqual(*texts)
+        self.assertTrue(os.path.exists(self.file('run_own.py')))
+        free = self.make_plan('--formats', 'int4-g64,int8', out='free.pb')
+        self.refuse(2, ['--to', 'no target'], 'export', free, '-o', self.file('free.json'))
+        self.refuse(3, ['no target', 'bitbudget plan --target autoround'], 'export', free, '--to', 'autoround',
+                    '-o', self.file('free.json'))
+        self.assertFalse(os.path.exists(self.file('free.json')))
 
     def test_a_plan_for_a_target_is_exported_and_read_as_meant(self):
         for target in ('llama.cpp', 'ik_llama', 'autoround', 'gptqmodel', 'compressed-tensors',

@@ -88,25 +88,6 @@ TEST(RunPlanJob, EveryMethodGivesACompleteSoundPlan) {
   }
 }
 
-TEST(RunPlanJob, AModelThatFitsAsItIsIsNotSearched) {
-  const LoadedModel model;
-  PlanOptions options = SmallJob("greedy", "100%");
-  const plans::Plan plan = MustPlan(*model, options);
-  EXPECT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
-  EXPECT_TRUE(plan.complete());
-  EXPECT_TRUE(ChangesNothing(plan));
-  EXPECT_EQ(PlanSizeBytes(plan), (*model).stored_bytes());
-  EXPECT_EQ(plan.search().candidates(), 0);
-  EXPECT_FALSE(plan.has_held_out());
-  EXPECT_FALSE(plan.search().note().empty());
-  // Not where the stored format is none of those to choose from, nor one byte below.
-  options.constraints.formats = *ParseFormatList("int8,int4-g64");
-  EXPECT_TRUE(MustPlan(*model, options).has_held_out());
-  options.constraints.formats.clear();
-  options.limit = *ParseBudget(absl::StrCat((*model).stored_bytes() - 1, "B"));
-  EXPECT_TRUE(MustPlan(*model, options).has_held_out());
-}
-
 TEST(RunPlanJob, TheSamePlanForAnyNumberOfThreadsAndEveryRun) {
   const LoadedModel model;
   for (const char* search : kMethods) {
