@@ -52,7 +52,10 @@ absl::StatusOr<RecoverJobOptions> OptionsOf(const RecoverFlags& flags, const pla
   options.training = flags.training;
   options.sequences = flags.sequences;
   options.held_out_probes = flags.held_out_probes;
-  options.calibration = flags.calibration;
+  // Plans are mostly recovered on the text that they were made with.
+  const bool learned_from_text = plan.calibration().source() == ProbeSourceName(ProbeSource::kText);
+  options.calibration =
+      flags.calibration.empty() && learned_from_text ? flags.workspace.text : flags.calibration;
   options.out = flags.out;
   if (absl::Status status = options.Validate(); !status.ok()) return UsageError(status);
   return options;

@@ -68,7 +68,7 @@ absl::StatusOr<ProbeOptions> CalibrationProbes(const plans::Plan& plan,
                        Learner(plan),
                        " learned from a ",
                        plan.calibration().source(),
-                       " file, which is needed again (its SHA-256 is ",
+                       " file, which is needed again: --calibration names it (its SHA-256 is ",
                        plan.calibration().fingerprint(),
                        ")"));
     }

@@ -12,7 +12,7 @@ import signal
 import struct
 import time
 
-from command_case import CommandTest, main, read_bytes, run, start, write
+from command_case import PLAN_PROBES, CommandTest, main, read_bytes, run, start, write
 
 # Probes and training that take a fraction of a second.
 QUICK = ['--prefix', '18', '--completion', '12', '--seed', '3']
@@ -320,6 +320,18 @@ class RecoverTest(CommandTest):
         self.succeed('recover', self.model, '--plan', found, '--held-out-probes', 4, '--out',
                      self.file('again.pb'))
         self.assertEqual(read_bytes(out + SUFFIX), read_bytes(self.file('again.pb') + SUFFIX))
+
+    def test_the_training_text_is_the_encoders_too_where_it_learned_from_one(self):
+        text, plan, out = self.text_file(), self.file('gptq.pb'), self.file('out.pb')
+        self.succeed('plan', self.model, '--budget', '5bpw', '--search', 'uniform', '--encoder', 'gptq', '-t',
+                     text, '-o', plan, *PLAN_PROBES)
+        args = ['recover', self.model, '--plan', plan, '--steps', 1, '--sequences', 8, '--held-out-probes', 2,
+                '-o', out]
+        self.refuse(3, ['learned from a text', '--calibration'], *args, '-q')
+        self.succeed(*args, '-t', text)
+        other = self.file('other.txt', 'Something else altogether. ' * 300)
+        self.refuse(3, [other, 'not the text'], *args, '-t', other, '-q')
+        self.succeed(*args, '-t', other, '--calibration', text)
 
     def test_refusals_before_any_work(self):
         stored, out = self.file('stored.pb'), self.file('out.pb')
