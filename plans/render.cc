@@ -262,10 +262,10 @@ std::string RenderPlan(const plans::Plan& plan, int width) {
                           PlanBitsPerWeight(plan),
                           Percent(size, plan.budget().bytes())));
   if (const std::string verdict = Verdict(plan); !verdict.empty()) {
-    AddLine(&text,
-            "verdict",
-            plan.held_out().uniform_emitted() ? absl::StrCat("the search's result is ", verdict)
-                                              : verdict);
+    AddLine(
+        &text,
+        "verdict",
+        plan.held_out().uniform_emitted() ? absl::StrCat("search's result: ", verdict) : verdict);
   }
   AddLine(
       &text,

@@ -70,11 +70,11 @@ std::string Verdict(const plans::Plan& plan) {
   const std::string noise =
       within.empty() ? "" : absl::StrCat("; ", absl::StrJoin(within, ", "), " within noise");
   if (better.empty() && worse.empty()) {
-    return absl::StrCat("not to be told from ",
+    return absl::StrCat("no significant difference from ",
                         uniform,
                         " on ",
                         plan.options().held_out_probes(),
-                        " probes; more --held-out-probes tell more");
+                        " probes; more --held-out-probes may show one");
   }
   if (worse.empty()) {
     return absl::StrCat("better than ", uniform, ": ", absl::StrJoin(better, ", "), noise);
@@ -82,7 +82,7 @@ std::string Verdict(const plans::Plan& plan) {
   if (better.empty()) {
     return absl::StrCat("worse than ", uniform, ": ", absl::StrJoin(worse, ", "), noise);
   }
-  return absl::StrCat("one for the other, against ",
+  return absl::StrCat("mixed, against ",
                       uniform,
                       ": ",
                       absl::StrJoin(better, ", "),

@@ -93,7 +93,7 @@ std::string DescribeUnknown(const CLI::App& app) {
   if (!commands.empty()) {
     return absl::StrCat("unknown command '", argument, "'", DidYouMean(argument, commands));
   }
-  return absl::StrCat("argument '", argument, "' is one too many");
+  return absl::StrCat("unexpected argument '", argument, "'; --help lists what there is");
 }
 
 std::vector<std::string> ExpandHelp(std::vector<std::string> args) {

@@ -146,7 +146,7 @@ void AddCompletionCommand(CLI::App* app) {
   CLI::App* command =
       AddCommand(app,
                  "completion",
-                 "Print what makes a shell complete the command",
+                 "Print a completion script for a shell",
                  {"completion bash > ~/.local/share/bash-completion/completions/bitbudget",
                   "completion zsh > \"${fpath[1]}/_bitbudget\""});
   auto shell = std::make_shared<std::string>();

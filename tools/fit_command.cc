@@ -156,7 +156,7 @@ void AddFitCommand(CLI::App* app) {
   CLI::App* command = AddCommand(
       app,
       "fit",
-      "Make a GGUF file of a model that fits a size: plan, apply and check in one",
+      "Make a GGUF file that fits a size: plan, apply and check in one step",
       {"fit MODEL 4.3GB -o model.gguf",
        "fit MODEL 6GiB --context 8192 --kv q8_0 -o model.gguf -t book.txt   # memory of a session",
        "fit MODEL 4.5bpw -o model.gguf --encoder gptq -t book.txt           # slower, closer"});

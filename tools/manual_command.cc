@@ -83,8 +83,8 @@ std::string ManualPage(const CLI::App& app) {
 }  // namespace
 
 void AddManualCommand(CLI::App* app) {
-  CLI::App* command =
-      AddCommand(app, "manual", "Print all of --help as a manual page", {"manual | man -l -"});
+  CLI::App* command = AddCommand(
+      app, "manual", "Print the --help of every command as a manual page", {"manual | man -l -"});
   SetBody(command, [app] {
     std::printf("%s", ManualPage(*app).c_str());
     return absl::OkStatus();

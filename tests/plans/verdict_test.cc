@@ -46,7 +46,7 @@ TEST(Verdict, SaysWhereOneIsGivenForTheOther) {
   plans::Plan plan = Compared();
   Set(0.05, 0.2, plan.mutable_held_out()->mutable_text_kl_difference());
   EXPECT_EQ(Verdict(plan),
-            "one for the other, against uniform int4-g64: KL 50 % lower, but text KL 50 % higher; "
+            "mixed, against uniform int4-g64: KL 50 % lower, but text KL 50 % higher; "
             "FDT within noise");
   Set(-0.08, 0.12, plan.mutable_held_out()->mutable_kl_difference());
   EXPECT_EQ(Verdict(plan),
@@ -56,7 +56,8 @@ TEST(Verdict, SaysWhereOneIsGivenForTheOther) {
 TEST(Verdict, NoiseIsNoVictory) {
   plans::Plan plan = Compared();
   Set(-0.12, 0, plan.mutable_held_out()->mutable_kl_difference());
-  EXPECT_TRUE(absl::StartsWith(Verdict(plan), "not to be told from uniform int4-g64 on "));
+  EXPECT_TRUE(
+      absl::StartsWith(Verdict(plan), "no significant difference from uniform int4-g64 on "));
 }
 
 TEST(Verdict, WithoutAComparisonThereIsNone) {

@@ -35,7 +35,7 @@ class LineTest(CommandTest):
             (["unknown command 'plna'", "'plan'"], ['plna', self.model]),
             (["unknown command 'plna'", "'plan'"], ['plna']),
             (["unknown option '-Z'", '--help'], [*plan, '-Z']),
-            (["'extra' is one too many"], [*plan, 'extra']),
+            (["unexpected argument 'extra'"], [*plan, 'extra']),
             (["'llamacpp'", "'llama.cpp'"], [*plan, '--target', 'llamacpp']),
             (['"int4g64"', '"int4-g64"'], ['eval', self.model, '--uniform', 'int4g64']),
             (['"Q4_K"', '"q4_k"'], ['eval', self.model, '--uniform', 'Q4_K']),
