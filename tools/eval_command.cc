@@ -39,8 +39,8 @@ struct Subject {
   std::unique_ptr<Model> candidate;
 };
 
-// The options that do not depend on what is measured; a wrong one is a usage error.
-absl::StatusOr<EvaluateOptions> SharedOptions(const EvalFlags& flags) {
+// The options that do not depend on what is measured.
+EvaluateOptions SharedOptions(const EvalFlags& flags) {
   EvaluateOptions options;
   options.calibration = flags.calibration.empty() ? flags.workspace.text : flags.calibration;
   options.probe_count = flags.probe_count;
@@ -67,7 +67,7 @@ absl::StatusOr<Subject> SubjectOf(const EvalFlags& flags) {
         "nothing to evaluate: give --plan, --uniform, --candidate or --pin (REGEX=FORMAT)"));
   }
   Subject subject;
-  BB_ASSIGN_OR_RETURN(subject.options, SharedOptions(flags));
+  subject.options = SharedOptions(flags);
   if (!flags.uniform.empty()) {
     BB_ASSIGN_OR_RETURN(subject.options.uniform, InOption("--uniform", ParseFormat(flags.uniform)));
   }
@@ -83,7 +83,7 @@ absl::StatusOr<Subject> SubjectOf(const EvalFlags& flags) {
 // What --against names: a format, a model, or else a plan.
 absl::StatusOr<Subject> RivalOf(const EvalFlags& flags) {
   Subject rival;
-  BB_ASSIGN_OR_RETURN(rival.options, SharedOptions(flags));
+  rival.options = SharedOptions(flags);
   if (const absl::StatusOr<Format> format = ParseFormat(flags.against); format.ok()) {
     rival.options.uniform = *format;
   } else if (std::error_code error; absl::EndsWith(flags.against, ".gguf") ||
