@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "planner/output/recovered_file.h"
+#include "planner/runs/run_directory.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/progress_bar.h"
@@ -110,6 +111,14 @@ absl::Status CheckOut(const std::vector<OutputPath>& writes,
     if (output.kind == OutputPath::Kind::kFile) BB_RETURN_IF_ERROR(CheckWritable(output.path));
   }
   return absl::OkStatus();
+}
+
+void AddRunStore(const std::string& run_dir, std::vector<OutputPath>* writes) {
+  if (run_dir.empty()) return;
+  writes->push_back({"--run-dir", run_dir, OutputPath::Kind::kStore});
+  for (const std::string& file : RunStoreFiles(run_dir)) {
+    writes->push_back({"--run-dir", file, OutputPath::Kind::kStore});
+  }
 }
 
 std::string RecoveredFileBeside(const plans::Plan& plan, const std::string& plan_path) {

@@ -59,6 +59,9 @@ void AddCalibrationOption(CLI::App* app, std::string* path);
 // here.
 absl::Status CheckOut(const std::vector<OutputPath>& writes, const std::vector<std::string>& reads);
 
+// Adds the store of a run directory and its files; nothing for no directory.
+void AddRunStore(const std::string& run_dir, std::vector<OutputPath>* writes);
+
 // Where the codes of a plan lie that was read from `plan_path`; empty unless it was recovered. For
 // CheckOut().
 std::string RecoveredFileBeside(const plans::Plan& plan, const std::string& plan_path);

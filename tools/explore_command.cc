@@ -175,9 +175,7 @@ absl::Status RunExplore(const CLI::App& command, const ExploreFlags& flags) {
   const bool writes_curve = !flags.curve.empty() && !prints_curve;
   std::vector<OutputPath> writes = {{"--out", flags.plan.out}};
   if (writes_curve) writes.push_back({"--json", flags.curve});
-  if (!options->plan.run_dir.empty()) {
-    writes.push_back({"--run-dir", options->plan.run_dir, OutputPath::Kind::kStore});
-  }
+  AddRunStore(options->plan.run_dir, &writes);
   std::vector<std::string> reads = flags.plan.workspace.Reads();
   reads.insert(reads.end(), flags.compared.begin(), flags.compared.end());
   if (!flags.plan.dry_run) {

@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "planner/jobs/apply_job.h"
 #include "planner/jobs/plan_job.h"
-#include "planner/runs/run_directory.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
 #include "plans/text_table.h"
@@ -53,12 +52,7 @@ absl::Status CheckNames(FitFlags* flags) {
 
 absl::Status CheckPaths(const FitFlags& flags, const PlanOptions& options) {
   std::vector<OutputPath> writes = {{"--out", flags.out}, {"--out", flags.plan.out}};
-  if (!options.run_dir.empty()) {
-    writes.push_back({"--run-dir", options.run_dir, OutputPath::Kind::kStore});
-    for (const std::string& file : RunStoreFiles(options.run_dir)) {
-      writes.push_back({"--run-dir", file, OutputPath::Kind::kStore});
-    }
-  }
+  AddRunStore(options.run_dir, &writes);
   BB_RETURN_IF_ERROR(CheckOut(writes, flags.plan.workspace.Reads()));
   BB_RETURN_IF_ERROR(CheckExisting("--out", flags.out, Content::kGguf, flags.plan.force));
   return CheckPlanOut(flags.plan.out, flags.plan.force);

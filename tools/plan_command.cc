@@ -12,13 +12,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "planner/jobs/as_it_is.h"
 #include "planner/jobs/goal_job.h"
 #include "planner/jobs/plan_job.h"
 #include "planner/jobs/plan_preview.h"
 #include "planner/output/recovered_file.h"
 #include "planner/runs/communicator.h"
 #include "planner/runs/recovery_file.h"
-#include "planner/runs/run_directory.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
 #include "plans/validate.h"
@@ -78,12 +78,7 @@ absl::Status CheckPaths(const PlanFlags& flags, const PlanOptions& options) {
   if (!flags.recover.empty()) {
     writes.push_back({"--out", RecoveryFile::PathFor(flags.out)});
   }
-  if (!options.run_dir.empty()) {
-    writes.push_back({"--run-dir", options.run_dir, OutputPath::Kind::kStore});
-    for (const std::string& file : RunStoreFiles(options.run_dir)) {
-      writes.push_back({"--run-dir", file, OutputPath::Kind::kStore});
-    }
-  }
+  AddRunStore(options.run_dir, &writes);
   BB_RETURN_IF_ERROR(CheckOut(writes, flags.workspace.Reads()));
   return CheckPlanOut(flags.out, flags.force);
 }
@@ -119,8 +114,12 @@ absl::Status CheckTraining(const PlanFlags& flags, const Communicator& ranks) {
 absl::Status DryRun(const PlanFlags& flags, const PlanOptions& options, const Communicator& ranks) {
   if (!ranks.is_root()) return absl::OkStatus();
   BB_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, flags.workspace.LoadModel());
-  BB_ASSIGN_OR_RETURN(const PlanPreview preview,
-                      PreviewPlans(*model, {&options, 1}, {}, ranks.size()));
+  BB_ASSIGN_OR_RETURN(PlanPreview preview, PreviewPlans(*model, {&options, 1}, {}, ranks.size()));
+  BB_ASSIGN_OR_RETURN(const PlanProblem made, MakePlanProblem(*model, options));
+  if (const auto plan = PlanAsItIs(*model, options, made); plan.has_value()) {
+    preview.work.stages.clear();
+    preview.notes.push_back(plan->search().note());
+  }
   if (flags.json) {
     std::printf("%s\n", DumpJson(PreviewJson(preview), 2).c_str());
   } else {

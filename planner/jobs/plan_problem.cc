@@ -56,8 +56,7 @@ absl::StatusOr<PlanProblem> MakePlanProblem(const Model& model, const PlanOption
   if (made.budget.has_value() && constraints.target == nullptr && constraints.formats.empty()) {
     made.notes.push_back(
         "without a target the plan may use formats that no GGUF file holds; with --target "
-        "llama.cpp, "
-        "or bitbudget fit, it does not");
+        "llama.cpp, or bitbudget fit, it does not");
   }
   const int64_t positions = model.config().max_position_embeddings;
   if (const auto context = options.budget_scope.context;

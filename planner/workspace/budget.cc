@@ -76,8 +76,7 @@ absl::StatusOr<Budget> ParseBudget(absl::string_view text) {
       absl::StrCat("budget '",
                    text,
                    "' is not understood; write bits per weight (4.5bpw), a size (3.2GiB, 500MB, "
-                   "6G, 12345678B) or a "
-                   "share of the model as it stands (60%)"));
+                   "6G, 12345678B) or a share of the model as it stands (60%)"));
 }
 
 absl::StatusOr<SparsityGoal> ParseSparsityGoal(absl::string_view text) {

@@ -51,6 +51,9 @@ class FitTest(CommandTest):
         self.assertNotIn('held_out', report)
         self.assertFalse(os.path.exists(plan + '.run'))
         self.assertIn('stays as it is', self.succeed('show', plan).stdout)
+        preview = self.json('plan', self.model, '--budget', '100%', '--dry-run')
+        self.assertEqual((preview['stages'], preview['seconds']), ([], 0))
+        self.assertIn('fits the budget as it is', preview['problem']['notes'][-1])
         self.assertEqual(self.json('eval', self.model, '--plan', plan, '--probes', 2, '--prefix', 18,
                                    '--completion', 4)['kl_mean'], 0)
         # One byte less, or formats that leave the stored one out, and there is something to plan.
