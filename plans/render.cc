@@ -9,11 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "plans/pinned.h"
 #include "plans/render_internal.h"
 #include "plans/text_table.h"
 #include "plans/validate.h"
 #include "plans/verdict.h"
-#include "runtime/base/regex.h"
 
 namespace bitbudget {
 namespace {
@@ -144,17 +144,6 @@ std::string HeldOutSection(const plans::Plan& plan, int width) {
             "text KL [%+.5f, %+.5f] nats: %s", along.low(), along.high(), SideOf(along, false)));
   }
   return text;
-}
-
-// Whether a --pin of the plan fixed the component's format.
-bool IsPinned(const plans::Plan& plan, const plans::Component& component) {
-  for (const std::string& pin : plan.options().pins()) {
-    const auto regex = Regex::Compile(pin.substr(0, pin.rfind('=')), RegexDialect::kEcmaScript);
-    if (!regex.ok()) continue;
-    const auto matches = regex->Matches(component.name(), Regex::Where::kAnywhere);
-    if (matches.ok() && *matches) return true;
-  }
-  return false;
 }
 
 std::string LayerTable(const plans::Plan& plan, int width) {

@@ -11,6 +11,7 @@
 #include "absl/strings/str_split.h"
 #include "planner/output/recovered_file.h"
 #include "planner/runs/run_directory.h"
+#include "plans/targets/target.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/progress_bar.h"
@@ -85,6 +86,14 @@ absl::StatusOr<std::vector<int32_t>> ParseTokens(const std::string& text) {
     tokens.push_back(token);
   }
   return tokens;
+}
+
+std::string TargetNames() {
+  std::string names;
+  for (const TargetProfile* target : Targets()) {
+    absl::StrAppend(&names, names.empty() ? "" : ", ", target->name());
+  }
+  return names;
 }
 
 void AddCalibrationOption(CLI::App* app, std::string* path) {

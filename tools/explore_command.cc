@@ -160,6 +160,7 @@ absl::StatusOr<ComparedFiles> LoadCompared(const ExploreFlags& flags) {
 }
 
 absl::Status RunExplore(const CLI::App& command, const ExploreFlags& flags) {
+  BB_RETURN_IF_ERROR(CheckOutGiven(flags.plan));
   absl::StatusOr<ExploreOptions> options = OptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
   BB_RETURN_IF_ERROR(CheckPlanIdle(command, flags.plan, options->plan));
@@ -277,6 +278,7 @@ void AddExploreCommand(CLI::App* app) {
                     "Write nothing: print the stages of the work with an estimate of their time, "
                     "the memory and the problem, as if nothing were stored");
   AddSharedPlanOptions(command, &flags->plan);
+  AddForceOption(command, &flags->plan.force);
   SetBody(command, [command, flags] { return RunExplore(*command, *flags); });
 }
 

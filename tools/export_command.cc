@@ -1,134 +1,31 @@
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <string>
-#include <system_error>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "plans/targets/lint.h"
 #include "plans/targets/plan_file.h"
 #include "plans/targets/target.h"
-#include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 #include "tools/command_line.h"
 #include "tools/existing_output.h"
+#include "tools/export_files.h"
 
 namespace bitbudget {
 namespace {
 
-struct ExportFlags {
-  std::string plan;
-  std::string target;
-  std::string out;
-  bool force = false;
-};
-
-// What becomes of the codes of a recovered plan, which no configuration can hold.
-std::string RecoveryNote(const ExportFlags& flags,
-                         const TargetProfile& target,
-                         const plans::Plan& plan) {
-  if (target.name() == "native") {
-    return absl::StrCat("note: the recovered codes lie in ",
-                        RecoveredFileBeside(plan, flags.plan),
-                        "; whoever runs the exported plan needs that file beside it");
-  }
-  return absl::StrCat("note: the recovered codes of ",
-                      flags.plan,
-                      " are not part of this export, whose reader chooses its own; bitbudget apply "
-                      "writes files with them");
-}
-
-// The target that is asked for, or else the plan's own.
-absl::StatusOr<const TargetProfile*> TargetOf(const ExportFlags& flags, const plans::Plan& plan) {
-  if (flags.target.empty() && plan.options().target().empty()) {
-    return UsageError(
-        absl::InvalidArgumentError(absl::StrCat("--to is missing, and ",
-                                                flags.plan,
-                                                " was made for no target; known are: ",
-                                                TargetNames())));
-  }
-  const absl::StatusOr<const TargetProfile*> target =
-      FindTarget(flags.target.empty() ? plan.options().target() : flags.target);
-  if (!target.ok()) return UsageError(target.status());
-  return target;
-}
-
-// What to do where a plan cannot be exported, or not as it is meant.
-std::string Remedy(const TargetProfile& target, const plans::Plan& plan) {
-  if (plan.options().target() == target.name()) return "";
-  return absl::StrCat("; the plan was made for ",
-                      plan.options().target().empty() ? "no target" : plan.options().target(),
-                      ": bitbudget plan --target ",
-                      target.name(),
-                      " makes one that it can execute");
-}
-
-// The export, read again by the target's rules: every matrix must get what the plan gives it.
-absl::Status CheckExport(const TargetProfile& target,
-                         const plans::Plan& plan,
-                         const Export& result) {
-  const ExportedFile& file = result.files.front();
-  BB_ASSIGN_OR_RETURN(const LintReport report,
-                      Lint(target, file.contents, file.path, ModelOfPlan(plan), &plan));
-  if (report.ok()) return absl::OkStatus();
-  std::string first = report.problems.empty() ? "" : report.problems.front();
-  for (const LintReport::Line& line : report.lines) {
-    if (first.empty() && !line.problems.empty()) {
-      first = absl::StrCat(line.name, ": ", line.problems.front());
-    }
-  }
-  const int more = report.problem_count() - 1;
-  return absl::FailedPreconditionError(
-      absl::StrCat(target.name(),
-                   " would not do what the plan says: ",
-                   first,
-                   more > 0 ? absl::StrCat(" (and ", more, " more)") : "",
-                   Remedy(target, plan)));
-}
-
 absl::Status RunExport(const ExportFlags& flags) {
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(flags.plan));
-  BB_ASSIGN_OR_RETURN(const TargetProfile* const target, TargetOf(flags, plan));
-  const std::vector<std::string> reads = {flags.plan, RecoveredFileBeside(plan, flags.plan)};
-  BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}}, reads));
-  absl::StatusOr<Export> result = target->ExportPlan(plan, flags.out);
-  if (!result.ok()) {
-    return absl::Status(
-        result.status().code(),
-        absl::StrCat(flags.plan, ": ", result.status().message(), Remedy(*target, plan)));
+  BB_ASSIGN_OR_RETURN(const WrittenExport written, WriteExport(plan, flags));
+  for (const std::string& file : written.files) {
+    std::fprintf(stderr, "written: %s\n", file.c_str());
   }
-  BB_RETURN_IF_ERROR(CheckExport(*target, plan, *result));
-  std::vector<OutputPath> writes;
-  for (const ExportedFile& file : result->files) writes.push_back({"--out", file.path});
-  BB_RETURN_IF_ERROR(CheckOut(writes, reads));
-  // What stands beside an earlier export belongs to it.
-  std::error_code error;
-  const bool again = std::filesystem::exists(flags.out, error);
-  for (const ExportedFile& file : result->files) {
-    if (again && file.path != flags.out) continue;
-    BB_RETURN_IF_ERROR(CheckExistingExport(file.path, plan, flags.force));
-  }
-  // What the others refer to comes first.
-  for (const ExportedFile& file : result->files) {
-    BB_RETURN_IF_ERROR(WriteFileAtomically(file.path, file.contents));
-    std::fprintf(stderr, "written: %s\n", file.path.c_str());
-  }
-  if (plan.has_recovery()) std::fprintf(stderr, "%s\n", RecoveryNote(flags, *target, plan).c_str());
-  std::printf("%s\n", result->instructions.c_str());
+  if (!written.note.empty()) std::fprintf(stderr, "%s\n", written.note.c_str());
+  std::printf("%s\n", written.instructions.c_str());
   return absl::OkStatus();
 }
 
 }  // namespace
-
-std::string TargetNames() {
-  std::string names;
-  for (const TargetProfile* target : Targets()) {
-    absl::StrAppend(&names, names.empty() ? "" : ", ", target->name());
-  }
-  return names;
-}
 
 void AddExportCommand(CLI::App* app) {
   CLI::App* command =

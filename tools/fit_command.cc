@@ -163,6 +163,7 @@ void AddFitCommand(CLI::App* app) {
                    "FILE.gguf.plan.pb")
       ->required();
   AddSharedPlanOptions(command, &flags->plan);
+  AddForceOption(command, &flags->plan.force);
   command
       ->add_option(
           "SIZE",

@@ -13,7 +13,6 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "planner/jobs/as_it_is.h"
-#include "planner/jobs/goal_job.h"
 #include "planner/jobs/plan_job.h"
 #include "planner/jobs/plan_preview.h"
 #include "planner/output/recovered_file.h"
@@ -129,6 +128,7 @@ absl::Status DryRun(const PlanFlags& flags, const PlanOptions& options, const Co
 }
 
 absl::Status PlanOnRank(const CLI::App& command, const PlanFlags& flags, Communicator* ranks) {
+  BB_RETURN_IF_ERROR(CheckOutGiven(flags));
   absl::StatusOr<PlanOptions> options = PlanOptionsOf(flags);
   if (!options.ok()) return UsageError(options.status());
   BB_RETURN_IF_ERROR(CheckPlanIdle(command, flags, *options));
@@ -147,10 +147,8 @@ absl::Status PlanOnRank(const CLI::App& command, const PlanFlags& flags, Communi
   const absl::Time start = absl::Now();
   MemoryPlan memory;
   Progress* progress = ranks->is_root() ? ProcessProgress() : SilentProgress();
-  BB_ASSIGN_OR_RETURN(const std::optional<QualityGoal> goal, GoalOf(flags));
   absl::StatusOr<plans::Plan> plan =
-      goal.has_value() ? RunGoalJob(*model, {*options, *goal}, progress, ranks, &memory)
-                       : RunPlanJob(*model, *options, progress, ranks, &memory);
+      RunPlanFlags(*model, flags, *options, progress, ranks, &memory);
   if (absl::IsCancelled(plan.status())) {
     return absl::CancelledError(absl::StrCat("interrupted", ResumesIfStored(*options)));
   }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "planner/jobs/goal_job.h"
 #include "planner/jobs/search_methods.h"
 #include "plans/targets/target.h"
 #include "runtime/base/status_macros.h"
@@ -74,25 +75,6 @@ absl::StatusOr<RetrainingSteps> ParseRetraining(const std::string& text) {
   }
   BB_RETURN_IF_ERROR(steps.Validate());
   return steps;
-}
-
-void AddLimitOptions(CLI::App* command, PlanFlags* flags) {
-  CLI::Option_group* limit = command->add_option_group("Limit", "What the plan must meet");
-  limit->add_option("--budget",
-                    flags->budget,
-                    "Size of the whole model: 4.5bpw (bits per weight), 3.2GiB, 12345678B, or 60% "
-                    "of its size on disk");
-  limit->add_option("--sparsity",
-                    flags->sparsity,
-                    "Share of zeros, such as 60%, among the weights that are not pinned, at any "
-                    "size (searches sparsify and uniform)");
-  limit->add_option("--goal",
-                    flags->goal,
-                    "The smallest plan whose 95 % interval on held-out probes meets this: "
-                    "text_kl<=0.01 or kl<=0.01 (nats per token, along prompts or completions), "
-                    "top1>=99% (along prompts), fdt>=50 (tokens), ppl<=+1% (perplexity of prompts, "
-                    "above the original model's)");
-  limit->require_option(1);
 }
 
 // What does not go together with a limit other than a budget.
@@ -256,6 +238,12 @@ absl::Status CheckPlanIdle(const CLI::App& command,
   return status.ok() ? status : UsageError(status);
 }
 
+absl::Status CheckOutGiven(const PlanFlags& flags) {
+  if (!flags.out.empty() || flags.dry_run) return absl::OkStatus();
+  return UsageError(
+      absl::InvalidArgumentError("--out is empty or missing; it names what to write"));
+}
+
 absl::StatusOr<std::optional<QualityGoal>> GoalOf(const PlanFlags& flags) {
   if (flags.goal.empty()) return std::optional<QualityGoal>();
   BB_ASSIGN_OR_RETURN(QualityGoal goal, InOption("--goal", ParseQualityGoal(flags.goal)));
@@ -264,9 +252,6 @@ absl::StatusOr<std::optional<QualityGoal>> GoalOf(const PlanFlags& flags) {
 
 absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags) {
   PlanOptions options;
-  if (flags.out.empty() && !flags.dry_run) {
-    return absl::InvalidArgumentError("--out is empty or missing; it names the plan to write");
-  }
   BB_RETURN_IF_ERROR(ReadLimit(flags, &options));
   BB_RETURN_IF_ERROR(CheckLimit(flags));
   options.budget_scope.context = flags.context;
@@ -308,6 +293,25 @@ absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags) {
   return options;
 }
 
+void AddLimitOptions(CLI::App* command, PlanFlags* flags) {
+  CLI::Option_group* limit = command->add_option_group("Limit", "What the plan must meet");
+  limit->add_option("--budget",
+                    flags->budget,
+                    "Size of the whole model: 4.5bpw (bits per weight), 3.2GiB, 12345678B, or 60% "
+                    "of its size on disk");
+  limit->add_option("--sparsity",
+                    flags->sparsity,
+                    "Share of zeros, such as 60%, among the weights that are not pinned, at any "
+                    "size (searches sparsify and uniform)");
+  limit->add_option("--goal",
+                    flags->goal,
+                    "The smallest plan whose 95 % interval on held-out probes meets this: "
+                    "text_kl<=0.01 or kl<=0.01 (nats per token, along prompts or completions), "
+                    "top1>=99% (along prompts), fdt>=50 (tokens), ppl<=+1% (perplexity of prompts, "
+                    "above the original model's)");
+  limit->require_option(1);
+}
+
 void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags) {
   AddScopeOptions(command, flags);
   AddConstraintOptions(command, flags);
@@ -321,7 +325,17 @@ void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags) {
       "Folder for stored runs: the same command resumes its run, and one with another budget or "
       "search reuses what was measured (default: OUT.run, beside the output)");
   command->add_flag("--no-run-dir", flags->no_run_dir, "Keep nothing")->excludes(run_dir);
-  AddForceOption(command, &flags->force);
+}
+
+absl::StatusOr<plans::Plan> RunPlanFlags(const Model& model,
+                                         const PlanFlags& flags,
+                                         const PlanOptions& options,
+                                         Progress* progress,
+                                         Communicator* ranks,
+                                         MemoryPlan* memory) {
+  BB_ASSIGN_OR_RETURN(const std::optional<QualityGoal> goal, GoalOf(flags));
+  if (!goal.has_value()) return RunPlanJob(model, options, progress, ranks, memory);
+  return RunGoalJob(model, {options, *goal}, progress, ranks, memory);
 }
 
 void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
@@ -331,6 +345,7 @@ void AddPlanOptions(CLI::App* command, PlanFlags* flags) {
                       flags->out,
                       "Plan to write (.json: as JSON, else binary). Required without --dry-run");
   AddSharedPlanOptions(command, flags);
+  AddForceOption(command, &flags->force);
   Heading(command, "Training");
   command->add_option(
       "--retrain",

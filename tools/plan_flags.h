@@ -9,7 +9,12 @@
 
 #include "absl/status/statusor.h"
 #include "planner/jobs/plan_job.h"
+#include "planner/runs/communicator.h"
+#include "planner/workspace/memory_plan.h"
 #include "planner/workspace/quality_goal.h"
+#include "plans/plan.pb.h"
+#include "runtime/base/progress.h"
+#include "runtime/model/decoder/model.h"
 #include "tools/workspace_flags.h"
 
 namespace bitbudget {
@@ -48,8 +53,13 @@ struct PlanFlags {
 };
 
 void AddPlanOptions(CLI::App* command, PlanFlags* flags);
-// Those that explore has as well: all but limit, output, retraining and recovery.
+// Parts of them: the limit, and what explore has as well, which is all but limit, output,
+// retraining and recovery.
+void AddLimitOptions(CLI::App* command, PlanFlags* flags);
 void AddSharedPlanOptions(CLI::App* command, PlanFlags* flags);
+
+// A usage error where --out is missing and something is to be written.
+absl::Status CheckOutGiven(const PlanFlags& flags);
 
 // A usage error for an option that was given and has no effect. `options`: PlanOptionsOf(flags).
 absl::Status CheckPlanIdle(const CLI::App& command,
@@ -60,6 +70,14 @@ absl::Status CheckPlanIdle(const CLI::App& command,
 absl::StatusOr<PlanOptions> PlanOptionsOf(const PlanFlags& flags);
 // The goal of quality; none where another limit is set.
 absl::StatusOr<std::optional<QualityGoal>> GoalOf(const PlanFlags& flags);
+
+// RunGoalJob or RunPlanJob, as the flags ask. `options`: PlanOptionsOf(flags).
+absl::StatusOr<plans::Plan> RunPlanFlags(const Model& model,
+                                         const PlanFlags& flags,
+                                         const PlanOptions& options,
+                                         Progress* progress,
+                                         Communicator* ranks,
+                                         MemoryPlan* memory);
 
 }  // namespace bitbudget
 

@@ -13,7 +13,7 @@ packages=(
   libsqlite3-dev libopenmpi-dev openmpi-bin libopenblas-dev
   libgtest-dev libgmock-dev
   node-d3
-  clang-format-14 python3 python3-numpy
+  clang-format-14 python3 python3-numpy python3-dev pybind11-dev
 )
 
 if [[ ${1:-} == --sanitize ]]; then packages+=(clang libomp-dev); fi

@@ -52,6 +52,8 @@ THIRD_PARTY = {
     'mpi.h': {'planner/runs'},
     'CLI': {'tools'},
     'toml++': {'tools'},
+    'bitbudget': {'tools'},  # the public header, as users include it
+    'pybind11': {'tools'},
     'gflags': {'tools'},  # glog's switches
     'benchmark': {'tools'},
     'cblas.h': {'tools'},  # what bitbudget-bench compares with
