@@ -27,24 +27,12 @@ constexpr uint32_t kQuantizationVersion = 2;
 
 // `general.file_type` (llama_ftype) of files that are mostly in one format. Informative only.
 uint32_t FileType(const Format& format) {
-  constexpr std::pair<const char*, uint32_t> kTypes[] = {{"f32", 0},
-                                                         {"f16", 1},
-                                                         {"bf16", 32},
-                                                         {"q4_0", 2},
-                                                         {"q4_1", 3},
-                                                         {"q8_0", 7},
-                                                         {"q5_0", 8},
-                                                         {"q5_1", 9},
-                                                         {"q2_k", 10},
-                                                         {"q3_k", 12},
-                                                         {"q4_k", 15},
-                                                         {"q5_k", 17},
-                                                         {"q6_k", 18},
-                                                         {"iq4_nl", 25},
-                                                         {"iq4_xs", 30},
-                                                         {"tq1_0", 36},
-                                                         {"tq2_0", 37},
-                                                         {"mxfp4", 38}};
+  constexpr std::pair<const char*, uint32_t> kTypes[] = {
+      {"f32", 0},      {"f16", 1},    {"bf16", 32},  {"q4_0", 2},     {"q4_1", 3},
+      {"q8_0", 7},     {"q5_0", 8},   {"q5_1", 9},   {"q2_k", 10},    {"q3_k", 12},
+      {"q4_k", 15},    {"q5_k", 17},  {"q6_k", 18},  {"iq4_nl", 25},  {"iq4_xs", 30},
+      {"tq1_0", 36},   {"tq2_0", 37}, {"mxfp4", 38}, {"iq2_xxs", 19}, {"iq2_xs", 20},
+      {"iq3_xxs", 23}, {"iq1_s", 24}, {"iq3_s", 26}, {"iq2_s", 28},   {"iq1_m", 31}};
   for (const auto& [name, number] : kTypes) {
     if (format.Name() == name) return number;
   }

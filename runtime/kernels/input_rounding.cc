@@ -70,7 +70,15 @@ InputRounding LlamaCppRounding(const Format& format) {
     case FormatKind::kIQ4_XS:
     case FormatKind::kTQ1_0:
     case FormatKind::kTQ2_0:
+    case FormatKind::kIQ1_S:
+    case FormatKind::kIQ1_M:
+    case FormatKind::kIQ2_XXS:
+    case FormatKind::kIQ2_XS:
+    case FormatKind::kIQ2_S:
+    case FormatKind::kIQ3_XXS:
+    case FormatKind::kIQ3_S:
       return InputRounding::kQ8_K;
+    case FormatKind::kAffine:
     case FormatKind::kF32:
     case FormatKind::kInteger:
     case FormatKind::kOneBit:

@@ -114,14 +114,14 @@ class RowUnpacker {
 
 bool FitsFourBits(const Format& format) {
   if (format.IsInteger()) return format.bits <= 4;
-  const BlockTraits& traits = BlockTraitsOf(format.kind);
+  const BlockTraits& traits = BlockTraitsOf(format);
   return traits.levels == nullptr && (traits.codes - 1) * traits.step <= kMaxUint4Code;
 }
 
 // The code of level 0 in formats without zero points of their own.
 int ZeroCode(const Format& format, int code_bits) {
   if (code_bits == 8) return (kMaxUint8Code + 1) / 2;
-  return format.IsBlock() ? -BlockTraitsOf(format.kind).Level(0) : 1 << (format.bits - 1);
+  return format.IsBlock() ? -BlockTraitsOf(format).Level(0) : 1 << (format.bits - 1);
 }
 
 int CodeBits(const Format& format, int flush) {

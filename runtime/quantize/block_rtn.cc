@@ -13,6 +13,7 @@
 
 #include "runtime/quantize/integer_grid.h"
 #include "runtime/quantize/lanes.h"
+#include "runtime/quantize/lattice_search.h"
 #include "runtime/quantize/level_table.h"
 
 namespace bitbudget {
@@ -149,6 +150,7 @@ float PowerOfTwoScale(float largest) {
 }  // namespace
 
 void RoundBlock(std::span<const float> weights, const BlockTraits& traits, BlockFields* fields) {
+  if (traits.lattice != nullptr) return RoundLatticeBlock(weights, traits, fields);
   CHECK_EQ(static_cast<int>(weights.size()), traits.block);
   std::array<float, kMaxBlockGroups> scales{};
   std::array<float, kMaxBlockGroups> minimums{};
@@ -202,6 +204,7 @@ void RoundBlock(std::span<const float> weights, const BlockTraits& traits, Block
 }
 
 void RoundToFields(std::span<const float> weights, const BlockTraits& traits, BlockFields* fields) {
+  if (traits.lattice != nullptr) return RoundToLattice(weights, {}, traits, fields);
   const LevelTable* table = LevelTableOf(traits);
   const float offset = static_cast<float>(traits.offset);
   const float step = static_cast<float>(traits.step);

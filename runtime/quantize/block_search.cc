@@ -6,6 +6,7 @@
 #include "runtime/quantize/block_rtn.h"
 #include "runtime/quantize/block_scale_search.h"
 #include "runtime/quantize/integer_grid.h"
+#include "runtime/quantize/lattice_search.h"
 
 namespace bitbudget {
 namespace {
@@ -54,14 +55,16 @@ void SearchBlock(std::span<const float> weights,
   if (!std::isfinite(fields->d) || !std::isfinite(fields->dmin)) return;
   if (traits.kind == FormatKind::kMXFP4) return SearchExponent(weights, importance, traits, fields);
   const BlockFields rtn = *fields;
-  if (traits.kind == FormatKind::kQ1_0) {
+  if (traits.lattice != nullptr) {
+    SearchLatticeBlock(weights, importance, traits, fields);
+  } else if (traits.kind == FormatKind::kQ1_0) {
     SearchSigns(weights, importance, fields);
   } else if (traits.minimum) {
     SearchScalesAndMinimums({weights, importance, traits}, fields);
   } else {
     SearchScales({weights, importance, traits}, fields);
   }
-  RoundToFields(weights, traits, fields);
+  if (traits.lattice == nullptr) RoundToFields(weights, traits, fields);
   // The promise to be no worse is kept in double, on what is stored.
   if (!(SquaredError(weights, importance, traits, *fields) <
         SquaredError(weights, importance, traits, rtn))) {

@@ -48,7 +48,8 @@ void WriteGrids(std::span<const LevelGrid> grids, int64_t row, Encoding* encodin
 FormatLevels::FormatLevels(const Format& format) : format_(format) {
   CHECK(format.IsInteger() || format.IsBlock()) << format.Name();
   if (!format.IsBlock()) return;
-  traits_ = &BlockTraitsOf(format.kind);
+  traits_ = &BlockTraitsOf(format);
+  if (traits_->lattice != nullptr) points_ = &LatticePoints::Of(*traits_);
   if (traits_->levels == nullptr && traits_->step == 1) return;
   std::vector<int8_t> levels;
   for (int code = 0; code < traits_->codes; ++code) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/quantize/integer_grid.h"
+#include "runtime/quantize/lattice_points.h"
 #include "runtime/quantize/level_table.h"
 #include "runtime/tensor/block_codec.h"
 #include "runtime/tensor/encoding.h"
@@ -42,7 +43,11 @@ class FormatLevels {
   // Null for integer formats.
   const BlockTraits* traits() const { return traits_; }
 
+  // Of codebook types, whose levels are chosen by the unit (LatticePoints); null for others.
+  const LatticePoints* points() const { return points_; }
+
   // The level of the nearest value on the grid. Where the scale is 0, the one nearest to 0.
+  // REQUIRES: no codebook type.
   int Nearest(const LevelGrid& grid, float weight) const {
     const float x = (weight + grid.minimum) * grid.inverse;
     if (table_.has_value()) return traits_->Level(table_->Code(x));
@@ -52,6 +57,7 @@ class FormatLevels {
  private:
   Format format_;
   const BlockTraits* traits_ = nullptr;
+  const LatticePoints* points_ = nullptr;
   std::optional<LevelTable> table_;
 };
 

@@ -140,7 +140,7 @@ absl::Status GptqEncoder::EncodeMatrix(const TensorView& weights,
       // Only the chooser can fail, on a grid beyond f16; the starts do without.
       const Encoder* const choosing = &start == &starts.front() ? chooser : nullptr;
       if (RunFeedback(*natural, levels, choosing, &batch, found).ok()) best.Offer(batch, found);
-      if (by_energy == nullptr) continue;
+      if (by_energy == nullptr || levels.points() != nullptr) continue;
       read(start);
       if (RunFeedback(*by_energy, levels, nullptr, &batch, found).ok()) best.Offer(batch, found);
     }

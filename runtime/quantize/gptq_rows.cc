@@ -4,9 +4,12 @@
 
 #include <Eigen/Core>
 #include <algorithm>
+#include <array>
+#include <limits>
 
 #include "runtime/base/status_macros.h"
 #include "runtime/kernels/linear.h"
+#include "runtime/quantize/lattice_points.h"
 #include "runtime/tensor/tensor_view.h"
 
 namespace bitbudget {
@@ -55,6 +58,45 @@ absl::Status ChooseGrids(const Encoder& chooser,
   return absl::OkStatus();
 }
 
+// Tries of a unit, each with the feedback that the one before gives within the unit.
+constexpr int kUnitTries = 3;
+
+// Sets the levels of a unit of a codebook type, chosen together: those of the least
+//   sum over its inputs j of costs[j] (targets[j] + feedback within the unit - value j)^2
+// that is found. `targets`: at `position`, the unit's first.
+void ChooseUnit(const Feedback& feedback,
+                const LatticePoints& points,
+                const LevelGrid& grid,
+                std::span<const float> weights,
+                std::span<const float> targets,
+                int64_t position,
+                std::span<int16_t> levels) {
+  const int unit = points.unit();
+  const std::span<const float> costs = feedback.costs().subspan(position, unit);
+  const int64_t in_batch = position % Feedback::kColumnBatch;
+  std::array<float, kMaxBlock> wanted;
+  std::array<float, kMaxBlock> scaled;
+  std::array<int8_t, kMaxBlock> tried;
+  std::copy_n(targets.begin(), unit, wanted.begin());
+  float best = std::numeric_limits<float>::infinity();
+  for (int round = 0; round < kUnitTries; ++round) {
+    for (int j = 0; j < unit; ++j) scaled[j] = wanted[j] * grid.inverse;
+    points.Nearest(std::span(scaled).first(unit), costs, std::span(tried).first(unit));
+    std::copy_n(targets.begin(), unit, wanted.begin());
+    float error = 0;
+    for (int i = 0; i < unit; ++i) {
+      const float value = grid.Value(tried[i]);
+      const float rest = wanted[i] - value;
+      error += costs[i] * rest * rest;
+      const std::span<const float> to = feedback.InBatch(position + i).subspan(in_batch, unit);
+      for (int j = i + 1; j < unit; ++j) wanted[j] += (weights[i] - value) * to[j];
+    }
+    if (!(error < best)) continue;
+    best = error;
+    std::copy_n(tried.begin(), unit, levels.begin());
+  }
+}
+
 }  // namespace
 
 void RowBatch::Errors(int64_t group, std::vector<float>* errors) const {
@@ -76,6 +118,7 @@ absl::Status RunFeedback(const Feedback& feedback,
   const int64_t group = levels.format().GroupSize(k);
   const int64_t unit = levels.traits() != nullptr ? levels.traits()->block : group;
   CHECK(chooser == nullptr || Feedback::kColumnBatch % unit == 0) << unit;
+  const LatticePoints* const points = levels.points();
   AlignedBuffer<float> errors(rows * k);  // by position
   PackedActivations packed;
   Targets targets;
@@ -116,8 +159,20 @@ absl::Status RunFeedback(const Feedback& feedback,
           const int64_t input = feedback.order()[position];
           const LevelGrid& grid = coded.grids[input / group];
           const float wanted = target[position - begin];
-          const int level = coded.Keeps(input) ? levels.Nearest(grid, wanted) : 0;
-          coded.levels[input] = static_cast<int16_t>(level);
+          if (points == nullptr) {
+            const int level = coded.Keeps(input) ? levels.Nearest(grid, wanted) : 0;
+            coded.levels[input] = static_cast<int16_t>(level);
+          } else if (position % points->unit() == 0) {
+            const int unit_size = points->unit();
+            ChooseUnit(feedback,
+                       *points,
+                       grid,
+                       weights.subspan(input, unit_size),
+                       {target + position - begin, static_cast<size_t>(unit_size)},
+                       position,
+                       std::span(coded.levels).subspan(input, unit_size));
+          }
+          const int level = coded.levels[input];
           const float error = weights[input] - grid.Value(level);
           errors[row * k + position] = error;
           const double t = static_cast<double>(wanted) - grid.Value(level);

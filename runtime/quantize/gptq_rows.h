@@ -32,8 +32,8 @@ struct RowBatch {
 // `chooser`, if not null, chooses the grids of every unit of inputs (a group or block) when the
 // feedback reaches it, on the weights as they are then and weighed by the costs of the inputs; the
 // order must be the natural one, and units must divide Feedback::kColumnBatch. Otherwise the grids
-// of `batch->coded` stay. Errors: the chooser's (a scale beyond f16), which leave the batch
-// unusable.
+// of `batch->coded` stay. Codebook types take the natural order only. Errors: the chooser's (a
+// scale beyond f16), which leave the batch unusable.
 absl::Status RunFeedback(const Feedback& feedback,
                          const FormatLevels& levels,
                          const Encoder* chooser,

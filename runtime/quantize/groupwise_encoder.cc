@@ -93,7 +93,7 @@ absl::Status GroupwiseEncoder::EncodeBlocks(std::span<const float> weights,
                                             int64_t row,
                                             Encoding* encoding) const {
   const EncodingLayout layout(encoding->format, encoding->rows, encoding->cols);
-  const BlockTraits& traits = BlockTraitsOf(encoding->format.kind);
+  const BlockTraits& traits = BlockTraitsOf(encoding->format);
   uint8_t* const row_bytes = encoding->bytes.data() + row * layout.code_row_bytes;
   BlockFields fields;
   for (int64_t begin = 0; begin < encoding->cols; begin += traits.block) {

@@ -3,12 +3,15 @@
 #include <Eigen/Cholesky>
 #include <Eigen/Core>
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "runtime/base/aligned_buffer.h"
 #include "runtime/kernels/linear.h"
 #include "runtime/kernels/table.h"
 #include "runtime/quantize/integer_grid.h"
+#include "runtime/quantize/lattice_points.h"
+#include "runtime/quantize/lattice_search.h"
 #include "runtime/tensor/tensor_view.h"
 
 namespace bitbudget {
@@ -23,6 +26,9 @@ constexpr int kSweeps = 8;
 // Inputs whose levels are moved for all rows of the batch before the next ones': the rows of H that
 // this takes stay in the cache.
 constexpr int64_t kInputsAtOnce = 64;
+
+// Tries of a unit of a codebook type, each with what the moves before mean to the other inputs.
+constexpr int kUnitTries = 3;
 
 using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic>;
 
@@ -96,7 +102,11 @@ void RowRefiner::MoveLevels(State* state) const {
       for (int64_t row = 0; row < batch->rows(); ++row) {
         if (!moving[row]) continue;
         float* const gradient = state->gradients.data() + row * k;
-        if (MoveLevels(begin, end, gradient, &batch->coded[row])) moved[row] = true;
+        CodedRow* const coded = &batch->coded[row];
+        if (levels_.points() == nullptr ? MoveLevels(begin, end, gradient, coded)
+                                        : MoveUnits(begin, end, gradient, coded)) {
+          moved[row] = true;
+        }
       }
     }
     moving = std::move(moved);
@@ -120,6 +130,60 @@ bool RowRefiner::MoveLevels(int64_t begin, int64_t end, float* gradients, CodedR
     coded->levels[i] = static_cast<int16_t>(level);
     Eigen::Map<Eigen::ArrayXf>(gradients, k) -=
         move * Eigen::Map<const Eigen::ArrayXf>(gram_.Row(i).data(), k);
+    moved = true;
+  }
+  return moved;
+}
+
+bool RowRefiner::MoveUnits(int64_t begin, int64_t end, float* gradients, CodedRow* coded) const {
+  const int64_t k = gram_.gram.size;
+  const LatticePoints& points = *levels_.points();
+  const int64_t unit = points.unit();
+  bool moved = false;
+  std::array<float, kMaxBlock> curvatures;
+  std::array<float, kMaxBlock> pulls;  // H d, less what the moves of the other inputs take from it
+  std::array<float, kMaxBlock> targets;
+  std::array<float, kMaxBlock> moves;
+  std::array<float, kMaxBlock> best_moves;
+  std::array<int8_t, kMaxBlock> levels;
+  std::array<int8_t, kMaxBlock> best_levels;
+  for (int64_t from = begin; from < end; from += unit) {
+    const LevelGrid& grid = coded->grids[from / group_];
+    if (grid.scale == 0.0f) continue;
+    for (int64_t i = 0; i < unit; ++i) curvatures[i] = gram_.Diagonal(from + i);
+    std::copy_n(gradients + from, unit, pulls.begin());
+    float best = 0;
+    for (int round = 0; round < kUnitTries; ++round) {
+      for (int64_t i = 0; i < unit; ++i) {
+        targets[i] =
+            static_cast<float>(coded->levels[from + i]) + pulls[i] / curvatures[i] * grid.inverse;
+      }
+      points.Nearest(std::span(targets).first(unit),
+                     std::span(curvatures).first(unit),
+                     std::span(levels).first(unit));
+      for (int64_t i = 0; i < unit; ++i) {
+        moves[i] = grid.Value(levels[i]) - grid.Value(coded->levels[from + i]);
+      }
+      float change = 0;
+      for (int64_t i = 0; i < unit; ++i) {
+        const std::span<const float> row = gram_.Row(from + i).subspan(from, unit);
+        float taken = 0;
+        for (int64_t j = 0; j < unit; ++j) taken += row[j] * moves[j];
+        change += moves[i] * (taken - 2.0f * gradients[from + i]);
+        pulls[i] = gradients[from + i] - (taken - curvatures[i] * moves[i]);
+      }
+      if (!(change < best)) continue;
+      best = change;
+      best_levels = levels;
+      best_moves = moves;
+    }
+    if (!(best < 0.0f)) continue;
+    for (int64_t i = 0; i < unit; ++i) {
+      if (best_moves[i] == 0.0f) continue;
+      coded->levels[from + i] = best_levels[i];
+      Eigen::Map<Eigen::ArrayXf>(gradients, k) -=
+          best_moves[i] * Eigen::Map<const Eigen::ArrayXf>(gram_.Row(from + i).data(), k);
+    }
     moved = true;
   }
   return moved;
@@ -201,7 +265,9 @@ void RowRefiner::FitScales(State* state) const {
     const Eigen::VectorXd step = llt.solve(b[row]);
     for (int64_t p = 0; p < count; ++p) {
       const auto moved = [&](float from) {
-        const float to = RoundToHalf(static_cast<float>(from + step(p)));
+        const float wanted = static_cast<float>(from + step(p));
+        const float to =
+            levels_.points() != nullptr ? StoredLatticeScale(*traits, wanted) : RoundToHalf(wanted);
         return std::isfinite(to) && to != 0.0f ? to : from;
       };
       if (traits != nullptr) {

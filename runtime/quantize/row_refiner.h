@@ -35,6 +35,8 @@ class RowRefiner {
   // One round over the inputs [begin, end) of one row, whose `gradients` are H d; false if nothing
   // moved.
   bool MoveLevels(int64_t begin, int64_t end, float* gradients, CodedRow* coded) const;
+  // The same for codebook types, unit by unit.
+  bool MoveUnits(int64_t begin, int64_t end, float* gradients, CodedRow* coded) const;
   // Fits all scales (and minimums of blocks) of a row to its levels by least squares at once, and
   // keeps them where they lower the error after rounding to f16.
   void FitScales(State* state) const;

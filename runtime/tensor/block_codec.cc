@@ -7,6 +7,8 @@
 #include <cstring>
 
 #include "runtime/base/float16.h"
+#include "runtime/tensor/bit_packing.h"
+#include "runtime/tensor/lattice_blocks.h"
 
 namespace bitbudget {
 namespace {
@@ -115,6 +117,11 @@ class FieldReader {
     for (int j = 0; j < 16; ++j) fields_->scales[j] = static_cast<int8_t>(b[j]);
   }
 
+  void PackedCodes(int count, int bits) {
+    const uint8_t* b = Take(count * bits / 8);
+    for (int i = 0; i < count; ++i) fields_->codes[i] = static_cast<uint8_t>(LoadBits(b, i, bits));
+  }
+
   // `digits` ternary digits per byte, the first codes in the most significant digit: byte j has the
   // codes j, j + bytes, ... A byte b is the fraction b / 256, rounded up, of its digits in base 3.
   void Trits(int bytes, int digits, uint8_t* codes) {
@@ -202,6 +209,10 @@ class FieldWriter {
     for (int j = 0; j < 16; ++j) b[j] = static_cast<uint8_t>(fields_.scales[j]);
   }
 
+  void PackedCodes(int count, int bits) {
+    PackBits(std::span(fields_.codes).first(count), bits, Take(count * bits / 8));
+  }
+
   void Trits(int bytes, int digits, const uint8_t* codes) {
     uint8_t* b = Take(bytes);
     for (int j = 0; j < bytes; ++j) {
@@ -224,9 +235,9 @@ class FieldWriter {
 
 // The fields of each type in the order of their bytes, and where the bits of its codes are.
 template <typename Fields>
-void Visit(FormatKind kind, Fields fields) {
+void Visit(const BlockTraits& traits, Fields fields) {
   auto& f = fields.fields();
-  switch (kind) {
+  switch (traits.kind) {
     case FormatKind::kQ4_0:
     case FormatKind::kIQ4_NL:
       fields.Half(&f.d);
@@ -294,6 +305,17 @@ void Visit(FormatKind kind, Fields fields) {
     case FormatKind::kMXFP4:
       fields.HalvedExponent(&f.d);
       return fields.template Codes<4, 16>(32, 0);
+    case FormatKind::kAffine:
+      fields.Half(&f.d);
+      fields.NegatedHalf(&f.dmin);
+      return fields.PackedCodes(traits.block, traits.bits);
+    case FormatKind::kIQ1_S:
+    case FormatKind::kIQ1_M:
+    case FormatKind::kIQ2_XXS:
+    case FormatKind::kIQ2_XS:
+    case FormatKind::kIQ2_S:
+    case FormatKind::kIQ3_XXS:
+    case FormatKind::kIQ3_S:
     case FormatKind::kF32:
     case FormatKind::kF16:
     case FormatKind::kBF16:
@@ -311,18 +333,20 @@ bool StoresSignedBytes(const BlockTraits& traits) { return traits.kind == Format
 }  // namespace
 
 void UnpackBlock(const BlockTraits& traits, const uint8_t* bytes, BlockFields* fields) {
+  if (traits.lattice != nullptr) return UnpackLatticeBlock(traits, bytes, fields);
   fields->dmin = 0.0f;
   fields->scales.fill(1);
   fields->minimums.fill(traits.minimum ? 1 : 0);
   fields->codes.fill(0);
-  Visit(traits.kind, FieldReader(bytes, fields));
+  Visit(traits, FieldReader(bytes, fields));
   if (StoresSignedBytes(traits)) {
     for (int i = 0; i < traits.block; ++i) fields->codes[i] ^= 0x80;
   }
 }
 
 void PackBlock(const BlockTraits& traits, const BlockFields& fields, uint8_t* bytes) {
-  Visit(traits.kind, FieldWriter(fields, bytes));
+  if (traits.lattice != nullptr) return PackLatticeBlock(traits, fields, bytes);
+  Visit(traits, FieldWriter(fields, bytes));
   if (StoresSignedBytes(traits)) {
     for (int i = 0; i < traits.block; ++i) bytes[traits.bytes - traits.block + i] ^= 0x80;
   }

@@ -13,10 +13,14 @@ namespace bitbudget {
 //   level(codes[i]) * (d * scales[g]) - dmin * minimums[g]
 // in float, where each product is exact and only the difference rounds.
 struct BlockFields {
-  float d = 0.0f;     // an f16; mxfp4: a power of two from 2^-128 to 2^127
-  float dmin = 0.0f;  // an f16; 0 in types without minimums. q4_1 and q5_1 add their m: -m, times 1
-  std::array<int16_t, kMaxBlockGroups> scales;    // 1 in types of one scale
-  std::array<int16_t, kMaxBlockGroups> minimums;  // 1 in q4_1 and q5_1, else 0 without minimums
+  // An f16 (of codebook types over the lattice's denominator); mxfp4: a power of two from 2^-128 to
+  // 2^127.
+  float d = 0.0f;
+  // An f16; 0 in types without minimums. q4_1, q5_1 and affine blocks add their m: -m, times 1.
+  float dmin = 0.0f;
+  std::array<int16_t, kMaxBlockGroups> scales;  // 1 in types of one scale
+  std::array<int16_t, kMaxBlockGroups>
+      minimums;  // 1 in q4_1, q5_1 and affine, else 0 without minimums
   std::array<uint8_t, kMaxBlock> codes;
 };
 

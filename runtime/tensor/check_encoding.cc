@@ -109,7 +109,7 @@ absl::Status CheckMask(const Encoding& encoding) {
 }
 
 absl::Status CheckBlocks(const Encoding& encoding) {
-  const BlockTraits& traits = BlockTraitsOf(encoding.format.kind);
+  const BlockTraits& traits = BlockTraitsOf(encoding.format);
   const int64_t blocks = encoding.cols / traits.block;
   const uint8_t* bytes = encoding.bytes.data();
   // Weights and not scales: the largest ones of mxfp4 are finite where their products are not.

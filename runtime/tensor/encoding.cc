@@ -181,7 +181,7 @@ void DecodeReferenceRow(const Encoding& encoding, int64_t row, std::span<float> 
       return;
     default:
       return DecodeBlocks(
-          BlockTraitsOf(format.kind), encoding.bytes.data() + row * layout.code_row_bytes, out);
+          BlockTraitsOf(format), encoding.bytes.data() + row * layout.code_row_bytes, out);
   }
 }
 
@@ -206,7 +206,7 @@ void UnpackIntegerRow(const Encoding& encoding,
   CHECK_EQ(static_cast<int64_t>(minimums.size()), format.HasMinimums() ? layout.groups : 0);
   if (format.IsBlock()) {
     const uint8_t* codes = encoding.bytes.data() + row * layout.code_row_bytes;
-    UnpackBlocks(BlockTraitsOf(format.kind), codes, levels, scales, minimums);
+    UnpackBlocks(BlockTraitsOf(format), codes, levels, scales, minimums);
     return;
   }
   std::vector<int> zeros(layout.groups);

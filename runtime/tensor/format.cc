@@ -24,6 +24,8 @@ constexpr Format Integer(int bits, int group, bool zero_point) {
   return {FormatKind::kInteger, bits, group, zero_point};
 }
 
+constexpr Format Affine(int bits, int group) { return {FormatKind::kAffine, bits, group, false}; }
+
 constexpr Format kSupported[] = {
     kFormatF32,
     kFormatBF16,
@@ -74,6 +76,31 @@ constexpr Format kSupported[] = {
     BlockFormat(FormatKind::kQ1_0),
     BlockFormat(FormatKind::kQ2_0),
     BlockFormat(FormatKind::kMXFP4),
+    BlockFormat(FormatKind::kIQ1_S),
+    BlockFormat(FormatKind::kIQ1_M),
+    BlockFormat(FormatKind::kIQ2_XXS),
+    BlockFormat(FormatKind::kIQ2_XS),
+    BlockFormat(FormatKind::kIQ2_S),
+    BlockFormat(FormatKind::kIQ3_XXS),
+    BlockFormat(FormatKind::kIQ3_S),
+    Affine(2, 32),
+    Affine(2, 64),
+    Affine(2, 128),
+    Affine(3, 32),
+    Affine(3, 64),
+    Affine(3, 128),
+    Affine(4, 32),
+    Affine(4, 64),
+    Affine(4, 128),
+    Affine(5, 32),
+    Affine(5, 64),
+    Affine(5, 128),
+    Affine(6, 32),
+    Affine(6, 64),
+    Affine(6, 128),
+    Affine(8, 32),
+    Affine(8, 64),
+    Affine(8, 128),
 };
 
 // Exact for every pair of int64_t: n * k * 32 has at most 131 bits only when no machine could hold
@@ -82,10 +109,10 @@ using Wide = __int128;
 
 }  // namespace
 
-int64_t Format::BlockSize() const { return IsBlock() ? BlockTraitsOf(kind).block : 1; }
+int64_t Format::BlockSize() const { return IsBlock() ? BlockTraitsOf(*this).block : 1; }
 
 int64_t Format::GroupSize(int64_t k) const {
-  if (IsBlock()) return BlockTraitsOf(kind).group;
+  if (IsBlock()) return BlockTraitsOf(*this).group;
   if (!IsInteger()) return 0;
   return group == 0 ? k : group;
 }
@@ -96,7 +123,7 @@ int64_t Format::GroupsPerRow(int64_t k) const {
   return k / size + (k % size != 0);
 }
 
-bool Format::HasMinimums() const { return IsBlock() && BlockTraitsOf(kind).minimum; }
+bool Format::HasMinimums() const { return IsBlock() && BlockTraitsOf(*this).minimum; }
 
 std::string Format::Name() const {
   std::string name;
@@ -121,7 +148,7 @@ std::string Format::Name() const {
       name = "removed";
       break;
     default:
-      name = BlockTraitsOf(kind).name;
+      name = BlockTraitsOf(*this).name;
       break;
   }
   switch (sparsity.kind) {
@@ -195,7 +222,7 @@ int64_t SizeBits(const Format& format, int64_t n, int64_t k) {
     const SparseLayout::Planes planes = SparseLayout::PlanesOf(format, n, k);
     matrix_bytes = planes.mask + planes.directory + planes.codes;
   } else if (format.IsBlock()) {
-    row_bytes = Wide{k / format.BlockSize()} * BlockTraitsOf(format.kind).bytes;
+    row_bytes = Wide{k / format.BlockSize()} * BlockTraitsOf(format).bytes;
   } else {
     row_bytes = BytesForBits(Wide{k} * format.bits);
   }

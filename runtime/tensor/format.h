@@ -11,8 +11,8 @@
 
 namespace bitbudget {
 
-// Float formats, the integer family of bitbudget, one-bit layers, no weights at all, and one kind
-// per block type of GGUF.
+// Float formats, the integer family of bitbudget, one-bit layers, no weights at all, one kind per
+// block type of GGUF, and the blocks of MLX.
 enum class FormatKind : uint8_t {
   kF32,
   kF16,
@@ -37,6 +37,14 @@ enum class FormatKind : uint8_t {
   kQ1_0,
   kQ2_0,
   kMXFP4,
+  kIQ1_S,
+  kIQ1_M,
+  kIQ2_XXS,
+  kIQ2_XS,
+  kIQ2_S,
+  kIQ3_XXS,
+  kIQ3_S,
+  kAffine,
 };
 
 // Which weights of a matrix [n, k] are zeros that are not stored; a mask says where they are.
@@ -68,12 +76,14 @@ struct Sparsity {
 //
 // Block formats: every row is a sequence of blocks of a fixed number of inputs and bytes
 // (block_format.h), with the bytes that GGUF stores. Only rows of whole blocks can be stored.
+// Affine blocks, of `group` inputs, are those of MLX: a scale and an offset, both f16, and codes of
+// `bits` bits.
 //
 // docs/formats.md has the byte layouts.
 struct Format {
   FormatKind kind = FormatKind::kF32;
-  int bits = 32;            // per weight, without scales, minimums and zero points
-  int group = 0;            // integer formats: inputs per scale; 0: the whole row
+  int bits = 32;  // per weight, without scales, minimums and zero points
+  int group = 0;  // integer formats: inputs per scale (0: the whole row); affine: a block's
   bool zero_point = false;  // integer formats: stored zero point (true) or symmetric (false)
   bool layer_norm = false;  // one-bit layers: outputs are normalised
   Sparsity sparsity = {};   // float and integer formats

@@ -78,7 +78,7 @@ void TensorView::ReadRow(int64_t row, std::span<float> out) const {
       }
       return;
     default:
-      DecodeBlocks(BlockTraitsOf(format.kind), reinterpret_cast<const uint8_t*>(source), out);
+      DecodeBlocks(BlockTraitsOf(format), reinterpret_cast<const uint8_t*>(source), out);
   }
 }
 
@@ -95,7 +95,7 @@ float TensorView::LargestMagnitude() const {
       largest = BFloat16ToFloat(LargestBits<uint16_t>(data, size()));
       break;
     default: {
-      const BlockTraits& traits = BlockTraitsOf(format.kind);
+      const BlockTraits& traits = BlockTraitsOf(format);
       const uint8_t* bytes = reinterpret_cast<const uint8_t*>(data);
       std::vector<float> values(traits.block);
       for (int64_t begin = 0; begin < size(); begin += traits.block, bytes += traits.bytes) {
@@ -121,7 +121,7 @@ int64_t TensorView::FirstNonFinite() const {
     default:
       break;
   }
-  const BlockTraits& traits = BlockTraitsOf(format.kind);
+  const BlockTraits& traits = BlockTraitsOf(format);
   const uint8_t* bytes = reinterpret_cast<const uint8_t*>(data);
   std::vector<float> values(traits.block);
   for (int64_t begin = 0; begin < size(); begin += traits.block, bytes += traits.bytes) {

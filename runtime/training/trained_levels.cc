@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
+#include <vector>
 
 #include "runtime/base/parallel.h"
 
@@ -41,7 +43,8 @@ TrainedLevels::TrainedLevels(const Matrix<float>& original,
   for (int64_t row = 0; row < start.rows; ++row) {
     rows_.push_back(CodedRow::Read(start, levels_, row));
     const CodedRow& coded = rows_.back();
-    for (int64_t i = 0; parts.weights && i < start.cols; ++i) {
+    if (parts.weights && levels_.points() != nullptr) IntoPoints(original, row);
+    for (int64_t i = 0; parts.weights && levels_.points() == nullptr && i < start.cols; ++i) {
       const float weight = original(row, i);
       weights_.values[row * start.cols + i] =
           coded.Keeps(i) ? IntoCell(weight, coded.grids[i / group_], coded.levels[i]) : weight;
@@ -66,6 +69,48 @@ float TrainedLevels::IntoCell(float weight, const LevelGrid& grid, int level) co
   return levels_.Nearest(grid, moved) == level ? moved : middle;
 }
 
+void TrainedLevels::NearestLevels(std::span<const float> weights,
+                                  const LevelGrid& grid,
+                                  std::span<int16_t> levels) const {
+  if (levels_.points() == nullptr) {
+    for (size_t i = 0; i < weights.size(); ++i) {
+      levels[i] = static_cast<int16_t>(levels_.Nearest(grid, weights[i]));
+    }
+    return;
+  }
+  const LatticePoints& points = *levels_.points();
+  const size_t unit = static_cast<size_t>(points.unit());
+  const std::vector<float> alike(unit, 1.0f);
+  std::vector<float> targets(unit);
+  std::vector<int8_t> found(unit);
+  for (size_t from = 0; from < weights.size(); from += unit) {
+    for (size_t i = 0; i < unit; ++i) targets[i] = weights[from + i] * grid.inverse;
+    points.Nearest(targets, alike, found);
+    std::copy(found.begin(), found.end(), levels.begin() + static_cast<int64_t>(from));
+  }
+}
+
+void TrainedLevels::IntoPoints(const Matrix<float>& original, int64_t row) {
+  const CodedRow& coded = rows_[row];
+  const int64_t unit = levels_.points()->unit();
+  std::vector<float> latent(unit);
+  std::vector<int16_t> found(unit);
+  for (int64_t from = 0; from < start_.cols; from += unit) {
+    const LevelGrid& grid = coded.grids[from / group_];
+    const auto levels = std::span(coded.levels).subspan(from, unit);
+    // From the weights towards the values of the codes, until these are the nearest.
+    for (float part : {1.0f, 0.75f, 0.5f, 0.25f, 0.0f}) {
+      for (int64_t i = 0; i < unit; ++i) {
+        const float value = grid.Value(levels[i]);
+        latent[i] = value + part * (original(row, from + i) - value);
+      }
+      NearestLevels(latent, grid, found);
+      if (std::ranges::equal(found, levels)) break;
+    }
+    std::copy(latent.begin(), latent.end(), &weights_.values[row * start_.cols + from]);
+  }
+}
+
 std::vector<ParameterArray*> TrainedLevels::parameters() {
   std::vector<ParameterArray*> arrays;
   if (parts_.weights) arrays.push_back(&weights_);
@@ -83,8 +128,9 @@ TrainedLevels::Group TrainedLevels::GroupOf(int64_t row, int64_t g) const {
 
 void TrainedLevels::Decode(int threads, Matrix<float>* image) const {
   image->resize(start_.rows, start_.cols);
-  const bool table = levels_.traits() != nullptr &&
-                     (levels_.traits()->levels != nullptr || levels_.traits()->step != 1);
+  const bool table =
+      levels_.traits() != nullptr && (levels_.traits()->levels != nullptr ||
+                                      levels_.traits()->step != 1 || levels_.points() != nullptr);
   ParallelFor(ThreadsFor(threads, start_.rows * start_.cols), start_.rows, [&](int64_t row, int) {
     const CodedRow& coded = rows_[row];
     for (int64_t g = 0; g < groups(); ++g) {
@@ -99,8 +145,9 @@ void TrainedLevels::Decode(int threads, Matrix<float>* image) const {
           to[i] = grid.Value(coded.levels[group.begin + i]);
         }
       } else if (table) {
-        for (int64_t i = 0; i < group.count; ++i)
-          to[i] = grid.Value(levels_.Nearest(grid, from[i]));
+        std::vector<int16_t> levels(group.count);
+        NearestLevels({from, levels.size()}, grid, levels);
+        for (int64_t i = 0; i < group.count; ++i) to[i] = grid.Value(levels[i]);
       } else {
         constexpr float kShift = 0x1.8p23f;  // RoundEven
         const Values weights(from, group.count);
@@ -164,10 +211,11 @@ Encoding TrainedLevels::Encode(int threads) const {
         if (scale != 0.0f && std::isfinite(scale)) grid.SetScale(scale);
       }
       if (!parts_.weights) continue;
-      for (int64_t i = group.begin; i < group.begin + group.count; ++i) {
-        if (!coded.Keeps(i)) continue;
-        coded.levels[i] =
-            static_cast<int16_t>(levels_.Nearest(grid, weights_.values[row * start_.cols + i]));
+      std::vector<int16_t> levels(group.count);
+      NearestLevels(
+          {&weights_.values[row * start_.cols + group.begin], levels.size()}, grid, levels);
+      for (int64_t i = 0; i < group.count; ++i) {
+        if (coded.Keeps(group.begin + i)) coded.levels[group.begin + i] = levels[i];
       }
     }
     if (!start_.format.IsSparse()) coded.Write(levels_, row, &encoding);

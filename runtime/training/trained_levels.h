@@ -2,6 +2,7 @@
 #define BITBUDGET_RUNTIME_TRAINING_TRAINED_LEVELS_H_
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "runtime/quantize/coded_rows.h"
@@ -36,6 +37,12 @@ class TrainedLevels final : public TrainedMatrix {
   }
   // Moves a latent weight into the cell of its code.
   float IntoCell(float weight, const LevelGrid& grid, int level) const;
+  // The same for the weights of a row in a codebook type, unit by unit.
+  void IntoPoints(const Matrix<float>& original, int64_t row);
+  // The levels that weights of a group round to.
+  void NearestLevels(std::span<const float> weights,
+                     const LevelGrid& grid,
+                     std::span<int16_t> levels) const;
 
   const Encoding start_;
   const FormatLevels levels_;

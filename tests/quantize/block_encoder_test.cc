@@ -150,7 +150,7 @@ const Excess& ExcessOf(const Format& format) {
 TEST(BlockEncoder, SearchesComeNearADenseSweepOfEveryGroup) {
   constexpr int64_t kRows = 8;
   for (const Format& format : BlockFormats()) {
-    const BlockTraits& traits = BlockTraitsOf(format.kind);
+    const BlockTraits& traits = BlockTraitsOf(format);
     for (const bool heavy : {false, true}) {
       const std::vector<float> weights = heavy ? HeavyTailedValues(kRows * kCols, 0.02, 6)
                                                : GaussianValues(kRows * kCols, 0.02, 3);

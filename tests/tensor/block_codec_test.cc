@@ -25,9 +25,7 @@ constexpr Golden kGoldens[] = {
 #include "tests/tensor/block_goldens.inc"
 };
 
-const BlockTraits& Traits(const char* format) {
-  return BlockTraitsOf(ParseFormat(format).value().kind);
-}
+const BlockTraits& Traits(const char* format) { return BlockTraitsOf(ParseFormat(format).value()); }
 
 std::vector<uint8_t> FromHex(const std::string& text) {
   std::vector<uint8_t> bytes;
@@ -69,7 +67,7 @@ TEST(BlockCodec, PackingWhatWasUnpackedGivesTheBytesBack) {
   Random random(3);
   for (const Format& format : SupportedFormats()) {
     if (!format.IsBlock()) continue;
-    const BlockTraits& traits = BlockTraitsOf(format.kind);
+    const BlockTraits& traits = BlockTraitsOf(format);
     for (int repeat = 0; repeat < 200; ++repeat) {
       std::vector<uint8_t> bytes = RandomBlock(traits, &random);
       BlockFields fields;
@@ -96,7 +94,7 @@ TEST(BlockCodec, DecodedWeightsAreRoundedOnce) {
   Random random(4);
   for (const Format& format : SupportedFormats()) {
     if (!format.IsBlock()) continue;
-    const BlockTraits& traits = BlockTraitsOf(format.kind);
+    const BlockTraits& traits = BlockTraitsOf(format);
     std::vector<float> values(traits.block);
     for (int repeat = 0; repeat < 200; ++repeat) {
       const std::vector<uint8_t> bytes = RandomBlock(traits, &random);
@@ -119,7 +117,7 @@ TEST(BlockCodec, FieldsKeepTheirRanges) {
   Random random(5);
   for (const Format& format : SupportedFormats()) {
     if (!format.IsBlock()) continue;
-    const BlockTraits& traits = BlockTraitsOf(format.kind);
+    const BlockTraits& traits = BlockTraitsOf(format);
     EXPECT_EQ(traits.block % traits.group, 0);
     EXPECT_EQ(SizeBytes(format, 3, 2 * traits.block), 6 * traits.bytes);
     for (int repeat = 0; repeat < 50; ++repeat) {

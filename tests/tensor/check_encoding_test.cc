@@ -88,7 +88,7 @@ TEST(CheckEncoding, NamesTheRowOfAScaleThatIsNotFinite) {
 TEST(CheckEncoding, NamesTheBlockWhoseWeightsAreNotFinite) {
   for (const Format& format : FormatsFor(256)) {
     if (!format.IsBlock() || format.Name() == "mxfp4") continue;  // which has no f16 scale
-    const BlockTraits& traits = BlockTraitsOf(format.kind);
+    const BlockTraits& traits = BlockTraitsOf(format);
     Encoding encoding = MustEncode(format.Name(), 3, 512);
     const int64_t blocks = 512 / traits.block;
     BlockFields fields;

@@ -23,6 +23,7 @@ import llama_cpp  # noqa: E402
 FORMATS = [name for name in llama_cpp.TYPES if name not in ("f32", "f16", "bf16")]
 SYNTHETIC = (512, 4096)
 MAX_WEIGHTS = 1 << 21  # per matrix and measurement
+NEED_MOMENTS = ("iq1_s", "iq2_xxs", "iq2_xs")  # ggml does not quantize to these without
 
 
 def safetensors(path):
@@ -104,7 +105,7 @@ def main():
                 clip, clip_speed = files.encode(name, "clip")
                 imatrix, imatrix_speed = files.encode(name, "imatrix")
                 start = time.process_time()
-                plain = library.quantize_rows(name, weights)
+                plain = library.quantize_rows(name, weights, np.ones(weights.shape[1], np.float32) if name in NEED_MOMENTS else None)
                 middle = time.process_time()
                 weighted = library.quantize_rows(name, weights, moments)
                 end = time.process_time()
@@ -123,7 +124,9 @@ def main():
 
 
 def blocks(name):
-    return 256 if name.endswith("_k") or name in ("iq4_xs", "tq1_0", "tq2_0") else {"q1_0": 128, "q2_0": 64}.get(name, 32)
+    if name.endswith("_k") or name in ("tq1_0", "tq2_0") or (name.startswith("iq") and name != "iq4_nl"):
+        return 256
+    return {"q1_0": 128, "q2_0": 64}.get(name, 32)
 
 
 if __name__ == "__main__":
