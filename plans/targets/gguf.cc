@@ -87,9 +87,21 @@ std::vector<Format> GgufProfile::Formats() const {
 }
 
 std::vector<Format> GgufProfile::DefaultFormats() const {
-  // One type per width, those that llama.cpp's own mixes are made of, and the denser four-bit one:
-  // the legacy types lose to these at their size, and ternary ones are for models trained so.
-  return FormatsNamed({"q2_k", "q3_k", "iq4_xs", "q4_k", "q5_k", "q6_k", "q8_0"});
+  // Those that llama.cpp's own mixes are made of, and the denser four-bit one: the legacy types
+  // lose to these at their size, and ternary ones are for models trained so. Codebook types, which
+  // take long to encode, are tried for small budgets only (DefaultFormats in planner/jobs).
+  return FormatsNamed({"iq1_m",
+                       "iq2_xxs",
+                       "iq2_s",
+                       "q2_k",
+                       "iq3_xxs",
+                       "iq3_s",
+                       "q3_k",
+                       "iq4_xs",
+                       "q4_k",
+                       "q5_k",
+                       "q6_k",
+                       "q8_0"});
 }
 
 std::vector<TargetUnit> GgufProfile::Units(const TargetModel& model) const {

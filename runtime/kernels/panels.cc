@@ -120,7 +120,12 @@ bool FitsFourBits(const Format& format) {
 
 // The code of level 0 in formats without zero points of their own.
 int ZeroCode(const Format& format, int code_bits) {
-  if (code_bits == 8) return (kMaxUint8Code + 1) / 2;
+  if (code_bits == 8) {
+    // Levels up to 255 leave no room for a middle.
+    const BlockTraits* traits = format.IsBlock() ? &BlockTraitsOf(format) : nullptr;
+    const bool unsigned_bytes = traits != nullptr && traits->Level(0) == 0 && traits->codes == 256;
+    return unsigned_bytes ? 0 : (kMaxUint8Code + 1) / 2;
+  }
   return format.IsBlock() ? -BlockTraitsOf(format).Level(0) : 1 << (format.bits - 1);
 }
 

@@ -91,7 +91,7 @@ void ChooseUnit(const Feedback& feedback,
       const std::span<const float> to = feedback.InBatch(position + i).subspan(in_batch, unit);
       for (int j = i + 1; j < unit; ++j) wanted[j] += (weights[i] - value) * to[j];
     }
-    if (!(error < best)) continue;
+    if (!(error < best)) break;
     best = error;
     std::copy_n(tried.begin(), unit, levels.begin());
   }

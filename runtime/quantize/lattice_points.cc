@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "runtime/quantize/lanes.h"
@@ -14,54 +15,83 @@
 namespace bitbudget {
 namespace {
 
-constexpr size_t kLanes = 2 * internal::kLanes;
+constexpr int kLanes = 2 * static_cast<int>(internal::kLanes);
 using Lanes = internal::ManyLanes;
-typedef int32_t IntLanes __attribute__((vector_size(4 * kLanes)));
+constexpr int kMaxHalves = 96;  // at most 81 are there, in whole lanes
+constexpr float kInfinite = std::numeric_limits<float>::infinity();
 
 struct Query {
-  const float* values;   // [dims][points]
+  const LatticePoints::Halves& lattice;
   const float* targets;  // [dims]
   const float* weights;  // [dims]
-  int dims;
-  int points;
   bool flipped;
 };
 
-// The point of the least error, the first of equals, and the error. A sign that is turned around
-// costs weight ((target + value)^2 - (target - value)^2) = 4 weight target value.
-BITBUDGET_INLINE void FindBody(const Query& q, float* error, int32_t* point) {
-  Lanes best = Lanes{} + std::numeric_limits<float>::infinity();
-  IntLanes at = {};
-  IntLanes here;
-  for (size_t lane = 0; lane < kLanes; ++lane) here[lane] = static_cast<int32_t>(lane);
-  for (int p = 0; p < q.points; p += static_cast<int>(kLanes)) {
+// The errors of all first or second halves, and the least that turning one of their signs around
+// costs: weight ((target + value)^2 - (target - value)^2) = 4 weight target value. Returns the
+// least error.
+BITBUDGET_INLINE float HalfErrors(const Query& q, int half, float* errors, float* turned) {
+  const LatticePoints::Half& of = q.lattice.halves[half];
+  const int dims = q.lattice.dims / 2;
+  const float* const targets = q.targets + half * dims;
+  const float* const weights = q.weights + half * dims;
+  Lanes least_error = Lanes{} + kInfinite;
+  for (int p = 0; p < of.padded; p += kLanes) {
     Lanes sum = {};
-    Lanes least = Lanes{} + std::numeric_limits<float>::infinity();
-#pragma GCC unroll 8
-    for (int dim = 0; dim < q.dims; ++dim) {
+    Lanes least = Lanes{} + kInfinite;
+#pragma GCC unroll 4
+    for (int dim = 0; dim < dims; ++dim) {
       Lanes value;
-      std::memcpy(&value, q.values + dim * q.points + p, sizeof(value));
-      const Lanes distance = value - q.targets[dim];
-      sum += distance * distance * q.weights[dim];
-      if (q.flipped) {
-        const Lanes turned = value * (4.0f * q.weights[dim] * q.targets[dim]);
-        least = turned < least ? turned : least;
+      std::memcpy(&value, &of.values[dim * of.padded + p], sizeof(value));
+      const Lanes distance = value - targets[dim];
+      sum += distance * distance * weights[dim];
+      if (!q.flipped) continue;
+      const Lanes around = value * (4.0f * weights[dim] * targets[dim]);
+      least = around < least ? around : least;
+    }
+    least_error = sum < least_error ? sum : least_error;
+    std::memcpy(errors + p, &sum, sizeof(sum));
+    if (q.flipped) std::memcpy(turned + p, &least, sizeof(least));
+  }
+  float result = least_error[0];
+  for (int lane = 1; lane < kLanes; ++lane) {
+    result = least_error[lane] < result ? least_error[lane] : result;
+  }
+  return result;
+}
+
+// The point of the least error. A point is two halves, whose errors add up: first halves whose
+// error with the best of all second ones is no better than what is found are passed over.
+BITBUDGET_INLINE void FindBody(const Query& q, float* error, int32_t* point) {
+  std::array<float, kMaxHalves> first;
+  std::array<float, kMaxHalves> second;
+  std::array<float, kMaxHalves> first_turned;
+  std::array<float, kMaxHalves> second_turned;
+  const float least_first = HalfErrors(q, 0, first.data(), first_turned.data());
+  const float least_second = HalfErrors(q, 1, second.data(), second_turned.data());
+  const int count = q.lattice.halves[0].count;
+  float best = kInfinite;
+  int32_t best_point = 0;
+  const auto scan = [&](int from) {
+    const auto& begins = q.lattice.begins;
+    for (int at = begins[from]; at < begins[from + 1]; ++at) {
+      const LatticePoints::Pair& pair = q.lattice.pairs[at];
+      float sum = first[from] + second[pair.second];
+      if (q.flipped) sum += std::min(first_turned[from], second_turned[pair.second]);
+      if (sum < best) {
+        best = sum;
+        best_point = pair.point;
       }
     }
-    if (q.flipped) sum += least;
-    const IntLanes better = sum < best;
-    best = better ? sum : best;
-    at = better ? here : at;
-    here += static_cast<int32_t>(kLanes);
+  };
+  int nearest = 0;
+  while (nearest + 1 < count && first[nearest] > least_first) ++nearest;
+  scan(nearest);
+  for (int h = 0; h < count; ++h) {
+    if (first[h] + least_second < best && h != nearest) scan(h);
   }
-  *error = best[0];
-  *point = at[0];
-  for (size_t lane = 1; lane < kLanes; ++lane) {
-    if (best[lane] < *error || (best[lane] == *error && at[lane] < *point)) {
-      *error = best[lane];
-      *point = at[lane];
-    }
-  }
+  *error = best;
+  *point = best_point;
 }
 
 using Body = void (*)(const Query&, float*, int32_t*);
@@ -79,17 +109,6 @@ std::vector<const Body*> Available() { return BITBUDGET_RUNNABLE(kFind); }
 Body Chosen() {
   static const Body fastest = *Available().back();
   return fastest;
-}
-
-// [dims][points].
-std::vector<float> ValuesOf(const Lattice& lattice) {
-  std::vector<float> values;
-  for (int dim = 0; dim < lattice.dims; ++dim) {
-    for (int point = 0; point < lattice.points; ++point) {
-      values.push_back(static_cast<float>(lattice.Value(point, dim)));
-    }
-  }
-  return values;
 }
 
 }  // namespace
@@ -111,12 +130,51 @@ const LatticePoints& LatticePoints::Of(const BlockTraits& traits) {
 LatticePoints::LatticePoints(const BlockTraits& traits)
     : lattice_(*traits.lattice),
       unit_(traits.kind == FormatKind::kIQ1_S ? traits.group : kLatticeInputs),
-      values_(ValuesOf(lattice_)) {}
+      halves_(HalvesOf(lattice_)) {}
+
+LatticePoints::Halves LatticePoints::HalvesOf(const Lattice& lattice) {
+  const int bits = lattice.digit_bits * lattice.dims / 2;
+  const int mask = (1 << bits) - 1;
+  Halves made;
+  made.dims = lattice.dims;
+  std::array<std::vector<int>, 2> numbers;  // of digits, of the halves that there are
+  for (int half = 0; half < 2; ++half) {
+    std::set<int> found;
+    for (int point = 0; point < lattice.points; ++point) {
+      found.insert(lattice.digits[point] >> (half * bits) & mask);
+    }
+    numbers[half].assign(found.begin(), found.end());
+    Half& of = made.halves[half];
+    of.count = static_cast<int>(found.size());
+    of.padded = (of.count + kLanes - 1) / kLanes * kLanes;
+    CHECK_LE(of.padded, kMaxHalves);
+    of.values.assign(lattice.dims / 2 * of.padded, 0.0f);
+    for (int h = 0; h < of.padded; ++h) {  // the last one fills the vectors
+      for (int dim = 0; dim < lattice.dims / 2; ++dim) {
+        const int digit = numbers[half][std::min(h, of.count - 1)] >> (lattice.digit_bits * dim);
+        of.values[dim * of.padded + h] =
+            static_cast<float>(lattice.values[digit & ((1 << lattice.digit_bits) - 1)]);
+      }
+    }
+  }
+  for (const int number : numbers[0]) {
+    made.begins.push_back(static_cast<int>(made.pairs.size()));
+    for (int point = 0; point < lattice.points; ++point) {
+      if ((lattice.digits[point] & mask) != number) continue;
+      const auto second = std::lower_bound(
+          numbers[1].begin(), numbers[1].end(), lattice.digits[point] >> bits & mask);
+      made.pairs.push_back(
+          {static_cast<uint16_t>(second - numbers[1].begin()), static_cast<uint16_t>(point)});
+    }
+  }
+  made.begins.push_back(static_cast<int>(made.pairs.size()));
+  return made;
+}
 
 LatticePoints::Best LatticePoints::Find(const float* targets,
                                         const float* weights,
                                         bool flipped) const {
-  const Query query = {values_.data(), targets, weights, lattice_.dims, lattice_.points, flipped};
+  const Query query = {halves_, targets, weights, flipped};
   Best best{0, 0, -1};
   int32_t point;
   Chosen()(query, &best.error, &point);
@@ -221,13 +279,12 @@ float LatticePoints::Nearest(std::span<const float> targets,
 
 namespace internal {
 
-bool LatticeSearchesAgree(const Lattice& lattice,
+bool LatticeSearchesAgree(const BlockTraits& traits,
                           std::span<const float> targets,
                           std::span<const float> weights) {
-  const std::vector<float> values = ValuesOf(lattice);
+  const LatticePoints::Halves halves = LatticePoints::HalvesOf(*traits.lattice);
   for (const bool flipped : {false, true}) {
-    const Query query = {
-        values.data(), targets.data(), weights.data(), lattice.dims, lattice.points, flipped};
+    const Query query = {halves, targets.data(), weights.data(), flipped};
     std::vector<std::pair<float, int32_t>> found;
     for (const Body* body : Available()) {
       auto& [error, point] = found.emplace_back();

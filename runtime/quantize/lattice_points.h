@@ -1,6 +1,7 @@
 #ifndef BITBUDGET_RUNTIME_QUANTIZE_LATTICE_POINTS_H_
 #define BITBUDGET_RUNTIME_QUANTIZE_LATTICE_POINTS_H_
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -22,6 +23,24 @@ class LatticePoints {
   // begin at multiples of it.
   int unit() const { return unit_; }
 
+  // A codebook by halves of its points.
+  struct Half {
+    int count = 0;
+    int padded = 0;             // whole vectors
+    std::vector<float> values;  // [dims / 2][padded]
+  };
+  struct Pair {
+    uint16_t second;  // half
+    uint16_t point;
+  };
+  struct Halves {
+    int dims = 0;
+    std::array<Half, 2> halves;
+    std::vector<int> begins;  // of each first half's in `pairs`, and the end
+    std::vector<Pair> pairs;
+  };
+  static Halves HalvesOf(const Lattice& lattice);
+
   // The levels that minimise sum weights_i (targets_i - levels_i)^2, and that error. REQUIRES:
   // unit() targets, weights (positive or 0) and levels; finite values.
   float Nearest(std::span<const float> targets,
@@ -35,8 +54,8 @@ class LatticePoints {
     int flipped;  // the input whose sign is turned around; -1: none
   };
 
-  // Of the points for `dims` inputs: magnitudes (kShifted: signed values) and their weights.
-  // `flipped`: with the sign of one input turned around, whichever costs least.
+  // For `dims` inputs: magnitudes (kShifted: signed values) and their weights. `flipped`: with the
+  // sign of one input turned around, whichever costs least.
   Best Find(const float* targets, const float* weights, bool flipped) const;
   float NearestEven(const float* targets, const float* weights, int8_t* levels) const;
   float NearestFree(const float* targets, const float* weights, int8_t* levels) const;
@@ -44,13 +63,13 @@ class LatticePoints {
 
   const Lattice& lattice_;
   int unit_;
-  std::vector<float> values_;  // [dims][points]
+  Halves halves_;
 };
 
 namespace internal {
 
-// Whether all instruction sets of this machine find the same point for `dims` targets: for tests.
-bool LatticeSearchesAgree(const Lattice& lattice,
+// Whether all instruction sets of this machine find the same point for the first inputs: for tests.
+bool LatticeSearchesAgree(const BlockTraits& traits,
                           std::span<const float> targets,
                           std::span<const float> weights);
 

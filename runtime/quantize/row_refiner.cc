@@ -161,9 +161,12 @@ bool RowRefiner::MoveUnits(int64_t begin, int64_t end, float* gradients, CodedRo
       points.Nearest(std::span(targets).first(unit),
                      std::span(curvatures).first(unit),
                      std::span(levels).first(unit));
+      bool moves_any = false;
       for (int64_t i = 0; i < unit; ++i) {
         moves[i] = grid.Value(levels[i]) - grid.Value(coded->levels[from + i]);
+        moves_any |= levels[i] != coded->levels[from + i];
       }
+      if (!moves_any) break;
       float change = 0;
       for (int64_t i = 0; i < unit; ++i) {
         const std::span<const float> row = gram_.Row(from + i).subspan(from, unit);

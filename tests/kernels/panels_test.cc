@@ -132,10 +132,12 @@ void ExpectCodePanels(const WeightPanels& w, const Encoding& encoding, Path path
 
 // Levels that fit four bits.
 constexpr const char* kFourBitFormats[] = {
-    "int4-g32",  "int4-g64",  "int4-g128", "int4z-g32",  "int4z-g64",  "int4z-g128", "int3-g32",
-    "int3-g64",  "int3-g128", "int3z-g32", "int3z-g64",  "int3z-g128", "int2-g32",   "int2-g64",
-    "int2-g128", "int2z-g32", "int2z-g64", "int2z-g128", "q4_0",       "q4_1",       "q4_k",
-    "q3_k",      "q2_k",      "tq1_0",     "tq2_0",      "q1_0",       "q2_0"};
+    "int4-g32",    "int4-g64",    "int4-g128",    "int4z-g32",   "int4z-g64",   "int4z-g128",
+    "int3-g32",    "int3-g64",    "int3-g128",    "int3z-g32",   "int3z-g64",   "int3z-g128",
+    "int2-g32",    "int2-g64",    "int2-g128",    "int2z-g32",   "int2z-g64",   "int2z-g128",
+    "q4_0",        "q4_1",        "q4_k",         "q3_k",        "q2_k",        "tq1_0",
+    "tq2_0",       "q1_0",        "q2_0",         "affine2-g32", "affine2-g64", "affine2-g128",
+    "affine3-g32", "affine3-g64", "affine3-g128", "affine4-g32", "affine4-g64", "affine4-g128"};
 
 bool IsOneOf(const Format& format, std::span<const char* const> names) {
   return std::any_of(

@@ -24,7 +24,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import llama_cpp  # noqa: E402
 
 FORMATS = ['f32', 'bf16', 'f16', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl',
-           'iq4_xs', 'tq1_0', 'tq2_0', 'q1_0', 'q2_0', 'mxfp4']
+           'iq4_xs', 'tq1_0', 'tq2_0', 'q1_0', 'q2_0', 'mxfp4',
+           'iq1_s', 'iq1_m', 'iq2_xxs', 'iq2_xs', 'iq2_s', 'iq3_xxs', 'iq3_s']
 FLOATS = ('f32', 'bf16', 'f16')
 # Relative to the negative log likelihood.
 NLL_FLOAT = 0.001

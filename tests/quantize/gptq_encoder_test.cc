@@ -189,7 +189,15 @@ TEST(GptqEncoderTest, WithoutAnyEnergyItRoundsAsClipDoes) {
 }
 
 TEST(GptqEncoderTest, ConstantRowsZerosAndOutliersAreEncoded) {
-  for (const char* name : {"int2-g64", "int2z-g64", "int3z-g64", "int4-g32", "q2_k", "mxfp4"}) {
+  for (const char* name : {"int2-g64",
+                           "int2z-g64",
+                           "int3z-g64",
+                           "int4-g32",
+                           "q2_k",
+                           "mxfp4",
+                           "iq2_s",
+                           "iq3_xxs",
+                           "affine3-g64"}) {
     const Format format = *ParseFormat(name);
     Problem problem(4, 256);
     for (int64_t i = 0; i < 256; ++i) {

@@ -33,6 +33,7 @@ OBJECTIVES = ('fdt', 'sdt', 'dppl', 'kl', 'text-kl', 'loss')
 FORMATS = ('int8', 'int8-g32', 'int8z-g64', 'int4-g32', 'int4z-g32', 'int4-g64', 'int4z-g128', 'int3-g32',
            'int3z-g64', 'int2-g32', 'int2z-g64', 'onebit', 'onebit-ln', 'f16', 'bf16', 'q4_0', 'q4_1', 'q5_0', 'q5_1',
            'q8_0', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'iq4_xs', 'tq1_0', 'q1_0', 'q2_0', 'mxfp4',
+           'iq1_m', 'iq2_xxs', 'iq2_s', 'iq3_xxs', 'iq3_s', 'affine3-g64', 'affine4-g32',
            'int4-g32+2:4', 'int8+s50', 'bf16+s60', 'removed')
 TOO_LITTLE = 'allow more memory'
 
