@@ -2,8 +2,8 @@
 """Plans for llama.cpp beside llama.cpp's own mixes, everything run by llama.cpp.
 
 For every budget (bits per weight, or the name of a mix: the size of its file) bitbudget makes a plan (--target llama.cpp,
---encoder imatrix, calibrated and searched on --calibration) and its GGUF file. llama.cpp's quantizer makes Q3_K_M, Q4_K_M and
-Q5_K_M files of the same model, without and with an importance matrix (the plan's own moments). llama.cpp then runs all files on
+--encoder, calibrated and searched on --calibration) and its GGUF file. llama.cpp's quantizer makes --mixes of the same model,
+without and with an importance matrix (moments of the same text), those that need one only with. llama.cpp then runs all files on
 the held-out probes of --text, each a prompt and the reference's greedy completion. Printed: size, mean KL(reference || file) over
 the completions' positions and share of equal top tokens, with 95 % bootstrap intervals over probes; for plans also what bitbudget
 measures on the same probes, with its default activations and with 8-bit ones, as llama.cpp has. The reference has f16 weights.
@@ -106,7 +106,7 @@ def main():
 
     def plan_for(name, *budget):
         plan = out / f'plan-{name}.pb'
-        bitbudget('plan', ARGS.model, '--target', 'llama.cpp', '--budget', *budget, '--encoder', 'imatrix', '--text',
+        bitbudget('plan', ARGS.model, '--target', 'llama.cpp', '--budget', *budget, '--encoder', ARGS.encoder, '--text',
                   ARGS.calibration, '--probes', ARGS.probes, '--run-dir', out / 'run', '--out', plan, *probes_flags)
         bitbudget('apply', ARGS.model, '--plan', plan, '--out', plan.with_suffix('.gguf'))
         return plan
@@ -120,16 +120,23 @@ def main():
     info = json.loads(bitbudget('show', stored, '--json'))['model']
     overhead = os.path.getsize(source) - int(info['stored_bytes'])
 
-    plans = {budget: plan_for(budget, f'{budget}bpw') for budget in ARGS.budgets if budget not in MIXES}
-    moments = moments_of(next(iter(plans.values())))
+    plans = {budget: plan_for(budget, f'{budget}bpw') for budget in ARGS.budgets if budget not in ARGS.mixes}
+    weighed = out / 'weighed.pb'
+    bitbudget('plan', ARGS.model, '--search', 'uniform', '--formats', 'q8_0', '--budget', '9bpw', '--encoder', 'imatrix',
+              '--text', ARGS.calibration, '--probes', 2, '--held-out-probes', 2, '--no-run-dir', '--out', weighed,
+              *probes_flags)
+    moments = moments_of(weighed)
     mixes = {}
-    for mix in MIXES:
+    for mix in ARGS.mixes:
         for name, matrix in ((mix, None), (f'{mix}, imatrix', moments)):
+            if matrix is None and mix in llama_cpp.NEED_IMATRIX:
+                continue
             mixes[name] = out / f'{name.replace(", ", "-")}.gguf'
             PEER.quantize(source, mixes[name], mix, imatrix=matrix)
     for budget in ARGS.budgets:
-        if budget in MIXES:
-            plans[budget] = plan_for(budget, f'{os.path.getsize(mixes[budget])}B', '--budget-for', 'file')
+        if budget in ARGS.mixes:
+            mix = mixes[f'{budget}, imatrix']
+            plans[budget] = plan_for(budget, f'{os.path.getsize(mix)}B', '--budget-for', 'file')
 
     def promise(plan, *more):
         return json.loads(bitbudget('eval', ARGS.model, '--plan', plan, '--text', ARGS.text, '--probes', ARGS.held_out,
@@ -166,7 +173,9 @@ if __name__ == '__main__':
     parser.add_argument('--model', required=True)
     parser.add_argument('--calibration', required=True, help='text for calibration, search and validation')
     parser.add_argument('--text', required=True, help='other text, for what is reported')
+    parser.add_argument('--mixes', nargs='+', default=MIXES, help="llama.cpp's, in lower case")
     parser.add_argument('--budgets', nargs='+', default=['3.5', '4.5', '5.5', *MIXES])
+    parser.add_argument('--encoder', default='imatrix')
     parser.add_argument('--probes', type=int, default=32, help='of the search')
     parser.add_argument('--held-out', type=int, default=128, help='probes that are reported on')
     parser.add_argument('--prefix', type=int, default=100)
