@@ -72,8 +72,9 @@ absl::Status EvaluateAll(const Assignment& assignment,
                          EvaluateReport* report) {
   progress->Begin("evaluation", 2);
   BB_ASSIGN_OR_RETURN(report->evaluation,
-                      candidate != nullptr ? EvaluateStored(*candidate, set, workspace)
-                                           : set.evaluator->EvaluateFromScratch(assignment));
+                      candidate != nullptr
+                          ? EvaluateStored(*candidate, set, workspace)
+                          : set.evaluator->EvaluateFromScratch(assignment, TokenKls::kKept));
   progress->Update(1);
   BB_ASSIGN_OR_RETURN(const Evaluation noise_floor, set.evaluator->NoiseFloor(kNoiseFloorProbes));
   progress->End();

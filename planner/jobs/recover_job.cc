@@ -85,7 +85,8 @@ absl::StatusOr<Evaluation> Measure(const MeasureContext& in, HeldOutData* data) 
                                    in.progress));
   data->completions = CompletionsOf(*set.reference);
   in.progress->Begin(absl::StrCat("held-out probes ", in.when), 1);
-  BB_ASSIGN_OR_RETURN(Evaluation evaluation, set.evaluator->EvaluateFromScratch(in.assignment));
+  BB_ASSIGN_OR_RETURN(Evaluation evaluation,
+                      set.evaluator->EvaluateFromScratch(in.assignment, TokenKls::kKept));
   in.progress->Update(1);
   in.progress->End();
   return evaluation;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "runtime/base/status_macros.h"
+#include "runtime/eval/kl_tail.h"
 #include "runtime/quantize/rtn_encoder.h"
 #include "runtime/quantize/weight_encoder.h"
 
@@ -27,7 +28,10 @@ std::optional<TextDivergence> TextDivergenceOf(const Evaluation& evaluation) {
   if (!HasText(evaluation)) return std::nullopt;
   return TextDivergence{
       MeasuredOf(Statistic::kTextKl, evaluation),
-      {Top1Agreement(Along::kText, evaluation), Top1AgreementInterval(Along::kText, evaluation)}};
+      {Top1Agreement(Along::kText, evaluation), Top1AgreementInterval(Along::kText, evaluation)},
+      HasTextKls(evaluation)
+          ? std::optional(Measured{TextKl999(evaluation), TextKl999Interval(evaluation)})
+          : std::nullopt};
 }
 
 std::optional<TextPerplexity> TextPerplexityOf(const Evaluation& reference,
@@ -100,7 +104,7 @@ absl::StatusOr<Evaluation> EvaluateStored(const Model& other,
                             .is_candidate = true};
   EncodingBank others(other, encoder, options);
   AssignmentWeights weights = others.Weights(stored);
-  return set.evaluator->EvaluateFromScratch(&weights);
+  return set.evaluator->EvaluateFromScratch(&weights, TokenKls::kKept);
 }
 
 std::vector<Generation> CompletionsOf(const ReferenceRun& reference) {

@@ -40,6 +40,9 @@ Metrics MetricsOf(const Evaluation& evaluation);
 struct TextDivergence {
   Measured kl;    // KL(reference || candidate), nats per token
   Measured top1;  // share of positions with the reference's argmax on top, in [0, 1]
+  // The 99.9th percentile of the tokens' KLs (runtime/eval/kl_tail.h); none where an evaluation
+  // kept only sums, and in plans of earlier versions.
+  std::optional<Measured> kl_999 = {};
 };
 // Nullopt where no prompt is long enough.
 std::optional<TextDivergence> TextDivergenceOf(const Evaluation& evaluation);
@@ -81,8 +84,8 @@ absl::StatusOr<ProbeSet> MakeProbeSet(std::span<const std::vector<int32_t>> prom
                                       Distributions distributions = Distributions::kKeep);
 
 // What a file of somebody else measures: a model with the settings and shapes of the workspace's
-// (CheckSameModel), in the formats that it is stored in. Its panels take their memory from the
-// workspace's bank.
+// (CheckSameModel), in the formats that it is stored in, with the KL of every token of the prompts.
+// Its panels take their memory from the workspace's bank.
 absl::StatusOr<Evaluation> EvaluateStored(const Model& other,
                                           const ProbeSet& set,
                                           Workspace* workspace);

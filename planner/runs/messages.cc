@@ -39,6 +39,7 @@ void ToMessage(std::span<const ProbeResult> results, messages::Results* message)
     message->add_text_misses(result.text.misses);
     message->add_text_nll_sum(result.text.nll_sum);
     message->add_text_kl_sum(result.text.kl_sum);
+    Fill<float>(result.text.kls, message->add_text_kls()->mutable_kls());
   }
 }
 
@@ -51,11 +52,14 @@ absl::StatusOr<Evaluation> FromMessage(const messages::Results& message, absl::s
                          message.text_tokens_size(),
                          message.text_misses_size(),
                          message.text_nll_sum_size(),
-                         message.text_kl_sum_size()}) {
+                         message.text_kl_sum_size(),
+                         message.text_kls_size()}) {
     if (size != count) return DamagedMessage("results", where);
   }
   Evaluation results(count);
   for (int i = 0; i < count; ++i) {
+    const int kls = message.text_kls(i).kls_size();
+    if (kls != 0 && kls != message.text_tokens(i)) return DamagedMessage("results", where);
     results[i] = {message.tokens(i),
                   message.fdt(i),
                   message.sdt(i),
@@ -64,7 +68,8 @@ absl::StatusOr<Evaluation> FromMessage(const messages::Results& message, absl::s
                   {message.text_tokens(i),
                    message.text_misses(i),
                    message.text_nll_sum(i),
-                   message.text_kl_sum(i)}};
+                   message.text_kl_sum(i),
+                   ValuesOf<float>(message.text_kls(i).kls())}};
   }
   return results;
 }

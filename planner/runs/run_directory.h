@@ -22,7 +22,7 @@ namespace bitbudget {
 
 // The file in a store's folder that holds everything, and the version of its format.
 inline constexpr char kRunStoreFile[] = "run.sqlite";
-inline constexpr int64_t kRunStoreVersion = 4;
+inline constexpr int64_t kRunStoreVersion = 5;
 
 // One thing that decides what an evaluation means, e.g. {"model fingerprint", "1f3a..."}.
 struct IdentityField {

@@ -140,7 +140,7 @@ absl::Status RunStore::Save(absl::string_view candidate,
                             std::span<const int64_t> probes,
                             std::span<const ProbeResult> results) {
   CHECK_EQ(probes.size(), results.size());
-  constexpr char kValues[] = "?3, ?4, ?5, ?6, ?7, ?8";
+  constexpr char kValues[] = "?3, ?4, ?5, ?6, ?7, ?8, ?9";
   BB_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(database_.get()));
   BB_ASSIGN_OR_RETURN(
       Statement name,
@@ -165,6 +165,7 @@ absl::Status RunStore::Save(absl::string_view candidate,
     BB_RETURN_IF_ERROR(insert.Bind(6, int64_t{results[i].text.tokens}));
     BB_RETURN_IF_ERROR(insert.Bind(7, int64_t{results[i].text.misses}));
     BB_RETURN_IF_ERROR(insert.Bind(8, Blob{StoredSums(results[i])}));
+    BB_RETURN_IF_ERROR(insert.Bind(9, Blob{StoredTextKls(results[i])}));
     BB_RETURN_IF_ERROR(insert.Step().status());
   }
   return transaction.Commit();

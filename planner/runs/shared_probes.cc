@@ -172,16 +172,19 @@ absl::StatusOr<std::unique_ptr<SharedProbes>> SharedProbes::Create(const ProbeMa
 
 absl::StatusOr<Evaluation> SharedProbes::EvaluateFromScratch(const Assignment& assignment) {
   const ProbeRange all = {0, size()};
-  return stored_->Measure(CandidateName(assignment, workspace_.weights_name()), all, [&] {
-    return GatherDealt(
-        run_.ranks(), "a whole assignment", all, own_.evaluator->EvaluateFromScratch(assignment));
-  });
+  return stored_->Measure(
+      CandidateName(assignment, workspace_.weights_name()), all, TokenKls::kKept, [&] {
+        return GatherDealt(run_.ranks(),
+                           "a whole assignment",
+                           all,
+                           own_.evaluator->EvaluateFromScratch(assignment, TokenKls::kKept));
+      });
 }
 
 absl::StatusOr<Evaluation> SharedProbes::EvaluateModel(const Model& other) {
   const std::string name =
       CandidateName(StoredAssignment(other), absl::StrCat("model ", other.Fingerprint()));
-  return stored_->Measure(name, {0, size()}, [&] {
+  return stored_->Measure(name, {0, size()}, TokenKls::kKept, [&] {
     return GatherDealt(
         run_.ranks(), "another model", {0, size()}, EvaluateStored(other, own_, &workspace_));
   });
@@ -189,7 +192,7 @@ absl::StatusOr<Evaluation> SharedProbes::EvaluateModel(const Model& other) {
 
 absl::StatusOr<Evaluation> SharedProbes::NoiseFloor() {
   const ProbeRange first = {0, std::min(size(), kNoiseFloorProbes)};
-  return stored_->Measure(kNoiseFloor, first, [&] {
+  return stored_->Measure(kNoiseFloor, first, TokenKls::kSummed, [&] {
     Communicator& ranks = run_.ranks();
     const int64_t own = DealtRange(ranks.rank(), ranks.size(), first).count;
     return GatherDealt(
@@ -199,7 +202,7 @@ absl::StatusOr<Evaluation> SharedProbes::NoiseFloor() {
 
 absl::StatusOr<Evaluation> SharedProbes::Own() {
   const ProbeRange all = {0, size()};
-  return stored_->Measure(kOwn, all, [&] {
+  return stored_->Measure(kOwn, all, TokenKls::kSummed, [&] {
     return GatherDealt(run_.ranks(), kOwn, all, absl::StatusOr<Evaluation>(own_.reference->Own()));
   });
 }

@@ -61,7 +61,8 @@ class SharedProbes {
   // To be called when the workspace uses other weights: the evaluator's incumbent must be set anew.
   void WeightsChanged() { stored_->WeightsChanged(workspace_.weights_name()); }
 
-  // Evaluator's functions of the same names, on the probes of all ranks.
+  // Evaluator's functions of the same names, on the probes of all ranks. Both keep the KL of every
+  // token of the prompts.
   absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
   // What a file of somebody else measures: a model with the settings and shapes of the workspace's
   // (CheckSameModel), in the formats that it is stored in. Its panels take their memory from the

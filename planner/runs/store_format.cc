@@ -7,6 +7,8 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "planner/runs/run_directory.h"
@@ -32,7 +34,8 @@ constexpr const char* kTables[] = {
     "CREATE TABLE results (candidate INTEGER NOT NULL REFERENCES candidates, "
     "probe INTEGER NOT NULL REFERENCES probes, tokens INTEGER NOT NULL, fdt INTEGER NOT NULL, "
     "sdt INTEGER NOT NULL, text_tokens INTEGER NOT NULL, text_misses INTEGER NOT NULL, "
-    "sums BLOB NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (candidate, probe)) WITHOUT ROWID",
+    "sums BLOB NOT NULL, text_kls BLOB NOT NULL, checksum INTEGER NOT NULL, "
+    "PRIMARY KEY (candidate, probe)) WITHOUT ROWID",
 
     "CREATE TABLE jobs (id INTEGER PRIMARY KEY, options TEXT NOT NULL UNIQUE, "
     "state TEXT NOT NULL, checksum INTEGER NOT NULL)",
@@ -47,7 +50,7 @@ constexpr const char* kTables[] = {
 };
 constexpr int64_t kIndexes = 3;  // of probes, candidates and jobs
 
-constexpr char kResultValues[] = "tokens, fdt, sdt, text_tokens, text_misses, sums";
+constexpr char kResultValues[] = "tokens, fdt, sdt, text_tokens, text_misses, sums, text_kls";
 
 using Sums = std::array<double, 4>;
 
@@ -57,12 +60,15 @@ bool IsPossible(int64_t tokens,
                 int64_t sdt,
                 int64_t text_tokens,
                 int64_t text_misses,
-                const Sums& sums) {
+                const Sums& sums,
+                const std::vector<float>& kls) {
   const auto within = [](int64_t value, int64_t most) { return value >= 0 && value <= most; };
   constexpr int64_t kMost = std::numeric_limits<int>::max();
   return within(tokens, kMost) && within(fdt, tokens) && within(sdt, tokens - fdt) &&
          within(text_tokens, kMost) && within(text_misses, text_tokens) &&
-         std::all_of(sums.begin(), sums.end(), [](double sum) { return std::isfinite(sum); });
+         (kls.empty() || static_cast<int64_t>(kls.size()) == text_tokens) &&
+         std::all_of(sums.begin(), sums.end(), [](double sum) { return std::isfinite(sum); }) &&
+         std::all_of(kls.begin(), kls.end(), [](float kl) { return std::isfinite(kl); });
 }
 
 // The tables are those of kTables, and nothing else.
@@ -145,8 +151,17 @@ absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Sta
   Sums sums = {};
   if (bytes.size() != sizeof(Sums)) return DamagedStore(database, "sums of another size");
   std::memcpy(sums.data(), bytes.data(), sizeof(Sums));
-  if (!IsPossible(
-          row.Integer(0), row.Integer(1), row.Integer(2), row.Integer(3), row.Integer(4), sums)) {
+  const std::string kl_bytes = row.Text(6);
+  std::vector<float> kls(kl_bytes.size() / sizeof(float));
+  if (kl_bytes.size() % sizeof(float) != 0) return DamagedStore(database, "KLs of another size");
+  std::memcpy(kls.data(), kl_bytes.data(), kl_bytes.size());
+  if (!IsPossible(row.Integer(0),
+                  row.Integer(1),
+                  row.Integer(2),
+                  row.Integer(3),
+                  row.Integer(4),
+                  sums,
+                  kls)) {
     return DamagedStore(database, "a result that no evaluation gives");
   }
   ProbeResult result;
@@ -159,6 +174,7 @@ absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Sta
   result.kl_sum = sums[1];
   result.text.nll_sum = sums[2];
   result.text.kl_sum = sums[3];
+  result.text.kls = std::move(kls);
   return result;
 }
 
@@ -167,6 +183,11 @@ std::string StoredSums(const ProbeResult& result) {
   std::string bytes(sizeof(Sums), '\0');
   std::memcpy(bytes.data(), sums.data(), sizeof(Sums));
   return bytes;
+}
+
+std::string StoredTextKls(const ProbeResult& result) {
+  const std::vector<float>& kls = result.text.kls;
+  return std::string(reinterpret_cast<const char*>(kls.data()), kls.size() * sizeof(float));
 }
 
 }  // namespace bitbudget

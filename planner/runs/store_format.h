@@ -51,7 +51,7 @@ std::string ResultChecksum(absl::string_view candidate, absl::string_view values
 // SQL: the columns that ReadStoredResult takes, from kResultTables, of the candidate that an
 // expression names.
 std::string ResultColumns(absl::string_view candidate);
-inline constexpr int kResultColumns = 7;
+inline constexpr int kResultColumns = 8;
 
 // The result in a row whose first columns are ResultColumns(). kDataLoss for one that is damaged or
 // that no evaluation gives.
@@ -60,6 +60,9 @@ absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Sta
 // A result's `sums`: the bits of four little-endian doubles, nll_sum, kl_sum and the same of the
 // text, exact whatever SQLite does with numbers.
 std::string StoredSums(const ProbeResult& result);
+
+// A result's `text_kls`: the bits of a little-endian float per token; none where it has only sums.
+std::string StoredTextKls(const ProbeResult& result);
 
 }  // namespace bitbudget
 

@@ -34,6 +34,7 @@ absl::Status StoredEvaluator::SetIncumbent(const Assignment& assignment) {
   BB_ASSIGN_OR_RETURN(Evaluation evaluation,
                       Resolve(CandidateName(next, weights_),
                               {0, probe_count()},
+                              TokenKls::kSummed,
                               [&](ProbeRange missing) -> absl::StatusOr<Evaluation> {
                                 BB_RETURN_IF_ERROR(SetInner(next));
                                 return Part(inner_.incumbent_evaluation(), missing);
@@ -48,6 +49,7 @@ absl::StatusOr<Evaluation> StoredEvaluator::Evaluate(std::span<const ComponentFo
   CHECK(!incumbent_.empty()) << "SetIncumbent comes first";
   return Resolve(CandidateName(WithDelta(incumbent_, delta), weights_),
                  range,
+                 TokenKls::kSummed,
                  [&](ProbeRange missing) -> absl::StatusOr<Evaluation> {
                    BB_RETURN_IF_ERROR(Follow());
                    return inner_.Evaluate(delta, missing);
@@ -60,6 +62,7 @@ absl::Status StoredEvaluator::Commit(std::span<const ComponentFormat> delta) {
   BB_ASSIGN_OR_RETURN(incumbent_evaluation_,
                       Resolve(CandidateName(next, weights_),
                               {0, probe_count()},
+                              TokenKls::kSummed,
                               [&](ProbeRange missing) -> absl::StatusOr<Evaluation> {
                                 BB_RETURN_IF_ERROR(Follow());
                                 BB_RETURN_IF_ERROR(inner_.Commit(delta));
@@ -72,8 +75,9 @@ absl::Status StoredEvaluator::Commit(std::span<const ComponentFormat> delta) {
 absl::StatusOr<Evaluation> StoredEvaluator::Measure(
     absl::string_view candidate,
     ProbeRange range,
+    TokenKls kls,
     const std::function<absl::StatusOr<Evaluation>()>& measure) {
-  return Resolve(candidate, range, [&](ProbeRange missing) {
+  return Resolve(candidate, range, kls, [&](ProbeRange missing) {
     absl::StatusOr<Evaluation> all = measure();
     if (!all.ok()) return all;
     return absl::StatusOr<Evaluation>(Part(*all, {missing.first - range.first, missing.count}));
@@ -106,17 +110,24 @@ absl::Status StoredEvaluator::Follow() {
 absl::StatusOr<Evaluation> StoredEvaluator::Resolve(
     absl::string_view candidate,
     ProbeRange range,
+    TokenKls kls,
     const std::function<absl::StatusOr<Evaluation>(ProbeRange)>& measure) {
   const std::span<const int64_t> ids(probes_.data() + range.first,
                                      static_cast<size_t>(range.count));
   BB_ASSIGN_OR_RETURN(const std::vector<std::optional<ProbeResult>> found,
                       run_.Find(candidate, ids));
-  const auto known = [](const std::optional<ProbeResult>& result) { return result.has_value(); };
+  const auto known = [&](const std::optional<ProbeResult>& result) {
+    return result.has_value() &&
+           (kls == TokenKls::kSummed || result->text.tokens == 0 || !result->text.kls.empty());
+  };
   const int64_t begin = std::find_if_not(found.begin(), found.end(), known) - found.begin();
   const int64_t end = found.rend() - std::find_if_not(found.rbegin(), found.rend(), known);
   Evaluation results(range.count);
   for (int64_t i = 0; i < range.count; ++i) {
-    if (found[i].has_value()) results[i] = *found[i];
+    if (!found[i].has_value()) continue;
+    results[i] = *found[i];
+    // Another command may have asked for more: what is stored must not show.
+    if (kls == TokenKls::kSummed) results[i].text.kls.clear();
   }
   if (begin >= end) return results;
   BB_ASSIGN_OR_RETURN(const Evaluation measured, measure({range.first + begin, end - begin}));

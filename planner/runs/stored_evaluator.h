@@ -45,9 +45,11 @@ class StoredEvaluator : public CandidateEvaluator {
   void WeightsChanged(std::string name);
 
   // What measure() returns for a candidate on the probes of `range`, by the same rule. For what is
-  // no delta of an incumbent; `candidate` is its name in the store.
+  // no delta of an incumbent; `candidate` is its name in the store. `kls`: what measure() keeps; a
+  // stored result without them is measured again.
   absl::StatusOr<Evaluation> Measure(absl::string_view candidate,
                                      ProbeRange range,
+                                     TokenKls kls,
                                      const std::function<absl::StatusOr<Evaluation>()>& measure);
 
  private:
@@ -56,6 +58,7 @@ class StoredEvaluator : public CandidateEvaluator {
   absl::StatusOr<Evaluation> Resolve(
       absl::string_view candidate,
       ProbeRange range,
+      TokenKls kls,
       const std::function<absl::StatusOr<Evaluation>(ProbeRange)>& measure);
   // Makes incumbent() the inner evaluator's.
   absl::Status Follow();

@@ -90,14 +90,15 @@ absl::StatusOr<Evaluation> Evaluator::Evaluate(std::span<const ComponentFormat> 
   return Run(&weights, FirstAffected(delta), {.load = true, .save = false}, range);
 }
 
-absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(const Assignment& assignment) {
+absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(const Assignment& assignment,
+                                                          TokenKls kls) {
   BB_RETURN_IF_ERROR(bank_->Prepare(assignment, options_.threads, progress_));
   AssignmentWeights weights = bank_->Weights(assignment);
-  return EvaluateFromScratch(&weights);
+  return EvaluateFromScratch(&weights, kls);
 }
 
-absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(WeightSource* weights) {
-  return Run(weights, 0, {.load = false, .save = false}, {0, probe_count()});
+absl::StatusOr<Evaluation> Evaluator::EvaluateFromScratch(WeightSource* weights, TokenKls kls) {
+  return Run(weights, 0, {.load = false, .save = false}, {0, probe_count()}, kls);
 }
 
 absl::StatusOr<Evaluation> Evaluator::NoiseFloor(int64_t probes) {
@@ -133,10 +134,8 @@ int Evaluator::StartStage(int first_stage) const {
 // On StageRunner, not TokenPass: a pass starts from cached streams at any stage, replaces them
 // where a candidate becomes the incumbent, and the head has two sets of weights pinned at the same
 // time.
-absl::StatusOr<Evaluation> Evaluator::Run(WeightSource* weights,
-                                          int first_stage,
-                                          CacheUse cache,
-                                          ProbeRange range) {
+absl::StatusOr<Evaluation> Evaluator::Run(
+    WeightSource* weights, int first_stage, CacheUse cache, ProbeRange range, TokenKls kls) {
   CHECK(range.first >= 0 && range.count >= 0 && range.first + range.count <= probe_count());
   if (range.count == 0) return Evaluation();
   const int64_t width = transformer_.model().config().hidden_size;
@@ -178,7 +177,7 @@ absl::StatusOr<Evaluation> Evaluator::Run(WeightSource* weights,
       const int64_t row =
           reference_.FirstRow(i) - row_offset + reference_.probes()[i].first_compared_row();
       evaluation[i - range.first] =
-          Compare(i, set, reference_head, x_.data() + row * width, scratch);
+          Compare(i, set, reference_head, x_.data() + row * width, kls, scratch);
     }
   };
   const auto run = [&](int from, int to) {
@@ -206,6 +205,7 @@ ProbeResult Evaluator::Compare(int64_t index,
                                const WeightSet& head,
                                const WeightSet* reference_head,
                                const float* x,
+                               TokenKls kls,
                                ForwardScratch* scratch) const {
   const ModelConfig& config = transformer_.model().config();
   const int64_t vocab = config.vocab_size;
@@ -243,6 +243,7 @@ ProbeResult Evaluator::Compare(int64_t index,
         result.text.misses += missed;
         result.text.nll_sum += nll;
         result.text.kl_sum += kl;
+        if (kls == TokenKls::kKept) result.text.kls.push_back(static_cast<float>(kl));
         continue;
       }
       if (missed && result.sdt++ == 0) result.fdt = static_cast<int>(at - text);

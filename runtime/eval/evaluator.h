@@ -51,9 +51,11 @@ class Evaluator : public CandidateEvaluator {
                 ProbeRange range) const override;
 
   // One full pass that neither uses nor changes the incumbent.
-  absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment);
+  absl::StatusOr<Evaluation> EvaluateFromScratch(const Assignment& assignment,
+                                                 TokenKls kls = TokenKls::kSummed);
   // The same with weights of another bank (BankOptions::is_candidate).
-  absl::StatusOr<Evaluation> EvaluateFromScratch(WeightSource* weights);
+  absl::StatusOr<Evaluation> EvaluateFromScratch(WeightSource* weights,
+                                                 TokenKls kls = TokenKls::kSummed);
 
   // Only the first divergent token of every probe of the range, exactly as Evaluate() finds it, for
   // less work: rows pass in chunks of completion positions, a probe is dropped once it diverges,
@@ -90,12 +92,14 @@ class Evaluator : public CandidateEvaluator {
   absl::StatusOr<Evaluation> Run(WeightSource* weights,
                                  int first_stage,
                                  CacheUse cache,
-                                 ProbeRange range);
+                                 ProbeRange range,
+                                 TokenKls kls = TokenKls::kSummed);
   // Compares a probe by its final residual stream x[compared][hidden].
   ProbeResult Compare(int64_t probe,
                       const WeightSet& head,
                       const WeightSet* reference_head,
                       const float* x,
+                      TokenKls kls,
                       ForwardScratch* scratch) const;
   bool IsCached(int stage) const { return (stage - 1) % cache_stride_ == 0; }
   // Where a pass whose first change is at `first_stage` starts.

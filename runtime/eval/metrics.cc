@@ -6,13 +6,10 @@
 #include <cmath>
 
 #include "runtime/base/known_names.h"
-#include "runtime/base/random.h"
+#include "runtime/eval/bootstrap.h"
 
 namespace bitbudget {
 namespace {
-
-constexpr int kResamples = 2000;
-constexpr uint64_t kBootstrapSeed = 0x626f6f74;  // one fixed stream: intervals are reproducible
 
 struct StatisticInfo {
   Statistic statistic;
@@ -38,17 +35,6 @@ const StatisticInfo& Info(Statistic statistic) {
   LOG(FATAL) << "unknown statistic " << static_cast<int>(statistic);
 }
 
-// Quantile with linear interpolation between order statistics; reorders `values`.
-double Quantile(std::vector<double>& values, double q) {
-  const double position = q * static_cast<double>(values.size() - 1);
-  const size_t below = static_cast<size_t>(position);
-  std::nth_element(values.begin(), values.begin() + below, values.end());
-  const double low = values[below];
-  if (below + 1 == values.size()) return low;
-  const double high = *std::min_element(values.begin() + below + 1, values.end());
-  return low + (position - static_cast<double>(below)) * (high - low);
-}
-
 // The statistic over probes[index[0]], probes[index[1]], ...
 double ComputeAt(Statistic statistic,
                  std::span<const ProbeResult> probes,
@@ -68,20 +54,6 @@ double ComputeAt(Statistic statistic,
   const double mean = sum.value / std::max(sum.weight, 1.0);
   const bool perplexity = statistic == Statistic::kDppl || statistic == Statistic::kTextPpl;
   return perplexity ? std::exp(mean) : mean;
-}
-
-// Percentile-bootstrap interval of value(resampled probe indices).
-template <typename Value>
-Interval Bootstrap(size_t probes, const Value& value) {
-  if (probes == 0) return {};
-  std::vector<double> values(kResamples);
-  std::vector<int> index(probes);
-  for (int resample = 0; resample < kResamples; ++resample) {
-    Random random(kBootstrapSeed, {static_cast<uint64_t>(resample)});
-    for (int& i : index) i = static_cast<int>(random.Below(probes));
-    values[resample] = value(index);
-  }
-  return {Quantile(values, 0.025), Quantile(values, 0.975)};
 }
 
 // Top1Agreement of probes[index[0]], probes[index[1]], ...

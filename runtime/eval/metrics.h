@@ -31,6 +31,8 @@ struct ProbeResult {
     int misses = 0;
     double nll_sum = 0;
     double kl_sum = 0;
+    // KL of every one of these tokens, in order; empty where only sums were asked for (TokenKls).
+    std::vector<float> kls = {};
 
     friend bool operator==(const Text&, const Text&) = default;
   };
@@ -38,6 +40,10 @@ struct ProbeResult {
 
   friend bool operator==(const ProbeResult&, const ProbeResult&) = default;
 };
+
+// Whether an evaluation keeps the KL of every token of the prompts. A search asks for thousands of
+// evaluations and reads sums alone.
+enum class TokenKls : uint8_t { kSummed, kKept };
 
 // A negative log likelihood or divergence of one position as results sum it: at most kMaxNats,
 // which also stands for values that are not finite. A candidate so broken that its logits overflow

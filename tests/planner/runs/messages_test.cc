@@ -52,6 +52,22 @@ TEST(Messages, ResultsComeBackBitForBit) {
   EXPECT_TRUE(ParseResults(SerializeResults({}), "here")->empty());
 }
 
+TEST(Messages, KlsOfTokensComeBackBitForBit) {
+  Evaluation results(3);
+  results[0].text.kls = AwkwardValues<float>();
+  results[0].text.tokens = static_cast<int>(results[0].text.kls.size());
+  results[1].text.tokens = 5;  // of which only sums were kept
+  const auto back = ParseResults(SerializeResults(results), "here");
+  ASSERT_TRUE(back.ok()) << back.status();
+  for (size_t i = 0; i < results.size(); ++i) {
+    ExpectSameBits((*back)[i].text.kls, results[i].text.kls);
+  }
+  results[1].text.kls = {1, 2};
+  ExpectError(ParseResults(SerializeResults(results), "rank 3").status(),
+              absl::StatusCode::kDataLoss,
+              {"damaged results from rank 3"});
+}
+
 TEST(Messages, PromptsComeBack) {
   const std::vector<std::vector<int32_t>> prompts = {
       {1, 2, 3}, {}, {-1, std::numeric_limits<int32_t>::max()}};

@@ -43,6 +43,8 @@ TEST(RunStore, GivesBackWhatWasSavedBitForBit) {
   results[1].nll_sum = std::nextafter(700.0, 0);
   results[1].kl_sum = 0.1 + 0.2;
   results[2].nll_sum = std::numeric_limits<double>::max();
+  results[1].text.tokens = 3;
+  results[1].text.kls = {std::numeric_limits<float>::denorm_min(), -0.0f, 0.1f + 0.2f};
   const std::string binary("a\0b\xff", 4);
   {
     const auto store = MustOpen(path);
@@ -246,7 +248,7 @@ TEST(RunStore, AFileOfAnotherVersionIsRefused) {
   sqlite3_close(connection);
   ExpectError(RunStore::Open(dir.path(), kIdentity).status(),
               absl::StatusCode::kFailedPrecondition,
-              {file, "version 1", "reads version 4", "remove it"});
+              {file, "version 1", "reads version 5", "remove it"});
 }
 
 TEST(RunStore, LeavesNothingBehindWhenItWasNotUsed) {

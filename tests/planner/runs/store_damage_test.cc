@@ -106,6 +106,7 @@ TEST(StoreDamage, ARowThatIsNotAsItWasWrittenIsRefused) {
            "UPDATE results SET tokens = tokens + 4294967296",
            "UPDATE results SET sums = zeroblob(32) WHERE candidate = 2 AND probe = 1",
            "UPDATE results SET sums = x'00' WHERE candidate = 2 AND probe = 1",
+           "UPDATE results SET text_kls = x'00000000' WHERE candidate = 2 AND probe = 1",
            "UPDATE results SET checksum = 0 WHERE probe = 2",
            "UPDATE results SET candidate = candidate + 2;"
            "UPDATE results SET candidate = 5 - candidate",
@@ -138,17 +139,21 @@ TEST(StoreDamage, ARowThatIsNotAsItWasWrittenIsRefused) {
 
 TEST(StoreDamage, AResultThatNoEvaluationGivesIsRefused) {
   const double infinity = std::numeric_limits<double>::infinity();
-  for (const ProbeResult& result : std::vector<ProbeResult>{{-1, 0, 0},
-                                                            {10, 11, 0},
-                                                            {10, -1, 0},
-                                                            {10, 0, -1},
-                                                            {10, 4, 7},
-                                                            {10, 4, 6, infinity},
-                                                            {10, 4, 6, 1, std::nan("")},
-                                                            {10, 4, 6, 1, 1, {-1}},
-                                                            {10, 4, 6, 1, 1, {5, 6}},
-                                                            {10, 4, 6, 1, 1, {5, -1}},
-                                                            {10, 4, 6, 1, 1, {5, 5, -infinity}}}) {
+  const float bad = std::numeric_limits<float>::infinity();
+  for (const ProbeResult& result :
+       std::vector<ProbeResult>{{-1, 0, 0},
+                                {10, 11, 0},
+                                {10, -1, 0},
+                                {10, 0, -1},
+                                {10, 4, 7},
+                                {10, 4, 6, infinity},
+                                {10, 4, 6, 1, std::nan("")},
+                                {10, 4, 6, 1, 1, {-1}},
+                                {10, 4, 6, 1, 1, {5, 6}},
+                                {10, 4, 6, 1, 1, {5, -1}},
+                                {10, 4, 6, 1, 1, {5, 5, -infinity}},
+                                {10, 4, 6, 1, 1, {2, 1, 1, 1, {1}}},
+                                {10, 4, 6, 1, 1, {1, 1, 1, 1, {bad}}}}) {
     const TempDir dir;
     const auto store = MustOpen(dir.path());
     const std::vector<int64_t> ids = MustIds(store.get(), {"x"});

@@ -223,6 +223,31 @@ TEST(StoredEvaluator, AnInterruptionLosesNothing) {
   EXPECT_GT(steps, 5);
 }
 
+// Commands share results, whichever of them keep the KL of every token.
+TEST(StoredEvaluator, MeasuresAgainWhereTheKlsOfTokensAreMissingAndHidesThemElsewhere) {
+  const TempDir dir;
+  Evaluation sums(kProbes);
+  for (ProbeResult& result : sums) result.text.tokens = 2;
+  sums[3].text.tokens = 0;  // a prompt that is too short
+  Evaluation kept = sums;
+  for (ProbeResult& result : kept) result.text.kls.assign(result.text.tokens, 0.5f);
+  int measured = 0;
+  const auto ask = [&](TokenKls kls) {
+    Bench bench(dir.File("run"));
+    const auto evaluation = bench.stored->Measure("whole", {0, kProbes}, kls, [&] {
+      ++measured;
+      return absl::StatusOr<Evaluation>(kls == TokenKls::kKept ? kept : sums);
+    });
+    EXPECT_TRUE(evaluation.ok()) << evaluation.status();
+    EXPECT_EQ(*evaluation, kls == TokenKls::kKept ? kept : sums);
+    return measured;
+  };
+  EXPECT_EQ(ask(TokenKls::kSummed), 1);
+  EXPECT_EQ(ask(TokenKls::kKept), 2);
+  EXPECT_EQ(ask(TokenKls::kKept), 2);
+  EXPECT_EQ(ask(TokenKls::kSummed), 2);
+}
+
 TEST(StoredEvaluator, MeasuresWhatIsNoAssignmentOnce) {
   const TempDir dir;
   int measured = 0;
@@ -231,7 +256,7 @@ TEST(StoredEvaluator, MeasuresWhatIsNoAssignmentOnce) {
     const Evaluation exact = bench.Exactly(bench.inner->Reference());
     for (const ProbeRange range : {ProbeRange{1, 2}, {0, bench.stored->probe_count()}}) {
       const Evaluation part(exact.begin() + range.first, exact.begin() + range.first + range.count);
-      const auto evaluation = bench.stored->Measure("noise floor", range, [&] {
+      const auto evaluation = bench.stored->Measure("noise floor", range, TokenKls::kSummed, [&] {
         ++measured;
         return absl::StatusOr<Evaluation>(part);
       });
