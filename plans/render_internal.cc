@@ -20,20 +20,26 @@ void AddCells(double value,
       absl::StrFormat("[%.*f, %.*f]", digits, interval.low(), digits, interval.high()));
 }
 
-// The lines of what was measured along text, if any column has it.
+// The lines of what was measured along text, each if any column has it.
 void AddTextRows(const std::vector<MetricsColumn>& columns, TextTable* table) {
   std::vector<std::string> kl = {"text KL, nats"};
+  std::vector<std::string> kl_999 = {"text KL 99.9 %, nats"};
   std::vector<std::string> top1 = {"text top token, %"};
-  bool any = false;
+  bool any = false, any_999 = false;
   for (const MetricsColumn& column : columns) {
     if (column.text == nullptr) {
-      kl.insert(kl.end(), 2, "");
-      top1.insert(top1.end(), 2, "");
+      for (std::vector<std::string>* row : {&kl, &kl_999, &top1}) row->insert(row->end(), 2, "");
       continue;
     }
     any = true;
     const plans::TextDivergence& text = *column.text;
     AddCells(text.kl_mean(), text.kl_interval(), 5, &kl);
+    if (text.has_kl_999()) {
+      any_999 = true;
+      AddCells(text.kl_999(), text.kl_999_interval(), 5, &kl_999);
+    } else {
+      kl_999.insert(kl_999.end(), 2, "");
+    }
     plans::Interval percent;
     percent.set_low(100 * text.top1_interval().low());
     percent.set_high(100 * text.top1_interval().high());
@@ -41,6 +47,7 @@ void AddTextRows(const std::vector<MetricsColumn>& columns, TextTable* table) {
   }
   if (!any) return;
   table->AddRow(std::move(kl));
+  if (any_999) table->AddRow(std::move(kl_999));
   table->AddRow(std::move(top1));
 }
 

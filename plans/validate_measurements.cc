@@ -113,6 +113,14 @@ absl::Status CheckTextDivergence(const plans::TextDivergence& text, const std::s
   if (!text.has_kl_interval()) return Bad(path + ".kl_interval", "missing");
   if (!text.has_top1_interval()) return Bad(path + ".top1_interval", "missing");
   BB_RETURN_IF_ERROR(CheckInterval(text.kl_interval(), path + ".kl_interval", -kNatsSlack, kAny));
+  if (text.has_kl_999() != text.has_kl_999_interval()) {
+    return Bad(path, "kl_999 and kl_999_interval are given together");
+  }
+  if (text.has_kl_999()) {
+    if (text.kl_999() < -kNatsSlack) return Bad(path + ".kl_999", text.kl_999(), " is negative");
+    BB_RETURN_IF_ERROR(
+        CheckInterval(text.kl_999_interval(), path + ".kl_999_interval", -kNatsSlack, kAny));
+  }
   return CheckInterval(text.top1_interval(), path + ".top1_interval", 0, 1 + kInterpolationSlack);
 }
 

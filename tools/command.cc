@@ -163,12 +163,17 @@ nlohmann::ordered_json MemoryJson(const MemoryPlan& memory) {
 
 nlohmann::ordered_json TextDivergenceJson(const std::optional<TextDivergence>& text) {
   nlohmann::ordered_json json;
-  for (const char* name : {"text_kl", "text_kl_ci", "text_top1", "text_top1_ci"}) {
+  for (const char* name :
+       {"text_kl", "text_kl_ci", "text_kl_999", "text_kl_999_ci", "text_top1", "text_top1_ci"}) {
     json[name] = nullptr;
   }
   if (!text.has_value()) return json;
   json["text_kl"] = text->kl.value;
   json["text_kl_ci"] = IntervalJson(text->kl.interval);
+  if (text->kl_999.has_value()) {
+    json["text_kl_999"] = text->kl_999->value;
+    json["text_kl_999_ci"] = IntervalJson(text->kl_999->interval);
+  }
   json["text_top1"] = text->top1.value;
   json["text_top1_ci"] = IntervalJson(text->top1.interval);
   return json;

@@ -72,7 +72,8 @@ nlohmann::ordered_json MetricsJson(const Metrics& metrics);
 // limit and the parts of the estimate, in bytes.
 nlohmann::ordered_json MemoryJson(const MemoryPlan& memory);
 
-// text_kl, text_top1 and their intervals; nulls where nothing was measured along windows.
+// text_kl, text_kl_999, text_top1 and their intervals; nulls where nothing was measured along
+// windows.
 nlohmann::ordered_json TextDivergenceJson(const std::optional<TextDivergence>& text);
 
 // ppl_reference, ppl_candidate and their intervals; nulls without text.

@@ -114,6 +114,14 @@ void PrintReport(const EvaluateReport& report) {
                 kl.value,
                 kl.interval.low,
                 kl.interval.high);
+    if (report.text_divergence->kl_999.has_value()) {
+      const Measured& tail = *report.text_divergence->kl_999;
+      std::printf("  %-22s %10.5g   [%.5g, %.5g]   nats, of all tokens of the prompts\n",
+                  "text KL 99.9 %",
+                  tail.value,
+                  tail.interval.low,
+                  tail.interval.high);
+    }
     std::printf("  %-22s %10.5g   [%.5g, %.5g]   %%\n",
                 "text top-1 agreement",
                 100 * top1.value,

@@ -339,12 +339,18 @@ plans::TextDivergence ToProto(const TextDivergence& text) {
   *proto.mutable_kl_interval() = ToProto(text.kl.interval);
   proto.set_top1_agreement(text.top1.value);
   *proto.mutable_top1_interval() = ToProto(text.top1.interval);
+  if (text.kl_999.has_value()) {
+    proto.set_kl_999(text.kl_999->value);
+    *proto.mutable_kl_999_interval() = ToProto(text.kl_999->interval);
+  }
   return proto;
 }
 
 TextDivergence FromProto(const plans::TextDivergence& text) {
-  return {{text.kl_mean(), FromProto(text.kl_interval())},
-          {text.top1_agreement(), FromProto(text.top1_interval())}};
+  TextDivergence divergence = {{text.kl_mean(), FromProto(text.kl_interval())},
+                               {text.top1_agreement(), FromProto(text.top1_interval())}};
+  if (text.has_kl_999()) divergence.kl_999 = {text.kl_999(), FromProto(text.kl_999_interval())};
+  return divergence;
 }
 
 plans::Metrics ToProto(const Metrics& metrics) {

@@ -130,6 +130,12 @@ TEST(RenderPlanTest, SaysWhatWasMeasuredAlongText) {
   EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "text KL [-0.05000, -0.02500] nats: better"));
   plan.mutable_options()->set_probe_source("model");
   EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "prompts, which the model sampled, all tokens"));
+  // As earlier versions wrote it, for one column or both.
+  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "text KL 99.9 %, nats"));
+  plan.mutable_held_out()->mutable_plan_text()->clear_kl_999();
+  EXPECT_TRUE(absl::StrContains(RenderPlan(plan), "text KL 99.9 %, nats"));
+  plan.mutable_held_out()->mutable_uniform_text()->clear_kl_999();
+  EXPECT_FALSE(absl::StrContains(RenderPlan(plan), "99.9"));
   plan.mutable_held_out()->clear_plan_text();
   plan.mutable_held_out()->clear_uniform_text();
   plan.mutable_held_out()->clear_text_kl_difference();

@@ -57,6 +57,8 @@ void SetText(plans::TextDivergence* text, double kl) {
   SetInterval(text->mutable_kl_interval(), kl / 2, kl * 2);
   text->set_top1_agreement(0.9 - kl);
   SetInterval(text->mutable_top1_interval(), 0.875 - kl, 0.925 - kl);
+  text->set_kl_999(16 * kl);
+  SetInterval(text->mutable_kl_999_interval(), 12 * kl, 24 * kl);
 }
 
 plans::Plan Model(int layers) {

@@ -217,6 +217,23 @@ const Mutation kMutations[] = {
     {"text_kl_interval_negative",
      [](Plan& p) { p.mutable_held_out()->mutable_uniform_text()->mutable_kl_interval()->set_low(-1); },
      "held_out.uniform_text.kl_interval: [-1, 0.2]"},
+    {"text_kl_999",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan_text()->set_kl_999(-0.5); },
+     "held_out.plan_text.kl_999: -0.5 is negative"},
+    {"text_kl_999_nan",
+     [](Plan& p) { p.mutable_held_out()->mutable_uniform_text()->set_kl_999(std::nan("")); },
+     "held_out.uniform_text.kl_999: nan"},
+    {"text_kl_999_without_interval",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan_text()->clear_kl_999_interval(); },
+     "held_out.plan_text: kl_999 and kl_999_interval are given together"},
+    {"text_kl_999_interval_alone",
+     [](Plan& p) { p.mutable_held_out()->mutable_plan_text()->clear_kl_999(); },
+     "held_out.plan_text: kl_999 and kl_999_interval are given together"},
+    {"text_kl_999_interval",
+     [](Plan& p) {
+       p.mutable_held_out()->mutable_plan_text()->mutable_kl_999_interval()->set_low(100);
+     },
+     "held_out.plan_text.kl_999_interval: [100, "},
     {"text_top1",
      [](Plan& p) { p.mutable_held_out()->mutable_plan_text()->set_top1_agreement(1.25); },
      "held_out.plan_text.top1_agreement: 1.25 is outside [0, 1]"},
@@ -273,6 +290,17 @@ TEST(ValidateTest, AcceptsAPlanWithoutTextDivergence) {
   plan.mutable_held_out()->clear_plan_text();
   plan.mutable_held_out()->clear_uniform_text();
   plan.mutable_held_out()->clear_text_kl_difference();
+  EXPECT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
+}
+
+TEST(ValidateTest, AcceptsAPlanWithoutTheTail) {
+  Plan plan = SmallPlan(1);
+  plans::HeldOut& held_out = *plan.mutable_held_out();
+  for (plans::TextDivergence* text :
+       {held_out.mutable_plan_text(), held_out.mutable_uniform_text()}) {
+    text->clear_kl_999();
+    text->clear_kl_999_interval();
+  }
   EXPECT_TRUE(ValidatePlan(plan).ok()) << ValidatePlan(plan);
 }
 

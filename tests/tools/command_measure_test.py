@@ -14,7 +14,7 @@ METRICS = {
     'kl_mean', 'kl_ci', 'top1_agreement', 'top1_ci'
 }
 SIZE = {'size_bytes', 'bits_per_weight'}
-TEXT = {'text_kl', 'text_kl_ci', 'text_top1', 'text_top1_ci'}
+TEXT = {'text_kl', 'text_kl_ci', 'text_kl_999', 'text_kl_999_ci', 'text_top1', 'text_top1_ci'}
 PERPLEXITY = {'ppl_reference', 'ppl_candidate'}
 PERPLEXITY_INTERVALS = {'ppl_reference_ci', 'ppl_candidate_ci'}
 MEMORY = {'weights', 'states', 'logits', 'streams', 'scratch'}  # bytes; together the estimate
@@ -35,7 +35,7 @@ class MeasureTest(CommandTest):
 
     def check_text(self, metrics):
         self.assertGreaterEqual(metrics['text_kl'], 0)
-        for name in ('text_kl', 'text_top1'):
+        for name in ('text_kl', 'text_kl_999', 'text_top1'):
             low, high = metrics[name + '_ci']
             self.assertTrue(low <= metrics[name] <= high)
         self.assertTrue(0 <= metrics['text_top1'] <= 1)
@@ -204,6 +204,7 @@ class MeasureTest(CommandTest):
         self.assertEqual(shown['plan']['kl_mean'], reports['--plan']['kl_mean'])
         self.assertEqual(shown['plan']['fdt_mean'], reports['--plan']['fdt_mean'])
         self.assertEqual(shown['plan_text']['kl_mean'], reports['--plan']['text_kl'])
+        self.assertEqual(shown['plan_text']['kl_999'], reports['--plan']['text_kl_999'])
         self.assertEqual(shown['plan_text']['top1_agreement'], reports['--plan']['text_top1'])
 
     def test_eval_of_fdt_only_is_a_part_of_eval(self):
@@ -236,7 +237,7 @@ class MeasureTest(CommandTest):
         self.check_text(report)
         shown = self.succeed('eval', self.model, '--uniform', 'int8', '--text', self.text_file(),
                              *PROBES, '--probes', 5).stdout
-        for name in ('perplexity', 'text KL', 'text top-1 agreement'):
+        for name in ('perplexity', 'text KL ', 'text KL 99.9 % ', 'text top-1 agreement'):
             self.assertIn(name, shown)
 
     def test_eval_with_prompts(self):
@@ -247,6 +248,7 @@ class MeasureTest(CommandTest):
         self.assertEqual(len(report['per_probe']), 4)
         # These prompts have no 17th token.
         self.assertIsNone(report['text_kl'])
+        self.assertIsNone(report['text_kl_999'])
         self.assertIsNone(report['ppl_candidate'])
 
     def test_eval_of_the_stored_format_is_the_reference(self):

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -103,6 +104,7 @@ TEST(TextDivergence, IsWhatTheDefinitionSaysFromThe17thTokenOn) {
   ASSERT_EQ(report.evaluation.size(), windows.size());
   double all_kl = 0;
   int all_misses = 0;
+  std::vector<double> token_kls;
   for (size_t i = 0; i < windows.size(); ++i) {
     const std::span<const int32_t> tokens(windows[i]);
     const NaivePass p = reference.Run(tokens);
@@ -111,6 +113,8 @@ TEST(TextDivergence, IsWhatTheDefinitionSaysFromThe17thTokenOn) {
     // differences of two of them.
     const double p_error = 2 * LogitError(reference, tokens, p);
     const double q_error = 2 * LogitError(candidate, tokens, q);
+    const ProbeResult::Text& got = report.evaluation[i].text;
+    ASSERT_EQ(got.kls.size(), tokens.size() - kPrompt);
     double kl = 0;
     double error = 0;
     int misses = 0;
@@ -119,16 +123,23 @@ TEST(TextDivergence, IsWhatTheDefinitionSaysFromThe17thTokenOn) {
       const auto q_row = std::span(q.logits).subspan((at - 1) * vocab, vocab);
       const std::vector<double> log_p = LogSoftmax(p_row);
       const std::vector<double> log_q = LogSoftmax(q_row);
+      const double kl_before = kl;
+      const double error_before = error;
       error += p_error + q_error;
       for (size_t v = 0; v < vocab; ++v) {
         const double term = std::exp(log_p[v]) * (log_p[v] - log_q[v]);
         kl += term;
         error += std::abs(term) * std::expm1(p_error);
       }
+      // One rounding to float more.
+      const double token_kl = kl - kl_before;
+      EXPECT_NEAR(got.kls[at - kPrompt],
+                  token_kl,
+                  error - error_before + token_kl * std::numeric_limits<float>::epsilon());
+      token_kls.push_back(got.kls[at - kPrompt]);
       misses += std::max_element(p_row.begin(), p_row.end()) - p_row.begin() !=
                 std::max_element(q_row.begin(), q_row.end()) - q_row.begin();
     }
-    const ProbeResult::Text& got = report.evaluation[i].text;
     EXPECT_EQ(got.tokens, kFollowed);
     EXPECT_EQ(got.misses, misses);
     EXPECT_NEAR(got.kl_sum, kl, error);
@@ -141,6 +152,13 @@ TEST(TextDivergence, IsWhatTheDefinitionSaysFromThe17thTokenOn) {
   EXPECT_DOUBLE_EQ(report.text_divergence->kl.value, all_kl / positions);
   EXPECT_DOUBLE_EQ(report.text_divergence->top1.value, 1 - all_misses / positions);
   EXPECT_GT(all_misses, 0);
+  std::sort(token_kls.begin(), token_kls.end());
+  const double position = 0.999 * (positions - 1);  // between the two largest of 40
+  const double largest = token_kls.back(), second = token_kls[token_kls.size() - 2];
+  ASSERT_TRUE(report.text_divergence->kl_999.has_value());
+  EXPECT_DOUBLE_EQ(report.text_divergence->kl_999->value,
+                   second + (position - (positions - 2)) * (largest - second));
+  EXPECT_GT(second, 0);
   // The perplexities are those of the same tokens.
   double nll = 0;
   for (const ProbeResult& result : report.evaluation) nll += result.text.nll_sum;
@@ -175,6 +193,7 @@ TEST(TextDivergence, IsZeroForWeightsAsTheyAre) {
     ASSERT_TRUE(report.text_divergence.has_value());
     EXPECT_EQ(report.text_divergence->kl.value, 0);
     EXPECT_EQ(report.text_divergence->kl.interval.high, 0);
+    EXPECT_EQ(report.text_divergence->kl_999->value, 0);
     EXPECT_EQ(report.text_divergence->top1.value, 1);
     EXPECT_EQ(report.text_divergence->top1.interval.low, 1);
   }
@@ -220,6 +239,7 @@ TEST(TextDivergence, APlanHoldsWhatAnEvaluationMeasures) {
     EXPECT_TRUE(valid.ok()) << valid;
     const plans::HeldOut& held_out = plan->held_out();
     ASSERT_TRUE(held_out.has_plan_text() && held_out.has_uniform_text());
+    EXPECT_TRUE(held_out.plan_text().has_kl_999() && held_out.uniform_text().has_kl_999());
     ASSERT_FALSE(held_out.uniform_emitted());
     EvaluateOptions evaluate;
     evaluate.workspace = options.workspace;
@@ -248,7 +268,7 @@ TEST(TextDivergence, InterruptedOrSharedGivesTheSameBytes) {
   CountingProgress whole;
   const auto alone = RunPlanJob(*model, options, &whole);
   ASSERT_TRUE(alone.ok()) << alone.status();
-  ASSERT_TRUE(alone->held_out().has_plan_text());
+  ASSERT_TRUE(alone->held_out().has_plan_text() && alone->held_out().plan_text().has_kl_999());
   const std::string bytes = SerializePlan(*alone);
   int incomplete = 0;
   for (int64_t i = 1; i <= 6; ++i) {
