@@ -1,7 +1,10 @@
 #include "plans/json_names.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "runtime/base/json.h"
+#include "runtime/base/json_text.h"
 
 namespace bitbudget {
 namespace {
@@ -57,6 +60,15 @@ std::string WithCurrentFieldNames(absl::string_view json) {
     at = end;
   }
   return text;
+}
+
+std::string WithoutSummary(absl::string_view json) {
+  // Plans that were written as such are not parsed twice.
+  if (!absl::StrContains(json, absl::StrCat("\"", kSummaryKey, "\""))) return std::string(json);
+  absl::StatusOr<nlohmann::ordered_json> plan = ParseOrderedJson(json, "", DuplicateKeys::kRefuse);
+  if (!plan.ok() || !plan->is_object()) return std::string(json);
+  plan->erase(kSummaryKey);
+  return DumpJson(*plan);
 }
 
 }  // namespace bitbudget

@@ -101,7 +101,7 @@ std::string OneLine(absl::string_view message) {
 }
 
 absl::StatusOr<plans::Plan> ParseJson(absl::string_view json, const std::string& name) {
-  const std::string text = WithCurrentFieldNames(json);
+  const std::string text = WithCurrentFieldNames(WithoutSummary(json));
   google::protobuf::util::JsonParseOptions options;
   plans::Plan plan;
   const auto status = google::protobuf::util::JsonStringToMessage(text, &plan, options);

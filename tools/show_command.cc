@@ -4,9 +4,11 @@
 #include <string>
 #include <tuple>
 
+#include "plans/json_names.h"
 #include "plans/plan_io.h"
 #include "plans/render.h"
 #include "plans/targets/plan_file.h"
+#include "runtime/base/json.h"
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
@@ -19,8 +21,11 @@ namespace {
 absl::Status RunShow(const std::string& path, bool json) {
   BB_ASSIGN_OR_RETURN(const plans::Plan plan, ReadPlan(path));
   if (json) {
-    BB_ASSIGN_OR_RETURN(const std::string text, PlanToJson(plan));
-    std::printf("%s\n", text.c_str());
+    BB_ASSIGN_OR_RETURN(const std::string fields, PlanToJson(plan));
+    BB_ASSIGN_OR_RETURN(nlohmann::ordered_json all,
+                        ParseOrderedJson(fields, path, DuplicateKeys::kRefuse));
+    all[kSummaryKey] = PlanJson(plan, std::nullopt, std::nullopt);
+    std::printf("%s\n", DumpJson(all, 2).c_str());
   } else {
     std::printf("%s", RenderPlan(plan, OutputWidth()).c_str());
   }
@@ -75,7 +80,8 @@ void AddShowCommand(CLI::App* app) {
   auto path = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);
   command->add_option("PLAN", *path, "Plan file")->required();
-  command->add_flag("--json", *json, "Print the whole plan as JSON");
+  command->add_flag(
+      "--json", *json, "Print the whole plan as JSON, with what plan --json prints in its summary");
   SetBody(command, [path, json] { return RunShow(*path, *json); });
 }
 

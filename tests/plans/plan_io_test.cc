@@ -213,5 +213,19 @@ TEST(JsonNamesTest, RenamesKeysAndNothingElse) {
   }
 }
 
+TEST(JsonNamesTest, ASummaryBesideTheFieldsIsIgnored) {
+  std::string json = Json(SmallPlan(2));
+  const std::string fields = json;
+  json.insert(json.find('{') + 1, R"("summary": {"components": [1, {"summary": "}"}]},)");
+  const auto read = ParsePlan(json, "shown.json");
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(SerializePlan(*read), SerializePlan(SmallPlan(2)));
+  EXPECT_EQ(WithoutSummary(fields), fields);
+  // Elsewhere it is an unknown field, and text that is not JSON is the parser's to refuse.
+  for (const char* text : {R"({"model":{"summary":1}})", R"({"summary": })", R"(["summary"])"}) {
+    EXPECT_EQ(WithoutSummary(text), text);
+  }
+}
+
 }  // namespace
 }  // namespace bitbudget

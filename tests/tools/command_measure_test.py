@@ -84,6 +84,8 @@ class MeasureTest(CommandTest):
         for plan, budget in ((a, '5bpw'), (b, '6bpw')):
             self.succeed('plan', self.model, '--budget', budget, '-o', plan, *FEW_FORMATS, *PLAN_PROBES)
         diff = self.json('diff', a, b)
+        for key, plan in (('a', a), ('b', b)):
+            self.assertEqual(diff[key], self.json('show', plan)['summary'] | {'file': plan})
         self.assertEqual(diff['a']['file'], a)
         sizes = [component['b']['size_bytes'] - component['a']['size_bytes']
                  for component in diff['components']]
@@ -122,6 +124,9 @@ class MeasureTest(CommandTest):
         self.assertGreater(report['search']['candidates'], 0)
         self.assertLessEqual(report['search']['computed'], report['search']['naive'])
         plan = self.json('show', out)
+        summary = {key: value for key, value in report.items() if key != 'memory'}
+        summary['search'] = {key: value for key, value in report['search'].items() if key != 'seconds'}
+        self.assertEqual(plan['summary'], summary)
         size = int(plan['model']['fixed_bytes']) + sum(
             int(c['size_bytes']) for c in plan['components'])
         self.assertEqual(report['size_bytes'], size)
@@ -147,6 +152,17 @@ class MeasureTest(CommandTest):
             if 'embed' in name or 'layers.0.' in name or 'down_proj' in name:
                 self.assertEqual(component['format'], 'int8', name)
         self.assertEqual(plan['options']['pins'], ['embed=int8', r'layers\.0\.=int8'])
+
+    def test_what_show_prints_as_json_is_the_plan(self):
+        plan, shown = self.make_plan(), self.file('shown.json')
+        with open(shown, 'w', encoding='ascii') as file:
+            file.write(self.succeed('show', plan, '--json').stdout)
+        self.assertEqual(self.succeed('show', shown).stdout, self.succeed('show', plan).stdout)
+        self.assertEqual(self.json('show', shown), self.json('show', plan))
+        json_plan = self.make_plan(out='plan.json')
+        with open(json_plan, encoding='ascii') as file:
+            fields = json.load(file)
+        self.assertEqual(self.json('show', plan), fields | {'summary': self.json('show', plan)['summary']})
 
     def test_a_plan_for_people(self):
         text = self.succeed('plan', self.model, '--budget', '5bpw', '--search', 'uniform',
