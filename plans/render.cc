@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
+#include "plans/fit_lines.h"
 #include "plans/pinned.h"
 #include "plans/render_internal.h"
 #include "plans/text_table.h"
@@ -202,7 +203,7 @@ std::string LayerTable(const plans::Plan& plan, int width) {
   return absl::StrCat(table.ToString(/*indent=*/0, width), any_pinned ? "* pinned\n" : "");
 }
 
-std::string FormatLegend(const plans::Plan& plan) {
+std::string FormatLegend(const plans::Plan& plan, int width) {
   struct Use {
     int64_t components = 0;
     int64_t weights = 0;
@@ -224,7 +225,7 @@ std::string FormatLegend(const plans::Plan& plan) {
                   absl::StrFormat("%.1f %%", Percent(use.weights, plan.model().parameter_count())),
                   WithThousands(use.bytes)});
   }
-  return table.ToString(/*indent=*/0);
+  return table.ToString(/*indent=*/0, width);
 }
 
 }  // namespace
@@ -286,8 +287,8 @@ std::string RenderPlan(const plans::Plan& plan, int width) {
   AddLine(
       &text, "written by", absl::StrCat("bitbudget ", plan.tool_version(), ", seed ", o.seed()));
   AddWarnings(&text, plan, "");
-  const std::string recovery = RenderRecovery(plan);
-  return absl::StrCat(text,
+  const std::string recovery = RenderRecovery(plan, width);
+  text = absl::StrCat(text,
                       "\n",
                       HeldOutSection(plan, width),
                       "\n",
@@ -295,7 +296,8 @@ std::string RenderPlan(const plans::Plan& plan, int width) {
                       recovery.empty() ? "" : "\n",
                       LayerTable(plan, width),
                       "\n",
-                      FormatLegend(plan));
+                      FormatLegend(plan, width));
+  return FitLines(text, width, internal::kLabelColumns);
 }
 
 }  // namespace bitbudget

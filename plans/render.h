@@ -10,7 +10,7 @@ namespace bitbudget {
 
 // A plan as text for people: the request, the size, the held-out metrics beside those of the best
 // uniform assignment, and one line per layer with the format of every component. Formats are
-// shortened ("4zg64" is int4z-g64) and spelled out below the table. Tables fit a terminal of
+// shortened ("4zg64" is int4z-g64) and spelled out below the table. All of this fits a terminal of
 // `width` columns; 0: any. REQUIRES: a valid plan.
 std::string RenderPlan(const plans::Plan& plan, int width = 0);
 
@@ -20,11 +20,12 @@ std::string RenderPlan(const plans::Plan& plan, int width = 0);
 absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
                                        const std::string& a_name,
                                        const plans::Plan& b,
-                                       const std::string& b_name);
+                                       const std::string& b_name,
+                                       int width = 0);
 
 // What it says of its recovery: methods, data, and the held-out metrics before and after. Empty for
 // a plan that was not recovered.
-std::string RenderRecovery(const plans::Plan& plan);
+std::string RenderRecovery(const plans::Plan& plan, int width = 0);
 
 }  // namespace bitbudget
 

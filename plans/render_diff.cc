@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "plans/evidence.h"
+#include "plans/fit_lines.h"
 #include "plans/render.h"
 #include "plans/render_internal.h"
 #include "plans/text_table.h"
@@ -79,7 +80,8 @@ std::string SignedThousands(int64_t value) {
 absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
                                        const std::string& a_name,
                                        const plans::Plan& b,
-                                       const std::string& b_name) {
+                                       const std::string& b_name,
+                                       int width) {
   if (a.model().fingerprint() != b.model().fingerprint()) {
     return absl::InvalidArgumentError(absl::StrCat("the plans are for different models: ",
                                                    a_name,
@@ -130,14 +132,14 @@ absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
                   " components differ, ",
                   SignedThousands(PlanSizeBytes(b) - PlanSizeBytes(a)),
                   " bytes\n");
-  if (differing > 0) text += table.ToString(/*indent=*/2);
+  if (differing > 0) text += table.ToString(/*indent=*/2, width);
 
   text += "\n";
   const plans::Metrics* a_metrics = HeldOutMetrics(a);
   const plans::Metrics* b_metrics = HeldOutMetrics(b);
   if (a_metrics == nullptr || b_metrics == nullptr) {
     AddLine(&text, "held out", "not measured for both plans");
-    return text;
+    return FitLines(text, width, internal::kLabelColumns);
   }
   AddLine(&text, "held out", ProbesLine(MeasuredProbes(a)));
   if (!a.has_recovery()) {
@@ -149,8 +151,8 @@ absl::StatusOr<std::string> RenderDiff(const plans::Plan& a,
     AddLine(&text, "WARNING", "not comparable: A and B were measured on different probes:");
     AddLine(&text, "", probes);
   }
-  text += MetricsTable({{"A", a_metrics, HeldOutText(a)}, {"B", b_metrics, HeldOutText(b)}});
-  return text;
+  text += MetricsTable({{"A", a_metrics, HeldOutText(a)}, {"B", b_metrics, HeldOutText(b)}}, width);
+  return FitLines(text, width, internal::kLabelColumns);
 }
 
 }  // namespace bitbudget

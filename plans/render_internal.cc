@@ -54,7 +54,7 @@ void AddTextRows(const std::vector<MetricsColumn>& columns, TextTable* table) {
 }  // namespace
 
 void AddLine(std::string* text, const char* label, const std::string& value) {
-  absl::StrAppendFormat(text, "%-12s%s\n", label, value);
+  absl::StrAppendFormat(text, "%-*s%s\n", kLabelColumns, label, value);
 }
 
 void AddWarnings(std::string* text, const plans::Plan& plan, const std::string& whose) {

@@ -9,6 +9,8 @@
 // Shared by the texts about one plan and about two.
 namespace bitbudget::internal {
 
+inline constexpr int kLabelColumns = 12;
+
 // Appends "label       value\n".
 void AddLine(std::string* text, const char* label, const std::string& value);
 

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "plans/evidence.h"
+#include "plans/fit_lines.h"
 #include "plans/render.h"
 #include "plans/render_internal.h"
 #include "plans/text_table.h"
@@ -57,7 +58,7 @@ std::string DifferenceLine(const char* what, const char* over, const plans::Inte
                          verdict);
 }
 
-std::string EvidenceText(const plans::RecoveryEvidence& evidence) {
+std::string EvidenceText(const plans::RecoveryEvidence& evidence, int width) {
   std::string text;
   AddLine(&text,
           "recovery",
@@ -72,7 +73,8 @@ std::string EvidenceText(const plans::RecoveryEvidence& evidence) {
   const bool along_text = evidence.has_text_before();
   text += MetricsTable(
       {{"before", &evidence.before(), along_text ? &evidence.text_before() : nullptr},
-       {"recovered", &evidence.after(), along_text ? &evidence.text_after() : nullptr}});
+       {"recovered", &evidence.after(), along_text ? &evidence.text_after() : nullptr}},
+      width);
   AddLine(&text, "", DifferenceLine("KL", "probes", evidence.kl_difference()));
   if (along_text) {
     AddLine(&text, "", DifferenceLine("text KL", "probes", evidence.text_kl_difference()));
@@ -82,7 +84,7 @@ std::string EvidenceText(const plans::RecoveryEvidence& evidence) {
 
 }  // namespace
 
-std::string RenderRecovery(const plans::Plan& plan) {
+std::string RenderRecovery(const plans::Plan& plan, int width) {
   if (!plan.has_recovery()) return "";
   std::string text;
   const char* label = "recovered";
@@ -99,8 +101,10 @@ std::string RenderRecovery(const plans::Plan& plan) {
   }
   AddLine(&text, "codes", absl::StrCat("in ", plan.recovery().weights_file(), ", beside the plan"));
   const plans::RecoveryPass* last = LastPass(plan);
-  if (last == nullptr || !last->has_held_out()) return text;
-  return absl::StrCat(text, "\n", EvidenceText(last->held_out()));
+  if (last != nullptr && last->has_held_out()) {
+    absl::StrAppend(&text, "\n", EvidenceText(last->held_out(), width));
+  }
+  return FitLines(text, width, internal::kLabelColumns);
 }
 
 }  // namespace bitbudget

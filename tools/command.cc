@@ -3,6 +3,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "absl/strings/str_split.h"
 #include "planner/output/recovered_file.h"
 #include "planner/runs/run_directory.h"
+#include "plans/fit_lines.h"
 #include "plans/targets/target.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
@@ -71,6 +73,10 @@ int OutputWidth() {
   winsize size;
   const bool known = isatty(STDOUT_FILENO) != 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0;
   return known ? size.ws_col : 0;
+}
+
+void PrintFitting(const std::string& text, int hang) {
+  std::printf("%s", FitLines(text, OutputWidth(), hang).c_str());
 }
 
 void SetQuiet(bool quiet) { is_quiet = quiet; }

@@ -82,6 +82,9 @@ nlohmann::ordered_json PerplexityJson(const std::optional<TextPerplexity>& text)
 // The columns of the terminal that standard output is; 0 where it is none.
 int OutputWidth();
 
+// Prints text for people so that it fits the terminal: longer lines go on after `hang` spaces.
+void PrintFitting(const std::string& text, int hang = 2);
+
 // The progress display of the process: a bar on a terminal, plain lines elsewhere, nothing where
 // SetQuiet() was called with true before.
 Progress* ProcessProgress();

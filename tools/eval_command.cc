@@ -24,7 +24,7 @@ absl::Status RunEval(const CLI::App& command, const EvalFlags& flags, bool json)
   }
   PrintEval(reports.first, flags.fdt_only);
   if (!reports.against.has_value()) return absl::OkStatus();
-  std::printf("\n%s: ", flags.against.c_str());
+  std::printf("\n%s:\n", flags.against.c_str());
   PrintEval(*reports.against, flags.fdt_only);
   std::printf("\n");
   const std::string& file = flags.plan.empty() ? flags.candidate : flags.plan;

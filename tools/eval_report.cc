@@ -1,13 +1,18 @@
 #include "tools/eval_report.h"
 
-#include <cstdio>
+#include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "plans/text_table.h"
 #include "runtime/eval/metrics.h"
 #include "tools/command.h"
 
 namespace bitbudget {
 namespace {
+
+using Align = TextTable::Align;
 
 // The fields of ReportJson that are known without a whole evaluation.
 nlohmann::ordered_json FdtJson(const EvaluateReport& report) {
@@ -61,81 +66,67 @@ nlohmann::ordered_json ReportJson(const EvaluateReport& report) {
   return json;
 }
 
-void PrintRow(const char* name, const Measured& measured, const Measured& floor, const char* unit) {
-  std::printf("  %-22s %10.5g   [%.5g, %.5g]   noise floor %.3g %s\n",
-              name,
-              measured.value,
-              measured.interval.low,
-              measured.interval.high,
-              floor.value,
-              unit);
+std::string HeadLine(const EvaluateReport& report) {
+  return absl::StrFormat(
+      "size %d bytes, %.4f bits per weight; %d held-out probes, up to %d tokens each\n",
+      report.size_bytes,
+      report.bits_per_weight,
+      report.probes.size(),
+      report.completion_tokens);
+}
+
+// A row of the table of metrics; `floor`: null where there is none.
+std::vector<std::string> Row(const char* name,
+                             const Measured& measured,
+                             const Measured* floor,
+                             const char* unit) {
+  return {name,
+          absl::StrFormat("%.5g", measured.value),
+          absl::StrFormat("[%.5g, %.5g]", measured.interval.low, measured.interval.high),
+          floor != nullptr ? absl::StrFormat("%.3g", floor->value) : "",
+          unit};
+}
+
+Measured Percent(const Measured& share) {
+  return {100 * share.value, {100 * share.interval.low, 100 * share.interval.high}};
 }
 
 void PrintFdt(const EvaluateReport& report) {
-  std::printf(
-      "size %lld bytes, %.4f bits per weight; %zu held-out probes, up to %lld tokens each\n"
-      "  FDT mean %.5g [%.5g, %.5g], 75th percentile %.5g [%.5g, %.5g] tokens\n",
-      static_cast<long long>(report.size_bytes),
-      report.bits_per_weight,
-      report.probes.size(),
-      static_cast<long long>(report.completion_tokens),
-      report.metrics.fdt_mean.value,
-      report.metrics.fdt_mean.interval.low,
-      report.metrics.fdt_mean.interval.high,
-      report.metrics.fdt_75.value,
-      report.metrics.fdt_75.interval.low,
-      report.metrics.fdt_75.interval.high);
+  TextTable table({Align::kLeft, Align::kRight, Align::kLeft, Align::kRight, Align::kLeft});
+  table.AddRow({"", "", "95 % interval", "", "unit"});
+  table.AddRow(Row("FDT mean", report.metrics.fdt_mean, nullptr, "tokens"));
+  table.AddRow(Row("FDT 75th percentile", report.metrics.fdt_75, nullptr, "tokens"));
+  PrintFitting(HeadLine(report) + table.ToString(/*indent=*/2, OutputWidth(), /*together=*/2));
 }
 
 void PrintReport(const EvaluateReport& report) {
   const Metrics& metrics = report.metrics;
   const Metrics& floor = report.noise_floor;
-  std::printf(
-      "size %lld bytes, %.4f bits per weight; %zu held-out probes, up to %lld tokens each\n",
-      static_cast<long long>(report.size_bytes),
-      report.bits_per_weight,
-      report.probes.size(),
-      static_cast<long long>(report.completion_tokens));
-  PrintRow("FDT mean", metrics.fdt_mean, floor.fdt_mean, "tokens");
-  PrintRow("FDT 75th percentile", metrics.fdt_75, floor.fdt_75, "tokens");
-  PrintRow("SDT mean", metrics.sdt_mean, floor.sdt_mean, "tokens");
-  PrintRow("divergent perplexity", metrics.dppl, floor.dppl, "");
-  PrintRow("KL mean", metrics.kl_mean, floor.kl_mean, "nats/token");
-  std::printf("  %-22s %10.5g   [%.5g, %.5g]   %%\n",
-              "top-1 agreement",
-              100 * metrics.top1.value,
-              100 * metrics.top1.interval.low,
-              100 * metrics.top1.interval.high);
+  TextTable table({Align::kLeft, Align::kRight, Align::kLeft, Align::kRight, Align::kLeft});
+  table.AddRow({"", "", "95 % interval", "noise floor", "unit"});
+  table.AddRow(Row("FDT mean", metrics.fdt_mean, &floor.fdt_mean, "tokens"));
+  table.AddRow(Row("FDT 75th percentile", metrics.fdt_75, &floor.fdt_75, "tokens"));
+  table.AddRow(Row("SDT mean", metrics.sdt_mean, &floor.sdt_mean, "tokens"));
+  table.AddRow(Row("divergent perplexity", metrics.dppl, &floor.dppl, ""));
+  table.AddRow(Row("KL mean", metrics.kl_mean, &floor.kl_mean, "nats/token"));
+  table.AddRow(Row("top-1 agreement", Percent(metrics.top1), nullptr, "%"));
   if (report.text_divergence.has_value()) {
-    const Measured& kl = report.text_divergence->kl;
-    const Measured& top1 = report.text_divergence->top1;
-    std::printf("  %-22s %10.5g   [%.5g, %.5g]   nats/token, along the prompts\n",
-                "text KL",
-                kl.value,
-                kl.interval.low,
-                kl.interval.high);
-    if (report.text_divergence->kl_999.has_value()) {
-      const Measured& tail = *report.text_divergence->kl_999;
-      std::printf("  %-22s %10.5g   [%.5g, %.5g]   nats, of all tokens of the prompts\n",
-                  "text KL 99.9 %",
-                  tail.value,
-                  tail.interval.low,
-                  tail.interval.high);
+    const TextDivergence& text = *report.text_divergence;
+    table.AddRow(Row("text KL", text.kl, nullptr, "nats/token"));
+    if (text.kl_999.has_value()) {
+      table.AddRow(Row("text KL 99.9 %", *text.kl_999, nullptr, "nats"));
     }
-    std::printf("  %-22s %10.5g   [%.5g, %.5g]   %%\n",
-                "text top-1 agreement",
-                100 * top1.value,
-                100 * top1.interval.low,
-                100 * top1.interval.high);
+    table.AddRow(Row("text top-1 agreement", Percent(text.top1), nullptr, "%"));
   }
   if (report.text.has_value()) {
-    std::printf("  %-22s %10.5g   [%.5g, %.5g]   reference %.5g\n",
-                "text perplexity",
-                report.text->candidate.value,
-                report.text->candidate.interval.low,
-                report.text->candidate.interval.high,
-                report.text->reference.value);
+    table.AddRow(Row("text perplexity", report.text->candidate, nullptr, ""));
+    table.AddRow(Row("  of the reference", report.text->reference, nullptr, ""));
   }
+  std::string text = HeadLine(report) + table.ToString(/*indent=*/2, OutputWidth(), /*together=*/2);
+  if (report.text_divergence.has_value()) {
+    text += "  text: along the prompts, all tokens from the 17th on\n";
+  }
+  PrintFitting(text);
 }
 
 // A statistic of two evaluations of the same probes.
@@ -149,7 +140,7 @@ struct Pair {
 constexpr Pair kPairs[] = {
     {"FDT mean", "fdt_difference_ci", Statistic::kFdtMean, "tokens"},
     {"KL mean", "kl_difference_ci", Statistic::kKlMean, "nats/token"},
-    {"text KL", "text_kl_difference_ci", Statistic::kTextKl, "nats/token, along the prompts"},
+    {"text KL", "text_kl_difference_ci", Statistic::kTextKl, "nats/token"},
 };
 
 bool HasStatistic(const Pair& pair, const EvaluateReport& report) {
@@ -189,21 +180,24 @@ void PrintDifferences(const EvaluateReport& a,
                       const std::string& a_name,
                       const EvaluateReport& b,
                       const std::string& b_name) {
-  std::printf("%s minus %s, paired over probes:\n", a_name.c_str(), b_name.c_str());
+  TextTable table({Align::kLeft});
   for (const Pair& pair : kPairs) {
     if (!HasStatistic(pair, a)) continue;
     const Interval interval = PairedInterval(pair.statistic, a.evaluation, b.evaluation);
     const bool within = interval.low <= 0 && interval.high >= 0;
     const bool better = (interval.low > 0) == LargerIsBetter(pair.statistic);
-    std::printf("  %-22s [%+.5g, %+.5g] %s: %s\n",
-                pair.name,
-                interval.low,
-                interval.high,
-                pair.unit,
-                within   ? "no significant difference"
-                : better ? "better"
-                         : "worse");
+    table.AddRow({pair.name,
+                  absl::StrFormat("[%+.5g, %+.5g]", interval.low, interval.high),
+                  within   ? "no significant difference"
+                  : better ? "better"
+                           : "worse",
+                  pair.unit});
   }
+  PrintFitting(absl::StrCat(a_name,
+                            " minus ",
+                            b_name,
+                            ", paired over probes, 95 % intervals:\n",
+                            table.ToString(/*indent=*/2, OutputWidth())));
 }
 
 }  // namespace bitbudget

@@ -228,10 +228,12 @@ absl::Status RunExplore(const CLI::App& command, const ExploreFlags& flags) {
     }
     BB_RETURN_IF_ERROR(WriteFileAtomically(flags.curve, curve));
   }
-  std::printf("%s\nwritten to %s%s\n",
-              ExploreTable(*report, *model).c_str(),
-              flags.plan.out.c_str(),
-              flags.curve.empty() ? "" : absl::StrCat(" and ", flags.curve).c_str());
+  PrintFitting(absl::StrCat(ExploreTable(*report, *model, OutputWidth()),
+                            "\nwritten to ",
+                            flags.plan.out,
+                            flags.curve.empty() ? "" : " and ",
+                            flags.curve,
+                            "\n"));
   return absl::OkStatus();
 }
 

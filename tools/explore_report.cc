@@ -14,6 +14,7 @@
 #include "plans/plan_io.h"
 #include "plans/targets/gguf.h"
 #include "plans/targets/target.h"
+#include "plans/text_table.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
 #include "tools/explore_texts.h"
@@ -316,42 +317,53 @@ absl::StatusOr<nlohmann::ordered_json> ExploreDocument(const ExploreReport& repo
   return Document(report, options, command_line, model).Make();
 }
 
-std::string ExploreTable(const ExploreReport& report, const Model& model) {
-  int width = 10;
+std::string ExploreTable(const ExploreReport& report, const Model& model, int width) {
+  using Align = TextTable::Align;
+  // Method and label name a point, so they are one column, which every part of the table repeats.
+  size_t method = 6, label = 6;
   for (const ExplorePoint& point : report.points) {
-    width = std::max(width, static_cast<int>(point.label.size()));
+    method = std::max(method, point.method.size());
+    label = std::max(label, point.label.size());
   }
-  std::string text = absl::StrFormat("%-10s %-*s %12s %6s  %-32s %-22s %s\n",
-                                     "method",
-                                     width,
-                                     "budget",
-                                     "bytes",
-                                     "bits",
-                                     "text KL, nats (95 % interval)",
-                                     "FDT, tokens",
-                                     "same top token, %");
+  const auto named = [&](absl::string_view first, absl::string_view second) {
+    return absl::StrFormat("%-*s  %-*s", method, first, label, second);
+  };
+  TextTable table({Align::kLeft,
+                   Align::kRight,
+                   Align::kRight,
+                   Align::kRight,
+                   Align::kLeft,
+                   Align::kRight,
+                   Align::kLeft,
+                   Align::kRight,
+                   Align::kLeft});
+  table.AddRow({named("method", "budget"),
+                "bytes",
+                "bits",
+                "text KL",
+                "[95 %], nats",
+                "FDT",
+                "[95 %], tokens",
+                "same top token, %"});
   for (size_t i = 0; i < report.points.size(); ++i) {
     const ExplorePoint& point = report.points[i];
     const std::optional<TextDivergence> along = TextDivergenceOf(point.evaluation);
     const Measured fdt = MeasuredOf(Statistic::kFdtMean, point.evaluation);
-    absl::StrAppendFormat(
-        &text,
-        "%-10s %-*s %12d %6.3f  %-32s %-22s %s%s\n",
-        point.method,
-        width,
-        point.label,
-        point.size_bytes,
-        BitsPerWeight(point.size_bytes, model),
-        !along.has_value() ? "-"
-                           : absl::StrFormat("%.5f [%.5f, %.5f]",
-                                             along->kl.value,
-                                             along->kl.interval.low,
-                                             along->kl.interval.high),
-        absl::StrFormat("%.1f [%.1f, %.1f]", fdt.value, fdt.interval.low, fdt.interval.high),
-        !along.has_value() ? "-" : absl::StrFormat("%.2f", 100 * along->top1.value),
-        report.knee == i ? "  <- knee" : "");
+    std::vector<std::string> row = {
+        named(point.method, point.label),
+        absl::StrCat(point.size_bytes),
+        absl::StrFormat("%.3f", BitsPerWeight(point.size_bytes, model)),
+        along.has_value() ? absl::StrFormat("%.5f", along->kl.value) : "-",
+        along.has_value()
+            ? absl::StrFormat("[%.5f, %.5f]", along->kl.interval.low, along->kl.interval.high)
+            : "",
+        absl::StrFormat("%.1f", fdt.value),
+        absl::StrFormat("[%.1f, %.1f]", fdt.interval.low, fdt.interval.high),
+        along.has_value() ? absl::StrFormat("%.2f", 100 * along->top1.value) : "-"};
+    if (report.knee == i) row.push_back("<- knee");
+    table.AddRow(std::move(row));
   }
-  return text;
+  return table.ToString(/*indent=*/0, width, /*together=*/2);
 }
 
 }  // namespace bitbudget

@@ -27,8 +27,8 @@ absl::StatusOr<nlohmann::ordered_json> ExploreDocument(const ExploreReport& repo
                                                        const ExploreCommandLine& command_line,
                                                        const Model& model);
 
-// One line per point.
-std::string ExploreTable(const ExploreReport& report, const Model& model);
+// One line per point, for a terminal of `width` columns (TextTable).
+std::string ExploreTable(const ExploreReport& report, const Model& model, int width);
 
 }  // namespace bitbudget
 

@@ -48,10 +48,12 @@ absl::Status RunFormats(const FormatsFlags& flags) {
   if (flags.json) {
     std::printf("%s\n", DumpJson(json, 2).c_str());
   } else {
-    std::printf("a matrix of %lld x %lld weights, scales and zero points included:\n%s",
-                static_cast<long long>(flags.rows),
-                static_cast<long long>(flags.cols),
-                table.ToString(2).c_str());
+    PrintFitting(absl::StrCat("a matrix of ",
+                              flags.rows,
+                              " x ",
+                              flags.cols,
+                              " weights, scales and zero points included:\n",
+                              table.ToString(/*indent=*/2, OutputWidth())));
   }
   return absl::OkStatus();
 }

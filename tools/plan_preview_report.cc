@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "plans/fit_lines.h"
 #include "tools/command.h"
 #include "tools/progress_bar.h"
 
@@ -70,7 +71,7 @@ std::string RenderPreview(const PlanPreview& preview) {
   } else {
     absl::StrAppend(&text, "the share of zeros is feasible\n");
   }
-  return text;
+  return FitLines(text, OutputWidth(), /*hang=*/2);
 }
 
 nlohmann::ordered_json PreviewJson(const PlanPreview& preview) {

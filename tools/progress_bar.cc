@@ -241,17 +241,14 @@ std::string ProgressBar::JobLeft(double now) const {
                       " left");
 }
 
-std::string ProgressBar::JobLine(double now) const {
-  std::string line = absl::StrFormat("%d/%d %s  %s  %.0f %%  %.1f/%.1f passes  %s elapsed%s",
-                                     job_->now.stage,
-                                     job_->now.stages,
-                                     job_->name,
-                                     Bar(job_->now.share),
-                                     std::floor(100 * job_->now.share),
-                                     job_->now.passes,
-                                     job_->now.total_passes,
-                                     FormatDuration(now - job_->begin_s),
-                                     JobLeft(now));
+std::string ProgressBar::JobLine(double now, bool wide) const {
+  std::string line = absl::StrFormat("%d/%d %s  ", job_->now.stage, job_->now.stages, job_->name);
+  if (wide) absl::StrAppend(&line, Bar(job_->now.share), "  ");
+  absl::StrAppendFormat(&line, "%.0f %%  ", std::floor(100 * job_->now.share));
+  if (wide) {
+    absl::StrAppendFormat(&line, "%.1f/%.1f passes  ", job_->now.passes, job_->now.total_passes);
+  }
+  absl::StrAppend(&line, FormatDuration(now - job_->begin_s), " elapsed", JobLeft(now));
   if (!active_) return line;
   absl::StrAppend(&line, "  ", phase_);
   if (total_ > 0) {
@@ -275,20 +272,17 @@ std::string ProgressBar::WithJob(std::string line, double now) const {
   return line;
 }
 
+std::string ProgressBar::Line(double now, bool wide) const {
+  if (job_.has_value()) return JobLine(now, wide);
+  const double share = static_cast<double>(done_) / static_cast<double>(total_);
+  return absl::StrCat(phase_, total_ > 0 && wide ? "  " + Bar(share) : "", "  ", State(now));
+}
+
 void ProgressBar::Redraw(double now) {
-  std::string line;
-  if (job_.has_value()) {
-    line = JobLine(now);
-  } else {
-    line = phase_;
-    if (total_ > 0) {
-      absl::StrAppend(&line, "  ", Bar(static_cast<double>(done_) / static_cast<double>(total_)));
-    }
-    absl::StrAppend(&line, "  ", State(now));
-  }
   int width = options_.width ? options_.width() : kDefaultWidth;
   if (width <= 0) width = kDefaultWidth;
   // The last column stays free: some terminals wrap when it is written.
+  std::string line = Line(now, width >= kDefaultWidth);
   line.resize(std::min(line.size(), static_cast<size_t>(width - 1)));
   *options_.out << kClearLine << line << std::flush;
 }

@@ -71,7 +71,10 @@ class ProgressBar : public Progress {
   double Rate(double now) const;
   std::string State(double now) const;  // "12/40  3.1/s  0:04 elapsed, 0:09 left  KL 0.01"
   std::string JobLeft(double now) const;
-  std::string JobLine(double now) const;
+  // What a terminal shows. One that is not `wide` gets no bar and no passes, so that the time that
+  // is left fits.
+  std::string Line(double now, bool wide) const;
+  std::string JobLine(double now, bool wide) const;
   std::string WithJob(std::string line, double now) const;
   void Redraw(double now);
   void WriteLine(const std::string& text);

@@ -103,7 +103,7 @@ absl::Status RunRecover(const CLI::App& command, const RecoverFlags& flags) {
                 DumpJson(RecoveryJson(report.plan, report.steps, flags.out, seconds), 2).c_str());
   } else {
     std::printf("%s\nwritten to %s and %s (%.0f s)\n",
-                RenderRecovery(report.plan).c_str(),
+                RenderRecovery(report.plan, OutputWidth()).c_str(),
                 flags.out.c_str(),
                 RecoveredFileFor(flags.out).c_str(),
                 seconds);

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "planner/runs/run_report.h"
+#include "plans/text_table.h"
 #include "runtime/base/json_text.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
@@ -69,6 +70,56 @@ nlohmann::ordered_json ReportJson(const RunReport& report) {
   return json;
 }
 
+using Align = TextTable::Align;
+
+// What was measured on search probes, as cells of a table.
+std::vector<std::string> MeasuredHeader() { return {"bytes", "FDT", "text KL", "KL"}; }
+std::vector<std::string> MeasuredCells(int64_t size_bytes, double fdt, double text_kl, double kl) {
+  return {absl::StrCat(size_bytes),
+          absl::StrFormat("%.2f", fdt),
+          absl::StrFormat("%.6f", text_kl),
+          absl::StrFormat("%.6f", kl)};
+}
+
+std::string TraceTable(const RunReport& report, const RunReport::Job& job) {
+  TextTable table(
+      {Align::kLeft, Align::kRight, Align::kRight, Align::kRight, Align::kRight, Align::kLeft});
+  std::vector<std::string> header = MeasuredHeader();
+  header.insert(header.begin(), "step");
+  header.push_back("changes");
+  if (!job.trace.empty()) table.AddRow(std::move(header));
+  for (const TraceStep& step : job.trace) {
+    std::vector<std::string> row =
+        MeasuredCells(step.size_bytes, step.fdt_mean, step.text_kl, step.kl_mean);
+    row.insert(row.begin(), step.what);
+    row.push_back(ChangesText(report, step));
+    table.AddRow(std::move(row));
+  }
+  return table.ToString(/*indent=*/2, OutputWidth());
+}
+
+std::string BestTable(const RunReport& report) {
+  TextTable table({Align::kRight});
+  if (!report.best.empty()) table.AddRow(MeasuredHeader());
+  for (const MeasuredCandidate& candidate : report.best) {
+    table.AddRow(MeasuredCells(
+        candidate.size_bytes, candidate.fdt_mean, candidate.text_kl, candidate.kl_mean));
+  }
+  return table.ToString(/*indent=*/2, OutputWidth());
+}
+
+std::string AloneTable(const RunReport& report) {
+  TextTable table({Align::kLeft, Align::kLeft, Align::kRight});
+  if (!report.alone.empty()) table.AddRow({"component", "format", "bytes", "KL"});
+  for (const MeasuredAlone& alone : report.alone) {
+    table.AddRow({report.components[alone.change.component].name,
+                  alone.change.format.Name(),
+                  absl::StrCat(alone.size_bytes),
+                  absl::StrFormat("%.6f", alone.loss)});
+  }
+  return table.ToString(/*indent=*/2, OutputWidth());
+}
+
 std::string ReportText(const RunReport& report) {
   std::string text = absl::StrCat(report.directory, "\n\n");
   for (const IdentityField& field : report.identity) {
@@ -82,35 +133,10 @@ std::string ReportText(const RunReport& report) {
                         report.probes);
   for (const RunReport::Job& job : report.jobs) {
     absl::StrAppendFormat(&text, "\nplan %s: %s\n", job.options, job.state);
-    for (const TraceStep& step : job.trace) {
-      absl::StrAppendFormat(&text,
-                            "  %-12s %12d bytes  FDT %7.2f  text KL %.6f  KL %.6f  %s\n",
-                            step.what,
-                            step.size_bytes,
-                            step.fdt_mean,
-                            step.text_kl,
-                            step.kl_mean,
-                            ChangesText(report, step));
-    }
+    absl::StrAppend(&text, TraceTable(report, job));
   }
-  absl::StrAppend(&text, "\nbest by size (search probes)\n");
-  for (const MeasuredCandidate& candidate : report.best) {
-    absl::StrAppendFormat(&text,
-                          "  %12d bytes  FDT %7.2f  text KL %.6f  KL %.6f\n",
-                          candidate.size_bytes,
-                          candidate.fdt_mean,
-                          candidate.text_kl,
-                          candidate.kl_mean);
-  }
-  absl::StrAppend(&text, "\ncomponents alone (search probes)\n");
-  for (const MeasuredAlone& alone : report.alone) {
-    absl::StrAppendFormat(&text,
-                          "  %-44s %-12s %10d bytes  KL %.6f\n",
-                          report.components[alone.change.component].name,
-                          alone.change.format.Name(),
-                          alone.size_bytes,
-                          alone.loss);
-  }
+  absl::StrAppend(&text, "\nbest by size (search probes)\n", BestTable(report));
+  absl::StrAppend(&text, "\ncomponents alone (search probes)\n", AloneTable(report));
   return text;
 }
 
@@ -127,7 +153,7 @@ absl::Status ShowRuns(const std::string& directory, bool json) {
       absl::StrJoin(reports, "\n", [](std::string* out, const RunReport& report) {
         out->append(ReportText(report));
       });
-  std::printf("%s", text.c_str());
+  PrintFitting(text);
   return absl::OkStatus();
 }
 

@@ -130,7 +130,7 @@ std::string KindTable(const LayerScores& scores, const Model& model) {
     }
     table.AddRow(std::move(row));
   }
-  return table.ToString(/*indent=*/2);
+  return table.ToString(/*indent=*/2, OutputWidth());
 }
 
 // One row per layer, in an order: its cells, and those of its components.
@@ -154,7 +154,7 @@ std::string ByLayer(std::vector<std::string> header,
     row.insert(row.end(), rows[layer].begin(), rows[layer].end());
     table.AddRow(std::move(row));
   }
-  return table.ToString(/*indent=*/2);
+  return table.ToString(/*indent=*/2, OutputWidth());
 }
 
 // The scores of all layers, beside those of their parts or components.
@@ -207,7 +207,7 @@ std::string CostTable(const LayerScores& scores, const ScoreOptions& options, co
     }
     table.AddRow(std::move(row));
   }
-  return table.ToString(/*indent=*/2);
+  return table.ToString(/*indent=*/2, OutputWidth());
 }
 
 absl::Status RunScore(const CLI::App& command, const ScoreFlags& flags) {
@@ -227,24 +227,29 @@ absl::Status RunScore(const CLI::App& command, const ScoreFlags& flags) {
     std::printf("%s\n", DumpJson(ScoresJson(scores, *options, *model), 2).c_str());
     return absl::OkStatus();
   }
+  std::string text;
   if (!scores.measures.empty()) {
-    std::printf("%s\n\n%s\n", scores.legend.c_str(), KindTable(scores, *model).c_str());
+    absl::StrAppend(&text, scores.legend, "\n\n", KindTable(scores, *model), "\n");
     for (const ComponentMeasure& measure : scores.measures) {
       if (!measure.by_layer) continue;
       const int layers = static_cast<int>(scores.layers.size());
-      std::printf("%s, by layer:\n\n%s\n",
-                  measure.heading.c_str(),
-                  MeasureTable(measure, layers, *model).c_str());
+      absl::StrAppend(
+          &text, measure.heading, ", by layer:\n\n", MeasureTable(measure, layers, *model), "\n");
     }
   }
   if (!scores.costs.empty()) {
-    std::printf("what a format of one component alone costs, in %s (layers: sums):\n\n%s\n",
-                FindScorer(options->scorer).value()->cost_unit,
-                CostTable(scores, *options, *model).c_str());
+    absl::StrAppend(&text,
+                    "what a format of one component alone costs, in ",
+                    FindScorer(options->scorer).value()->cost_unit,
+                    " (layers: sums):\n\n",
+                    CostTable(scores, *options, *model),
+                    "\n");
   }
-  std::printf("%s, layers from the most to the least important:\n\n%s",
-              scores.scorer.c_str(),
-              LayerTable(scores, *model).c_str());
+  absl::StrAppend(&text,
+                  scores.scorer,
+                  ", layers from the most to the least important:\n\n",
+                  LayerTable(scores, *model));
+  PrintFitting(text);
   return absl::OkStatus();
 }
 

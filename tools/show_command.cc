@@ -63,7 +63,7 @@ nlohmann::ordered_json DiffJson(const plans::Plan& a,
 absl::Status RunDiff(const std::string& a_path, const std::string& b_path, bool json) {
   BB_ASSIGN_OR_RETURN(const plans::Plan a, ReadPlan(a_path));
   BB_ASSIGN_OR_RETURN(const plans::Plan b, ReadPlan(b_path));
-  BB_ASSIGN_OR_RETURN(const std::string text, RenderDiff(a, a_path, b, b_path));
+  BB_ASSIGN_OR_RETURN(const std::string text, RenderDiff(a, a_path, b, b_path, OutputWidth()));
   if (json) {
     std::printf("%s\n", DumpJson(DiffJson(a, a_path, b, b_path), 2).c_str());
   } else {

@@ -160,6 +160,19 @@ TEST_F(ProgressBarTest, TheTerminalShowsTheWholeJobFromItsFirstMoment) {
   EXPECT_EQ(Written(), "\r\x1b[K");
 }
 
+TEST_F(ProgressBarTest, ANarrowTerminalShowsHowMuchTimeIsLeft) {
+  ProgressBar bar(Options(true));
+  width_ = 60;
+  bar.Begin("held-out comparison", 40);
+  now_s_ += 5;
+  bar.Update(10, "");
+  const std::string phase = Written();
+  EXPECT_TRUE(absl::EndsWith(phase, "held-out comparison  10/40  2.0/s  0:05 elapsed, 0:15 left"));
+  OverallProgress job = SomeJob(0, 75);
+  bar.Overall(&job);
+  EXPECT_EQ(Written(), "\r\x1b[K2/7 costs  0 %  0:00 elapsed, about 1:15 left  held-out com");
+}
+
 TEST_F(ProgressBarTest, PlainLinesEndInHowFarTheJobIs) {
   ProgressBar bar(Options(false));
   OverallProgress job = SomeJob(0.26, 60);
