@@ -4,7 +4,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "plans/targets/lint.h"
+#include "plans/targets/checked_export.h"
 #include "plans/targets/target.h"
 #include "runtime/base/atomic_file.h"
 #include "runtime/base/status_macros.h"
@@ -54,43 +54,19 @@ std::string Remedy(const TargetProfile& target, const plans::Plan& plan) {
                       " makes one that it can execute");
 }
 
-// The export, read again by the target's rules: every matrix must get what the plan gives it.
-absl::Status CheckExport(const TargetProfile& target,
-                         const plans::Plan& plan,
-                         const Export& result) {
-  const ExportedFile& file = result.files.front();
-  BB_ASSIGN_OR_RETURN(const LintReport report,
-                      Lint(target, file.contents, file.path, ModelOfPlan(plan), &plan));
-  if (report.ok()) return absl::OkStatus();
-  std::string first = report.problems.empty() ? "" : report.problems.front();
-  for (const LintReport::Line& line : report.lines) {
-    if (first.empty() && !line.problems.empty()) {
-      first = absl::StrCat(line.name, ": ", line.problems.front());
-    }
-  }
-  const int more = report.problem_count() - 1;
-  return absl::FailedPreconditionError(
-      absl::StrCat(target.name(),
-                   " would not do what the plan says: ",
-                   first,
-                   more > 0 ? absl::StrCat(" (and ", more, " more)") : "",
-                   Remedy(target, plan)));
-}
-
 }  // namespace
 
 absl::StatusOr<WrittenExport> WriteExport(const plans::Plan& plan, const ExportFlags& flags) {
   BB_ASSIGN_OR_RETURN(const TargetProfile* const target, TargetOf(flags, plan));
   const std::vector<std::string> reads = {flags.plan, RecoveredFileBeside(plan, flags.plan)};
   BB_RETURN_IF_ERROR(CheckOut({{"--out", flags.out}}, reads));
-  absl::StatusOr<Export> result = target->ExportPlan(plan, flags.out);
+  absl::StatusOr<Export> result = CheckedExport(*target, plan, flags.out);
   if (!result.ok()) {
     return absl::Status(result.status().code(),
                         absl::StrCat(flags.plan.empty() ? "" : absl::StrCat(flags.plan, ": "),
                                      result.status().message(),
                                      Remedy(*target, plan)));
   }
-  BB_RETURN_IF_ERROR(CheckExport(*target, plan, *result));
   std::vector<OutputPath> writes;
   for (const ExportedFile& file : result->files) writes.push_back({"--out", file.path});
   BB_RETURN_IF_ERROR(CheckOut(writes, reads));

@@ -6,7 +6,9 @@
 
 import os
 import struct
+import subprocess
 
+import command_case
 from command_case import PLAN_PROBES, VOCABULARY, CommandTest, main, read_bytes
 
 
@@ -76,6 +78,17 @@ class FitTest(CommandTest):
         # The file's matrices are decoded, so that their products are summed in another order.
         self.assertLess(max(abs(a - b) for a, b in zip(*values)), 1e-5 * largest)
         self.succeed('generate', self.out, '--tokens', '1,370', '-n', 3, '--activations', 'llama.cpp')
+
+    def test_a_file_that_came_out_wrong_is_noticed(self):
+        wrong = self.file('wrong.gguf')
+        self.succeed('fit', self.model, '600KB', '-o', wrong, *PLAN_PROBES)
+        environment = dict(os.environ, LD_PRELOAD=os.environ['BITBUDGET_SWAP_FILE'],
+                           BITBUDGET_SWAP='model.gguf=' + wrong)
+        done = subprocess.run([command_case.BINARY, *map(str, self.fit)], env=environment, capture_output=True,
+                              text=True, timeout=300, check=False)
+        self.assertEqual(done.returncode, 3, done.stderr)
+        self.assertRegex(done.stderr.splitlines()[-1], f'^bitbudget: {self.out}: .* has .*, not the format of the plan$')
+        self.assertNotIn('written to', done.stdout)
 
     def test_what_it_cannot_do_is_said_before_the_work(self):
         before = self.files()
