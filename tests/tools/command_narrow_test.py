@@ -73,27 +73,36 @@ class NarrowTest(CommandTest):
 
     def test_tables_fit_and_wide_ones_say_the_same(self):
         a, b = self.make_plan(out='a.pb'), self.file('b.pb')
-        self.succeed('plan', self.model, '--budget', '6bpw', '-o', b, *FEW_FORMATS, *PLAN_PROBES)
+        self.succeed('plan', self.model, '--budget', '6bpw', '--exhaustive', '-o', b, *FEW_FORMATS, *PLAN_PROBES)
         few = (*PROBES, '--probes', 4)
         text = self.text_file()
-        for args in (['show', a],
-                     ['diff', a, b],
-                     ['diff', b, b],
-                     ['runs', 'show', b + '.run'],
-                     ['formats'],
-                     ['formats', '--formats', 'int4-g64,q4_k', '--rows', '16777216', '--cols', '16777216'],
-                     ['eval', self.model, '--plan', a, *few],
-                     ['eval', self.model, '--uniform', 'int2-g64', '--fdt-only', *few],
-                     ['eval', self.model, '--uniform', 'int4-g64', '-t', text, '--against', 'int8', *few],
-                     ['score', self.model, '--scorer', 'lim', *few],
-                     ['score', self.model, '--scorer', 'zd'],
-                     ['score', self.model, '--scorer', 'kfac', '--formats', 'int2-g64,int3-g64,int4-g64,int8', *few],
-                     ['score', self.model, '--scorer', 'signal', *few]):
+        # Commands, and what begins lines of a table that is too wide: its parts all begin with the first column.
+        for args, first in ((['show', a], '  KL mean'),
+                            (['diff', a, b], '  KL mean'),
+                            (['diff', b, b], '  KL mean'),
+                            (['runs', 'show', b + '.run'], '  component '),
+                            (['formats'], None),
+                            (['formats', '--formats', 'int4-g64,q4_k', '--rows', 16777216, '--cols', 16777216], None),
+                            (['eval', self.model, '--plan', a, *few], '  KL mean'),
+                            (['eval', self.model, '--uniform', 'int2-g64', '--fdt-only', *few], None),
+                            (['eval', self.model, '--uniform', 'int4-g64', '-t', text, '--against', 'int8', *few],
+                             '  text KL '),
+                            (['score', self.model, '--scorer', 'lim', *few], None),
+                            (['score', self.model, '--scorer', 'zd'], '  layer'),
+                            (['score', self.model, '--scorer', 'kfac', '--formats',
+                              'int2-g64,int3-g64,int4-g64,int8', *few], '  component'),
+                            (['score', self.model, '--scorer', 'signal', *few], '  type')):
             with self.subTest(args=args):
                 shown, _ = self.check(*args)
-                # Nothing is lost: every word of the wide form is there.
                 wide = self.succeed(*args).stdout
+                if first is not None:
+                    self.assertGreater(self.count(first, shown), self.count(first, wide))
+                # Nothing is lost: every word of the wide form is there.
                 self.assertEqual(set(wide.split()) - set(shown.split()), set())
+
+    @staticmethod
+    def count(first, shown):
+        return sum(line.startswith(first) for line in shown.splitlines())
 
     def test_explore_fits(self):
         args = ['explore', self.model, '--sizes', '5bpw,6bpw,7bpw', '--rivals', 'additive', '-o', 'page.html',
@@ -102,6 +111,7 @@ class NarrowTest(CommandTest):
         shown, progress = self.check(*args)
         for word in ('method', 'additive', 'uniform', 'text KL', 'FDT', 'page.html'):
             self.assertIn(word, shown)
+        self.assertGreater(self.count('method', shown), 1)
         self.assertIn(' left', progress)  # of the whole job, not cut off
 
 
