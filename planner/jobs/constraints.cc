@@ -99,13 +99,15 @@ absl::Status CheckFormats(const TargetProfile& target, const std::vector<Format>
   return absl::OkStatus();
 }
 
-// The target's formats, integers of b < 4 bits only for budgets below b + 1.5 bits per weight, and
-// codebook types of b bits per weight only below b + 1: above that they cost evaluations and win
-// nothing (docs/formats.md, "Which formats a plan tries").
+// The target's formats, integers (those of MLX too) of b < 4 bits only for budgets below b + 1.5
+// bits per weight, and codebook types of b bits per weight only below b + 1: above that they cost
+// evaluations and win nothing (docs/formats.md, "Which formats a plan tries").
 std::vector<Format> DefaultFormats(const TargetProfile& target, double bits_per_weight) {
   std::vector<Format> formats = target.DefaultFormats();
   std::erase_if(formats, [&](const Format& format) {
-    if (!format.IsBlock()) return format.bits < 4 && bits_per_weight >= format.bits + 1.5;
+    if (!format.IsBlock() || format.kind == FormatKind::kAffine) {
+      return format.bits < 4 && bits_per_weight >= format.bits + 1.5;
+    }
     const BlockTraits& traits = BlockTraitsOf(format);
     return traits.lattice != nullptr && bits_per_weight >= 8.0 * traits.bytes / traits.block + 1;
   });

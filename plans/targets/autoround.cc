@@ -115,7 +115,7 @@ class AutoRound : public ModuleProfile {
   }
 
  protected:
-  std::vector<Format> IntegerFormats() const override {
+  std::vector<Format> QuantizedFormats() const override {
     return FormatsNamed(
         {"int2-g*", "int2z-g*", "int3-g*", "int3z-g*", "int4-g*", "int4z-g*", "int8", "int8-g*"});
   }

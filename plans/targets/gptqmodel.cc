@@ -62,7 +62,7 @@ class GptqModel : public ModuleProfile {
  protected:
   // Symmetric only: vLLM's Marlin kernels, which it chooses by the base scheme, stop at a rule that
   // is not.
-  std::vector<Format> IntegerFormats() const override {
+  std::vector<Format> QuantizedFormats() const override {
     return FormatsNamed({"int4-g*", "int8", "int8-g*"});
   }
 

@@ -1,13 +1,14 @@
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "plans/targets/format_lists.h"
 #include "plans/targets/int_scheme.h"
 #include "plans/targets/modules.h"
 #include "plans/targets/profiles.h"
 #include "plans/targets/python_driver.h"
+#include "runtime/tensor/block_format.h"
 
 // MLX-LM `config.json: quantization` and `quant_predicate`, read in mlx_lm/utils.py (003da2e9).
 namespace bitbudget::internal {
@@ -37,6 +38,21 @@ convert(sys.argv[1], mlx_path=sys.argv[2], quantize=True,
         quant_predicate=predicate)
 )py"};
 
+std::vector<Format> AffineFormats() {
+  std::vector<Format> formats;
+  for (const Format& format : SupportedFormats()) {
+    if (format.kind == FormatKind::kAffine) formats.push_back(format);
+  }
+  return formats;
+}
+
+std::optional<Format> AffineOf(int64_t bits, int64_t group) {
+  for (const Format& format : AffineFormats()) {
+    if (format.bits == bits && format.group == group) return format;
+  }
+  return std::nullopt;
+}
+
 class Mlx : public ModuleProfile {
  public:
   Mlx() : ModuleProfile({.quantizes_embedding = true, .quantizes_head = true}) {}
@@ -46,10 +62,26 @@ class Mlx : public ModuleProfile {
     return "MLX-LM: the quantization dictionary of config.json and a driver for mlx_lm.convert";
   }
 
- protected:
-  // "affine" stores a scale and an offset per group: what zero points say.
-  std::vector<Format> IntegerFormats() const override {
-    return FormatsNamed({"int2z-g*", "int3z-g*", "int4z-g*", "int8z-g*"});
+  std::vector<Format> DefaultFormats() const override { return AffineFormats(); }
+
+  // Every integer format has a neighbour here, of another size.
+  absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const override {
+    const std::optional<Format> affine = AffineOf(format.bits, format.group);
+    if (!format.IsInteger() || !affine.has_value()) return ModuleProfile::Resolve(unit, format);
+    return absl::InvalidArgumentError(absl::StrCat(unit.names[0],
+                                                   " in ",
+                                                   format.Name(),
+                                                   ": mlx stores an offset beside every scale, "
+                                                   "which is ",
+                                                   affine->Name(),
+                                                   "; make the plan again, for target mlx"));
+  }
+
+ private:
+  std::vector<Format> QuantizedFormats() const override {
+    std::vector<Format> formats = AffineFormats();
+    formats.push_back(BlockFormat(FormatKind::kMXFP4));
+    return formats;
   }
 
   absl::StatusOr<Export> ExportUnits(const PlannedUnits& planned,
@@ -57,33 +89,24 @@ class Mlx : public ModuleProfile {
     // MLX-LM leaves a module alone when the default group size does not divide its inputs, whatever
     // is said of the module; the smallest one divides wherever the module's own does.
     int64_t group = 128;
-    int64_t stored_bits = 0, weights = 0;
     Json modules = Json::object();
     for (size_t u = 0; u < planned.units.size(); ++u) {
-      const std::string& module = planned.units[u].names[0];
-      if (planned.formats[u].IsFloat()) {
-        modules[module] = false;
+      const Format& format = planned.formats[u];
+      Json& module = modules[planned.units[u].names[0]];
+      if (format.IsFloat()) {
+        module = false;
         continue;
       }
-      const IntScheme scheme = SchemeOf(planned.formats[u]);
-      group = std::min(group, scheme.group);
-      modules[module] = {{"group_size", scheme.group}, {"bits", scheme.bits}, {"mode", "affine"}};
-      const int64_t count = planned.units[u].rows * planned.units[u].cols;
-      weights += count;
-      stored_bits += count * scheme.bits + count / scheme.group * 32;
+      const int64_t own = format.GroupSize(planned.units[u].cols);
+      group = std::min(group, own);
+      module = {{"group_size", own},
+                {"bits", format.bits},
+                {"mode", format.kind == FormatKind::kAffine ? "affine" : format.Name()}};
     }
     Json quantization = {{"group_size", group}, {"bits", 4}, {"mode", "affine"}};
     quantization.update(modules);
-    const Json config = {{"quantization", quantization}, {"quantization_config", quantization}};
-    Export result = ExportWithDriver(path, config, kDriver);
-    if (weights > 0) {
-      absl::StrAppend(&result.instructions,
-                      "\nMLX stores an f16 offset beside every f16 scale: the quantized modules "
-                      "take ",
-                      (stored_bits + 7) / 8,
-                      " bytes there.");
-    }
-    return result;
+    return ExportWithDriver(
+        path, {{"quantization", quantization}, {"quantization_config", quantization}}, kDriver);
   }
 
   absl::Status ReadConfig(const Json& config, ModuleFile* file) const override {
@@ -112,18 +135,10 @@ class Mlx : public ModuleProfile {
       }
       const Json& fields = value->is_object() ? *value : *quantization;
       const int64_t group = IntField(fields, "group_size").value_or(*default_group);
-      const int64_t bits = IntField(fields, "bits").value_or(0);
-      const std::string mode = TextField(fields, "mode").value_or("affine");
-      if (group <= 0 || (mode == "affine" && group != 32 && group != 64 && group != 128) ||
-          (mode == "affine" && (bits < 2 || bits == 7 || bits > 8))) {
-        reading.gets = "nothing";
-        reading.problems.push_back(
-            absl::StrCat("MLX has no ", bits, " bits in groups of ", group, ": it stops"));
-      } else if (mode != "affine") {
-        reading.gets = mode;
-      } else {
-        GetsScheme({bits, group, false}, &reading);
-      }
+      Gets(TextField(fields, "mode").value_or("affine"),
+           IntField(fields, "bits").value_or(0),
+           group,
+           &reading);
       if (cols % *default_group != 0) {
         GetsKept(&reading);
         reading.problems.push_back(absl::StrCat("left alone: the default group size ",
@@ -140,6 +155,20 @@ class Mlx : public ModuleProfile {
       if (!known.contains(key)) file->reading.unused.push_back(key);
     }
     return absl::OkStatus();
+  }
+
+  static void Gets(const std::string& mode, int64_t bits, int64_t group, Reading* reading) {
+    reading->gets = absl::StrCat(bits, " bits, groups of ", group, ", ", mode);
+    if (mode == "affine") {
+      reading->format = AffineOf(bits, group);
+    } else if (mode == "mxfp4" && bits == 4 && group == 32) {
+      reading->format = BlockFormat(FormatKind::kMXFP4);
+    } else if (mode == "mxfp8" || mode == "nvfp4") {
+      return;  // MLX has them, bitbudget has not
+    }
+    if (reading->format.has_value()) return;
+    reading->problems.push_back(absl::StrCat("MLX has no ", reading->gets, ": it stops"));
+    reading->gets = "nothing";
   }
 };
 

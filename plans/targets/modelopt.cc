@@ -51,7 +51,7 @@ class ModelOpt : public ModuleProfile {
   }
 
  protected:
-  std::vector<Format> IntegerFormats() const override {
+  std::vector<Format> QuantizedFormats() const override {
     return FormatsNamed({"int4-g*", "int8", "int8-g*"});  // its integer quantizers are symmetric
   }
 

@@ -21,11 +21,11 @@ std::string JoinedName(const TargetComponent& c) {
 
 std::vector<Format> ModuleProfile::Formats() const {
   std::vector<Format> formats = FormatsNamed({"bf16", "f16", "f32"});
-  for (const Format& format : IntegerFormats()) formats.push_back(format);
+  for (const Format& format : QuantizedFormats()) formats.push_back(format);
   return formats;
 }
 
-std::vector<Format> ModuleProfile::DefaultFormats() const { return IntegerFormats(); }
+std::vector<Format> ModuleProfile::DefaultFormats() const { return QuantizedFormats(); }
 
 std::vector<TargetUnit> ModuleProfile::Units(const TargetModel& model) const {
   const bool stored_joined = StoresJoined(model);
@@ -52,7 +52,7 @@ std::vector<TargetUnit> ModuleProfile::Units(const TargetModel& model) const {
 
 absl::StatusOr<Format> ModuleProfile::Resolve(const TargetUnit& unit, const Format& format) const {
   if (format.IsFloat()) return format;
-  const std::vector<Format> formats = IntegerFormats();
+  const std::vector<Format> formats = QuantizedFormats();
   const std::string what = absl::StrCat(unit.names[0], " in ", format.Name(), ": ", name());
   if (std::find(formats.begin(), formats.end(), format) == formats.end()) {
     return absl::InvalidArgumentError(absl::StrCat(what, " has no such format"));

@@ -42,7 +42,7 @@ struct ModuleFile {
 // Profiles of this kind derive from this.
 class ModuleProfile : public TargetProfile {
  public:
-  std::vector<Format> Formats() const override;         // the stored floats and IntegerFormats()
+  std::vector<Format> Formats() const override;         // the stored floats and QuantizedFormats()
   std::vector<Format> DefaultFormats() const override;  // the latter
   std::vector<TargetUnit> Units(const TargetModel& model) const override;
   absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const override;
@@ -55,7 +55,7 @@ class ModuleProfile : public TargetProfile {
  protected:
   explicit ModuleProfile(const ModuleRules& rules) : rules_(rules) {}
 
-  virtual std::vector<Format> IntegerFormats() const = 0;
+  virtual std::vector<Format> QuantizedFormats() const = 0;
   // ExportPlan, with the plan in units that the target can hold.
   virtual absl::StatusOr<Export> ExportUnits(const PlannedUnits& planned,
                                              const std::string& path) const = 0;

@@ -61,7 +61,7 @@ class TorchAo : public ModuleProfile {
   }
 
  protected:
-  std::vector<Format> IntegerFormats() const override {
+  std::vector<Format> QuantizedFormats() const override {
     return FormatsNamed({"int4-g*", "int4z-g*", "int8", "int8-g*", "int8z", "int8z-g*"});
   }
 

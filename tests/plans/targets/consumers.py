@@ -273,9 +273,15 @@ def read_mlx(text, components, architecture):
         if value is False or cols[name] % quantization['group_size']:
             by_module[name] = 'kept'
             continue
-        assert cols[name] % value['group_size'] == 0 and value['group_size'] in (32, 64, 128)
-        assert value['mode'] == 'affine' and value['bits'] in (2, 3, 4, 5, 6, 8)
-        by_module[name] = scheme(value['bits'], value['group_size'], False)
+        bits, group, mode = value['bits'], value['group_size'], value['mode']
+        if cols[name] % group:
+            raise Refused(f'{name}: groups of {group}')
+        if mode == 'affine' and group in (32, 64, 128) and bits in (2, 3, 4, 5, 6, 8):
+            by_module[name] = f'affine{bits}-g{group}'
+        elif mode == 'mxfp4' and (bits, group) == (4, 32):
+            by_module[name] = 'mxfp4'
+        else:
+            raise Refused(f'{name}: {value}')
     return spread(by_module, components, architecture)
 
 
@@ -342,8 +348,8 @@ TARGETS = {
     'gptqmodel': ([read_gptqmodel], MODULE_FORMATS, True, ('embed', 'head')),
     'compressed-tensors': ([read_compressed_tensors], MODULE_FORMATS + ZERO_POINTS, True,
                            ('embed', 'head')),
-    'mlx': ([read_mlx], ZERO_POINTS + ['int3z-g32', 'int3z-g128', 'int2z-g64', 'int8z-g64', 'bf16'], False,
-            ()),
+    'mlx': ([read_mlx], [f'affine{bits}-g{group}' for bits in (2, 3, 4, 5, 6, 8) for group in (32, 64, 128)]
+            + ['mxfp4', 'bf16'], False, ()),
     'modelopt': ([read_modelopt], MODULE_FORMATS, True, ('embed', 'head')),
     'torchao': ([read_torchao], MODULE_FORMATS + ZERO_POINTS + ['int8z'], False, ('embed',)),
     'native': ([read_native], MODULE_FORMATS + ZERO_POINTS + FEW_BITS + [

@@ -68,7 +68,7 @@ class DriverTest(ExportCase):
         self.assertEqual(out.split(), ['8', '-1', 'True', 'False', 'False', '1', '2', 'OUT'])
 
     def test_mlx(self):
-        out, names = self.drive('mlx', 'int4z-g64', ('head',), {'mlx_lm.py': '''
+        out, names = self.drive('mlx', 'affine4-g64', ('head',), {'mlx_lm.py': '''
             def convert(model, mlx_path, quantize, q_group_size, q_bits, quant_predicate):
                 print(model, mlx_path, quantize, q_group_size, q_bits,
                       quant_predicate('model.layers.1.mlp.up_proj', None)['group_size'],

@@ -82,7 +82,8 @@ class ExportTest(ExportCase):
             ('ik_llama', ['tq2_0'] * len(base), ['token_embd.weight in tq2_0', 'no such type']),
             ('gptqmodel', base, ['model.embed_tokens in int4-g64', 'does not quantize']),
             ('gptqmodel', ['bf16'] + ['int4z-g64'] * (len(base) - 1), [q, 'no such format']),
-            ('mlx', base, ['model.embed_tokens in int4-g64', 'no such format']),
+            ('mlx', base, ['model.embed_tokens in int4-g64', 'affine4-g64', 'make the plan again']),
+            ('mlx', ['int8'] * len(base), ['model.embed_tokens in int8', 'no such format']),
             ('modelopt', ['bf16'] + ['int8z'] * (len(base) - 1), [q, 'int8z', 'no such format']),
             ('torchao', base, ['model.embed_tokens', 'does not quantize']),
         ] + [(target, split, [q, v, 'int4-g64 and int8', f'make the plan for target {target}'])
@@ -100,7 +101,7 @@ class ExportTest(ExportCase):
 
     def test_phi3_has_joined_matrices_everywhere(self):
         components = component_list(2, False)
-        for target, chosen in (('llama.cpp', 'q4_k'), ('mlx', 'int4z-g64'), ('torchao', 'int8')):
+        for target, chosen in (('llama.cpp', 'q4_k'), ('mlx', 'affine4-g64'), ('torchao', 'int8')):
             formats = ['bf16' if kind == 'embed' else chosen for _, kind, *_ in components]
             formats[3] = 'bf16'  # v alone
             plan = self.plan(components, formats, 'Phi3ForCausalLM')

@@ -157,7 +157,7 @@ class TrapTest(ExportCase):
 
     def test_traps_of_mlx(self):
         components = component_list(2, True)
-        _, _, plan = self.uniform('int4z-g64', layers=2)
+        _, _, plan = self.uniform('affine4-g64', layers=2)
         self.export(plan, 'mlx')
         config = json.loads(self.read('out.json'))
 
@@ -173,10 +173,16 @@ class TrapTest(ExportCase):
                 (changed(lambda q: q.update({up: False})), [f'{up} gets as stored']),
                 (changed(lambda q: q.update(group_size=512)),
                  ['default group size 512 does not divide']),
+                (changed(lambda q: q[up].update(bits=7)), ['MLX has no 7 bits, groups of 64, affine']),
+                (changed(lambda q: q[up].update(group_size=16)), ['MLX has no 4 bits, groups of 16']),
+                (changed(lambda q: q[up].update(mode='mxfp4')), ['MLX has no 4 bits, groups of 64, mxfp4']),
+                (changed(lambda q: q[up].update(mode='fp4')), ['MLX has no 4 bits, groups of 64, fp4']),
+                (changed(lambda q: q[up].update(mode='nvfp4', group_size=16)),
+                 ['gets 4 bits, groups of 16, nvfp4', 'meant: affine4-g64']),
+                (changed(lambda q: q[up].update(mode='mxfp4', group_size=32)),
+                 ['gets 4 bits, groups of 32, mxfp4', 'meant: affine4-g64']),
         ]:
-            self.misread('mlx', text, parts, 'int4z-g64', layers=2)
-        self.misread('mlx', changed(lambda q: q[up].update(bits=7)), ['MLX has no 7 bits'],
-                     'int4z-g64', layers=2, seen=False)
+            self.misread('mlx', text, parts, 'affine4-g64', layers=2)
         self.assertEqual(len(components), 15)
 
     def test_traps_of_modelopt(self):

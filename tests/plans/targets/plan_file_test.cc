@@ -110,6 +110,16 @@ TEST(CheckPlanTest, RefusesATargetThatIsUnknownOrCannotLoadThePlan) {
               {"x.pb: options.target: token_embd.weight in int8-g64"});
 }
 
+// Plans for mlx had zero points once, of fewer bytes than MLX's offsets.
+TEST(CheckPlanTest, AnOldPlanForMlxSaysWhatToDo) {
+  EXPECT_TRUE(CheckPlan(PlanFor("mlx", "affine4-g64")).ok());
+  ExpectError(CheckPlan(PlanFor("mlx", "int4z-g64")),
+              kInvalid,
+              {"options.target: model.embed_tokens in int4z-g64",
+               "affine4-g64",
+               "make the plan again, for target mlx"});
+}
+
 // Rows of 64 and 128 take q5_0 where q4_k is asked for: the uniform assignment has that size.
 TEST(CheckPlanTest, SizesTheUniformAssignmentWithTheTargetsSubstitutes) {
   plans::Plan plan = PlanFor("llama.cpp", "q5_0");

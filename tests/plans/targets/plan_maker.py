@@ -36,6 +36,10 @@ def sparse_bytes(sparsity, bits, rows, cols):
 def size_bytes(name, rows, cols):
     if name == 'removed':
         return 0
+    if name.startswith('affine'):  # MLX: codes, and a scale and an offset of 16 bits a group
+        bits, group = (int(part) for part in name.removeprefix('affine').split('-g'))
+        assert cols % group == 0, (name, cols)
+        return rows * (cols * bits // 8 + cols // group * 4)
     if name.startswith('onebit'):
         return rows * -(-cols // 8) + 2 * (rows + cols)
     if '+' in name:

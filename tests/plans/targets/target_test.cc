@@ -191,8 +191,32 @@ TEST(ModuleTargets, RefuseShapesThatTheirKernelsDoNotTake) {
   EXPECT_TRUE(resolve("autoround", 96, 96, "int4-g32").ok());
   ExpectError(resolve("autoround", 96, 96, "int4-g64"), kInvalid, {"64 divides", "96"});
   ExpectError(resolve("autoround", 48, 96, "int4-g32"), kInvalid, {"outputs", "32 divides", "48"});
-  ExpectError(resolve("mlx", 64, 96, "int4z-g64"), kInvalid, {"64 divides"});
+  ExpectError(resolve("mlx", 64, 96, "affine4-g64"), kInvalid, {"64 divides", "96"});
+  EXPECT_TRUE(resolve("mlx", 3, 96, "affine4-g32").ok());
   EXPECT_TRUE(resolve("torchao", 3, 5, "int8").ok());
+}
+
+TEST(Mlx, HoldsItsOwnBlocksAndNamesTheNeighbourOfAnInteger) {
+  const auto resolve = [](const std::string& format) {
+    TargetUnit unit;
+    unit.names = {"m"};
+    unit.name_rows = {64};
+    unit.rows = 64;
+    unit.cols = 128;
+    return Target("mlx").Resolve(unit, *ParseFormat(format)).status();
+  };
+  EXPECT_EQ(Target("mlx").DefaultFormats().size(), 18u);
+  for (const Format& format : Target("mlx").DefaultFormats()) {
+    EXPECT_EQ(format.kind, FormatKind::kAffine) << format.Name();
+    EXPECT_TRUE(resolve(format.Name()).ok()) << format.Name();
+  }
+  EXPECT_TRUE(resolve("mxfp4").ok());
+  for (const char* format : {"int4-g64", "int4z-g64"}) {
+    ExpectError(resolve(format), kInvalid, {"m in int4", "affine4-g64", "make the plan again"});
+  }
+  for (const char* format : {"int8", "q4_1"}) {
+    ExpectError(resolve(format), kInvalid, {format, "no such format"});
+  }
 }
 
 TEST(UnitsOfPlan, RefusesAPlanThatNeedsASubstitute) {
