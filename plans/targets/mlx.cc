@@ -62,7 +62,12 @@ class Mlx : public ModuleProfile {
     return "MLX-LM: the quantization dictionary of config.json and a driver for mlx_lm.convert";
   }
 
-  std::vector<Format> DefaultFormats() const override { return AffineFormats(); }
+  std::vector<Format> DefaultFormats() const override {
+    // A bit more is worth more than groups of 32, which are for rows that nothing else divides.
+    std::vector<Format> formats = AffineFormats();
+    std::erase_if(formats, [](const Format& f) { return f.group == 32 && f.bits != 4; });
+    return formats;
+  }
 
   // Every integer format has a neighbour here, of another size.
   absl::StatusOr<Format> Resolve(const TargetUnit& unit, const Format& format) const override {

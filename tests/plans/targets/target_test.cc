@@ -205,10 +205,14 @@ TEST(Mlx, HoldsItsOwnBlocksAndNamesTheNeighbourOfAnInteger) {
     unit.cols = 128;
     return Target("mlx").Resolve(unit, *ParseFormat(format)).status();
   };
-  EXPECT_EQ(Target("mlx").DefaultFormats().size(), 18u);
+  int affine = 0;
+  for (const Format& format : Target("mlx").Formats()) {
+    affine += format.kind == FormatKind::kAffine;
+    EXPECT_TRUE(resolve(format.Name()).ok()) << format.Name();
+  }
+  EXPECT_EQ(affine, 18);
   for (const Format& format : Target("mlx").DefaultFormats()) {
     EXPECT_EQ(format.kind, FormatKind::kAffine) << format.Name();
-    EXPECT_TRUE(resolve(format.Name()).ok()) << format.Name();
   }
   EXPECT_TRUE(resolve("mxfp4").ok());
   for (const char* format : {"int4-g64", "int4z-g64"}) {
