@@ -44,7 +44,8 @@ void AddApplyCommand(CLI::App* app) {
                  "apply",
                  "Write the model that a plan describes: a GGUF file or a Hugging Face folder",
                  {"apply MODEL --plan plan.pb -o model.gguf",
-                  "apply MODEL --plan plan.pb -o folder/ --weights compressed-tensors"});
+                  "apply MODEL --plan plan.pb -o folder/ --weights compressed-tensors",
+                  "apply MODEL --plan plan.pb -o folder/ --weights mlx"});
   auto flags = std::make_shared<ApplyFlags>();
   auto plan = std::make_shared<std::string>();
   auto json = std::make_shared<bool>(false);

@@ -54,9 +54,11 @@ absl::StatusOr<ApplyOptions> ApplyOptionsOf(const ApplyFlags& flags,
   BB_ASSIGN_OR_RETURN(options.workspace, flags.workspace.Options(plan, plan_path));
   if (flags.weights == "compressed-tensors") {
     options.weights = FolderOutputOptions::Weights::kCompressedTensors;
+  } else if (flags.weights == "mlx") {
+    options.weights = FolderOutputOptions::Weights::kMlx;
   } else if (flags.weights != "dequantized") {
-    return UsageError(
-        UnknownName("kind of weights", flags.weights, {"dequantized", "compressed-tensors"}));
+    return UsageError(UnknownName(
+        "kind of weights", flags.weights, {"dequantized", "compressed-tensors", "mlx"}));
   }
   if (!flags.dtype.empty()) {
     const absl::StatusOr<Format> type = ParseFormat(flags.dtype);
@@ -74,13 +76,14 @@ void AddApplyOptions(CLI::App* command, ApplyFlags* flags) {
   command
       ->add_option("--weights",
                    flags->weights,
-                   "What a folder holds: dequantized weights, which any program loads, or "
-                   "compressed-tensors, integer formats as packed codes")
+                   "What a folder holds: dequantized weights, which any program loads, "
+                   "compressed-tensors, integer formats as packed codes, or mlx, a plan for that "
+                   "target as MLX-LM loads it")
       ->capture_default_str();
   command->add_option("--dtype",
                       flags->dtype,
-                      "Type of a folder's dequantized weights: f32 (exact), f16 or bf16 (default: "
-                      "the checkpoint's)");
+                      "Type of a folder's dequantized weights (with mlx: of all that is not "
+                      "quantized): f32 (exact), f16 or bf16 (default: the checkpoint's)");
   AddForceOption(command, &flags->force);
 }
 

@@ -73,6 +73,18 @@ GgufOutput::Provenance ProvenanceOf(const plans::Plan& plan, double bits_per_wei
   return provenance;
 }
 
+// What config.json says of packed weights, as their target has it. Errors: what the target cannot
+// hold.
+absl::StatusOr<std::string> ConfigEntries(const plans::Plan& plan,
+                                          FolderOutputOptions::Weights weights) {
+  if (weights == FolderOutputOptions::Weights::kDequantized) return "";
+  const bool mlx = weights == FolderOutputOptions::Weights::kMlx;
+  BB_ASSIGN_OR_RETURN(const TargetProfile* target, FindTarget(mlx ? "mlx" : "compressed-tensors"));
+  BB_ASSIGN_OR_RETURN(const Export config, target->ExportPlan(plan, "config.json"));
+  const std::string& contents = config.files.front().contents;
+  return mlx ? contents : absl::StrCat("{\"quantization_config\": ", contents, "}");
+}
+
 int64_t FolderBytes(const std::string& folder) {
   int64_t bytes = 0;
   std::error_code error;
@@ -108,9 +120,9 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
   summary.weight_bytes = AssignmentBytes(assignment, model);
   summary.bits_per_weight = BitsPerWeight(summary.weight_bytes, model);
 
-  const bool compressed = options.weights == FolderOutputOptions::Weights::kCompressedTensors;
   if (absl::EndsWith(options.out, ".gguf")) {
-    if (compressed || options.float_type.has_value()) {
+    if (options.weights != FolderOutputOptions::Weights::kDequantized ||
+        options.float_type.has_value()) {
       return absl::InvalidArgumentError(absl::StrCat(
           options.out, ": a GGUF file holds the plan's formats; other weights are for folders"));
     }
@@ -126,11 +138,7 @@ absl::StatusOr<ApplySummary> ApplyPlan(const Model& model,
   folder.float_type = options.float_type;
   folder.weights = options.weights;
   folder.vectors = CheckpointVectors(model.config(), recovered.vectors());
-  if (compressed) {
-    BB_ASSIGN_OR_RETURN(const TargetProfile* target, FindTarget("compressed-tensors"));
-    BB_ASSIGN_OR_RETURN(const Export config, target->ExportPlan(plan, "config.json"));
-    folder.quantization_config = config.files.front().contents;
-  }
+  BB_ASSIGN_OR_RETURN(folder.config_entries, ConfigEntries(plan, options.weights));
   BB_RETURN_IF_ERROR(
       WriteModelFolder({model, assignment, weights, threads}, folder, options.out, progress));
   summary.file_bytes = FolderBytes(options.out);

@@ -84,12 +84,24 @@ OutputTensor ValuesTensor(const std::string& name,
 
 OutputTensor StoredTensor(const std::string& name,
                           std::vector<int64_t> shape,
-                          const TensorView& view) {
-  const auto produce = [view]() -> absl::StatusOr<std::vector<uint8_t>> {
-    const auto* bytes = reinterpret_cast<const uint8_t*>(view.data);
-    return std::vector<uint8_t>(bytes, bytes + view.bytes());
+                          const TensorView& view,
+                          const Format& type) {
+  const auto produce = [name, view, type]() -> absl::StatusOr<std::vector<uint8_t>> {
+    const auto* stored = reinterpret_cast<const uint8_t*>(view.data);
+    if (type == view.format) return std::vector<uint8_t>(stored, stored + view.bytes());
+    std::vector<uint8_t> bytes;
+    std::vector<float> row(view.cols);
+    for (int64_t r = 0; r < view.rows; ++r) {
+      view.ReadRow(r, row);
+      BB_RETURN_IF_ERROR(AppendFloats(row, type, name, &bytes));
+    }
+    return bytes;
   };
-  return {name, SafetensorsType(view.format), std::move(shape), view.bytes(), produce};
+  return {name,
+          SafetensorsType(type),
+          std::move(shape),
+          SizeBytes(type, view.rows, view.cols),
+          produce};
 }
 
 }  // namespace bitbudget

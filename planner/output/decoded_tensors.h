@@ -27,10 +27,11 @@ OutputTensor ValuesTensor(const std::string& name,
                           std::span<const float> values,
                           const Format& type);
 
-// A tensor of the checkpoint, byte for byte.
+// A tensor of the checkpoint, byte for byte where `type` is its own, else rounded. Errors as above.
 OutputTensor StoredTensor(const std::string& name,
                           std::vector<int64_t> shape,
-                          const TensorView& view);
+                          const TensorView& view,
+                          const Format& type);
 
 }  // namespace bitbudget
 

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "planner/output/decoded_tensors.h"
+#include "planner/output/mlx_tensors.h"
 #include "planner/output/packed_tensors.h"
 #include "planner/output/safetensors_output.h"
 #include "planner/output/side_files.h"
@@ -35,6 +36,19 @@ std::map<std::string, StoredMatrix> StoredMatrices(const FolderWeights& source) 
   return matrices;
 }
 
+// Whether the folder holds the codes of a component and not its decoded values.
+bool IsPacked(const Format& format, FolderOutputOptions::Weights weights) {
+  switch (weights) {
+    case FolderOutputOptions::Weights::kDequantized:
+      return false;
+    case FolderOutputOptions::Weights::kCompressedTensors:
+      return format.IsInteger();
+    case FolderOutputOptions::Weights::kMlx:
+      return !format.IsFloat();
+  }
+  return false;
+}
+
 // Every tensor of the folder, in the order of the checkpoint's names. Arguments outlive them.
 absl::StatusOr<std::vector<OutputTensor>> ListTensors(const FolderWeights& source,
                                                       const FolderOutputOptions& options,
@@ -42,24 +56,28 @@ absl::StatusOr<std::vector<OutputTensor>> ListTensors(const FolderWeights& sourc
   const std::map<std::string, StoredMatrix> matrices = StoredMatrices(source);
   std::vector<OutputTensor> tensors;
   for (const auto& [name, tensor] : source.model.tensors()) {
-    const Format type = options.float_type.value_or(tensor->view.format);
+    const Format stored = tensor->view.format;
+    const Format type = options.float_type.value_or(stored);
     if (const auto own = options.vectors.find(name); own != options.vectors.end()) {
       tensors.push_back(ValuesTensor(name, tensor->shape, own->second, type));
       continue;
     }
     const auto matrix = matrices.find(name);
     if (matrix == matrices.end()) {
-      tensors.push_back(StoredTensor(name, tensor->shape, tensor->view));
+      const bool mlx = options.weights == FolderOutputOptions::Weights::kMlx;
+      tensors.push_back(StoredTensor(name, tensor->shape, tensor->view, mlx ? type : stored));
       continue;
     }
-    if (options.weights == FolderOutputOptions::Weights::kDequantized ||
-        !source.assignment[matrix->second.components.front()].IsInteger()) {
+    const Format& format = source.assignment[matrix->second.components.front()];
+    if (!IsPacked(format, options.weights)) {
       tensors.push_back(DecodedTensor(name, matrix->second, type, source));
       continue;
     }
     const std::string module(absl::StripSuffix(name, ".weight"));
     BB_ASSIGN_OR_RETURN(std::vector<OutputTensor> packed,
-                        PackedTensors(module, matrix->second, encoder));
+                        options.weights == FolderOutputOptions::Weights::kMlx
+                            ? MlxTensors(module, matrix->second, encoder)
+                            : PackedTensors(module, matrix->second, encoder));
     for (OutputTensor& part : packed) tensors.push_back(std::move(part));
   }
   return tensors;

@@ -17,13 +17,15 @@ namespace bitbudget {
 struct FolderOutputOptions {
   // kDequantized: decoded values, which any program loads. kCompressedTensors: integer components
   // as packed codes and scales in compressed-tensors' format pack-quantized, the rest decoded.
-  enum class Weights : uint8_t { kDequantized, kCompressedTensors };
+  // kMlx: quantized components as MLX's modules hold them, the rest decoded.
+  enum class Weights : uint8_t { kDequantized, kCompressedTensors, kMlx };
   Weights weights = Weights::kDequantized;
   // The type of decoded matrices; nullopt: that of the checkpoint's tensor. kFormatF32 holds
-  // decoded values exactly, 16 bits round them.
+  // decoded values exactly, 16 bits round them. With kMlx also that of vectors: MLX computes in f32
+  // what has f16 and bf16 operands.
   std::optional<Format> float_type;
-  // For kCompressedTensors: the JSON of config.json's quantization_config.
-  std::string quantization_config;
+  // A JSON object whose members config.json gets: what the packed weights are. Empty: none.
+  std::string config_entries;
   // By name, values that replace a vector of the checkpoint, written in `float_type` or the type of
   // the checkpoint's tensor.
   std::map<std::string, std::vector<float>> vectors;

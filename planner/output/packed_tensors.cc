@@ -14,25 +14,13 @@ using Bytes = std::vector<uint8_t>;
 constexpr int kBitsPerWord = 32;
 
 absl::Status CheckModule(const StoredMatrix& matrix, const FolderWeights& source) {
-  const Component& first = source.model.component(matrix.components.front());
-  const Format& format = source.assignment[matrix.components.front()];
-  for (const ComponentId id : matrix.components) {
-    if (source.assignment[id] == format) continue;
-    return absl::InvalidArgumentError(absl::StrCat(source.model.component(id).name,
-                                                   " has format ",
-                                                   source.assignment[id].Name(),
-                                                   ", but ",
-                                                   first.name,
-                                                   " of the same module has ",
-                                                   format.Name(),
-                                                   "; make the plan for target "
-                                                   "compressed-tensors"));
-  }
-  if (first.kind != ComponentKind::kEmbedding) return absl::OkStatus();
+  BB_RETURN_IF_ERROR(CheckOneFormat(matrix, source, "compressed-tensors"));
+  const ComponentId first = matrix.components.front();
+  if (source.model.component(first).kind != ComponentKind::kEmbedding) return absl::OkStatus();
   return absl::InvalidArgumentError(
-      absl::StrCat(first.name,
+      absl::StrCat(source.model.component(first).name,
                    ": compressed-tensors holds linear layers, not an embedding in ",
-                   format.Name(),
+                   source.assignment[first].Name(),
                    "; make the plan for target compressed-tensors"));
 }
 
@@ -108,19 +96,6 @@ absl::StatusOr<Bytes> ShapeBytes(const StoredMatrix& matrix) {
 }
 
 }  // namespace
-
-absl::StatusOr<const std::vector<Encoding>*> MatrixEncoder::Encode(const StoredMatrix& matrix) {
-  if (matrix.components == components_) return &encodings_;
-  components_.clear();
-  encodings_.clear();
-  for (const ComponentId id : matrix.components) {
-    BB_ASSIGN_OR_RETURN(Encoding encoding,
-                        source_.encoder.Encode(id, source_.assignment[id], source_.threads));
-    encodings_.push_back(std::move(encoding));
-  }
-  components_ = matrix.components;
-  return &encodings_;
-}
 
 absl::StatusOr<std::vector<OutputTensor>> PackedTensors(const std::string& module,
                                                         const StoredMatrix& matrix,

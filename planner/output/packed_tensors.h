@@ -5,28 +5,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "planner/output/folder_weights.h"
+#include "planner/output/matrix_encoder.h"
 #include "planner/output/safetensors_output.h"
 
 namespace bitbudget {
-
-// Encodes matrices and keeps the encodings of the last one: its codes, scales and zero points are
-// tensors that are written one after the other.
-class MatrixEncoder {
- public:
-  // The source outlives the encoder.
-  explicit MatrixEncoder(const FolderWeights& source) : source_(source) {}
-
-  const FolderWeights& source() const { return source_; }
-
-  // One encoding per component, valid until another matrix is asked for.
-  absl::StatusOr<const std::vector<Encoding>*> Encode(const StoredMatrix& matrix);
-
- private:
-  const FolderWeights& source_;
-  std::vector<ComponentId> components_;
-  std::vector<Encoding> encodings_;
-};
 
 // The tensors of a module in compressed-tensors' format pack-quantized: codes packed into 32-bit
 // words, f16 scales, the shape, and zero points where the format has them. kInvalidArgument, naming

@@ -64,15 +64,12 @@ absl::Status WriteConfig(const std::string& config_path,
   BB_ASSIGN_OR_RETURN(const std::string text, ReadFile(config_path, kMaxConfigBytes));
   BB_ASSIGN_OR_RETURN(ordered_json config,
                       ParseOrderedJson(text, config_path, DuplicateKeys::kRefuse));
-  if (options.weights == FolderOutputOptions::Weights::kCompressedTensors) {
+  if (!options.config_entries.empty()) {
     BB_ASSIGN_OR_RETURN(
-        ordered_json scheme,
+        const ordered_json entries,
         ParseOrderedJson(
-            options.quantization_config, "the quantization config", DuplicateKeys::kRefuse));
-    if (scheme.contains("quantization_config")) {
-      scheme = ordered_json(scheme["quantization_config"]);
-    }
-    config["quantization_config"] = std::move(scheme);
+            options.config_entries, "the quantization config", DuplicateKeys::kRefuse));
+    config.update(entries);
   }
   if (options.float_type.has_value()) {
     const char* name = *options.float_type == kFormatF32   ? "float32"

@@ -45,7 +45,7 @@ VALUES = {'--encoder': ('rtn', 'clip', 'imatrix', 'gptq', 'gptq-guided', 'lwc', 
           '--plan': ('plan.pb', 'plan.json', 'gguf.pb', 'packed.pb', 'recovered.pb', 'of-gguf.pb', 'model.gguf'),
           '--out': ('a.pb', 'a.json', 'a.gguf', 'a', 'a.npy', 'a.html', 'plan.pb', 'model', 'model.gguf'),
           '--tokens': ('1', '1,2,3', '299', '300', '-1'), '--prompt': ('the', '', 'é'),
-          '--weights': ('dequantized', 'compressed-tensors'), '--dtype': ('f32', 'f16', 'bf16', 'stored')}
+          '--weights': ('dequantized', 'compressed-tensors', 'mlx'), '--dtype': ('f32', 'f16', 'bf16', 'stored')}
 SMALL = ('0', '1', '2', '3', '4', '5', '8', '12', '0.5')
 
 

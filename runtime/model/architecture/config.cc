@@ -54,7 +54,7 @@ void SetFamilyFacts(const Family& family, ModelConfig* config) {
 
 // Features that would change results and that the tensors alone may not give away.
 absl::Status RefuseUnsupported(const ConfigFields& fields, const Family& family) {
-  for (const char* key : {"quantization_config", "compression_config"}) {
+  for (const char* key : {"quantization_config", "compression_config", "quantization"}) {
     if (fields.Find(key) != nullptr) {
       return fields.Unsupported(key, "is not supported: give the unquantized checkpoint");
     }
