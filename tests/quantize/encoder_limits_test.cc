@@ -147,6 +147,21 @@ TEST(EncoderTest, ScalesBeyondF16AreRefused) {
   }
 }
 
+// The offset is an f16 too, and where a group is nearly constant it alone is too large.
+TEST(EncoderTest, OffsetsBeyondF16AreRefused) {
+  for (const Format& format : SupportedFormats()) {
+    if (format.kind != FormatKind::kAffine) continue;
+    std::vector<float> weights(2 * 256, 1.0f);
+    std::fill(weights.begin() + 256 + 128, weights.end(), -7e4f);
+    ExpectRefused(weights, 2, format, {"row 1, columns 128 to", format.Name().c_str()});
+    std::replace(weights.begin(), weights.end(), -7e4f, -65504.0f);
+    for (const auto& encoder : GroupwiseEncoders()) {
+      EXPECT_EQ(Decode(MustEncode(*encoder, ViewOf(weights, 2, 256), format)), weights)
+          << format.Name();
+    }
+  }
+}
+
 TEST(EncoderTest, FormatsThatDoNotExistAreRefused) {
   ExpectRefused({1, 2}, 1, {FormatKind::kInteger, 5, 64, false}, {"int5-g64"});
 }

@@ -23,15 +23,21 @@ TEST(FormatTest, TheNamesOfAllSupportedFormats) {
   for (const Format& format : SupportedFormats()) names.push_back(format.Name());
   EXPECT_EQ(names,
             (std::vector<std::string>{
-                "f32",       "bf16",      "f16",       "int8",      "int8-g32",   "int8-g64",
-                "int8-g128", "int8z",     "int8z-g32", "int8z-g64", "int8z-g128", "int4-g32",
-                "int4-g64",  "int4-g128", "int4z-g32", "int4z-g64", "int4z-g128", "int3-g32",
-                "int3-g64",  "int3-g128", "int3z-g32", "int3z-g64", "int3z-g128", "int2-g32",
-                "int2-g64",  "int2-g128", "int2z-g32", "int2z-g64", "int2z-g128", "onebit",
-                "onebit-ln", "removed",   "q4_0",      "q4_1",      "q5_0",       "q5_1",
-                "q8_0",      "q2_k",      "q3_k",      "q4_k",      "q5_k",       "q6_k",
-                "iq4_nl",    "iq4_xs",    "tq1_0",     "tq2_0",     "q1_0",       "q2_0",
-                "mxfp4"}));
+                "f32",          "bf16",         "f16",          "int8",         "int8-g32",
+                "int8-g64",     "int8-g128",    "int8z",        "int8z-g32",    "int8z-g64",
+                "int8z-g128",   "int4-g32",     "int4-g64",     "int4-g128",    "int4z-g32",
+                "int4z-g64",    "int4z-g128",   "int3-g32",     "int3-g64",     "int3-g128",
+                "int3z-g32",    "int3z-g64",    "int3z-g128",   "int2-g32",     "int2-g64",
+                "int2-g128",    "int2z-g32",    "int2z-g64",    "int2z-g128",   "onebit",
+                "onebit-ln",    "removed",      "q4_0",         "q4_1",         "q5_0",
+                "q5_1",         "q8_0",         "q2_k",         "q3_k",         "q4_k",
+                "q5_k",         "q6_k",         "iq4_nl",       "iq4_xs",       "tq1_0",
+                "tq2_0",        "q1_0",         "q2_0",         "mxfp4",        "iq1_s",
+                "iq1_m",        "iq2_xxs",      "iq2_xs",       "iq2_s",        "iq3_xxs",
+                "iq3_s",        "affine2-g32",  "affine2-g64",  "affine2-g128", "affine3-g32",
+                "affine3-g64",  "affine3-g128", "affine4-g32",  "affine4-g64",  "affine4-g128",
+                "affine5-g32",  "affine5-g64",  "affine5-g128", "affine6-g32",  "affine6-g64",
+                "affine6-g128", "affine8-g32",  "affine8-g64",  "affine8-g128"}));
 }
 
 TEST(FormatTest, NamesRoundTripAndValuesAreDistinct) {
@@ -46,18 +52,52 @@ TEST(FormatTest, NamesRoundTripAndValuesAreDistinct) {
 TEST(FormatTest, ParsedFieldsMatchTheName) {
   EXPECT_EQ(Parse("int4z-g64"), (Format{FormatKind::kInteger, 4, 64, true}));
   EXPECT_EQ(Parse("int8"), (Format{FormatKind::kInteger, 8, 0, false}));
+  EXPECT_EQ(Parse("affine5-g64"), (Format{FormatKind::kAffine, 5, 64, false}));
   EXPECT_EQ(Parse("bf16"), kFormatBF16);
 }
 
 TEST(FormatTest, NearMissesAreRefusedWithTheListOfNames) {
-  for (const char* name : {"",         " ",          "int4",         "int4z",
-                           "int4-g16", "int4-g256",  "int4-g64 ",    " int4-g64",
-                           "INT8",     "Int8",       "int8-g032",    "int8-g0",
-                           "int8-g",   "int8-",      "int8-g32-g32", "int8g32",
-                           "int8z-",   "int4-z-g64", "int3",         "int2z",
-                           "int5-g64", "int1-g64",   "int16",        "fp16",
-                           "float16",  "q8_1",       "Q4_K",         "q4_k_m",
-                           "q4",       "int4-g64\n", "int4-g+64",    "int8-g4294967328"}) {
+  for (const char* name : {"",
+                           " ",
+                           "int4",
+                           "int4z",
+                           "int4-g16",
+                           "int4-g256",
+                           "int4-g64 ",
+                           " int4-g64",
+                           "INT8",
+                           "Int8",
+                           "int8-g032",
+                           "int8-g0",
+                           "int8-g",
+                           "int8-",
+                           "int8-g32-g32",
+                           "int8g32",
+                           "int8z-",
+                           "int4-z-g64",
+                           "int3",
+                           "int2z",
+                           "int5-g64",
+                           "int1-g64",
+                           "int16",
+                           "fp16",
+                           "float16",
+                           "q8_1",
+                           "Q4_K",
+                           "q4_k_m",
+                           "q4",
+                           "int4-g64\n",
+                           "int4-g+64",
+                           "int8-g4294967328",
+                           "affine4",
+                           "affine7-g64",
+                           "affine4-g16",
+                           "affine4-g256",
+                           "affine1-g64",
+                           "affine4z-g64",
+                           "affine4-g64+s50",
+                           "affine4-g64+2:4",
+                           "Affine4-g64"}) {
     const absl::StatusOr<Format> format = ParseFormat(name);
     ASSERT_FALSE(format.ok()) << name;
     EXPECT_EQ(format.status().code(), absl::StatusCode::kInvalidArgument);
@@ -75,6 +115,8 @@ TEST(FormatTest, UnsupportedValuesAreNotSupported) {
   EXPECT_FALSE(IsSupported({FormatKind::kInteger, 2, 0, false}));
   EXPECT_FALSE(IsSupported({FormatKind::kInteger, 8, -32, false}));
   EXPECT_FALSE(IsSupported({FormatKind::kF32, 32, 64, false}));
+  EXPECT_FALSE(IsSupported({FormatKind::kAffine, 7, 64, false}));
+  EXPECT_FALSE(IsSupported({FormatKind::kAffine, 4, 64, true}));
 }
 
 TEST(FormatTest, GroupsCoverARow) {
@@ -143,6 +185,12 @@ TEST(SizeBitsTest, BitsPerWeightOfCommonFormats) {
   EXPECT_EQ(per_weight("q1_0"), 1.125);
   EXPECT_EQ(per_weight("q2_0"), 2.25);
   EXPECT_EQ(per_weight("mxfp4"), 4.25);
+  for (const int bits : {2, 3, 4, 5, 6, 8}) {
+    for (const int group : {32, 64, 128}) {
+      const std::string name = "affine" + std::to_string(bits) + "-g" + std::to_string(group);
+      EXPECT_EQ(per_weight(name.c_str()), bits + 32.0 / group) << name;  // scale and offset
+    }
+  }
 }
 
 TEST(FitsTest, OnlyWholeBlocksCanBeStored) {
@@ -155,6 +203,7 @@ TEST(FitsTest, OnlyWholeBlocksCanBeStored) {
   EXPECT_EQ(Parse("q2_0").BlockSize(), 64);
   EXPECT_EQ(Parse("q1_0").BlockSize(), 128);
   EXPECT_EQ(Parse("q4_k").BlockSize(), 256);
+  EXPECT_EQ(Parse("affine5-g64").BlockSize(), 64);
   EXPECT_EQ(Parse("int4-g64").BlockSize(), 1);
 }
 

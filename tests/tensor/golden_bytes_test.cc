@@ -182,6 +182,56 @@ TEST_P(GoldenGroupTest, Int2WithZeroPoint) {
                   /* zero points 1, 0; 0, 3 */ {0x01, 0x0c}}));
 }
 
+// Runs of codes that fill whole bytes, and these bytes: five bits a code, 0 31 1 30 2 29 3 28 are
+// 0 | 31 << 5 | 1 << 10 | 30 << 15 | ...
+struct AffineRun {
+  int bits;
+  std::vector<int> codes;
+  Bytes bytes;
+};
+
+TEST_P(GoldenGroupTest, Affine) {
+  const AffineRun kRuns[] = {
+      {2, {0, 1, 2, 3}, {0xe4}},
+      {3, {0, 1, 2, 3, 4, 5, 6, 7}, {0x88, 0xc6, 0xfa}},
+      {4, {0, 15, 1, 14, 2, 13, 3, 12}, {0xf0, 0xe1, 0xd2, 0xc3}},
+      {5, {0, 31, 1, 30, 2, 29, 3, 28}, {0xe0, 0x07, 0x2f, 0xfa, 0xe0}},
+      {6, {0, 63, 1, 62}, {0xc0, 0x1f, 0xf8}},
+      {8, {0, 255, 1, 254}, {0x00, 0xff, 0x01, 0xfe}},
+  };
+  for (const AffineRun& run : kRuns) {
+    // A block of 0.5 c - 1, then one of c / 4 + 2, whose range does not hold 0.
+    std::vector<float> weights;
+    Bytes codes;
+    for (int i = 0; i < group(); ++i) {
+      weights.push_back(0.5f * static_cast<float>(run.codes[i % run.codes.size()]) - 1);
+    }
+    for (int i = 0; i < group(); ++i) weights.push_back((weights[i] + 1) / 2 + 2);
+    for (size_t i = 0; i < group() / run.codes.size(); ++i) {
+      codes.insert(codes.end(), run.bytes.begin(), run.bytes.end());
+    }
+    const std::string format = "affine" + std::to_string(run.bits) + "-g";
+    EXPECT_EQ(EncodeRtn(Name(format.c_str()), weights, 1),
+              Join({{0x00, 0x38, 0x00, 0xbc},  // scale 0.5, offset -1
+                    codes,
+                    {0x00, 0x34, 0x00, 0x40},  // scale 0.25, offset 2
+                    codes}))
+        << format;
+    const Encoding encoding = *MakeRtnEncoder()->Encode(ViewOf(weights, 1, 2 * group()),
+                                                        *ParseFormat(Name(format.c_str())));
+    std::vector<float> decoded(weights.size());
+    DecodeReference(encoding, decoded);
+    EXPECT_EQ(decoded, weights) << format;
+  }
+}
+
+TEST_P(GoldenGroupTest, AffineOfOneValueIsItsOffset) {
+  for (const char* format : {"affine2-g", "affine8-g"}) {
+    const Bytes half = EncodeRtn(Name(format), std::vector<float>(group(), 0.5f), 1);
+    EXPECT_EQ(Bytes(half.begin(), half.begin() + 4), (Bytes{0x00, 0x00, 0x00, 0x38})) << format;
+  }
+}
+
 TEST_P(GoldenGroupTest, RowsShorterThanTheGroup) {
   // Two rows of three: scale 1, zero points 5 and 8, each padded to a byte of its own.
   EXPECT_EQ(EncodeRtn(Name("int4z-g"), {-5, 10, 1, 7, -8, 0}, 2),
