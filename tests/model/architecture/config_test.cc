@@ -172,6 +172,7 @@ TEST(ParseConfig, RefusesWhatItCannotRun) {
        R"(["full_attention","linear_attention"])"},
       {"hidden_act", "gelu", R"("gelu")"},
       {"quantization_config", {{"bits", 4}}, R"({"bits":4})"},
+      {"quantization", {{"bits", 4}}, R"({"bits":4})"},
       {"num_local_experts", 8, "8"},
       {"n_routed_experts", 64, "64"},
       {"num_experts_per_tok", 2, "2"},

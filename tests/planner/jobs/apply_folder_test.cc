@@ -87,6 +87,24 @@ TEST_F(ApplyFolderTest, AnInterruptedFolderLeavesNothing) {
   EXPECT_TRUE(std::filesystem::is_empty(dir_.path()));
 }
 
+// The tensors of a safetensors file with these bytes. Words are views of f32.
+std::map<std::string, ArchiveTensor> TensorsOf(const std::string& bytes) {
+  const std::string header = bytes.substr(8, *reinterpret_cast<const uint64_t*>(bytes.data()));
+  std::map<std::string, ArchiveTensor> tensors;
+  const nlohmann::json parsed = nlohmann::json::parse(header);
+  for (const auto& [name, entry] : parsed.items()) {
+    if (name == "__metadata__") continue;
+    ArchiveTensor& tensor = tensors[name];
+    tensor.shape = entry["shape"].get<std::vector<int64_t>>();
+    tensor.view = {entry["dtype"] == "F16" ? kFormatF16 : kFormatF32,
+                   reinterpret_cast<const std::byte*>(bytes.data()) + 8 + header.size() +
+                       entry["data_offsets"][0].get<int64_t>(),
+                   tensor.shape[0],
+                   tensor.shape.size() > 1 ? tensor.shape[1] : 1};
+  }
+  return tensors;
+}
+
 // compressed-tensors' own reading of pack-quantized: words of 32 bits, the first value in the
 // lowest bits, stored plus 2^(bits-1); zero points packed down the rows.
 std::vector<float> Unpack(const std::map<std::string, ArchiveTensor>& tensors,
@@ -143,19 +161,7 @@ TEST_F(ApplyFolderTest, CompressedTensorsHoldTheCodesThatWerePlanned) {
     const absl::Status status = Apply(*model, plan, out, options);
     ASSERT_TRUE(status.ok()) << status;
     const std::string bytes = *ReadFile(out + "/model.safetensors");
-    const std::string header = bytes.substr(8, *reinterpret_cast<const uint64_t*>(bytes.data()));
-    std::map<std::string, ArchiveTensor> tensors;
-    const nlohmann::json parsed = nlohmann::json::parse(header);
-    for (const auto& [name, entry] : parsed.items()) {
-      if (name == "__metadata__") continue;
-      ArchiveTensor& tensor = tensors[name];
-      tensor.shape = entry["shape"].get<std::vector<int64_t>>();
-      tensor.view = {entry["dtype"] == "F16" ? kFormatF16 : kFormatF32,
-                     reinterpret_cast<const std::byte*>(bytes.data()) + 8 + header.size() +
-                         entry["data_offsets"][0].get<int64_t>(),
-                     tensor.shape[0],
-                     tensor.shape.size() > 1 ? tensor.shape[1] : 1};
-    }
+    const std::map<std::string, ArchiveTensor> tensors = TensorsOf(bytes);
     const auto encoder = *MakeEncoder("clip");
     for (size_t c = 0; c < (*model).components().size(); ++c) {
       const auto id = static_cast<ComponentId>(c);
@@ -170,6 +176,69 @@ TEST_F(ApplyFolderTest, CompressedTensorsHoldTheCodesThatWerePlanned) {
     const auto config = nlohmann::json::parse(*ReadFile(out + "/config.json"));
     EXPECT_EQ(config["quantization_config"]["quant_method"], "compressed-tensors");
   }
+}
+
+// MLX's own reading of four bits: eight codes a word, the first in the lowest bits.
+std::vector<float> UnpackMlx(const std::map<std::string, ArchiveTensor>& tensors,
+                             const std::string& module) {
+  const auto& codes = tensors.at(module + ".weight");
+  const auto& scale = tensors.at(module + ".scales");
+  const auto& bias = tensors.at(module + ".biases");
+  const int64_t cols = codes.shape[1] * 8;
+  const int64_t groups = scale.shape[1];
+  std::vector<float> scales(groups), biases(groups), out;
+  for (int64_t r = 0; r < codes.shape[0]; ++r) {
+    scale.view.ReadRow(r, scales);
+    bias.view.ReadRow(r, biases);
+    for (int64_t c = 0; c < cols; ++c) {
+      uint32_t word;
+      std::memcpy(&word, codes.view.data + 4 * (r * codes.shape[1] + c / 8), sizeof(word));
+      const auto code = static_cast<float>(word >> (c % 8 * 4) & 15);
+      out.push_back(code * scales[c * groups / cols] + biases[c * groups / cols]);
+    }
+  }
+  return out;
+}
+
+// Phi-3's checkpoints hold q, k, v and gate, up as one matrix each, and MLX's modules do too.
+TEST_F(ApplyFolderTest, MlxHoldsJoinedMatricesAsOneModule) {
+  TinyModelOptions joined = SmallModelOptions();
+  joined.architecture = Architecture::kPhi3;
+  joined.hidden = 64;
+  joined.ffn = 128;
+  const LoadedModel model(joined);
+  plans::Plan plan = PlanOf(*model, "affine4-g32");
+  ApplyOptions options;
+  options.weights = FolderOutputOptions::Weights::kMlx;
+  const absl::Status status = Apply(*model, plan, dir_.File("out"), options);
+  ASSERT_TRUE(status.ok()) << status;
+  const std::string bytes = *ReadFile(dir_.File("out") + "/model.safetensors");
+  const std::map<std::string, ArchiveTensor> tensors = TensorsOf(bytes);
+  const auto encoder = *MakeEncoder("clip");
+  std::map<std::string, std::vector<float>> expected;
+  for (size_t c = 0; c < (*model).components().size(); ++c) {
+    const auto id = static_cast<ComponentId>(c);
+    const Encoding encoding = *encoder->Encode((*model).Weight(id), *ParseFormat("affine4-g32"));
+    std::vector<float> decoded(encoding.rows * encoding.cols);
+    DecodeReference(encoding, decoded);
+    const std::string& name = (*model).component(id).stored_name;
+    std::vector<float>& module = expected[name.substr(0, name.rfind(".weight"))];
+    module.insert(module.end(), decoded.begin(), decoded.end());
+  }
+  ASSERT_TRUE(expected.contains("model.layers.0.self_attn.qkv_proj"));
+  const auto config = nlohmann::json::parse(*ReadFile(dir_.File("out") + "/config.json"));
+  for (const auto& [module, weights] : expected) {
+    EXPECT_EQ(UnpackMlx(tensors, module), weights) << module;
+    EXPECT_EQ(config["quantization"][module]["bits"], 4) << module;
+  }
+  plans::Component& v = *plan.mutable_components(3);
+  ASSERT_EQ(v.kind(), "v");
+  v.set_format("affine8-g32");
+  v.set_size_bytes(SizeBytes(*ParseFormat("affine8-g32"), v.rows(), v.cols()));
+  ExpectError(Apply(*model, plan, dir_.File("other"), options),
+              absl::StatusCode::kInvalidArgument,
+              {"mlx needs one format for model.layers.0.self_attn.q_proj", "self_attn.v_proj"});
+  EXPECT_FALSE(std::filesystem::exists(dir_.File("other")));
 }
 
 }  // namespace

@@ -236,6 +236,21 @@ TEST(BuildProblemForTarget, APinOfOnePartPinsAll) {
   }
 }
 
+TEST(BuildProblemForTarget, FewBitsOfMlxAreForSmallBudgets) {
+  const LoadedModel model;
+  Constraints constraints;
+  constraints.target = Target("mlx");
+  std::set<std::string> expected = {
+      "affine4-g32", "affine4-g64", "affine5-g64", "affine6-g64", "affine8-g64", "bf16"};
+  for (const auto& [bits_per_weight, format] : std::vector<std::pair<double, std::string>>{
+           {4.5, ""}, {4.4, "affine3-g64"}, {3.4, "affine2-g64"}}) {
+    constraints.default_bits = bits_per_weight;
+    if (!format.empty()) expected.insert(format);
+    EXPECT_EQ(Ladder(Build(*model, constraints), "layers.0.self_attn.q_proj"), expected)
+        << bits_per_weight;
+  }
+}
+
 TEST(BuildProblemForTarget, RefusesWhatTheTargetCannotExpress) {
   const LoadedModel model;
   const auto refuse = [&](const char* target,
