@@ -78,6 +78,8 @@ absl::StatusOr<Evaluation> RunEvaluate(const Model& model,
   if (report.text_divergence.has_value()) {
     evaluation.text_kl = ToMeasured(report.text_divergence->kl);
     evaluation.text_top1 = ToMeasured(report.text_divergence->top1);
+    const auto& tail = report.text_divergence->kl_999;
+    if (tail.has_value()) evaluation.text_kl_999 = ToMeasured(*tail);
   }
   evaluation.json = DumpJson(EvalReportsJson(reports, flags), 2);
   return evaluation;

@@ -167,6 +167,7 @@ struct Evaluation {
   std::optional<Measured> kl;
   std::optional<Measured> top1;
   std::optional<Measured> text_kl;
+  std::optional<Measured> text_kl_999;  // the 99.9th percentile over tokens
   std::optional<Measured> text_top1;
   std::string json;  // all of it, as `eval --json`
 };
