@@ -67,7 +67,7 @@ def equalize(bench):
 
 
 def errors(bench, formats, columns):
-    """Relative errors of weights by format: of rtn and clip on normal, heavy-tailed and real weights."""
+    """Relative errors of weights by format: of rtn, clip and MLX on normal, heavy-tailed and real weights."""
     encode = bench.script("tools/results/weight_errors.py", bench.program("format_tool"), bench.model("novel-8m"),
                           bench.choose(1 << 18, 1 << 16), *formats, threads=False)
     found = json.loads(encode)
@@ -77,17 +77,18 @@ def errors(bench, formats, columns):
         cells = []
         for column in columns:
             kind, weights = column
-            if kind == "ratio":
-                value = by_weights[weights]["clip"] / by_weights[weights]["rtn"]
+            if kind in RIVALS:
+                value = by_weights[weights]["clip"] / by_weights[weights][RIVALS[kind]]
                 cells.append(f"{value:.3f}")
             else:
                 cells.append(f"{100 * by_weights[weights][kind] ** 0.5:.3g} %")
         rows.append([f"`{name}`", *cells])
     names = {"normal": "normal", "t4": "Student t", "model": "novel-8m"}
-    kinds = {"ratio": "clip / rtn", "rtn": "rtn", "clip": "clip"}
+    kinds = {"ratio": "clip / rtn", "to mlx": "clip / MLX", "rtn": "rtn", "clip": "clip"}
     return table(["format"] + [f"{kinds[kind]}, {names[weights]}" for kind, weights in columns], rows)
 
 
+RIVALS = {"ratio": "rtn", "to mlx": "mlx"}  # what clip's error is a ratio to
 RATIOS = [("ratio", weights) for weights in ("normal", "t4", "model")]
 
 
@@ -95,6 +96,12 @@ def format_errors(bench):
     formats = [f"int{bits}{zero}{group}" for bits in (8, 4) for zero in ("", "z")
                for group in ("", "-g32", "-g64", "-g128") if bits == 8 or group]
     return errors(bench, formats, [("rtn", "normal"), *RATIOS])
+
+
+def affine_errors(bench):
+    formats = [f"affine{bits}-g{group}" for bits in (2, 3, 4, 5, 6, 8) for group in (32, 64, 128)]
+    return errors(bench, formats, [("clip", "normal"), ("clip", "model"),
+                                   *(("to mlx", weights) for weights in ("normal", "t4", "model"))])
 
 
 def low_bit_errors(bench):

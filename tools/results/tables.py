@@ -38,6 +38,7 @@ TABLES = {
     "lwc-novel-8m": Table("docs/lwc.md", 30, 5, "16 probes, one width", encoder_tables.lwc_8m),
     "equalize": Table("docs/equalize.md", 6, 1, "novel-1m", encoder_tables.equalize),
     "format-errors": Table("docs/formats.md", 2, 1, "65,536 weights", encoder_tables.format_errors),
+    "affine-errors": Table("docs/formats.md", 2, 1, "65,536 weights", encoder_tables.affine_errors),
     "low-bit-errors": Table("docs/formats.md", 2, 1, "65,536 weights", encoder_tables.low_bit_errors),
     "block-encoders": Table("docs/formats.md", 8, 1, "three formats", peer_tables.block_encoders),
     "llama-mixes": Table("docs/llama-cpp.md", 40, 4, "8 + 24 probes, two sizes", peer_tables.mixes),

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Relative squared errors of rtn and clip, as JSON: format -> weights -> encoder -> ||w - decoded||^2 / ||w||^2.
+"""Relative squared errors as JSON: format -> weights -> encoder -> ||w - decoded||^2 / ||w||^2. Encoders are rtn and clip,
+for affine formats also mlx, MLX's own quantizer.
 
 usage: weight_errors.py FORMAT_TOOL MODEL_FOLDER COUNT FORMAT...
 Weights: COUNT normal ones and COUNT of a Student t distribution with 4 degrees of freedom in rows of 1024, and
@@ -16,6 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "tools/peer"), str(ROOT / "tools/reproduce")]
 from encoders import Files  # noqa: E402
 from folder import read_tensors  # noqa: E402
+from mlx_rounding import rounded  # noqa: E402
 
 
 def main():
@@ -35,6 +37,10 @@ def main():
                     coded, _ = files.encode(name, encoder)
                     error = files.errors(name, coded)[0]
                     found.setdefault(name, {}).setdefault(kind, {})[encoder] = float(error)
+                if name.startswith("affine"):
+                    bits, group = (int(part) for part in name.removeprefix("affine").split("-g"))
+                    wrong = rounded(values, bits, group).astype(numpy.float64) - values
+                    found[name][kind]["mlx"] = float((wrong ** 2).sum() / (values.astype(numpy.float64) ** 2).sum())
     print(json.dumps(found))
 
 

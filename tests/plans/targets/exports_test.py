@@ -119,6 +119,9 @@ class ExportTest(ExportCase):
             self.assertEqual(result.returncode, 3)
             self.assertIn('inputs that 128 divides, and this has 192', result.stderr)
         self.export(self.plan(components, chosen), 'autoround')
+        # MLX-LM leaves modules alone that its default group does not divide.
+        self.export(self.plan(components, ['affine4-g64'] * 8), 'mlx')
+        self.assert_read_as('mlx', 'out.json', components, ['affine4-g64'] * 8, 'LlamaForCausalLM')
         # A rule for q4_k gives q5_0 there, and the linter says so.
         formats = ['q5_0'] * 8
         plan = self.plan(components, formats)
