@@ -25,6 +25,7 @@ absl::StatusOr<Bytes> FieldOfBlocks(const StoredMatrix& matrix,
                                     int end) {
   BB_ASSIGN_OR_RETURN(const std::vector<Encoding>* encodings, encoder->Encode(matrix));
   Bytes bytes;
+  bytes.reserve(matrix.rows * encodings->front().format.GroupsPerRow(matrix.cols) * (end - begin));
   for (const Encoding& encoding : *encodings) {
     const int block = BlockTraitsOf(encoding.format).bytes;
     const uint8_t* end_of_blocks = encoding.bytes.data() + encoding.bytes.size();
