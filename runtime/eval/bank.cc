@@ -73,11 +73,10 @@ int64_t EncodingBank::PanelBytes(const ComponentFormat& what) const {
       options_.activations == Activations::kF32) {
     return bytes + rows * cols * 4;
   }
-  const bool as_llama_cpp = options_.activations == Activations::kLlamaCpp && format.IsBlock();
-  return bytes + CodePanelBytes(format,
-                                component.rows,
-                                component.cols,
-                                as_llama_cpp ? RunOf(LlamaCppRounding(format)) : kMaxFlush);
+  // Its runs, for the formats that it has.
+  const int run =
+      options_.activations == Activations::kLlamaCpp ? RunOf(LlamaCppRounding(format)) : 0;
+  return bytes + CodePanelBytes(format, component.rows, component.cols, run > 0 ? run : kMaxFlush);
 }
 
 absl::Status EncodingBank::Prepare(const Assignment& assignment, int threads, Progress* progress) {

@@ -159,9 +159,9 @@ TEST_F(GgufTest, RefusesWhatItCannotReadSafely) {
   named.replace(good.find("u64"), 3, "u32");
   ExpectError(Parse(named).status(), kInvalid, {"duplicate metadata key \"u32\""});
   std::string type = good;
-  type[norm + 23] = 16;
+  type[norm + 23] = 40;
   ExpectError(
-      Parse(type).status(), absl::StatusCode::kUnimplemented, {"iq2_xxs (16) is not supported"});
+      Parse(type).status(), absl::StatusCode::kUnimplemented, {"nvfp4 (40) is not supported"});
 }
 
 TEST_F(GgufTest, RefusesEveryTruncation) {
