@@ -25,9 +25,14 @@ quietly() {
 bitbudget=${BITBUDGET:-build/release/bitbudget}
 if [[ -z ${BITBUDGET:-} ]]; then
   tools/setup.sh
-  echo "building build/release/bitbudget (a few minutes the first time)"
+  echo "building build/release/bitbudget (the first time some ten minutes on two cores)"
   quietly cmake --preset release
-  quietly cmake --build --preset release --target bitbudget
+  build=(cmake --build --preset release --target bitbudget)
+  if [[ -t 1 ]]; then  # ninja redraws one line there: how much is done, and for how long
+    NINJA_STATUS="[%f of %t, %e s] " "${build[@]}"
+  else
+    quietly "${build[@]}"
+  fi
 fi
 
 echo "== The plan: $model at $budget"

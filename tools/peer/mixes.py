@@ -108,7 +108,8 @@ def main():
         plan = out / f'plan-{name}.pb'
         bitbudget('plan', ARGS.model, '--target', 'llama.cpp', '--budget', *budget, '--encoder', ARGS.encoder, '--text',
                   ARGS.calibration, '--probes', ARGS.probes, '--run-dir', out / 'run', '--out', plan, *probes_flags)
-        bitbudget('apply', ARGS.model, '--plan', plan, '--out', plan.with_suffix('.gguf'))
+        bitbudget('apply', ARGS.model, '--plan', plan, '--calibration', ARGS.calibration, '--out',
+                  plan.with_suffix('.gguf'))
         return plan
 
     # The unmodified weights, as llama.cpp's reference and as what its quantizer reads.
@@ -139,8 +140,8 @@ def main():
             plans[budget] = plan_for(budget, f'{os.path.getsize(mix)}B', '--budget-for', 'file')
 
     def promise(plan, *more):
-        return json.loads(bitbudget('eval', ARGS.model, '--plan', plan, '--text', ARGS.text, '--probes', ARGS.held_out,
-                                    '--json', *probes_flags, *more))
+        return json.loads(bitbudget('eval', ARGS.model, '--plan', plan, '--calibration', ARGS.calibration, '--text', ARGS.text,
+                                    '--probes', ARGS.held_out, '--json', *probes_flags, *more))
 
     promises = {budget: (promise(plan), promise(plan, '--activations', 'int8')) for budget, plan in plans.items()}
     probes = next(iter(promises.values()))[0]['per_probe']
