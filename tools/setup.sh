@@ -6,7 +6,7 @@
 set -euo pipefail
 
 packages=(
-  g++ cmake ninja-build pkg-config dpkg-dev
+  g++ cmake ninja-build pkg-config dpkg-dev file
   libabsl-dev libgoogle-glog-dev libprotobuf-dev protobuf-compiler
   libsentencepiece-dev nlohmann-json3-dev libcli11-dev libtomlplusplus-dev libeigen3-dev libceres-dev libssl-dev
   libpcre2-dev libutf8proc-dev
