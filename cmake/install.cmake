@@ -59,6 +59,6 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 # The package's own library, which no package provides before this one is installed.
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${PROJECT_BINARY_DIR}/tools/api)
 if(TARGET bitbudget_python)
-  set(CPACK_DEBIAN_PACKAGE_SUGGESTS "python3 (>= ${Python3_VERSION_MAJOR}.${Python3_VERSION_MINOR})")
+  set(CPACK_DEBIAN_PACKAGE_SUGGESTS python3)
 endif()
 include(CPack)
