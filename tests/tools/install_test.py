@@ -108,6 +108,10 @@ class InstallTest(unittest.TestCase):
         depends = re.search(r'^Depends: (.*)$', fields, re.MULTILINE)[1]
         for library in ('libc6', 'libgomp1', 'libsqlite3', 'libsentencepiece'):
             self.assertIn(library, depends)
+        # dpkg-deb does not look at these; dpkg refuses a version that does not begin with a digit.
+        for field in re.findall(r'^(?:Depends|Suggests): (.*)$', fields, re.MULTILINE):
+            for relation in field.split(', '):
+                self.assertRegex(relation, r'^[a-z0-9.+-]+(?: \((?:>=|=|<<) [0-9][^ )]*\))?$')
         root = os.path.join(self.folder, 'root')
         run('dpkg-deb', '--extract', package, root)
         self.check(os.path.join(root, 'usr'))
