@@ -10,6 +10,7 @@
 #include "runtime/base/known_names.h"
 #include "runtime/base/status_macros.h"
 #include "tools/command.h"
+#include "tools/command_line.h"
 #include "tools/existing_output.h"
 
 namespace bitbudget {
@@ -72,7 +73,9 @@ absl::StatusOr<ApplyOptions> ApplyOptionsOf(const ApplyFlags& flags,
 
 void AddApplyOptions(CLI::App* command, ApplyFlags* flags) {
   flags->workspace.AddTo(command, {});
+  Heading(command, "Encoder");
   AddCalibrationOption(command, &flags->calibration);
+  Heading(command, "Output");
   command
       ->add_option("--weights",
                    flags->weights,

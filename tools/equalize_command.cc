@@ -99,7 +99,6 @@ void AddEqualizeCommand(CLI::App* app) {
       "Write the same model with its channels equalized, so that it loses less in a format",
       {"equalize MODEL --format int4-g64 -o folder -t book.txt"});
   auto flags = std::make_shared<EqualizeFlags>();
-  flags->workspace.AddTo(command, {.probes = true, .activations = true});
   command->add_option("--format", flags->format, "Format that the layers' matrices will get")
       ->required();
   command->add_option("-o,--out", flags->out, "New folder for the Hugging Face checkpoint")
@@ -118,6 +117,8 @@ void AddEqualizeCommand(CLI::App* app) {
           "--iterations", flags->iterations, "Gradient steps after the search over scale ratios")
       ->capture_default_str()
       ->check(CLI::Range(0, 1 << 20));
+  flags->workspace.AddTo(command, {.probes = true, .activations = true});
+  Heading(command, "Output");
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [flags] { return RunEqualize(*flags); });
 }

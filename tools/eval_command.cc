@@ -47,6 +47,7 @@ void AddEvalCommand(CLI::App* app) {
   auto flags = std::make_shared<EvalFlags>();
   auto json = std::make_shared<bool>(false);
   AddEvalOptions(command, flags.get());
+  Heading(command, "Output");
   command->add_flag("--json", *json, "Print the result as JSON, with every probe");
   SetBody(command, [command, flags, json] { return RunEval(*command, *flags, *json); });
 }

@@ -165,11 +165,11 @@ void AddEvalOptions(CLI::App* command, EvalFlags* flags) {
                    "Held-out probes; text KL is measured along their prompts")
       ->capture_default_str()
       ->check(CLI::Range(2, 1 << 20));
-  flags->workspace.AddTo(command,
-                         {.probes = true, .memory = true, .encoder = true, .activations = true});
   command->add_flag("--fdt-only",
                     flags->fdt_only,
                     "Measure the first divergent token only, and leave a probe where it diverges");
+  flags->workspace.AddTo(command,
+                         {.probes = true, .memory = true, .encoder = true, .activations = true});
 }
 
 }  // namespace bitbudget

@@ -113,6 +113,7 @@ void AddGenerateCommand(CLI::App* app) {
       ->check(CLI::NonNegativeNumber)
       ->needs(sample);
   flags->workspace.AddTo(command, {.activations = true});
+  Heading(command, "Output");
   command->add_flag("--json", flags->json, "Print token ids as JSON");
   SetBody(command, [command, flags] { return RunGenerate(*command, *flags); });
 }

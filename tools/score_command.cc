@@ -281,6 +281,7 @@ void AddScoreCommand(CLI::App* app) {
                    "Formats to cost, comma-separated, for scorers that cost formats")
       ->capture_default_str();
   flags->workspace.AddTo(command, {.probes = true, .memory = true, .encoder = true});
+  Heading(command, "Output");
   command->add_flag("--json", flags->json, "Print the result as JSON");
   SetBody(command, [command, flags] { return RunScore(*command, *flags); });
 }
