@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/quantize/clip_encoder.h"
@@ -177,6 +178,19 @@ TEST(GptqEncoderTest, InputsThatNeverCarryAnythingKeepTheNearestLevel) {
           std::minmax_element(levels.begin() + begin, levels.begin() + begin + 64);
       EXPECT_TRUE(levels[dead] == *low || levels[dead] == *high) << row << " " << dead;
     }
+  }
+}
+
+// What feedback and refining by the unit leave of imatrix's error; measured and rounded up.
+TEST(GptqEncoderTest, CodebookTypesGainByTheUnit) {
+  const Problem problem(16, 512);
+  const std::pair<const char*, double> kParts[] = {
+      {"iq1_s", 0.152}, {"iq2_xxs", 0.143}, {"iq2_s", 0.095}, {"iq3_xxs", 0.148}, {"iq3_s", 0.125}};
+  for (const auto& [name, part] : kParts) {
+    const Format format = *ParseFormat(name);
+    const double gptq = Sum(problem.Errors(problem.Encode(*MakeGptqEncoder(), format)));
+    const double imatrix = Sum(problem.Errors(problem.Encode(*MakeImatrixEncoder(), format)));
+    EXPECT_LT(gptq / imatrix, part) << name;
   }
 }
 
