@@ -154,7 +154,7 @@ absl::StatusOr<ProbeResult> ReadStoredResult(const Database& database, const Sta
   const std::string kl_bytes = row.Text(6);
   std::vector<float> kls(kl_bytes.size() / sizeof(float));
   if (kl_bytes.size() % sizeof(float) != 0) return DamagedStore(database, "KLs of another size");
-  std::memcpy(kls.data(), kl_bytes.data(), kl_bytes.size());
+  if (!kls.empty()) std::memcpy(kls.data(), kl_bytes.data(), kl_bytes.size());
   if (!IsPossible(row.Integer(0),
                   row.Integer(1),
                   row.Integer(2),

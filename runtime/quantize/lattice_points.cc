@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <set>
@@ -130,7 +131,20 @@ const LatticePoints& LatticePoints::Of(const BlockTraits& traits) {
 LatticePoints::LatticePoints(const BlockTraits& traits)
     : lattice_(*traits.lattice),
       unit_(traits.kind == FormatKind::kIQ1_S ? traits.group : kLatticeInputs),
-      halves_(HalvesOf(lattice_)) {}
+      halves_(HalvesOf(lattice_)) {
+  std::set<int> found;
+  for (int point = 0; point < lattice_.points; ++point) {
+    for (int dim = 0; dim < lattice_.dims; ++dim) {
+      const int value = lattice_.Value(point, dim);
+      if (lattice_.signs != Lattice::Signs::kShifted) {
+        found.insert(value);
+      } else {
+        found.insert({std::abs(8 * value + 1), std::abs(8 * value - 1)});
+      }
+    }
+  }
+  magnitudes_.assign(found.begin(), found.end());
+}
 
 LatticePoints::Halves LatticePoints::HalvesOf(const Lattice& lattice) {
   const int bits = lattice.digit_bits * lattice.dims / 2;

@@ -23,6 +23,9 @@ class LatticePoints {
   // begin at multiples of it.
   int unit() const { return unit_; }
 
+  // The magnitudes that levels have, in rising order.
+  std::span<const float> magnitudes() const { return magnitudes_; }
+
   // A codebook by halves of its points.
   struct Half {
     int count = 0;
@@ -63,6 +66,7 @@ class LatticePoints {
 
   const Lattice& lattice_;
   int unit_;
+  std::vector<float> magnitudes_;
   Halves halves_;
 };
 

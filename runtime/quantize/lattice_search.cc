@@ -20,13 +20,8 @@ constexpr int kRefineRounds = 1;
 constexpr int kBlockRounds = 3;
 constexpr int kMaxGroup = 32;
 
-using Levels = std::array<int8_t, kMaxBlock>;
-
-int LargestLevel(const Lattice& lattice) {
-  if (lattice.signs == Lattice::Signs::kShifted) return 9;
-  return lattice.values[(1 << lattice.digit_bits) - 1] > 0
-             ? lattice.values[(1 << lattice.digit_bits) - 1]
-             : lattice.values[2];  // three values in two bits
+float LargestLevel(const BlockTraits& traits) {
+  return LatticePoints::Of(traits).magnitudes().back();
 }
 
 float LargestMagnitude(std::span<const float> weights) {
@@ -86,44 +81,26 @@ float BestScale(const Group& group, const int8_t* levels) {
 }
 
 // The error at a scale if every weight had the nearest of its type's levels, for ranking.
-float ErrorOfLevels(const Group& group, std::span<const float> borders, float scale) {
+float ErrorOfLevels(const Group& group, float scale) {
+  const std::span<const float> magnitudes = LatticePoints::Of(group.traits).magnitudes();
   const float inverse = 1.0f / scale;
   float error = 0;
   for (int i = 0; i < group.traits.group; ++i) {
     const float x = std::abs(group.weights[i]) * inverse;
-    // Levels rise by the border between them: see Borders().
-    float level = borders[0];
-    for (size_t b = 1; b + 1 < borders.size(); b += 2)
-      level = x > borders[b] ? borders[b + 1] : level;
+    float level = magnitudes[0];
+    for (size_t next = 1; next < magnitudes.size(); ++next) {
+      const float border = (magnitudes[next - 1] + magnitudes[next]) / 2;
+      level = x > border ? magnitudes[next] : level;
+    }
     const float distance = x - level;
     error += group.importance[i] * distance * distance;
   }
   return error * scale * scale;
 }
 
-// Magnitudes of levels with the borders between them: level, border, level, border, ..., level.
-std::span<const float> Borders(const Lattice& lattice) {
-  const auto make = [](std::initializer_list<float> levels) {
-    std::vector<float> list;
-    for (const float level : levels) {
-      if (!list.empty()) list.push_back((list.back() + level) / 2);
-      list.push_back(level);
-    }
-    return list;
-  };
-  static const std::vector<float> iq1 = make({1, 7, 9});
-  static const std::vector<float> iq2 = make({8, 25, 43});
-  static const std::vector<float> iq3_xxs = make({4, 12, 20, 28, 36, 44, 52, 62});
-  static const std::vector<float> iq3_s = make({1, 3, 5, 7, 9, 11, 13, 15});
-  if (lattice.signs == Lattice::Signs::kShifted) return iq1;
-  if (lattice.dims == 8) return iq2;
-  return lattice.denominator == 4 ? iq3_xxs : iq3_s;
-}
-
 // The scale of the least error that is found for a group; `levels` are those of it.
 float SearchScale(const Group& group, int8_t* levels) {
-  const Lattice& lattice = *group.traits.lattice;
-  const float widest = LargestMagnitude(group.weights) / static_cast<float>(LargestLevel(lattice));
+  const float widest = LargestMagnitude(group.weights) / LargestLevel(group.traits);
   if (!(widest > 0.0f) || !std::isfinite(1.0f / widest)) {
     Choose(group, 0.0f, levels);
     return 0.0f;
@@ -133,7 +110,7 @@ float SearchScale(const Group& group, int8_t* levels) {
   for (int i = 0; i < kRatios; ++i) {
     const float part = static_cast<float>(i) / static_cast<float>(kRatios - 1);
     scales[i] = widest * (kLargestRatio + part * (kSmallestRatio - kLargestRatio));
-    errors[i] = ErrorOfLevels(group, Borders(lattice), scales[i]);
+    errors[i] = ErrorOfLevels(group, scales[i]);
   }
   float best_error = std::numeric_limits<float>::infinity();
   float best = 0.0f;
@@ -193,7 +170,7 @@ void RoundLatticeBlock(std::span<const float> weights,
   fields->dmin = 0.0f;
   fields->minimums.fill(0);
   fields->scales.fill(1);
-  const auto largest_level = static_cast<float>(LargestLevel(*traits.lattice));
+  const float largest_level = LargestLevel(traits);
   fields->d = StoredLatticeScale(
       traits, LargestMagnitude(weights) / largest_level / static_cast<float>(traits.largest_scale));
   if (!std::isfinite(fields->d)) return;
